@@ -1,0 +1,128 @@
+"""Every exception a caller of raftkv can meet.
+
+Two families matter to a caller who wants to know what happened to a write:
+
+* :class:`NotApplied`: the command did not take effect and never will. Repeating it is safe.
+* :class:`OutcomeUnknown`: the command may or may not have taken effect, now or a little later.
+
+Every message is one sentence or two that say what to do; none needs a traceback to be understood.
+"""
+from __future__ import annotations
+
+from typing import Optional
+
+
+class RaftKVError(Exception):
+    """The base of every exception that raftkv raises on purpose."""
+
+
+# -- starting up -----------------------------------------------------------------------------------------------
+
+
+class ConfigError(RaftKVError):
+    """An ini file is missing, unreadable or wrong. The message names file, section and option."""
+
+
+class StorageError(RaftKVError):
+    """A data folder cannot be used: locked, foreign, damaged, or the disk failed or is full."""
+
+
+class LockedError(StorageError):
+    """Another process holds the data folder."""
+
+
+class ForeignDataError(StorageError):
+    """The data folder belongs to another node, another cluster, or an unknown format version."""
+
+
+class DamagedDataError(StorageError):
+    """Stored data does not match its checksum (or is missing) where it cannot be a torn last write."""
+
+
+class CorruptEntryError(RaftKVError):
+    """A log entry's bytes do not match their CRC-32, or are no entry at all."""
+
+
+# -- talking ---------------------------------------------------------------------------------------------------
+
+
+class RpcError(RaftKVError):
+    """A remote call did not return a result."""
+
+
+class ConnectionLostError(RpcError):
+    """No connection, or it ended before the answer came: the call may or may not have been carried out."""
+
+
+class CallTimeoutError(RpcError):
+    """No answer within the call's deadline: the call may or may not have been carried out."""
+
+
+class AuthenticationError(RpcError):
+    """The other side does not hold the same key."""
+
+
+class ProtocolError(RpcError):
+    """The other side sent what no correct peer sends: an oversized frame, a pickle of more than plain data, …"""
+
+
+class RemoteError(RpcError):
+    """The server refused the call. `code` is one of the codes below, `detail` plain data that belongs to it."""
+
+    def __init__(self, code: str, message: str, detail: object = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.detail = detail
+
+
+#: The codes of a refusal on the wire, `(id, False, (code, message, detail))`.
+NOT_LEADER = "not_leader"  # detail: the leader's node id, or None when unknown
+OVERLOADED = "overloaded"  # the proposal queue is full; nothing was proposed
+SESSION_EXPIRED = "session_expired"  # the client id is not (or no longer) registered; this attempt was not applied
+STALE_SEQUENCE = "stale_sequence"  # the client said before that it no longer waits for this sequence number
+TOO_MANY_IN_FLIGHT = "too_many_in_flight"  # sequence number too far above the lowest unanswered one; not applied
+BAD_REQUEST = "bad_request"  # malformed, too large, unknown method; nothing was proposed
+SHUTTING_DOWN = "shutting_down"  # the server is stopping
+
+
+# -- using the database ----------------------------------------------------------------------------------------
+
+
+class InvalidRequestError(RaftKVError, ValueError):
+    """A key, value or limit that no server would take (wrong type, too large, not valid Unicode)."""
+
+
+class UnavailableError(RaftKVError):
+    """No leader answered within the timeout."""
+
+
+class NotApplied(UnavailableError):
+    """The cluster was not available and the command certainly did not take effect: repeating it is safe."""
+
+
+class OutcomeUnknown(UnavailableError):
+    """The cluster did not answer in time: the command may or may not take effect. Read before repeating it."""
+
+
+class SessionExpiredError(OutcomeUnknown):
+    """The server forgot this client's session between two attempts of one command, so that it can no longer
+    tell whether the first attempt took effect. Nothing was applied twice."""
+
+
+class ClosedError(RaftKVError):
+    """The object was closed, or its server is shutting down."""
+
+
+# -- inside a server -------------------------------------------------------------------------------------------
+
+
+class NotLeaderError(RaftKVError):
+    """Only the leader can do this. `leader` is the id of the node believed to lead, or None."""
+
+    def __init__(self, leader: Optional[int] = None) -> None:
+        super().__init__("this node is not the leader" + (f"; node {leader} is" if leader else ""))
+        self.leader = leader
+
+
+class OverloadedError(RaftKVError):
+    """More uncommitted proposals are waiting than the configured bound; this one was not queued."""

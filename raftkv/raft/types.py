@@ -1,0 +1,116 @@
+"""The nouns of consensus: entries, what must be durable, who votes, what a node is at the moment.
+
+All are immutable. Indexes count from 1; index 0 is the state before the first entry, with term 0.
+"""
+from __future__ import annotations
+
+import enum
+import json
+import zlib
+from typing import Any, Iterable, List, NamedTuple, Optional, Tuple
+
+from raftkv.errors import CorruptEntryError
+
+NOOP = "noop"  # the entry each new leader begins its term with (paper section 8); data is None
+CONFIG = "config"  # data is a Configuration as plain data; takes effect as soon as it is in the log (thesis 4.1)
+COMMAND = "cmd"  # data belongs to the state machine, and the core never looks at it
+
+_encode_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+_crc32 = zlib.crc32
+
+
+class Entry(NamedTuple):
+    """One log entry.
+
+    `line` is its only encoding: ``[index,term,kind,data,crc]\\n``, a JSON array in ASCII on a line of its own,
+    where crc is the CRC-32 of all the bytes before its comma. It is made once, by the leader that creates the
+    entry; the same bytes then go over the wire and to every disk.
+    """
+
+    index: int
+    term: int
+    kind: str
+    data: Any
+    line: bytes
+
+    @classmethod
+    def create(cls, index: int, term: int, kind: str, data: Any) -> "Entry":
+        """Make a new entry and its encoding. `data` must be plain JSON data."""
+        head = b'[%d,%d,"%b",%b' % (index, term, kind.encode(), _encode_json(data).encode())
+        return cls(index, term, kind, data, b"%b,%d]\n" % (head, _crc32(head)))
+
+    @classmethod
+    def decode(cls, line: bytes) -> "Entry":
+        """The entry that `line` encodes.
+
+        Raises CorruptEntryError if the line is not whole or does not match its CRC.
+        """
+        comma = line.rfind(b",")
+        try:
+            if line[-2:] != b"]\n" or int(line[comma + 1 : -2]) != _crc32(line[:comma]):
+                raise CorruptEntryError("the line does not match its CRC-32")
+            index, term, kind, data, _ = json.loads(line)
+        except (ValueError, TypeError) as error:
+            raise CorruptEntryError(f"the line is not a log entry ({error})") from None
+        return cls(index, term, kind, data, line)
+
+    def __str__(self) -> str:
+        return f"{self.index}@{self.term}"
+
+
+def encode_entries(entries: Iterable[Entry]) -> bytes:
+    """The lines of `entries`, joined: what an AppendEntries message carries and what a log segment holds."""
+    return b"".join([entry.line for entry in entries])
+
+
+def decode_entries(lines: bytes) -> List[Entry]:
+    """The entries of `lines`, as joined by encode_entries. Raises CorruptEntryError."""
+    return [Entry.decode(line) for line in lines.splitlines(keepends=True)]
+
+
+class Configuration(NamedTuple):
+    """Who votes. Ids are positive integers, unique and sorted."""
+
+    voters: Tuple[int, ...]
+
+    def to_plain(self) -> dict:
+        return {"voters": list(self.voters)}
+
+    @classmethod
+    def from_plain(cls, plain: dict) -> "Configuration":
+        return cls(tuple(sorted(plain["voters"])))
+
+
+class HardState(NamedTuple):
+    """What a node must have on disk before it speaks (paper figure 2, "persistent state").
+
+    `rejoin_term` is for a member that lost its disk and came back empty: in terms up to this one it may already
+    have voted, and entries of those terms it may already have acknowledged. It neither votes nor campaigns until
+    its log holds an entry of a later term, which only a leader elected without its vote can have given it.
+    0 for a member that never lost anything. docs/divergence.md has the argument.
+    """
+
+    term: int = 0
+    vote: Optional[int] = None
+    rejoin_term: int = 0
+
+
+class Snapshot(NamedTuple):
+    """What a snapshot stands for (its content is a file that only persister and state machine see):
+    the state after applying the entry `index` of `term`, and the configuration in force there."""
+
+    index: int
+    term: int
+    configuration: Configuration
+
+    def __str__(self) -> str:
+        return f"snapshot {self.index}@{self.term}"
+
+
+class Role(enum.Enum):
+    """What a node is at the moment (paper section 5.1; PRE_CANDIDATE is of thesis section 9.6)."""
+
+    FOLLOWER = "follower"
+    PRE_CANDIDATE = "pre-candidate"
+    CANDIDATE = "candidate"
+    LEADER = "leader"
