@@ -1,0 +1,606 @@
+"""Raft: the consensus algorithm of one node, as a deterministic state machine.
+
+What goes in: `step(message)`, `tick(now)`, `propose(batch)`, `read_index(context)`. What comes out: `ready()`
+hands over everything there is to do, in a Ready; whoever drives the core does it, in the order that Ready
+describes, and calls `advance(ready)` when the disk part is done. There is no I/O here, no clock (time comes in as
+a number of seconds), no thread, and chance is the random.Random that is handed in. The same inputs give the same
+outputs, which is what lets a simulator run years of faults in minutes.
+
+Section numbers are those of the Raft paper (extended version) and, where so said, of Ongaro's thesis.
+Not thread-safe: RaftNode holds its mutex round every call.
+"""
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, Type
+
+from raftkv.errors import NotLeaderError, OverloadedError
+from raftkv.raft.log import RaftLog
+from raftkv.raft.messages import (
+    AppendAccepted,
+    AppendEntries,
+    AppendRejected,
+    Heartbeat,
+    HeartbeatReply,
+    InstallSnapshot,
+    Message,
+    PreVoteReply,
+    RequestPreVote,
+    RequestVote,
+    SnapshotReply,
+    StaleTerm,
+    VoteReply,
+)
+from raftkv.raft.progress import Progress, ProgressState
+from raftkv.raft.quorum import VoteResult, quorum_value, vote_result
+from raftkv.raft.reads import ReadQueue
+from raftkv.raft.types import COMMAND, NOOP, Entry, HardState, Role, Snapshot
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a node behaves in time and how much it lets be under way. Durations in seconds, sizes in bytes."""
+
+    election_timeout_s: float = 0.5  # an election begins after one to two of these without a leader
+    heartbeat_interval_s: float = 0.05
+    max_append_bytes: int = 1 << 20  # of entries in one message (one entry may exceed it)
+    max_inflight_appends: int = 16  # unanswered messages to one follower
+    max_inflight_bytes: int = 8 << 20
+    max_uncommitted_bytes: int = 64 << 20  # beyond this, a leader that cannot commit refuses proposals
+
+
+class Ready(NamedTuple):
+    """Everything the core wants done.
+
+    1. `messages` may leave at once.
+    2. `hard_state` (if not None), then `entries`, then `chunk` are made durable, in this order, and after those of
+       every earlier Ready. An entry whose index is taken replaces that one and all after it.
+    3. Then `promises` may leave, the messages that say that it is durable, and `advance(ready)` is called.
+       For a `chunk`, `chunk_stored()` is called as well.
+    4. `restore`, if not None, is a durable snapshot that the state machine begins anew from, and `committed` are
+       then the entries it applies, in this order and after those of every earlier Ready. They need not wait for
+       2 and 3: a majority holds them. `applied_to()` reports how far the state machine has come.
+    5. `reads` are answered once the state machine has applied each one's index: (context, index).
+    """
+
+    messages: List[Message]
+    hard_state: Optional[HardState]
+    entries: List[Entry]
+    chunk: Optional[InstallSnapshot]
+    promises: List[Message]
+    restore: Optional[Snapshot]
+    committed: List[Entry]
+    reads: List[Tuple[Any, int]]
+
+    @property
+    def needs_disk(self) -> bool:
+        return bool(self.hard_state or self.entries or self.chunk)
+
+
+class Raft:
+    """One node's part in the consensus. Create it from what its disk holds."""
+
+    def __init__(
+        self,
+        id: int,
+        log: RaftLog,
+        hard_state: HardState = HardState(),  # noqa: B008 (immutable)
+        *,
+        rng: random.Random,
+        now: float = 0.0,
+        options: Options = Options(),  # noqa: B008 (immutable)
+    ) -> None:
+        self.id = id
+        self.log = log
+        self.options = options
+        self.now = now
+        self.term = hard_state.term
+        self.vote = hard_state.vote
+        self.rejoin_term = hard_state.rejoin_term
+        self.role = Role.FOLLOWER
+        self.role_reason = "started"
+        self.leader: Optional[int] = None
+        self.latest_snapshot: Optional[Snapshot] = log.snapshot if log.snapshot.index else None
+        self.progress: Dict[int, Progress] = {}  # of the other voters; only a leader's means something
+        self._rng = rng
+        self._votes: Dict[int, bool] = {}
+        self._reads = ReadQueue()
+        self._leader_heard = float("-inf")  # when a message of the current leader last arrived
+        self._heartbeat_due = now
+        self._uncommitted_bytes = 0
+        self._term_start = 0  # leader: the index of its term's first entry, the no-op
+        self._installing: Optional[Snapshot] = None  # its last chunk is on the way to the disk
+        # what the next Ready will carry
+        self._messages: List[Message] = []
+        self._promises: List[Message] = []
+        self._stored_hard_state = hard_state
+        self._unsaved_index = log.last_index + 1  # entries from here on have not been handed out to be stored
+        self._chunk: Optional[InstallSnapshot] = None
+        self._restore: Optional[Snapshot] = None
+        self._handed_out = log.applied  # committed entries up to here have been handed out to be applied
+        self._reset_election_timer()
+
+    # -- what others may ask -----------------------------------------------------------------------------------
+
+    @property
+    def voters(self) -> Tuple[int, ...]:
+        return self.log.configuration.voters
+
+    @property
+    def hard_state(self) -> HardState:
+        return HardState(self.term, self.vote, self.rejoin_term)
+
+    @property
+    def may_vote(self) -> bool:
+        """False for a member that lost its disk and has not caught up since: see HardState.rejoin_term."""
+        return self.id in self.voters and (not self.rejoin_term or self.log.last_term > self.rejoin_term)
+
+    def get_state(self) -> Tuple[int, bool]:
+        """(current term, whether this node believes it is the leader): the original's GetState."""
+        return self.term, self.role is Role.LEADER
+
+    # -- input: time -------------------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """Time is now `now` seconds (of a clock that never goes back). Call it several times a heartbeat interval."""
+        self.now = max(self.now, now)
+        if self.role is Role.LEADER:
+            if not self._quorum_is_active():
+                self._become_follower(self.term, None, "heard from no majority within the election timeout")
+            elif self.now >= self._heartbeat_due:
+                self._broadcast_heartbeat()
+        elif self.now >= self._election_deadline:
+            if self.may_vote:
+                self._become_pre_candidate()
+            else:
+                self._reset_election_timer()
+
+    def lost_contact(self, peer: int) -> None:
+        """The connection from `peer` broke: a hint, never proof. A leader's death is noticed without the timeout.
+
+        Safe whatever the truth is: the other voters are still asked, and refuse while they hear the leader.
+        """
+        if peer == self.leader and self.role is Role.FOLLOWER:
+            self._leader_heard = float("-inf")
+            soon = self.now + self._rng.uniform(0.2, 1.2) * self.options.heartbeat_interval_s
+            self._election_deadline = min(self._election_deadline, soon)
+        elif peer in self.progress and self.progress[peer].state is ProgressState.REPLICATE:
+            self.progress[peer].become_probe()  # what was under way to it may be lost
+
+    def _quorum_is_active(self) -> bool:
+        """Has a majority been heard from within an election timeout? (thesis 6.2)"""
+        heard = {id: progress.last_heard for id, progress in self.progress.items()}
+        heard[self.id] = self.now
+        return quorum_value(self.voters, heard) > self.now - self.options.election_timeout_s
+
+    def _reset_election_timer(self) -> None:
+        timeout = self.options.election_timeout_s
+        self._election_deadline = self.now + self._rng.uniform(timeout, 2 * timeout)
+
+    def _leader_is_alive(self) -> bool:
+        """Has this node heard from a leader within the least election timeout? Then it helps nobody to depose it
+        (paper section 6, thesis 4.2.3)."""
+        if self.role is Role.LEADER:
+            return True  # tick() would have ended that had a majority gone
+        return self.leader is not None and self.now < self._leader_heard + self.options.election_timeout_s
+
+    # -- input: clients ----------------------------------------------------------------------------------------
+
+    def start(self, command: Any) -> Tuple[int, int]:
+        """Propose one command: the original's Start. Returns (index, term), as propose() does."""
+        return self.propose([command])
+
+    def propose(self, batch: Sequence[Any]) -> Tuple[int, int]:
+        """Append one entry for each command (plain JSON data) and begin to replicate them.
+
+        Returns (index of the first, term); the others follow it without a gap. That is no promise: each is
+        committed only when an entry of that index and that term is handed out in Ready.committed.
+        Raises NotLeaderError, or OverloadedError when too much is waiting; then nothing was appended.
+        """
+        if self.role is not Role.LEADER:
+            raise NotLeaderError(self.leader)
+        if self._uncommitted_bytes > self.options.max_uncommitted_bytes:
+            raise OverloadedError(
+                f"{self._uncommitted_bytes} bytes of proposals are waiting for a majority to store them; try again later"
+            )
+        index, term, create = self.log.last_index + 1, self.term, Entry.create
+        entries = [create(index + i, term, COMMAND, command) for i, command in enumerate(batch)]
+        self._append_as_leader(entries)
+        return index, term
+
+    def read_index(self, context: Any) -> None:
+        """Ask for the right to read: `context` comes back in Ready.reads with the index that must be applied first.
+
+        Linearizable without a log entry: the commit index of now, once a majority has confirmed, in a round of
+        heartbeats begun after this call, that this node still leads (thesis 6.4). Reads that arrive during a round
+        share the next one. Raises NotLeaderError. When leadership ends the context is dropped and never comes back.
+        """
+        if self.role is not Role.LEADER:
+            raise NotLeaderError(self.leader)
+        self._reads.add(context)
+        self._advance_reads()
+
+    # -- input: messages ---------------------------------------------------------------------------------------
+
+    def step(self, message: Message) -> None:
+        """Take in a message of another node."""
+        if message.to != self.id:
+            return
+        if message.term > self.term:
+            if isinstance(message, RequestPreVote):
+                pass  # asks about a term that nobody has begun
+            elif isinstance(message, RequestVote) and self._leader_is_alive():
+                return  # a server that was removed or cut off must not depose a working leader (thesis 4.2.3)
+            else:
+                leader = message.sender if isinstance(message, _FROM_LEADER) else None
+                self._become_follower(message.term, leader, f"node {message.sender} is at term {message.term}")
+        elif message.term < self.term and not isinstance(message, PreVoteReply):  # which names the term it is about
+            self._answer_stale(message)
+            return
+        if message.sender in self.progress:
+            self.progress[message.sender].last_heard = self.now
+        _STEP[type(message)](self, message)
+
+    def _answer_stale(self, message: Message) -> None:
+        """Tell a sender that lives in the past; its answers, though, are answers to nobody."""
+        if isinstance(message, RequestVote):
+            self._promise(VoteReply(self.id, message.sender, self.term, False))
+        elif isinstance(message, RequestPreVote):
+            self._promise(PreVoteReply(self.id, message.sender, self.term, message.term + 1, False))
+        elif isinstance(message, _FROM_LEADER):
+            self._promise(StaleTerm(self.id, message.sender, self.term))
+
+    def _step_nothing(self, message: Message) -> None:
+        """StaleTerm has done its work through its term."""
+
+    # -- elections (5.2, 5.4.1; thesis 4.2.3, 9.6) ---------------------------------------------------------------
+
+    def _become_follower(self, term: int, leader: Optional[int], reason: str) -> None:
+        assert term >= self.term, f"term would go back from {self.term} to {term}"
+        if term > self.term:
+            self.term, self.vote = term, None
+        if self.role is not Role.FOLLOWER:
+            self._set_role(Role.FOLLOWER, reason)
+        self.leader = leader
+        self.progress, self._votes = {}, {}
+        self._reads.clear()
+        self._reset_election_timer()
+
+    def _become_pre_candidate(self) -> None:
+        """Ask who would vote for this node, before a term is spent on it: a node that cannot win must not
+        disturb those that can (thesis 9.6)."""
+        self._set_role(Role.PRE_CANDIDATE, "no leader within the election timeout")
+        self.leader = None
+        self._reset_election_timer()
+        self._votes = {self.id: True}
+        for peer in self._others():
+            self._send(RequestPreVote(self.id, peer, self.term, self.log.last_index, self.log.last_term))
+        self._count_votes()
+
+    def _become_candidate(self) -> None:
+        """5.2. The promises wait for term and vote to be durable; so does the vote for itself, see advance()."""
+        self.term, self.vote = self.term + 1, self.id
+        self._set_role(Role.CANDIDATE, f"a majority would vote for it in term {self.term}")
+        self.leader = None
+        self._reset_election_timer()
+        self._votes = {}
+        for peer in self._others():
+            self._promise(RequestVote(self.id, peer, self.term, self.log.last_index, self.log.last_term))
+
+    def _become_leader(self) -> None:
+        self._set_role(Role.LEADER, f"elected by {sorted(v for v, granted in self._votes.items() if granted)}")
+        self.leader = self.id
+        options, next = self.options, self.log.last_index + 1
+        self.progress = {
+            peer: Progress(next, self.now, options.max_inflight_appends, options.max_inflight_bytes)
+            for peer in self._others()
+        }
+        self._reads.clear()
+        self._uncommitted_bytes = sum(
+            len(entry.line) for entry in self.log.slice(self.log.commit + 1, self.log.last_index)
+        )
+        self._term_start = next
+        self._append_as_leader([Entry.create(next, self.term, NOOP, None)])  # section 8
+        self._heartbeat_due = self.now + options.heartbeat_interval_s
+
+    def _set_role(self, role: Role, reason: str) -> None:
+        self.role, self.role_reason = role, reason
+
+    def _others(self) -> List[int]:
+        return [voter for voter in self.voters if voter != self.id]
+
+    def _count_votes(self) -> None:
+        result = vote_result(self.voters, self._votes)
+        if result is VoteResult.LOST:
+            self._become_follower(self.term, None, "a majority refused its vote")
+        elif result is VoteResult.WON:
+            if self.role is Role.PRE_CANDIDATE:
+                self._become_candidate()
+            else:
+                self._become_leader()
+
+    def _step_request_pre_vote(self, m: RequestPreVote) -> None:
+        granted = self.may_vote and not self._leader_is_alive() and self.log.is_up_to_date(m.last_index, m.last_term)
+        self._promise(PreVoteReply(self.id, m.sender, self.term, m.term + 1, granted))
+
+    def _step_pre_vote_reply(self, m: PreVoteReply) -> None:
+        if self.role is Role.PRE_CANDIDATE and m.campaign_term == self.term + 1:
+            self._votes[m.sender] = m.granted
+            self._count_votes()
+
+    def _step_request_vote(self, m: RequestVote) -> None:
+        """One vote a term, first come first served, for a log at least as complete (5.2, 5.4.1)."""
+        free = self.vote == m.sender or (self.vote is None and self.leader is None)
+        granted = self.may_vote and free and self.log.is_up_to_date(m.last_index, m.last_term)
+        if granted:
+            self.vote = m.sender
+            self._reset_election_timer()
+        self._promise(VoteReply(self.id, m.sender, self.term, granted))
+
+    def _step_vote_reply(self, m: VoteReply) -> None:
+        if self.role is Role.CANDIDATE:
+            self._votes[m.sender] = m.granted
+            self._count_votes()
+
+    # -- replication, the leader's side (5.3, 5.4.2) -------------------------------------------------------------
+
+    def _append_as_leader(self, entries: List[Entry]) -> None:
+        self.log.append(entries)
+        self._uncommitted_bytes += sum([len(entry.line) for entry in entries])
+        for peer, progress in self.progress.items():
+            self._replicate(peer, progress)
+
+    def _replicate(self, peer: int, progress: Progress) -> None:
+        """Send what `peer` lacks, as far as its window allows."""
+        while not progress.paused:
+            if progress.state is ProgressState.SNAPSHOT:
+                self._send_chunk(peer, progress)
+            elif progress.next < self.log.first_index:
+                assert self.latest_snapshot is not None, "entries are compacted away, but there is no snapshot"
+                progress.become_snapshot(self.latest_snapshot)
+            elif progress.state is ProgressState.REPLICATE and progress.next > self.log.last_index:
+                return
+            else:
+                self._send_append(peer, progress)
+
+    def _send_append(self, peer: int, progress: Progress) -> None:
+        """One AppendEntries from `progress.next` on; without entries it asks whether the logs agree there."""
+        prev, log = progress.next - 1, self.log
+        prev_term = log.term(prev)
+        assert prev_term is not None
+        entries = log.slice(prev + 1, log.last_index, self.options.max_append_bytes)
+        self._send(AppendEntries(self.id, peer, self.term, prev, prev_term, tuple(entries), log.commit))
+        progress.sent_entries(entries)
+
+    def _send_chunk(self, peer: int, progress: Progress) -> None:
+        assert progress.snapshot is not None
+        offset = progress.snapshot_offset
+        self._send(InstallSnapshot(self.id, peer, self.term, progress.snapshot, offset, b"", False))
+        progress.sent_chunk()
+
+    def _broadcast_heartbeat(self) -> None:
+        self._heartbeat_due = self.now + self.options.heartbeat_interval_s
+        for peer, progress in self.progress.items():
+            commit = min(progress.match, self.log.commit)  # never beyond what it is known to hold
+            self._send(Heartbeat(self.id, peer, self.term, commit, self._reads.round))
+
+    def _step_append_accepted(self, m: AppendAccepted) -> None:
+        progress = self.progress.get(m.sender)
+        if progress is None:
+            return
+        if progress.accepted(m.match_index):
+            self._maybe_commit()
+        self._replicate(m.sender, progress)
+
+    def _step_append_rejected(self, m: AppendRejected) -> None:
+        progress = self.progress.get(m.sender)
+        if progress is None:
+            return
+        retry_index, _ = self.log.find_conflict_by_term(m.hint_index, m.hint_term)
+        if progress.rejected(m.prev_index, retry_index):
+            self._replicate(m.sender, progress)
+
+    def _step_heartbeat_reply(self, m: HeartbeatReply) -> None:
+        progress = self.progress.get(m.sender)
+        if progress is None:
+            return
+        progress.heartbeat_answered(m.round)
+        self._replicate(m.sender, progress)
+        if progress.state is ProgressState.REPLICATE and progress.match < self.log.last_index and not progress.paused:
+            self._send_append(m.sender, progress)  # empty, after all that was sent: is the last one lost?
+        self._advance_reads()
+
+    def _step_snapshot_reply(self, m: SnapshotReply) -> None:
+        progress = self.progress.get(m.sender)
+        if progress is not None and progress.received_chunk(m.snapshot_index, m.offset):
+            self._replicate(m.sender, progress)
+
+    def _maybe_commit(self) -> None:
+        """Commit what a majority holds durably, if it is of this term: older entries are committed only through
+        one of this term after them (5.4.2, figure 8)."""
+        held = {peer: progress.match for peer, progress in self.progress.items()}
+        held[self.id] = self.log.stable
+        index = int(quorum_value(self.voters, held))
+        if index > self.log.commit and self.log.term(index) == self.term:
+            committed = self.log.slice(self.log.commit + 1, index)
+            self._uncommitted_bytes -= sum([len(entry.line) for entry in committed])
+            self.log.commit_to(index)
+            self._advance_reads()
+
+    # -- reads, the leader's side (thesis 6.4) -------------------------------------------------------------------
+
+    def _advance_reads(self) -> None:
+        """Release the reads whose round a majority has answered; begin the next round if others wait."""
+        if self._reads.empty or self.log.commit < self._term_start:
+            return  # before its no-op is committed, a new leader does not know what is (section 8)
+        rounds = {peer: progress.round for peer, progress in self.progress.items()}
+        rounds[self.id] = self._reads.round
+        self._reads.confirm(int(quorum_value(self.voters, rounds)))
+        if self._reads.begin_round(self.log.commit):
+            self._broadcast_heartbeat()
+            if self.voters == (self.id,):
+                self._reads.confirm(self._reads.round)
+
+    # -- replication, the follower's side (5.3) ------------------------------------------------------------------
+
+    def _hear_leader(self, leader: int) -> None:
+        """A message of this term's leader: whoever campaigned in this term has lost (5.2)."""
+        assert self.role is not Role.LEADER, f"nodes {self.id} and {leader} both lead term {self.term}"
+        if self.role is not Role.FOLLOWER:
+            self._become_follower(self.term, leader, f"node {leader} leads term {self.term}")
+        self.leader, self._leader_heard = leader, self.now
+        self._reset_election_timer()
+
+    def _step_append_entries(self, m: AppendEntries) -> None:
+        self._hear_leader(m.sender)
+        if self._installing is not None:
+            return  # what follows the snapshot must not be stored before it
+        log, commit = self.log, self.log.commit
+        if m.prev_index < commit:  # late: what is committed is equal in both logs
+            entries = m.entries[commit - m.prev_index :]
+            if not entries:
+                self._promise(AppendAccepted(self.id, m.sender, self.term, commit))
+                return
+        elif log.term(m.prev_index) == m.prev_term:
+            entries = m.entries
+        else:
+            hint_index, hint_term = log.find_conflict_by_term(m.prev_index, m.prev_term)
+            self._promise(AppendRejected(self.id, m.sender, self.term, m.prev_index, hint_index, hint_term))
+            return
+        verified = m.prev_index + len(m.entries)
+        # Only a real conflict removes entries: a late message with fewer of them must not (5.3).
+        new_from = entries[0].index if m.prev_index == log.last_index and entries else log.find_conflict(entries)
+        if new_from:
+            log.append(entries[new_from - entries[0].index :])
+            self._unsaved_index = min(self._unsaved_index, new_from)
+        log.commit_to(min(m.commit, verified))  # never beyond what this message has verified
+        self._promise(AppendAccepted(self.id, m.sender, self.term, verified))
+
+    def _step_heartbeat(self, m: Heartbeat) -> None:
+        self._hear_leader(m.sender)
+        if self._installing is None:
+            self.log.commit_to(min(m.commit, self.log.last_index))
+        self._promise(HeartbeatReply(self.id, m.sender, self.term, m.round))
+
+    # -- snapshots (section 7) -----------------------------------------------------------------------------------
+
+    def _step_install_snapshot(self, m: InstallSnapshot) -> None:
+        self._hear_leader(m.sender)
+        if m.snapshot.index <= self.log.commit:  # older than what is here: never applied over it
+            self._promise(AppendAccepted(self.id, m.sender, self.term, self.log.commit))
+        elif self._installing is None and self._chunk is None:
+            self._chunk = m  # one at a time; a dropped one is sent again
+            if m.done:
+                self._installing = m.snapshot
+
+    def chunk_stored(self, chunk: InstallSnapshot, offset: int, installed: bool) -> None:
+        """`offset` bytes of the chunk's snapshot are held now. `installed`: it is complete, its checksum is right,
+        and it is this node's durable snapshot."""
+        if chunk.done:
+            self._installing = None
+        if not installed:
+            self._promise(SnapshotReply(self.id, chunk.sender, self.term, chunk.snapshot.index, offset))
+            return
+        snapshot = chunk.snapshot
+        if snapshot.index > self.log.commit:
+            self.log.restore(snapshot)
+            # The entries that restore() kept had all been handed out before the chunk was.
+            self._unsaved_index = self.log.last_index + 1
+            self._handed_out = snapshot.index
+            self._restore = self.latest_snapshot = snapshot
+        self._promise(AppendAccepted(self.id, chunk.sender, self.term, snapshot.index))
+
+    def compact(self, snapshot: Snapshot) -> None:
+        """A snapshot of this node's own state machine is durable: entries up to it are not needed any more.
+
+        Those after a snapshot that is being sent to a live follower are kept, so that it need not begin again.
+        """
+        self.latest_snapshot = snapshot
+        index = snapshot.index
+        for progress in self.progress.values():
+            if progress.snapshot is not None and progress.last_heard > self.now - self.options.election_timeout_s:
+                index = min(index, progress.snapshot.index)
+        self.log.compact(index)
+
+    def snapshot_unreadable(self, peer: int, snapshot: Snapshot) -> None:
+        """The snapshot being sent to `peer` is not there any more: begin again with the latest."""
+        progress = self.progress.get(peer)
+        if progress is not None and progress.snapshot == snapshot and self.latest_snapshot is not None:
+            progress.become_snapshot(self.latest_snapshot)
+
+    # -- output ------------------------------------------------------------------------------------------------
+
+    def _send(self, message: Message) -> None:
+        self._messages.append(message)
+
+    def _promise(self, message: Message) -> None:
+        """Send `message` once all that this node has decided up to now is durable."""
+        self._promises.append(message)
+
+    @property
+    def has_ready(self) -> bool:
+        return bool(
+            self._messages
+            or self._promises
+            or self._chunk
+            or self._restore
+            or self._unsaved_index <= self.log.last_index
+            or self._handed_out < self.log.commit
+            or self._reads.confirmed
+            or self.hard_state != self._stored_hard_state
+        )
+
+    def ready(self) -> Ready:
+        """Take out everything there is to do. Each thing is handed out once."""
+        log, hard_state = self.log, self.hard_state
+        entries = log.slice(self._unsaved_index, log.last_index) if self._unsaved_index <= log.last_index else []
+        committed = log.slice(self._handed_out + 1, log.commit) if self._handed_out < log.commit else []
+        ready = Ready(
+            messages=self._messages,
+            hard_state=hard_state if hard_state != self._stored_hard_state else None,
+            entries=entries,
+            chunk=self._chunk,
+            promises=self._promises,
+            restore=self._restore,
+            committed=committed,
+            reads=self._reads.take_confirmed(),
+        )
+        self._messages, self._promises = [], []
+        self._stored_hard_state = hard_state
+        self._unsaved_index = log.last_index + 1
+        self._handed_out = max(self._handed_out, log.commit)
+        self._chunk = self._restore = None
+        return ready
+
+    def advance(self, ready: Ready) -> None:
+        """The disk part of `ready` is durable (and of every Ready before it)."""
+        if ready.entries:
+            self.log.stable_to(ready.entries[-1])
+            if self.role is Role.LEADER:
+                self._maybe_commit()
+        if ready.hard_state is not None and self.role is Role.CANDIDATE and ready.hard_state.term == self.term:
+            self._votes[self.id] = True  # its own vote counts now that it cannot be forgotten
+            self._count_votes()
+
+    def applied_to(self, index: int) -> None:
+        """The state machine has applied everything up to `index`."""
+        self.log.applied_to(max(index, self.log.applied))
+
+
+_FROM_LEADER = (AppendEntries, Heartbeat, InstallSnapshot)
+
+_STEP: Dict[Type, Callable[[Raft, Any], None]] = {
+    RequestPreVote: Raft._step_request_pre_vote,
+    PreVoteReply: Raft._step_pre_vote_reply,
+    RequestVote: Raft._step_request_vote,
+    VoteReply: Raft._step_vote_reply,
+    AppendEntries: Raft._step_append_entries,
+    AppendAccepted: Raft._step_append_accepted,
+    AppendRejected: Raft._step_append_rejected,
+    Heartbeat: Raft._step_heartbeat,
+    HeartbeatReply: Raft._step_heartbeat_reply,
+    InstallSnapshot: Raft._step_install_snapshot,
+    SnapshotReply: Raft._step_snapshot_reply,
+    StaleTerm: Raft._step_nothing,
+}

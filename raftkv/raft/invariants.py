@@ -1,0 +1,131 @@
+"""The paper's properties (figure 3), as checks that can run anywhere: under a node's mutex, in a simulator, in tests.
+
+check_state() looks at one node at one moment; check_delta() at one node at two moments; check_cluster() at all
+nodes of a simulated cluster. Each raises AssertionError with the values that contradict each other.
+"""
+from __future__ import annotations
+
+from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple
+
+from raftkv.raft.core import Raft
+from raftkv.raft.progress import ProgressState
+from raftkv.raft.types import Role
+
+
+def check_state(raft: Raft) -> None:
+    """What must hold of one node at any moment between two calls of its core."""
+    log = raft.log
+    assert log.snapshot.index <= log.applied <= log.commit <= log.last_index, (
+        f"snapshot {log.snapshot.index} <= applied {log.applied} <= commit {log.commit} <= last {log.last_index}"
+    )
+    assert log.stable <= log.last_index, f"stable {log.stable} <= last {log.last_index}"
+    if log.entries:
+        first, last = log.entries[0], log.entries[-1]
+        assert first.index == log.first_index and last.index == log.last_index, "the log has a gap"
+        assert log.snapshot.term <= first.term <= last.term <= raft.term, (
+            f"terms go back: snapshot {log.snapshot.term}, entries {first.term}..{last.term}, now {raft.term}"
+        )
+    if raft.role in (Role.CANDIDATE, Role.LEADER):
+        assert raft.vote == raft.id, f"{raft.role.value} of term {raft.term} voted for {raft.vote}"
+    if raft.role is not Role.LEADER:
+        assert raft.leader != raft.id, "believes that it leads, but is no leader"
+        return
+    assert raft.leader == raft.id, f"leads, but believes that {raft.leader} does"
+    for peer, progress in raft.progress.items():
+        assert progress.match < progress.next, f"node {peer}: match {progress.match} < next {progress.next}"
+        assert progress.match <= log.last_index, f"node {peer} is said to hold {progress.match} > {log.last_index}"
+        if progress.state is ProgressState.SNAPSHOT:
+            assert progress.snapshot is not None, f"node {peer} is sent a snapshot, but which?"
+
+
+class Observation(NamedTuple):
+    """What check_delta() must remember of a node."""
+
+    term: int
+    vote: Optional[int]
+    commit: int
+    applied: int
+    leads: bool
+    last_index: int
+    committed_term: Optional[int]  # of the entry `commit`
+
+
+def observe(raft: Raft) -> Observation:
+    log = raft.log
+    return Observation(
+        raft.term, raft.vote, log.commit, log.applied, raft.role is Role.LEADER, log.last_index, log.term(log.commit)
+    )
+
+
+def check_delta(before: Observation, raft: Raft) -> Observation:
+    """What must hold from one moment of a node's life to a later one. Returns the later observation."""
+    after = observe(raft)
+    assert after.term >= before.term, f"term went back from {before.term} to {after.term}"
+    assert after.commit >= before.commit, f"commit went back from {before.commit} to {after.commit}"
+    assert after.applied >= before.applied, f"applied went back from {before.applied} to {after.applied}"
+    if after.term == before.term:
+        assert before.vote in (None, after.vote), f"voted for {before.vote} and {after.vote} in term {after.term}"
+        if before.leads and after.leads:
+            assert after.last_index >= before.last_index, (  # leader append-only
+                f"a leader's log shrank from {before.last_index} to {after.last_index}"
+            )
+    term = raft.log.term(before.commit)
+    assert term in (None, before.committed_term), f"committed entry {before.commit} changed its term to {term}"
+    return after
+
+
+class ClusterHistory:
+    """Election safety, log matching, leader completeness and state-machine safety over a cluster's whole life.
+
+    It remembers every leader and every committed entry that it was ever shown.
+    """
+
+    def __init__(self) -> None:
+        self.leaders: Dict[int, int] = {}  # term -> node
+        self.committed: Dict[int, Tuple[int, bytes]] = {}  # index -> (term, line)
+        self._checked: Dict[int, int] = {}  # node -> committed entries seen up to here
+
+    def check(self, rafts: Iterable[Raft]) -> None:
+        """Look at the live nodes of the cluster, of which those that lead or commit are remembered."""
+        for raft in rafts:
+            if raft.role is Role.LEADER:
+                other = self.leaders.setdefault(raft.term, raft.id)
+                assert other == raft.id, f"nodes {other} and {raft.id} both led term {raft.term}"
+            self._check_committed(raft)
+
+    def restarted(self, node: int) -> None:
+        """`node` begins again from its disk: its log is looked at from its beginning."""
+        self._checked.pop(node, None)
+
+    def check_leader_completeness(self, raft: Raft) -> None:
+        """A leader holds every entry that was committed in an earlier term. Costly; call it at each election."""
+        for index, (term, line) in self.committed.items():
+            if term < raft.term and index >= raft.log.first_index:
+                entry = raft.log.entries[index - raft.log.first_index] if index <= raft.log.last_index else None
+                assert entry is not None and entry.line == line, (
+                    f"the leader of term {raft.term}, node {raft.id}, lacks the committed entry {index}@{term}"
+                )
+
+    def _check_committed(self, raft: Raft) -> None:
+        """State-machine safety: no two nodes ever commit different entries at one index."""
+        log = raft.log
+        start = max(self._checked.get(raft.id, 0) + 1, log.first_index)
+        for entry in log.slice(start, log.commit) if start <= log.commit else ():
+            known = self.committed.setdefault(entry.index, (entry.term, entry.line))
+            assert known == (entry.term, entry.line), (
+                f"node {raft.id} committed {entry} where another committed {entry.index}@{known[0]}"
+            )
+        self._checked[raft.id] = max(log.commit, self._checked.get(raft.id, 0))
+
+
+def check_log_matching(rafts: List[Raft]) -> None:
+    """If two logs hold an entry of the same index and term, they are equal up to it. Costly; a spot check."""
+    for one, other in zip(rafts, rafts[1:]):
+        low = max(one.log.first_index, other.log.first_index)
+        high = min(one.log.last_index, other.log.last_index)
+        agreed = False
+        for index in range(high, low - 1, -1):
+            a = one.log.entries[index - one.log.first_index]
+            b = other.log.entries[index - other.log.first_index]
+            agreed = agreed or a.term == b.term
+            assert not agreed or a.line == b.line, f"nodes {one.id} and {other.id} differ at {a} / {b}, but agree after it"

@@ -1,0 +1,180 @@
+"""RaftLog: the log in memory, and how far it is durable, committed and applied.
+
+Invariants, always:
+
+* `snapshot.index == first_index - 1`: what is not here any more is in the snapshot.
+* `entries[i].index == first_index + i`: no gaps. Terms never decrease from one entry to the next.
+* `snapshot.index <= applied <= commit <= last_index`.
+* `stable <= last_index`: entries after it are not known to be on this node's own disk.
+  (`commit` may be beyond `stable`: a majority of others can commit an entry first, thesis 10.2.1.)
+* Entries up to `commit` never change and are never removed, other than into the snapshot.
+
+Not thread-safe; no I/O.
+"""
+from __future__ import annotations
+
+from typing import List, Optional, Sequence, Tuple
+
+from raftkv.raft.types import CONFIG, Configuration, Entry, Snapshot
+
+
+class RaftLog:
+    """The entries after `snapshot`, all of which are durable when the log is created (they were recovered)."""
+
+    def __init__(self, snapshot: Snapshot, entries: Sequence[Entry] = ()) -> None:
+        self.snapshot = snapshot
+        self.entries: List[Entry] = list(entries)
+        self.commit = snapshot.index
+        self.applied = snapshot.index
+        self.bytes = sum(len(entry.line) for entry in self.entries)  # of the encoded entries held here
+        self.stable = self.last_index
+        self._configurations: List[Tuple[int, Configuration]] = []  # of the entries held here, with their index
+        self._note_configurations(self.entries)
+
+    # -- asking ------------------------------------------------------------------------------------------------
+
+    @property
+    def first_index(self) -> int:
+        """The index of the first entry that is still here (or will be, if there is none)."""
+        return self.snapshot.index + 1
+
+    @property
+    def last_index(self) -> int:
+        return self.snapshot.index + len(self.entries)
+
+    @property
+    def last_term(self) -> int:
+        return self.entries[-1].term if self.entries else self.snapshot.term
+
+    @property
+    def configuration(self) -> Configuration:
+        """The newest configuration in the log, committed or not (thesis 4.1), else the snapshot's."""
+        return self._configurations[-1][1] if self._configurations else self.snapshot.configuration
+
+    def configuration_at(self, index: int) -> Configuration:
+        """The configuration in force once the entry `index` is in the log."""
+        for at, configuration in reversed(self._configurations):
+            if at <= index:
+                return configuration
+        return self.snapshot.configuration
+
+    def term(self, index: int) -> Optional[int]:
+        """The term of the entry `index`; None if it is compacted away or not there yet."""
+        offset = index - self.snapshot.index
+        if 0 < offset <= len(self.entries):
+            return self.entries[offset - 1].term
+        return self.snapshot.term if offset == 0 else None
+
+    def slice(self, low: int, high: int, max_bytes: Optional[int] = None) -> List[Entry]:
+        """The entries low..high, both included: fewer when they exceed `max_bytes`, but at least one."""
+        assert self.first_index <= low <= high + 1, f"entries {low}..{high} asked of a log from {self.first_index}"
+        base = self.snapshot.index + 1
+        found = self.entries[low - base : high + 1 - base]
+        if max_bytes is not None:
+            size = 0
+            for count, entry in enumerate(found):
+                size += len(entry.line)
+                if size > max_bytes and count:
+                    return found[:count]
+        return found
+
+    def is_up_to_date(self, last_index: int, last_term: int) -> bool:
+        """Is a log that ends so at least as complete as this one? The election restriction (paper 5.4.1)."""
+        return (last_term, last_index) >= (self.last_term, self.last_index)
+
+    def find_conflict(self, entries: Sequence[Entry]) -> int:
+        """The index of the first of `entries` that this log lacks or has of another term; 0 if it has them all."""
+        for entry in entries:
+            if self.term(entry.index) != entry.term:
+                return entry.index
+        return 0
+
+    def find_conflict_by_term(self, index: int, term: int) -> Tuple[int, int]:
+        """The last (index, term) at or before `index` whose term is not above `term`.
+
+        If the other log has `term` at `index`, all after this place differs for certain: a whole divergent term
+        is skipped in one step (paper 5.3, end). The term is 0 where it is compacted away.
+        """
+        index = min(index, self.last_index)
+        while index >= self.first_index and self.entries[index - self.first_index].term > term:
+            index -= 1
+        return index, self.term(index) or 0
+
+    # -- changing ----------------------------------------------------------------------------------------------
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Put `entries` at the end; where the first one's index is taken, it and all after it are replaced."""
+        if not entries:
+            return
+        index = entries[0].index
+        assert index > self.commit, f"entry {index} would replace a committed one (commit is {self.commit})"
+        assert index <= self.last_index + 1, f"entry {index} would leave a gap after {self.last_index}"
+        if index <= self.last_index:
+            self._truncate(index)
+        self.entries.extend(entries)
+        self.bytes += sum([len(entry.line) for entry in entries])
+        self._note_configurations(entries)
+
+    def stable_to(self, entry: Entry) -> None:
+        """`entry` and all before it are durable here.
+
+        Ignored unless it is the very entry that the log holds: an equal one that was replaced while it was on
+        its way to the disk, and came back since, is on its way again.
+        """
+        offset = entry.index - self.first_index
+        if entry.index > self.stable and offset < len(self.entries) and self.entries[offset] is entry:
+            self.stable = entry.index
+
+    def commit_to(self, index: int) -> None:
+        assert index <= self.last_index, f"commit {index} is beyond the last entry {self.last_index}"
+        self.commit = max(self.commit, index)
+
+    def applied_to(self, index: int) -> None:
+        assert self.applied <= index <= self.commit, f"applied {index} is not in {self.applied}..{self.commit}"
+        self.applied = index
+
+    def compact(self, index: int) -> None:
+        """Forget the entries up to `index`: a durable snapshot at or after it stands for them."""
+        if index <= self.snapshot.index:
+            return
+        assert index <= self.applied, f"compacting to {index}, but only {self.applied} is applied"
+        term = self.term(index)
+        assert term is not None
+        kept = index - self.snapshot.index
+        snapshot = Snapshot(index, term, self.configuration_at(index))
+        self.bytes -= sum([len(entry.line) for entry in self.entries[:kept]])
+        del self.entries[:kept]
+        self.snapshot = snapshot
+        self.stable = max(self.stable, index)
+        self._configurations = [(at, c) for at, c in self._configurations if at > index]
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Begin again from `snapshot`, which is durable and newer than `commit` (paper section 7).
+
+        Entries after it are kept if the log holds its last entry with the same term.
+        """
+        assert snapshot.index > self.commit, f"{snapshot} is older than commit {self.commit}"
+        if self.term(snapshot.index) == snapshot.term:
+            kept, configurations = self.slice(snapshot.index + 1, self.last_index), self._configurations
+        else:
+            kept, configurations = [], []
+        self.stable = max(self.stable, snapshot.index) if kept else snapshot.index
+        self.snapshot = snapshot
+        self.entries = kept
+        self.bytes = sum(len(entry.line) for entry in kept)
+        self.commit = self.applied = snapshot.index
+        self._configurations = [(at, c) for at, c in configurations if at > snapshot.index]
+
+    def _truncate(self, index: int) -> None:
+        """Remove the entry `index` and all after it."""
+        kept = index - self.first_index
+        self.bytes -= sum(len(entry.line) for entry in self.entries[kept:])
+        del self.entries[kept:]
+        self.stable = min(self.stable, index - 1)
+        while self._configurations and self._configurations[-1][0] >= index:
+            self._configurations.pop()
+
+    def _note_configurations(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            if entry.kind == CONFIG:
+                self._configurations.append((entry.index, Configuration.from_plain(entry.data)))
