@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, Type
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Type
 
 from raftkv.errors import NotLeaderError, OverloadedError
 from raftkv.raft.log import RaftLog
@@ -35,7 +35,7 @@ from raftkv.raft.messages import (
 from raftkv.raft.progress import Progress, ProgressState
 from raftkv.raft.quorum import VoteResult, quorum_value, vote_result
 from raftkv.raft.reads import ReadQueue
-from raftkv.raft.types import COMMAND, NOOP, Entry, HardState, Role, Snapshot
+from raftkv.raft.types import COMMAND, NOOP, Entry, HardState, Ready, Role, Snapshot
 
 
 @dataclass(frozen=True)
@@ -48,34 +48,6 @@ class Options:
     max_inflight_appends: int = 16  # unanswered messages to one follower
     max_inflight_bytes: int = 8 << 20
     max_uncommitted_bytes: int = 64 << 20  # beyond this, a leader that cannot commit refuses proposals
-
-
-class Ready(NamedTuple):
-    """Everything the core wants done.
-
-    1. `messages` may leave at once.
-    2. `hard_state` (if not None), then `entries`, then `chunk` are made durable, in this order, and after those of
-       every earlier Ready. An entry whose index is taken replaces that one and all after it.
-    3. Then `promises` may leave, the messages that say that it is durable, and `advance(ready)` is called.
-       For a `chunk`, `chunk_stored()` is called as well.
-    4. `restore`, if not None, is a durable snapshot that the state machine begins anew from, and `committed` are
-       then the entries it applies, in this order and after those of every earlier Ready. They need not wait for
-       2 and 3: a majority holds them. `applied_to()` reports how far the state machine has come.
-    5. `reads` are answered once the state machine has applied each one's index: (context, index).
-    """
-
-    messages: List[Message]
-    hard_state: Optional[HardState]
-    entries: List[Entry]
-    chunk: Optional[InstallSnapshot]
-    promises: List[Message]
-    restore: Optional[Snapshot]
-    committed: List[Entry]
-    reads: List[Tuple[Any, int]]
-
-    @property
-    def needs_disk(self) -> bool:
-        return bool(self.hard_state or self.entries or self.chunk)
 
 
 class Raft:
@@ -214,7 +186,7 @@ class Raft:
 
         Linearizable without a log entry: the commit index of now, once a majority has confirmed, in a round of
         heartbeats begun after this call, that this node still leads (thesis 6.4). Reads that arrive during a round
-        share the next one. Raises NotLeaderError. When leadership ends the context is dropped and never comes back.
+        share the next one. When leadership ends, the context comes back in Ready.lost_reads. Raises NotLeaderError.
         """
         if self.role is not Role.LEADER:
             raise NotLeaderError(self.leader)
@@ -548,6 +520,7 @@ class Raft:
             or self._unsaved_index <= self.log.last_index
             or self._handed_out < self.log.commit
             or self._reads.confirmed
+            or self._reads.lost
             or self.hard_state != self._stored_hard_state
         )
 
@@ -565,6 +538,7 @@ class Raft:
             restore=self._restore,
             committed=committed,
             reads=self._reads.take_confirmed(),
+            lost_reads=self._reads.take_lost(),
         )
         self._messages, self._promises = [], []
         self._stored_hard_state = hard_state

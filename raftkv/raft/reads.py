@@ -18,6 +18,7 @@ class ReadQueue:
     def __init__(self) -> None:
         self.round = 0  # the last round begun; every heartbeat carries it, so that a lost one heals
         self.confirmed: List[Tuple[Any, int]] = []  # (context, index), not taken yet
+        self.lost: List[Any] = []  # contexts of reads that nobody will answer, not taken yet
         self._waiting: List[Any] = []
         self._in_round: List[Tuple[Any, int]] = []
 
@@ -48,6 +49,11 @@ class ReadQueue:
         confirmed, self.confirmed = self.confirmed, []
         return confirmed
 
+    def take_lost(self) -> List[Any]:
+        lost, self.lost = self.lost, []
+        return lost
+
     def clear(self) -> None:
         """Leadership ended or began: nobody may answer these reads from here any more."""
+        self.lost += [context for context, _ in self.confirmed + self._in_round] + self._waiting
         self.confirmed, self._waiting, self._in_round = [], [], []
