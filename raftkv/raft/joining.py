@@ -1,0 +1,131 @@
+"""Who is who: may this member vote at once, or did it lose its disk since it last voted?
+
+A member whose disk was wiped looks like one that never was. If it voted again in a term in which it has voted, or
+helped to elect a leader that lacks an entry it had acknowledged, committed data would be lost. So every disk has an
+identity (`uid`), members remember each other's, and a member with an empty disk asks before it takes part:
+
+* `new` members that make up a majority found the cluster: nothing can have been committed before.
+* Otherwise every other member is asked. If none knows this member under another uid, it is truly new (a late first
+  start). If one does, its disk was lost: it rejoins at a term above all of theirs, and does not vote before its log
+  holds an entry of such a term (HardState.rejoin_term says why that is enough).
+
+What it does not do: tell apart a member that lost its disk from a new one when every member it was ever in contact
+with is down, and those that are up were never started before. docs/divergence.md.
+
+Pure: no I/O. Not thread-safe.
+"""
+from __future__ import annotations
+
+from typing import Dict, NamedTuple, Optional, Sequence
+
+from raftkv.errors import ProtocolError
+from raftkv.raft.types import HardState
+
+NEW = "new"  # an empty disk, undecided
+REJOINING = "rejoining"  # decided: it lost its disk
+MEMBER = "member"
+
+VERSION = 1  # of the peers' protocol
+
+
+class Hello(NamedTuple):
+    """The first words on each connection between peers."""
+
+    version: int
+    cluster: str
+    id: int
+    uid: str
+    state: str
+
+
+class HelloReply(NamedTuple):
+    """`knows_you`: None, never met before; True, under this uid; False, under another one.
+    `founder`: the replying member was new itself when it first met this uid, or is new now."""
+
+    cluster: str
+    id: int
+    uid: str
+    term: int
+    knows_you: Optional[bool]
+    founder: bool
+
+
+class Acquaintance(NamedTuple):
+    """What a member remembers of another one, durably."""
+
+    uid: str
+    founder: bool  # it was met while this member was new itself
+
+
+class Joining:
+    """One member's view of who is who. `members`: the ids of all members, this one included."""
+
+    def __init__(
+        self, id: int, uid: str, cluster: str, members: Sequence[int], known: Dict[int, Acquaintance]
+    ) -> None:
+        self.id, self.uid, self.cluster = id, uid, cluster
+        self.members = tuple(members)
+        self.known = dict(known)  # whoever drives this makes it durable before a reply leaves
+        self.state = NEW  # until settle()
+        self._replies: Dict[int, HelloReply] = {}
+
+    def hello(self) -> Hello:
+        return Hello(VERSION, self.cluster, self.id, self.uid, self.state)
+
+    def answer(self, hello: Hello, term: int) -> HelloReply:
+        """Answer another member, whose uid is remembered from now on. `term` is this node's own, durable one.
+
+        Raises ProtocolError if it does not belong here; the message tells its operator what to do.
+        """
+        if hello.version != VERSION:
+            raise ProtocolError(f"node {hello.id} speaks version {hello.version} of the peers' protocol, not {VERSION}")
+        if hello.cluster != self.cluster:
+            raise ProtocolError(f"node {hello.id} belongs to cluster {hello.cluster!r}, this is {self.cluster!r}")
+        if hello.id == self.id or hello.id not in self.members:
+            raise ProtocolError(f"node {hello.id} is no other member of this cluster; the members are {self.members}")
+        known = self.known.get(hello.id)
+        if known is None:
+            self.known[hello.id] = known = Acquaintance(hello.uid, self.state == NEW)
+            knows_you = None
+        elif known.uid == hello.uid:
+            knows_you = True
+        elif hello.state == REJOINING:
+            self.known[hello.id] = known = Acquaintance(hello.uid, False)
+            knows_you = True
+        elif hello.state == NEW:
+            knows_you = False
+        else:
+            raise ProtocolError(
+                f"node {hello.id} came with another disk than the one known here; if its data folder was replaced, "
+                "move the folder away and start it with an empty one"
+            )
+        founder = self.state == NEW or (known.uid == hello.uid and known.founder)
+        return HelloReply(self.cluster, self.id, self.uid, term, knows_you, founder)
+
+    def accepts(self, hello: Hello) -> bool:
+        """May the sender of `hello`, which was answered, take part in Raft?"""
+        return hello.state != NEW and self.state != NEW and self.known[hello.id].uid == hello.uid
+
+    def heard(self, reply: HelloReply) -> None:
+        """Take in a reply to this member's own hello."""
+        self._replies[reply.id] = reply
+
+    def decide(self) -> Optional[HardState]:
+        """The hard state that a new member begins with, or None while that is not clear.
+
+        Make it durable, then call settle(): said aloud before that, a crash would make it forget its own decision.
+        """
+        others = [self._replies.get(member) for member in self.members if member != self.id]
+        replies = [reply for reply in others if reply is not None]
+        complete = len(replies) == len(others)
+        if any(reply.knows_you is False for reply in replies):
+            if not complete:
+                return None
+            term = max(reply.term for reply in replies)
+            return HardState(term + 1, None, term)
+        founders = 1 + sum(1 for reply in replies if reply.founder)
+        return HardState() if complete or founders > len(self.members) // 2 else None
+
+    def settle(self, hard_state: HardState) -> None:
+        """This member has `hard_state` on its disk, and is new no more."""
+        self.state = REJOINING if hard_state.rejoin_term else MEMBER

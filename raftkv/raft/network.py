@@ -1,0 +1,233 @@
+"""PeerNetwork: Raft messages over the RPC layer, both ways.
+
+Outgoing: each other node has a ClientEnd, and messages are one-way requests ``(None, "raft", message)`` on it. Any thread
+may send: enqueue() keeps messages in their order (under the node's mutex), and flush() lets one thread a peer put
+them on the wire while others go on. A message that cannot be sent now is dropped; Raft sends again what matters.
+Incoming: the listener for peers hands over each turn's messages as one batch. The first request on a connection is a
+"hello" (see joining.py); what comes before it, or from who does not belong here, closes the connection.
+"""
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from concurrent.futures import Future
+from typing import Any, Deque, Dict, List, Mapping, Optional, Protocol, Sequence, Tuple
+
+from raftkv.errors import BAD_REQUEST, ProtocolError, RpcError
+from raftkv.raft.joining import Hello, HelloReply
+from raftkv.raft.messages import InstallSnapshot, Message
+from raftkv.raft.persister import Persister, SnapshotReader
+from raftkv.raft.types import Snapshot
+from raftkv.raft.wire import from_plain, to_plain
+from raftkv.rpc.client import ClientEnd
+from raftkv.rpc.server import Channel, send_replies
+from raftkv.rpc.wire import dumps, frame
+
+log = logging.getLogger("raftkv.raft")
+
+HELLO_TIMEOUT_S = 5.0
+MAX_PEER_FRAME = 64 << 20  # bytes; an AppendEntries is at most max_append_bytes, or one larger entry
+
+
+class PeerHandler(Protocol):
+    """What PeerNetwork needs of the member it belongs to. Called on the threads of the rpc layer."""
+
+    def on_messages(self, messages: List[Message]) -> None:
+        """Messages of peers whose hello was accepted."""
+
+    def on_lost_contact(self, peer: int) -> None:
+        """The connection from `peer` ended."""
+
+    def make_hello(self) -> Hello: ...
+
+    def on_hello(self, hello: Hello) -> Tuple[HelloReply, bool]:
+        """The answer to a peer's hello, and whether its Raft messages are accepted. Raises ProtocolError."""
+
+    def on_hello_reply(self, reply: HelloReply) -> None: ...
+
+    def on_snapshot_unreadable(self, peer: int, snapshot: Snapshot) -> None:
+        """The snapshot that `peer` is being sent is not there any more. Called with no lock held but the link's."""
+
+
+class PeerNetwork:
+    """This node's connections to the others, and theirs to it.
+
+    `handler` gets what arrives; see PeerHandler. `addresses`: id -> (host, port) of the other nodes.
+    """
+
+    def __init__(
+        self,
+        addresses: Mapping[int, Tuple[str, int]],
+        authkey: bytes,
+        handler: PeerHandler,
+        persister: Persister,
+        chunk_bytes: int,
+    ) -> None:
+        self._handler = handler
+        self._links = {
+            peer: _Link(peer, address, authkey, handler, _SnapshotSource(persister, chunk_bytes))
+            for peer, address in addresses.items()
+        }
+        self._channels: Dict[int, Channel] = {}  # the newest accepted connection from each peer
+
+    def start(self) -> None:
+        for link in self._links.values():
+            link.end.start()
+
+    def close(self) -> None:
+        for link in self._links.values():
+            link.end.close()
+            link.snapshots.close()
+
+    def greet(self) -> None:
+        """Say hello again on every connection: this node is another one now than when it connected."""
+        for link in self._links.values():
+            link.greet()
+
+    # -- outgoing (see node.Network) ---------------------------------------------------------------------------
+
+    def enqueue(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            link = self._links.get(message.to)
+            if link is not None:
+                link.outbox.append(message)
+
+    def flush(self) -> None:
+        for link in self._links.values():
+            if link.outbox:
+                link.flush()
+
+    # -- incoming: the rpc server's handler for the peers' listener ----------------------------------------------
+
+    def on_requests(self, batch: List[Tuple[Channel, Any, str, tuple]]) -> None:
+        messages: List[Message] = []
+        for channel, id, method, args in batch:
+            try:
+                if method == "raft" and channel.context is not None:
+                    message = from_plain(args)
+                    if message.sender != channel.context:
+                        raise ProtocolError(f"a message in the name of node {message.sender}")
+                    messages.append(message)
+                elif method == "hello":
+                    self._answer_hello(channel, id, args)
+                else:
+                    raise ProtocolError("a request before a hello that was accepted")
+            except ProtocolError as error:
+                channel.close(str(error))
+        if messages:
+            self._handler.on_messages(messages)
+
+    def on_close(self, channel: Channel) -> None:
+        peer = channel.context
+        if peer is not None and self._channels.get(peer) is channel:
+            del self._channels[peer]
+            self._handler.on_lost_contact(peer)
+
+    def _answer_hello(self, channel: Channel, id: Any, args: tuple) -> None:
+        try:
+            hello = Hello(*args)
+            reply, accepted = self._handler.on_hello(hello)
+        except (ProtocolError, TypeError) as error:
+            log.warning("refused %s: %s", channel.peer, error)
+            send_replies([(channel, id, False, (BAD_REQUEST, str(error), None))])
+            return
+        if accepted:
+            channel.context = hello.id
+            self._channels[hello.id] = channel
+        send_replies([(channel, id, True, tuple(reply))])
+
+
+class _Link:
+    """The way to one peer: what waits to be sent, and the end that sends it."""
+
+    def __init__(
+        self, peer: int, address: Tuple[str, int], authkey: bytes, handler: PeerHandler, snapshots: "_SnapshotSource"
+    ) -> None:
+        self.outbox: Deque[Message] = deque()
+        self.snapshots = snapshots
+        self._peer, self._handler = peer, handler
+        self._sending = threading.Lock()
+        self.end = ClientEnd(
+            address,
+            authkey,
+            name=f"peer-{peer}",
+            hello=self._hello,
+            on_hello=self._on_hello,
+            keep_connected=True,
+        )
+
+    def flush(self) -> None:
+        """Send the outbox in its order. Only tries for the lock: whoever has it looks again after letting go."""
+        outbox = self.outbox
+        while outbox and self._sending.acquire(blocking=False):
+            try:
+                frames = []
+                while outbox:
+                    message: Optional[Message] = outbox.popleft()
+                    if type(message) is InstallSnapshot:
+                        message = self._with_chunk(message)
+                    if message is not None:
+                        frames.append(frame(dumps((None, "raft", to_plain(message)))))
+                if frames:
+                    self.end.notify(b"".join(frames))
+            finally:
+                self._sending.release()
+
+    def greet(self) -> None:
+        """Say hello once more on the connection, if there is one."""
+        method, args = self._hello()
+        self.end.submit(method, args, HELLO_TIMEOUT_S).add_done_callback(self._greeted)
+
+    def _greeted(self, future: "Future[Any]") -> None:
+        error = future.exception()
+        if error is None:
+            self._on_hello(future.result())
+        elif not isinstance(error, RpcError):
+            raise error  # a lost connection is no matter: the next one begins with a hello
+
+    def _hello(self) -> Tuple[str, tuple]:
+        return "hello", tuple(self._handler.make_hello())
+
+    def _on_hello(self, result: Any) -> None:
+        try:
+            reply = HelloReply(*result)
+        except TypeError:
+            raise ProtocolError("not an answer to a hello") from None
+        if reply.id != self._peer:
+            raise ProtocolError(f"node {reply.id} answers at the address of node {self._peer}: compare the [peers] sections")
+        self._handler.on_hello_reply(reply)
+
+    def _with_chunk(self, message: InstallSnapshot) -> Optional[InstallSnapshot]:
+        """`message` with the bytes that belong to it, or None if that snapshot is not there any more."""
+        chunk = self.snapshots.read(message.snapshot, message.offset)
+        if chunk is None:
+            self._handler.on_snapshot_unreadable(self._peer, message.snapshot)
+            return None
+        return message._replace(data=chunk[0], done=chunk[1])
+
+
+class _SnapshotSource:
+    """Reads the snapshot that is being sent to one peer. Stays readable when a newer one replaces it."""
+
+    def __init__(self, persister: Persister, chunk_bytes: int) -> None:
+        self._persister, self._chunk_bytes = persister, chunk_bytes
+        self._reader: Optional[SnapshotReader] = None
+
+    def read(self, snapshot: Snapshot, offset: int) -> Optional[Tuple[bytes, bool]]:
+        """(the chunk from `offset` on, whether it is the last), or None if this snapshot cannot be had."""
+        if self._reader is None or self._reader.snapshot != snapshot:
+            self.close()
+            self._reader = self._persister.open_snapshot()
+            if self._reader.snapshot != snapshot:
+                return None
+        data = self._reader.read(offset, self._chunk_bytes)
+        done = offset + len(data) >= self._reader.size
+        if done:
+            self.close()
+        return data, done
+
+    def close(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None

@@ -1,0 +1,486 @@
+"""RaftNode: a monitor round the core, with the threads, the disk and the network that drive it.
+
+One mutex guards the core and the queues below. Whoever has input for the core (a client's batch, messages of other
+nodes, a tick, a finished write) takes the mutex, calls the core, sorts what came out (`_sort_ready`) into queues,
+releases the mutex, and only then works on the queues (`_work`). Nothing is written, fsynced, sent or unpickled with the mutex
+held. With RAFTKV_CHECK=1, raft/invariants.py is run at every release of it.
+
+Threads
+    ticker        tells the core the time, every fifth of a heartbeat interval.
+    log-writer    takes all that waits for the disk, writes it with one fsync (group commit), tells the core, and only
+                  then lets the promises leave: the messages that say that it is durable.
+    snapshot      at times: writes the state machine's snapshot, or begins anew from a received one.
+    (callers)     the threads of the rpc layer: they call propose(), read_index() and step(), send what may leave, and
+                  apply and answer what they saw committed. No thread is woken for a request.
+
+Condition variables
+    _disk_work    (on the mutex) something waits for the disk, or the node stops. Waits: log-writer.
+                  Notified by: _sort_ready(), compaction after a snapshot, stop().
+    _stopping     (an Event) ends the ticker and the throttling of snapshots.
+
+Who applies: whoever holds `_apply_lock`. It is only ever tried for; a thread that does not get it leaves its work in the queue
+to the one that has it, which looks again after it let go. So entries are applied in order, and nobody waits.
+
+The order of effects
+    1. messages that promise nothing leave at once (a leader sends entries while it writes its own disk, thesis 10.2.1)
+    2. term and vote, then entries, then snapshot chunks are made durable
+    3. the promises of these leave: votes, acknowledgements
+    4. committed entries are applied, in order; then their clients are answered
+A failed write or fsync ends the node: what the disk holds is not known any more (see Persister).
+A thread that dies takes the node down through `on_fatal`.
+"""
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections import deque
+from typing import Any, Callable, Deque, Iterable, List, NamedTuple, Optional, Protocol, Sequence, Tuple
+
+from raftkv.raft import invariants
+from raftkv.raft.core import Raft
+from raftkv.raft.crash_points import reach
+from raftkv.raft.messages import InstallSnapshot, Message
+from raftkv.raft.persister import Persister
+from raftkv.raft.proposals import Proposals
+from raftkv.raft.types import Entry, Ready, Role, Snapshot
+
+log = logging.getLogger("raftkv.raft")
+
+SLOW_FSYNC_S = 0.5  # a write that takes longer is reported
+SLOW_APPLY_S = 0.5
+
+
+class RoleChange(NamedTuple):
+    """This node's role, or the term, or the leader it knows, is another one now."""
+
+    role: Role
+    term: int
+    leader: Optional[int]
+    reason: str
+
+
+class StateMachine(Protocol):
+    """What a node replicates. Called by one thread at a time, in the order of the log."""
+
+    def apply(self, entries: List[Entry], contexts: List[Any]) -> None:
+        """Apply `entries`. `contexts` are those who proposed them here and wait for an answer, aligned to the
+        entries with None where nobody waits; [] if nobody does."""
+
+    def read(self, contexts: List[Any]) -> None:
+        """Answer reads: what was applied up to now is recent enough for them."""
+
+    def refuse(self, proposals: List[Any], reads: List[Any]) -> None:
+        """Leadership ended: these will not be answered. The proposals may still be committed by the next leader."""
+
+    def role_changed(self, change: RoleChange) -> None: ...
+
+    def begin_snapshot(self) -> "SnapshotView": ...
+
+    def restore(self, records: Iterable[Any]) -> None:
+        """Begin anew from a snapshot's records."""
+
+
+class SnapshotView(Protocol):
+    """The state at the moment of begin_snapshot(), read piece by piece while the state machine goes on."""
+
+    def next_record(self) -> Any:
+        """A piece, as plain data, or None after the last. Called by the snapshot thread, never during apply()."""
+
+    def encode(self, record: Any) -> bytes:
+        """Its line in the file."""
+
+    def close(self) -> None: ...
+
+
+class Network(Protocol):
+    """Carries messages to other nodes; it may lose, delay and reorder them."""
+
+    def enqueue(self, messages: Sequence[Message]) -> None:
+        """Take messages, in their order; called with the mutex held, so it only keeps them."""
+
+    def flush(self) -> None:
+        """Send what was kept, without ever waiting for a slow peer."""
+
+
+class _Work(NamedTuple):
+    """What one Ready leaves for the state machine."""
+
+    restore: Optional[Snapshot]
+    entries: List[Entry]
+    contexts: List[Any]
+    reads: List[Any]
+    lost_proposals: List[Any]
+    lost_reads: List[Any]
+    role_change: Optional[RoleChange]
+
+
+class RaftNode:
+    """One node. All public methods are thread-safe.
+
+    `max_raft_state`: bytes of log after which a snapshot is taken; -1 for never.
+    `on_fatal(exception)` is called at most once, by the thread that cannot go on.
+    """
+
+    def __init__(
+        self,
+        raft: Raft,
+        persister: Persister,
+        network: Network,
+        machine: StateMachine,
+        *,
+        max_raft_state: int,
+        on_fatal: Callable[[BaseException], None],
+    ) -> None:
+        self._raft, self._persister, self._network, self._machine = raft, persister, network, machine
+        self._max_raft_state = max_raft_state
+        self._on_fatal = on_fatal
+        self._mutex = _CheckedLock(raft) if os.environ.get("RAFTKV_CHECK") == "1" else threading.Lock()
+        self._disk_work = threading.Condition(self._mutex)  # type: ignore[arg-type]
+        self._stopping = threading.Event()
+        self._failed = False
+        self._threads: List[threading.Thread] = []
+        # guarded by the mutex
+        self._disk_queue: List[Ready] = []
+        self._disk_busy = False
+        self._compact_to: Optional[Snapshot] = None
+        self._proposals = Proposals()
+        self._last_role = RoleChange(raft.role, raft.term, raft.leader, "")
+        # guarded by _apply_lock, except that the queue is filled under the mutex
+        self._apply_queue: Deque[_Work] = deque()
+        self._apply_lock = threading.Lock()
+        self._applied = raft.log.applied
+        self._snapshot_running = False
+
+    # -- life --------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Load the state machine from the snapshot, then begin to take part."""
+        if self._raft.log.snapshot.index:
+            self._load_snapshot()
+        self._spawn("log-writer", self._write_log)
+        self._spawn("ticker", self._tick)
+
+    def stop(self) -> None:
+        """Stop taking part. What is acknowledged is durable already; nothing else is waited for."""
+        self._stopping.set()
+        with self._mutex:
+            self._disk_work.notify_all()
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join()
+
+    def _spawn(self, name: str, target: Callable[..., None], *args: Any) -> None:
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        thread = threading.Thread(target=self._run, args=(target, *args), name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _run(self, target: Callable[..., None], *args: Any) -> None:
+        try:
+            target(*args)
+        except BaseException as error:
+            self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """The node cannot go on."""
+        with self._mutex:
+            first, self._failed = not self._failed, True
+        if first:
+            self._on_fatal(error)
+
+    # -- input -------------------------------------------------------------------------------------------------
+
+    def propose(self, commands: Sequence[Any], contexts: Sequence[Any]) -> None:
+        """Propose `commands` (plain JSON data); each one's context goes to the state machine with its entry.
+
+        Raises NotLeaderError or OverloadedError; then none of them was proposed.
+        """
+        with self._mutex:
+            self._proposals.add(*self._raft.propose(commands), contexts)
+            self._sort_ready()
+        self._work()
+
+    def read_index(self, contexts: Sequence[Any]) -> None:
+        """Have the state machine read for `contexts` as soon as this is linearizable. Raises NotLeaderError."""
+        with self._mutex:
+            self._raft.read_index(contexts)
+            self._sort_ready()
+        self._work()
+
+    def step(self, messages: Sequence[Message]) -> None:
+        """Take in messages of other nodes, in the order of their arrival."""
+        with self._mutex:
+            for message in messages:
+                self._raft.step(message)
+            self._sort_ready()
+        self._work()
+
+    def lost_contact(self, peer: int) -> None:
+        """The connection from `peer` broke."""
+        with self._mutex:
+            self._raft.lost_contact(peer)
+            self._sort_ready()
+        self._work()
+
+    def snapshot_unreadable(self, peer: int, snapshot: Snapshot) -> None:
+        """The snapshot that `peer` is being sent was replaced before its file could be opened."""
+        with self._mutex:
+            self._raft.snapshot_unreadable(peer, snapshot)
+            self._sort_ready()
+        self._work()
+
+    def get_state(self) -> Tuple[int, bool]:
+        """(current term, whether this node believes it is the leader)."""
+        with self._mutex:
+            return self._raft.get_state()
+
+    def status(self) -> dict:
+        """What this node knows of itself, as plain data."""
+        with self._mutex:
+            raft, log_ = self._raft, self._raft.log
+            return {
+                "id": raft.id,
+                "role": raft.role.value,
+                "term": raft.term,
+                "leader": raft.leader,
+                "commit_index": log_.commit,
+                "applied_index": self._applied,
+                "log_first_index": log_.first_index,
+                "log_last_index": log_.last_index,
+                "log_bytes": log_.bytes,
+                "snapshot_index": raft.latest_snapshot.index if raft.latest_snapshot else 0,
+            }
+
+    def _tick(self) -> None:
+        interval_s = self._raft.options.heartbeat_interval_s / 5
+        while not self._stopping.wait(interval_s):
+            with self._mutex:
+                self._raft.tick(time.monotonic())
+                self._sort_ready()
+            self._work()
+
+    # -- output: sorting, with the mutex held ------------------------------------------------------------------
+
+    def _sort_ready(self) -> None:
+        """Put everything that the core wants done into the queue it belongs to."""
+        raft = self._raft
+        if not raft.has_ready and not self._role_has_changed():
+            return
+        ready = raft.ready()
+        self._network.enqueue(ready.messages)
+        if ready.needs_disk or (ready.promises and (self._disk_busy or self._disk_queue)):
+            self._disk_queue.append(ready)
+            self._disk_work.notify()
+        else:
+            self._network.enqueue(ready.promises)
+        contexts = self._proposals.committed(ready.committed) if ready.committed else []
+        role_change, lost = self._note_role_change()
+        if ready.committed or ready.reads or ready.lost_reads or ready.restore or role_change:
+            reads = [context for contexts_, _ in ready.reads for context in contexts_]
+            lost_reads = [context for contexts_ in ready.lost_reads for context in contexts_]
+            work = _Work(ready.restore, ready.committed, contexts, reads, lost, lost_reads, role_change)
+            self._apply_queue.append(work)
+
+    def _role_has_changed(self) -> bool:
+        raft, last = self._raft, self._last_role
+        return not (raft.role is last.role and raft.term == last.term and raft.leader == last.leader)
+
+    def _note_role_change(self) -> Tuple[Optional[RoleChange], List[Any]]:
+        if not self._role_has_changed():
+            return None, []
+        raft, last = self._raft, self._last_role
+        self._last_role = RoleChange(raft.role, raft.term, raft.leader, raft.role_reason)
+        led = last.role is Role.LEADER
+        return self._last_role, self._proposals.lost() if led else []
+
+    # -- output: working, without the mutex --------------------------------------------------------------------
+
+    def _work(self) -> None:
+        """Send what may leave, apply what is committed."""
+        reach("node:before-send")
+        self._network.flush()
+        while self._apply_queue and self._apply_lock.acquire(blocking=False):
+            if not self._apply_queued():
+                return  # the snapshot thread has the lock now, and goes on here when it is done
+            self._apply_lock.release()
+
+    def _apply_queued(self) -> bool:
+        """With _apply_lock held: do all that is queued. False if the lock was handed to another thread."""
+        while self._apply_queue:
+            work = self._apply_queue.popleft()
+            if work.restore is not None:
+                self._spawn("snapshot", self._restore, work)
+                return False
+            self._apply(work)
+        return True
+
+    def _apply(self, work: _Work) -> None:
+        machine = self._machine
+        if work.role_change is not None:
+            machine.role_changed(work.role_change)
+        if work.entries and work.entries[0].index > self._applied:  # else a newer snapshot was loaded meanwhile
+            reach("node:before-apply")
+            started = time.monotonic()
+            machine.apply(work.entries, work.contexts)
+            took = time.monotonic() - started
+            if took > SLOW_APPLY_S:
+                log.warning("applying %d entries took %.1f s", len(work.entries), took)
+            self._applied = work.entries[-1].index
+            self._after_apply()
+        if work.reads:
+            machine.read(work.reads)
+        if work.lost_proposals or work.lost_reads:
+            machine.refuse(work.lost_proposals, work.lost_reads)
+
+    def _after_apply(self) -> None:
+        """Tell the core, and begin a snapshot when the log has grown past its bound."""
+        with self._mutex:
+            log_ = self._raft.log
+            self._raft.applied_to(self._applied)
+            due = 0 <= self._max_raft_state < log_.bytes and not self._snapshot_running
+            if not due or self._applied == log_.snapshot.index:
+                return
+            term = log_.term(self._applied)
+            assert term is not None
+            snapshot = Snapshot(self._applied, term, log_.configuration_at(self._applied))
+            self._snapshot_running = True
+        self._spawn("snapshot", self._write_snapshot, snapshot, self._machine.begin_snapshot())
+
+    # -- the log-writer ----------------------------------------------------------------------------------------
+
+    def _write_log(self) -> None:
+        while True:
+            with self._mutex:
+                self._disk_busy = False
+                while not (self._disk_queue or self._compact_to or self._stopping.is_set()):
+                    self._disk_work.wait()
+                if self._stopping.is_set():
+                    return
+                batch, self._disk_queue = self._disk_queue, []
+                compact_to, self._compact_to = self._compact_to, None
+                self._disk_busy = True
+            self._save(batch)
+            with self._mutex:
+                for ready in batch:
+                    self._raft.advance(ready)
+                    self._network.enqueue(ready.promises)
+                self._sort_ready()
+            self._work()
+            if compact_to is not None:
+                self._persister.compact(compact_to.index)
+
+    def _save(self, batch: Sequence[Ready]) -> None:
+        """Make a batch durable: one write and one fsync, unless it holds a snapshot chunk or replaces entries."""
+        reach("node:before-save")
+        started = time.monotonic()
+        hard_state, entries = None, []  # type: ignore[var-annotated]
+        for ready in batch:
+            hard_state = ready.hard_state or hard_state  # the newest says it all
+            if entries and ready.entries and ready.entries[0].index != entries[-1].index + 1:
+                self._persister.save(hard_state, entries)
+                hard_state, entries = None, []
+            entries = entries + ready.entries if entries else ready.entries
+            if ready.chunk is not None:
+                self._persister.save(hard_state, entries)
+                hard_state, entries = None, []
+                self._store_chunk(ready.chunk)
+        if hard_state or entries:
+            self._persister.save(hard_state, entries)
+        took = time.monotonic() - started
+        if took > SLOW_FSYNC_S:
+            log.warning("writing the log took %.1f s: the disk is slow", took)
+        reach("node:saved")
+
+    def _store_chunk(self, chunk: InstallSnapshot) -> None:
+        held = self._persister.receive_chunk(chunk.snapshot, chunk.offset, chunk.data, chunk.done)
+        installed = chunk.done and held == chunk.offset + len(chunk.data)
+        if installed:
+            self._persister.install(chunk.snapshot)
+        reach("node:chunk-stored")
+        with self._mutex:
+            self._raft.chunk_stored(chunk, held, installed)
+            self._sort_ready()
+
+    # -- snapshots ---------------------------------------------------------------------------------------------
+
+    def _write_snapshot(self, snapshot: Snapshot, view: SnapshotView) -> None:
+        """Write the state machine's state at `snapshot` while it goes on, then let go of the log up to there."""
+        started = time.monotonic()
+        try:
+            self._persister.write_snapshot(snapshot, self._snapshot_lines(view))
+        except _Stopped:
+            return
+        finally:
+            with self._apply_lock:
+                view.close()
+            self._work()
+        reach("node:snapshot-written")
+        log.info("wrote the snapshot at %d in %.1f s", snapshot.index, time.monotonic() - started)
+        with self._mutex:
+            self._snapshot_running = False
+            if snapshot.index > self._raft.log.snapshot.index:
+                self._raft.compact(snapshot)
+                self._compact_to = snapshot
+                self._disk_work.notify()
+
+    def _snapshot_lines(self, view: SnapshotView) -> Iterable[bytes]:
+        """The lines of the file. After each, other threads get as much time as it took."""
+        while not self._stopping.is_set():
+            started = time.monotonic()
+            with self._apply_lock:
+                record = view.next_record()
+            self._work()  # what others could not apply meanwhile
+            if record is None:
+                return
+            yield view.encode(record)
+            self._stopping.wait(time.monotonic() - started)
+        raise _Stopped
+
+    def _restore(self, work: _Work) -> None:
+        """The rest of `work` after a received snapshot; with _apply_lock, which the spawning thread acquired."""
+        self._load_snapshot()
+        self._apply(work)
+        self._apply_lock.release()
+        self._work()
+
+    def _load_snapshot(self) -> None:
+        """Begin the state machine anew from the newest durable snapshot."""
+        started = time.monotonic()
+        reader = self._persister.open_snapshot()
+        try:
+            self._machine.restore(reader.records())
+            self._applied = reader.snapshot.index
+        finally:
+            reader.close()
+        log.info("loaded the snapshot at %d in %.1f s", self._applied, time.monotonic() - started)
+
+
+class _Stopped(Exception):
+    """The node stops; the snapshot under way is given up."""
+
+
+class _CheckedLock:
+    """A lock that checks the core's invariants whenever it is released (RAFTKV_CHECK=1)."""
+
+    def __init__(self, raft: Raft) -> None:
+        self._lock = threading.Lock()
+        self._raft = raft
+        self._seen = invariants.observe(raft)
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        return self._lock.acquire(blocking, timeout)
+
+    def release(self) -> None:
+        try:
+            invariants.check_state(self._raft)
+            self._seen = invariants.check_delta(self._seen, self._raft)
+        finally:
+            self._lock.release()
+
+    def __enter__(self) -> bool:
+        return self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
