@@ -1,0 +1,84 @@
+"""kvserver: runs one node until it is told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import queue
+import signal
+import sys
+import threading
+from typing import List, Optional
+
+from raftkv import __version__
+from raftkv.config import load_server_config
+from raftkv.errors import ConfigError, RaftKVError
+from raftkv.kvdb.server import KVServer
+
+log = logging.getLogger("raftkv")
+
+
+def main(argv: Optional[List[str]] = None) -> int:
+    """Run a server. Returns the exit status: 0 stopped, 1 could not start, 2 wrong usage or configuration."""
+    args = _parser().parse_args(argv)
+    # A SimpleQueue, because its put() is safe in a signal handler, whatever the main thread is doing.
+    stop_reasons: queue.SimpleQueue[str] = queue.SimpleQueue()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda received, _: stop_reasons.put(signal.Signals(received).name))
+    if args.exit_with_parent:
+        _watch_parent(stop_reasons)
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s.%(msecs)03d %(levelname)s %(message)s",
+        datefmt="%Y-%m-%d %H:%M:%S",
+    )
+    try:
+        return _run(args.config, stop_reasons)
+    except ConfigError as error:
+        print(f"kvserver: {error}", file=sys.stderr)
+        return 2
+    except (RaftKVError, OSError) as error:
+        print(f"kvserver: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(path: str, stop_reasons: queue.SimpleQueue[str]) -> int:
+    config = load_server_config(path)
+    for warning in config.warnings:
+        log.warning("%s: %s", config.path, warning)
+    server = KVServer(config)
+    try:
+        server.start()
+        log.info("stopping: %s", stop_reasons.get())
+    finally:
+        server.stop()
+    log.info("stopped")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("kvserver", description="Run one server of a raftkv cluster.")
+    parser.add_argument(
+        "config", metavar="CONFIG.ini", help="this server's configuration; see conf/server1.ini"
+    )
+    parser.add_argument("--version", action="version", version=f"raftkv {__version__}")
+    parser.add_argument("--exit-with-parent", action="store_true", help=argparse.SUPPRESS)
+    return parser
+
+
+def _watch_parent(stop_reasons: queue.SimpleQueue[str]) -> None:
+    """Stop when standard input ends: a launcher holds its other end, which closes however that ends."""
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()  # Ctrl-C on the terminal is for the launcher's prompt, not for its nodes
+
+    def watch() -> None:
+        while os.read(0, 4096):
+            continue
+        stop_reasons.put("the launcher is gone")
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
