@@ -1,0 +1,222 @@
+"""kvcluster: all nodes of a cluster on this machine, and on a terminal a prompt to use and to hurt it."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from typing import Any, Dict, Iterator, List, NoReturn, Optional
+
+from raftkv import Clerk, __version__
+from raftkv.cli.cluster_files import MAX_NODES, ClusterFiles, prepare_folder
+from raftkv.cli.commands import COMMANDS, DONE, Command, Outcome, UsageError, exit_status
+from raftkv.cli.nodes import CAN_PAUSE, LocalCluster, NodeError
+from raftkv.cli.prompt import Prompt
+from raftkv.cli.terminal import NodeOutput
+from raftkv.config import load_server_config
+from raftkv.errors import RaftKVError
+
+READY_TIMEOUT_S = 60.0
+
+
+class _Stop(BaseException):
+    """SIGTERM, SIGHUP, or without a terminal SIGINT. Not an Exception: nothing but main() is to catch it."""
+
+
+def main(argv: Optional[List[str]] = None) -> int:
+    """Run a cluster until the user leaves or a signal comes. Returns the exit status."""
+    args = _parser().parse_args(argv)
+    interactive = sys.stdin.isatty() and sys.stdout.isatty()
+    try:
+        _end_by_signals(interactive)
+        with _folder(args.data_dir) as folder:
+            _run(prepare_folder(folder, args.nodes, args.port), folder, interactive)
+    except RaftKVError as error:
+        print(f"kvcluster: {error}", file=sys.stderr)
+        return exit_status(error)
+    except (KeyboardInterrupt, _Stop):
+        return DONE
+    return DONE
+
+
+def _run(files: ClusterFiles, folder: str, interactive: bool) -> None:
+    for server_ini in files.server_inis.values():
+        load_server_config(server_ini).load_keys()  # so that the client's key is there, whoever starts first
+    output = NodeOutput(interactive)
+    with (
+        LocalCluster(files.server_inis, output.show) as cluster,
+        Clerk.from_config(files.client_ini) as clerk,
+    ):
+        try:
+            leader = _wait_for_leader(cluster, clerk)
+            if not interactive:
+                print(
+                    f"ready: node {leader} leads {len(cluster.nodes)}; clients use {files.client_ini}",
+                    flush=True,
+                )
+                _sleep_forever()
+            print(f"node {leader} leads {len(cluster.nodes)} nodes, whose data is in {folder}")
+            print(f"other clients: kvclient --config {files.client_ini}")
+            print("`help` lists the commands; try `kill leader`; `exit` stops the cluster")
+            ClusterPrompt(clerk, cluster, output).run()
+        finally:
+            _ignore_signals()  # nothing interrupts the stopping of the nodes
+
+
+def _wait_for_leader(cluster: LocalCluster, clerk: Any) -> int:
+    """The id of the first leader. Raises NodeError if so many nodes ended that there will be none."""
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    while time.monotonic() < deadline:
+        if 2 * len(cluster.running()) <= len(cluster.nodes):
+            raise NodeError("the cluster cannot start: too many nodes ended; see their messages above")
+        leader = find_leader(clerk)
+        if leader is not None:
+            return leader
+        time.sleep(0.05)
+    raise NodeError(
+        f"the cluster cannot start: no leader within {READY_TIMEOUT_S:.0f} s; see the messages above"
+    )
+
+
+def find_leader(clerk: Any) -> Optional[int]:
+    """The id of the server that leads in the highest term, or None."""
+    leaders = [server for server in clerk.status() if server["alive"] and server["role"] == "leader"]
+    return max(leaders, key=lambda server: server["term"])["id"] if leaders else None
+
+
+class ClusterPrompt(Prompt):
+    """The client's prompt, with commands for the nodes themselves."""
+
+    def __init__(self, clerk: Any, cluster: LocalCluster, output: NodeOutput) -> None:
+        super().__init__(clerk, {**COMMANDS, **node_commands(cluster)})
+        self._output = output
+
+    # The hooks between which cmd.Cmd waits for a line: a node's message must then not run into what is typed.
+
+    def preloop(self) -> None:
+        self._output.prompt = self.prompt
+
+    def precmd(self, line: str) -> str:
+        self._output.prompt = None
+        return line
+
+    def postcmd(self, stop: bool, line: str) -> bool:
+        self._output.prompt = None if stop else self.prompt
+        return stop
+
+    def postloop(self) -> None:
+        self._output.prompt = None
+
+
+def node_commands(cluster: LocalCluster) -> Dict[str, Command]:
+    """Commands that do something to a node, whose id (or the word `leader`) is their argument."""
+
+    def command(summary: str, action: str) -> Command:
+        def run(clerk: Any, words: List[str]) -> Outcome:
+            node_id = _node_id(cluster, clerk, words[0])
+            getattr(cluster.nodes[node_id], action)()
+            return Outcome(DONE, "OK", {"node": node_id})
+
+        return Command("N|leader", summary, run, 1, 1)
+
+    commands = {
+        "kill": command("kill -9 node N, as a crash would", "kill"),
+        "stop": command("stop node N cleanly", "stop"),
+        "start": command("start node N again", "start"),
+    }
+    if CAN_PAUSE:
+        commands["pause"] = command("freeze node N, as an overloaded machine would", "pause")
+        commands["resume"] = command("let node N go on", "resume")
+    return commands
+
+
+def _node_id(cluster: LocalCluster, clerk: Any, word: str) -> int:
+    if word == "leader":
+        leader = find_leader(clerk)
+        if leader is None:
+            raise NodeError("there is no leader at the moment")
+        return leader
+    if not word.isdecimal() or int(word) not in cluster.nodes:
+        known = ", ".join(map(str, cluster.nodes))
+        raise UsageError(f"no node {word!r}; there are {known}, and `leader`")
+    return int(word)
+
+
+# -- the life of the launcher --------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _folder(data_dir: Optional[str]) -> Iterator[str]:
+    """The cluster's folder: the given one, or a temporary one that is removed at the end."""
+    if data_dir is not None:
+        yield os.path.abspath(data_dir)
+        return
+    folder = tempfile.mkdtemp(prefix="raftkv-")
+    print(f"data in {folder}, removed at the end; --data-dir DIR keeps it", file=sys.stderr)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+        print(f"removed {folder}", file=sys.stderr)
+
+
+def _end_by_signals(interactive: bool) -> None:
+    """From now on signals raise _Stop in the main thread, so that every `finally` on the way out runs."""
+
+    def stop(_number: int, _frame: object) -> NoReturn:
+        raise _Stop
+
+    signal.signal(signal.SIGTERM, stop)
+    if not interactive:  # on a terminal Ctrl-C stays a KeyboardInterrupt: it abandons a command
+        signal.signal(signal.SIGINT, stop)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # not under nohup
+        signal.signal(signal.SIGHUP, stop)
+
+
+def _ignore_signals() -> None:
+    for name in ("SIGTERM", "SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
+def _sleep_forever() -> NoReturn:
+    while True:
+        time.sleep(3600)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "kvcluster", description="Run all servers of a raftkv cluster on this machine."
+    )
+    parser.add_argument("--nodes", metavar="N", type=_node_count, help="how many servers (default 3)")
+    parser.add_argument(
+        "--data-dir", metavar="DIR", help="the cluster's folder, new or of earlier (default: a temporary one)"
+    )
+    parser.add_argument(
+        "--port", metavar="P", type=_port, help="listen on the ports from P on (default: free ones)"
+    )
+    parser.add_argument("--version", action="version", version=f"raftkv {__version__}")
+    return parser
+
+
+def _node_count(text: str) -> int:
+    return _integer(text, 1, MAX_NODES)
+
+
+def _port(text: str) -> int:
+    return _integer(text, 1, 65_535)
+
+
+def _integer(text: str, minimum: int, maximum: int) -> int:
+    if not text.isdecimal() or not minimum <= int(text) <= maximum:
+        raise argparse.ArgumentTypeError(f"must be a whole number from {minimum} to {maximum}, not {text!r}")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""The folder of a local cluster: client.ini, server1.ini …, the keys, and a data folder for each server."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import socket
+from contextlib import ExitStack
+from typing import Dict, List, NamedTuple, Optional
+
+from raftkv.config import Address, load_client_config, load_server_config
+from raftkv.errors import ConfigError
+
+DEFAULT_NODES = 3
+MAX_NODES = 99
+HOST = "127.0.0.1"
+# Below the ports that systems give to outgoing connections, so that a stopped cluster finds its ports again.
+FREE_PORTS = range(10_000, 32_000)
+
+
+class ClusterFiles(NamedTuple):
+    """The ini files of a cluster: the client's, and each server's by node id."""
+
+    client_ini: str
+    server_inis: Dict[int, str]
+
+
+def prepare_folder(folder: str, nodes: Optional[int] = None, port: Optional[int] = None) -> ClusterFiles:
+    """The files of the cluster in `folder`; a new cluster's, if there is none yet.
+
+    A new one has `nodes` servers (default 3). They listen for clients from `port` on and for each other on
+    the ports after those; without `port`, on free ones. Raises ConfigError, also if an old cluster is not
+    what `nodes` and `port` ask for.
+    """
+    client_ini = os.path.join(folder, "client.ini")
+    if os.path.exists(client_ini):
+        return _existing(folder, client_ini, nodes, port)
+    nodes = DEFAULT_NODES if nodes is None else nodes
+    ports = _free_ports(2 * nodes) if port is None else list(range(port, port + 2 * nodes))
+    if ports[-1] > 65_535:
+        raise ConfigError(
+            f"{nodes} servers need the ports {ports[0]} to {ports[-1]}, but 65535 is the last one"
+        )
+    _make_folder(folder)
+    servers = {node: Address(HOST, ports[node - 1]) for node in range(1, nodes + 1)}
+    peers = {node: Address(HOST, ports[nodes + node - 1]) for node in range(1, nodes + 1)}
+    for node in servers:
+        _write(_server_ini(folder, node), _server_text(node, servers, peers))
+    _write(client_ini, _client_text(servers))  # last: it says that the others are complete
+    return ClusterFiles(client_ini, {node: _server_ini(folder, node) for node in servers})
+
+
+def _existing(folder: str, client_ini: str, nodes: Optional[int], port: Optional[int]) -> ClusterFiles:
+    servers = load_client_config(client_ini).servers
+    server_inis = {}
+    for node in servers:
+        config = load_server_config(_server_ini(folder, node))
+        if config.node_id != node:
+            raise ConfigError(f"{config.path}: [node] id: must be {node} in this file, not {config.node_id}")
+        if config.servers != servers:
+            raise ConfigError(f"{config.path}: [servers]: has other servers than {client_ini}")
+        server_inis[node] = config.path
+    if nodes is not None and nodes != len(servers):
+        raise ConfigError(
+            f"{folder} holds a cluster of {len(servers)} servers, not {nodes}: "
+            "leave out --nodes, or give another folder"
+        )
+    first_port = servers[min(servers)].port
+    if port is not None and port != first_port:
+        raise ConfigError(
+            f"{folder} holds a cluster with ports from {first_port} on, not {port}: "
+            "leave out --port, or give another folder"
+        )
+    return ClusterFiles(client_ini, server_inis)
+
+
+def _make_folder(folder: str) -> None:
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        strangers = [name for name in os.listdir(folder) if not re.fullmatch(r"server\d+\.ini", name)]
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be used as the cluster's folder: {error.strerror}") from None
+    if strangers:
+        raise ConfigError(
+            f"{folder} holds {sorted(strangers)[0]!r} and no cluster: give an empty or a new folder"
+        )
+
+
+def _server_ini(folder: str, node: int) -> str:
+    return os.path.join(folder, f"server{node}.ini")
+
+
+def _free_ports(count: int) -> List[int]:
+    """Ports that nobody listens on at the moment. All are held until all are found, so that they differ."""
+    ports: List[int] = []
+    with ExitStack() as held:
+        for port in random.sample(FREE_PORTS, len(FREE_PORTS)):
+            listener = held.enter_context(socket.socket())
+            try:
+                listener.bind((HOST, port))
+            except OSError:
+                continue  # in use
+            ports.append(port)
+            if len(ports) == count:
+                return ports
+    raise ConfigError(f"{count} free ports are needed between {FREE_PORTS.start} and {FREE_PORTS.stop}")
+
+
+def _server_text(node: int, servers: Dict[int, Address], peers: Dict[int, Address]) -> str:
+    return (
+        f"# Server {node} of a local cluster, written by kvcluster. conf/server1.ini explains every option.\n"
+        f"\n[node]\nid = {node}\ndata_dir = server{node}\n"
+        f"\n[servers]\n{_address_lines(servers)}\n[peers]\n{_address_lines(peers)}"
+        "\n[auth]\nclient_key_file = client.key\npeer_key_file = peer.key\n"
+    )
+
+
+def _client_text(servers: Dict[int, Address]) -> str:
+    return (
+        "# For clients of this local cluster, written by kvcluster: kvclient --config THIS FILE.\n"
+        f"\n[servers]\n{_address_lines(servers)}\n[auth]\nclient_key_file = client.key\n"
+    )
+
+
+def _address_lines(addresses: Dict[int, Address]) -> str:
+    return "".join(f"{node} = {address}\n" for node, address in addresses.items())
+
+
+def _write(path: str, text: str) -> None:
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot write: {error.strerror}") from None

@@ -1,0 +1,177 @@
+"""The servers of a local cluster as processes: start, kill, stop, pause, resume, and what they print.
+
+No node outlives the process that started it: a node reads from a pipe whose other end only that process
+holds, and stops at its end, however that comes about. Not even `kill -9` of the launcher leaves nodes behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import Callable, Dict, List, Mapping, Optional
+
+import raftkv
+from raftkv.errors import RaftKVError
+
+STOP_TIMEOUT_S = 10.0
+CAN_PAUSE = hasattr(signal, "SIGSTOP")
+
+_IMPORT_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(raftkv.__file__)))
+
+
+class NodeError(RaftKVError):
+    """A node cannot do what it was told, such as stop when it does not run."""
+
+
+class Node:
+    """One server of a local cluster. `on_line(node_id, line)` gets what it prints and how it ends, from a
+    thread of the node's own. For one thread at a time."""
+
+    def __init__(self, node_id: int, ini: str, on_line: Callable[[int, str], None]) -> None:
+        self.node_id = node_id
+        self.ini = ini
+        self.paused = False
+        self._on_line = on_line
+        self._process: Optional[subprocess.Popen[bytes]] = None
+        self._reader: Optional[threading.Thread] = None
+
+    @property
+    def running(self) -> bool:
+        """True while the process exists, paused or not."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> Optional[int]:
+        """The process id of the last start; None before the first."""
+        return self._process.pid if self._process else None
+
+    def start(self) -> None:
+        """Start the server; it is not ready yet on return. Raises NodeError if it runs."""
+        if self.running:
+            raise NodeError(f"node {self.node_id} is already running (process {self.pid})")
+        self.close()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "raftkv.cli.server", self.ini, "--exit-with-parent"],
+            cwd=_IMPORT_ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        self._process, self.paused = process, False
+        self._reader = threading.Thread(
+            target=self._read, args=(process,), name=f"node-{self.node_id}-output", daemon=True
+        )
+        self._reader.start()
+
+    def kill(self) -> None:
+        """End it as a crash would (kill -9), and wait for its end. Raises NodeError if it does not run."""
+        process = self._running_process()
+        process.kill()
+        process.wait()
+
+    def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
+        """Stop it cleanly; after `timeout_s`, kill it. Raises NodeError if it does not run."""
+        self.ask_to_stop()
+        self.wait_or_kill(timeout_s)
+
+    def ask_to_stop(self) -> None:
+        """Send SIGTERM. Raises NodeError if it does not run."""
+        process = self._running_process()
+        process.terminate()
+        if self.paused:
+            self.resume()  # or it would not get to know
+
+    def wait_or_kill(self, timeout_s: float) -> None:
+        """Wait until it has ended; after `timeout_s`, kill it."""
+        if self._process is None:
+            return
+        try:
+            self._process.wait(max(0.0, timeout_s))
+        except subprocess.TimeoutExpired:
+            self._on_line(self.node_id, "does not stop; killing it")
+            self._process.kill()
+            self._process.wait()
+
+    def pause(self) -> None:
+        """Freeze it (SIGSTOP): it keeps its connections, but is silent. Raises NodeError if it does not run."""
+        self._running_process().send_signal(signal.SIGSTOP)
+        self.paused = True
+
+    def resume(self) -> None:
+        """Let a paused one go on. Raises NodeError if it does not run or is not paused."""
+        process = self._running_process()
+        if not self.paused:
+            raise NodeError(f"node {self.node_id} is not paused")
+        process.send_signal(signal.SIGCONT)
+        self.paused = False
+
+    def close(self) -> None:
+        """Wait for the last words of an ended process, and give its pipes back."""
+        if self._process is None or self._reader is None:
+            return
+        self._reader.join()
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.close()
+        self._process.stdout.close()
+
+    def _running_process(self) -> subprocess.Popen[bytes]:
+        if self._process is None or not self.running:
+            raise NodeError(f"node {self.node_id} is not running; start {self.node_id} starts it")
+        return self._process
+
+    def _read(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout
+        for line in process.stdout:
+            self._on_line(self.node_id, line.decode(errors="replace").rstrip())
+        self._on_line(self.node_id, describe_end(process.wait()))
+
+
+def describe_end(returncode: int) -> str:
+    """How a process ended, in words."""
+    if returncode == 0:
+        return "stopped (exit status 0)"
+    if returncode > 0:
+        return f"died with exit status {returncode}"
+    try:
+        return f"died of {signal.Signals(-returncode).name}"
+    except ValueError:
+        return f"died of signal {-returncode}"
+
+
+class LocalCluster:
+    """All servers of a cluster on this machine, by node id. A context manager that starts and stops them."""
+
+    def __init__(self, server_inis: Mapping[int, str], on_line: Callable[[int, str], None]) -> None:
+        self.nodes: Dict[int, Node] = {node: Node(node, ini, on_line) for node, ini in server_inis.items()}
+
+    def __enter__(self) -> LocalCluster:
+        try:
+            for node in self.nodes.values():
+                node.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def running(self) -> List[int]:
+        return [node_id for node_id, node in self.nodes.items() if node.running]
+
+    def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
+        """Stop all nodes that run, side by side; kill those that have not ended after `timeout_s` seconds."""
+        deadline = time.monotonic() + timeout_s
+        for node in self.nodes.values():
+            if node.running:
+                with contextlib.suppress(NodeError):  # it ended by itself just now
+                    node.ask_to_stop()
+        for node in self.nodes.values():
+            node.wait_or_kill(deadline - time.monotonic())
+        for node in self.nodes.values():
+            node.close()
