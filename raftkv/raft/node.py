@@ -50,6 +50,7 @@ log = logging.getLogger("raftkv.raft")
 
 SLOW_FSYNC_S = 0.5  # a write that takes longer is reported
 SLOW_APPLY_S = 0.5
+SNAPSHOT_CHUNK_KEYS = 500  # read from the state machine at a time: about a millisecond
 
 
 class RoleChange(NamedTuple):
@@ -76,20 +77,21 @@ class StateMachine(Protocol):
 
     def role_changed(self, change: RoleChange) -> None: ...
 
-    def begin_snapshot(self) -> "SnapshotView": ...
+    def begin_snapshot(self) -> "SnapshotView":
+        """Fix the state as it is now, to be written while the state machine goes on."""
 
     def restore(self, records: Iterable[Any]) -> None:
         """Begin anew from a snapshot's records."""
 
+    def encode_record(self, record: Any) -> bytes:
+        """A record's line in the snapshot file. Called on the snapshot thread, at any time."""
+
 
 class SnapshotView(Protocol):
-    """The state at the moment of begin_snapshot(), read piece by piece while the state machine goes on."""
+    """The state at the moment of begin_snapshot(). Never called while apply() runs."""
 
-    def next_record(self) -> Any:
-        """A piece, as plain data, or None after the last. Called by the snapshot thread, never during apply()."""
-
-    def encode(self, record: Any) -> bytes:
-        """Its line in the file."""
+    def next_chunk(self, n: int) -> List[Any]:
+        """The next records, of about `n` keys, as plain data; [] after the last."""
 
     def close(self) -> None: ...
 
@@ -430,11 +432,12 @@ class RaftNode:
         while not self._stopping.is_set():
             started = time.monotonic()
             with self._apply_lock:
-                record = view.next_record()
+                records = view.next_chunk(SNAPSHOT_CHUNK_KEYS)
             self._work()  # what others could not apply meanwhile
-            if record is None:
+            if not records:
                 return
-            yield view.encode(record)
+            for record in records:
+                yield self._machine.encode_record(record)
             self._stopping.wait(time.monotonic() - started)
         raise _Stopped
 

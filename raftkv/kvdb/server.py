@@ -1,0 +1,75 @@
+"""KVServer: one server process's worth of database. It wires rpc, raft and the service together."""
+from __future__ import annotations
+
+import gc
+import logging
+from typing import Callable, Optional
+
+from raftkv import __version__
+from raftkv.config import Address, ServerConfig
+from raftkv.kvdb.commands import MAX_REQUEST_BYTES
+from raftkv.kvdb.service import KVService
+from raftkv.raft.member import Member
+from raftkv.raft.network import MAX_PEER_FRAME
+from raftkv.rpc.channel import send_replies
+from raftkv.rpc.server import RpcServer, die
+
+log = logging.getLogger("raftkv")
+
+#: A request's keys and values are at most MAX_REQUEST_BYTES; the rest is its frame, its names and its numbers.
+MAX_CLIENT_FRAME = MAX_REQUEST_BYTES + (1 << 20)
+
+
+class KVServer:
+    """One server of the cluster. start() and stop() are for one thread.
+
+    `on_fatal(exception)` is called when the server cannot go on (a failed disk, a bug); by default the process
+    ends at once, because a server that lost a thread must not look alive.
+    Raises ConfigError or StorageError, from the constructor or from start(), with a sentence for the operator.
+    """
+
+    def __init__(self, config: ServerConfig, *, on_fatal: Optional[Callable[[BaseException], None]] = None) -> None:
+        self._config = config
+        on_fatal = on_fatal or die
+        client_key, peer_key = config.load_keys()
+        self._service = KVService(send_replies, __version__)
+        self._member = Member(config, peer_key, self._service, on_fatal)
+        self._service.consensus = self._member
+        self._rpc = RpcServer("rpc", on_fatal)
+        limits = config.limits
+        options = {
+            "max_connections": limits.max_connections,
+            "max_unauthenticated": limits.max_unauthenticated,
+            "handshake_timeout_s": limits.handshake_timeout_ms / 1000,
+        }
+        listen, id = self._rpc.listen, config.node_id
+        try:
+            self.client_address = Address(
+                *listen(config.servers[id], client_key, self._service, max_frame_bytes=MAX_CLIENT_FRAME, **options)
+            )
+            self.peer_address = Address(
+                *listen(config.peers[id], peer_key, self._member.network, max_frame_bytes=MAX_PEER_FRAME, **options)
+            )
+        except BaseException:
+            self.stop()
+            raise
+
+    def start(self) -> None:
+        """Load what the disk holds, then serve. Returns when the server listens; a leader may not be known yet."""
+        self._member.start()
+        # What was loaded lives as long as the process: leave it out of every garbage collection from here on.
+        gc.collect()
+        gc.freeze()
+        self._rpc.start()
+        log.info(
+            "node %d listens: clients on %s, peers on %s, data in %s",
+            self._config.node_id,
+            self.client_address,
+            self.peer_address,
+            self._config.data_dir,
+        )
+
+    def stop(self) -> None:
+        """Stop serving, and release the ports and the data folder. May be called twice."""
+        self._rpc.close()
+        self._member.stop()

@@ -1,0 +1,148 @@
+"""KVService: what one server does with its clients' requests, and with the entries that the log hands back.
+
+It has no thread, socket or file of its own. Requests come in as one batch a turn; writes of a turn become one
+batch of proposals and reads share one ReadIndex round. Entries come back committed, are applied to the Store, and
+their clients are answered from the thread that saw the commit, with one write a connection.
+"""
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any, Callable, Iterable, List, Optional, Protocol, Sequence, Tuple
+
+from raftkv.errors import BAD_REQUEST, NOT_LEADER, OVERLOADED, InvalidRequestError, NotLeaderError, OverloadedError
+from raftkv.kvdb.commands import WRITES, command, validate
+from raftkv.kvdb.store import SnapshotView, Store, encode_record
+from raftkv.raft.crash_points import reach
+from raftkv.raft.node import RoleChange
+from raftkv.raft.types import COMMAND, Entry, Role
+
+log = logging.getLogger("raftkv")
+
+#: A request: (channel, id, method, args). A reply: (channel, id, ok, result).
+Request = Tuple[Any, Any, str, tuple]
+Reply = Tuple[Any, Any, bool, Any]
+
+
+class Consensus(Protocol):
+    """What the service needs of Raft; see raft.node.RaftNode."""
+
+    def propose(self, commands: Sequence[Any], contexts: Sequence[Any]) -> None: ...
+
+    def read_index(self, contexts: Sequence[Any]) -> None: ...
+
+    def status(self) -> dict: ...
+
+
+class KVService:
+    """The replicated state machine (raft.node.StateMachine), and the handler of the clients' requests.
+
+    `consensus` is set before the first request comes. `send_replies` takes a list of replies.
+    `version` is what status() says of the program.
+    """
+
+    def __init__(self, send_replies: Callable[[List[Reply]], None], version: str) -> None:
+        self._send_replies = send_replies
+        self._version = version
+        self._store = Store()
+        self._role: Optional[RoleChange] = None
+        self.consensus: Consensus
+
+    # -- requests (the rpc server's handler) -------------------------------------------------------------------
+
+    def on_requests(self, batch: Sequence[Request]) -> None:
+        commands: List[Any] = []
+        writes: List[Request] = []
+        reads: List[Request] = []
+        replies: List[Reply] = []
+        for request in batch:
+            channel, id, method, args = request
+            try:
+                validate(method, args)
+            except InvalidRequestError as error:
+                replies.append((channel, id, False, (BAD_REQUEST, str(error), None)))
+                continue
+            if method in WRITES:
+                commands.append(command(method, args))
+                writes.append(request)
+            elif method == "status":
+                replies.append((channel, id, True, self.status()))
+            else:
+                reads.append(request)
+        if writes:
+            replies += self._try(writes, lambda: self.consensus.propose(commands, writes))
+        if reads:
+            replies += self._try(reads, lambda: self.consensus.read_index(reads))
+        if replies:
+            self._send_replies(replies)
+
+    def on_close(self, channel: Any) -> None:
+        """Replies to a closed channel are dropped by the channel; nothing is kept for it here."""
+
+    def status(self) -> dict:
+        """What this server knows of itself, as plain data (DESIGN: `status --json`)."""
+        return {**self.consensus.status(), "pid": os.getpid(), "version": self._version}
+
+    def _try(self, requests: List[Request], action: Callable[[], None]) -> List[Reply]:
+        """Do it, or return the refusals."""
+        try:
+            action()
+            return []
+        except NotLeaderError as error:
+            refusal = (NOT_LEADER, str(error), {"leader": error.leader, "proposed": False})
+        except OverloadedError as error:
+            refusal = (OVERLOADED, str(error), {"proposed": False})
+        return [(channel, id, False, refusal) for channel, id, _, _ in requests]
+
+    # -- the state machine (raft.node.StateMachine) --------------------------------------------------------------
+
+    def apply(self, entries: List[Entry], contexts: List[Any]) -> None:
+        apply = self._store.apply
+        if not contexts:
+            for entry in entries:
+                if entry.kind == COMMAND:
+                    apply(entry.index, entry.data)
+            return
+        replies: List[Reply] = []
+        for entry, context in zip(entries, contexts):
+            if entry.kind == COMMAND:
+                ok, result = apply(entry.index, entry.data)
+                if context is not None:
+                    replies.append((context[0], context[1], ok, result))
+        reach("node:before-reply")
+        self._send_replies(replies)
+
+    def read(self, contexts: List[Any]) -> None:
+        self._send_replies([(channel, id, True, self._answer(method, args)) for channel, id, method, args in contexts])
+
+    def refuse(self, proposals: List[Any], reads: List[Any]) -> None:
+        leader = self._role.leader if self._role else None
+        message = "this node lost the leadership before it could answer"
+        for requests, proposed in ((proposals, True), (reads, False)):
+            refusal = (NOT_LEADER, message, {"leader": leader, "proposed": proposed})
+            self._send_replies([(channel, id, False, refusal) for channel, id, _, _ in requests])
+
+    def role_changed(self, change: RoleChange) -> None:
+        """One log line a change."""
+        before, self._role = self._role, change
+        if before is None or change.role is not before.role:
+            log.info("%s in term %d: %s", change.role.value, change.term, change.reason)
+        if change.leader is not None and change.role is Role.FOLLOWER:
+            log.info("follows node %d in term %d", change.leader, change.term)
+
+    def begin_snapshot(self) -> SnapshotView:
+        return self._store.begin_snapshot()
+
+    def restore(self, records: Iterable[Any]) -> None:
+        self._store = Store.restore(records)
+
+    def encode_record(self, record: Any) -> bytes:
+        return encode_record(record)
+
+    def _answer(self, method: str, args: tuple) -> Any:
+        store = self._store
+        if method == "get":
+            return store.get(args[0])
+        if method == "gets":
+            return [store.get(key) for key in args[0]]
+        return store.scan(*args)
