@@ -98,7 +98,7 @@ class Node:
             self._process.wait()
 
     def pause(self) -> None:
-        """Freeze it (SIGSTOP): it keeps its connections, but is silent. Raises NodeError if it does not run."""
+        """Freeze it (SIGSTOP): connected, but silent. Raises NodeError if it does not run."""
         self._running_process().send_signal(signal.SIGSTOP)
         self.paused = True
 
