@@ -1,0 +1,222 @@
+"""Disk: the few file operations that storage is built of, and nothing more.
+
+All of raftkv's file access goes through here, so that a simulated disk with the same methods can stand in for it and
+lose what was not fsynced, tear writes, flip bits, fill up and crash between any two operations.
+
+What storage may rely on, and the simulated disk keeps to:
+
+* a file's bytes are durable once its `sync()` returned, and not before;
+* a name (of a created, renamed or removed file) is durable once `sync_folder()` of its folder returned;
+* `rename()` replaces the target in one step: after a crash the name means the old file or the new one, whole.
+
+Every method raises OSError, with the path as its `filename`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import List, Protocol, Union
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+    import msvcrt
+
+_BINARY = getattr(os, "O_BINARY", 0)  # Windows translates line ends without it
+_LOCKED_BYTE = 1 << 30  # on Windows a locked byte cannot be read, so not one of those that hold the pid
+
+
+class DiskFile(Protocol):
+    """An open file. Not thread-safe."""
+
+    def write(self, data: bytes) -> None:
+        """Append all of `data`. After an error any part of it may be there."""
+
+    def sync(self) -> None:
+        """Make all that was written durable. After an error nobody knows what is: it must not be tried again."""
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Up to `size` bytes from `offset` on: fewer only at the end of the file."""
+
+    def size(self) -> int:
+        """Its length in bytes."""
+
+    def close(self) -> None:
+        """May be called more than once."""
+
+
+class DiskLock(Protocol):
+    """A lock that is held until release(), or the end of the process."""
+
+    def release(self) -> None: ...
+
+
+class Disk:
+    """The operating system's files. Thread-safe."""
+
+    def make_folder(self, path: str) -> None:
+        """Create the folder `path`, for its owner alone, and those above it that are missing; durable on return."""
+        parent = os.path.dirname(os.path.abspath(path))
+        if not os.path.isdir(parent):
+            os.makedirs(parent)
+        if not os.path.isdir(path):
+            os.mkdir(path, 0o700)
+        while True:  # those above, too: any of them may have been created a moment ago
+            try:
+                self.sync_folder(parent)
+            except PermissionError:
+                return  # we could not have created a folder that we may not even open
+            if parent == os.path.dirname(parent):
+                return
+            parent = os.path.dirname(parent)
+
+    def make_private(self, path: str) -> bool:
+        """Take the rights on the folder `path` from all but its owner. Returns whether anybody had any."""
+        open_to_others = os.name == "posix" and os.stat(path).st_mode & 0o077 != 0
+        if open_to_others:
+            os.chmod(path, 0o700)
+        return open_to_others
+
+    def list_folder(self, path: str) -> List[str]:
+        """The names in it, sorted."""
+        return sorted(os.listdir(path))
+
+    def exists(self, path: str) -> bool:
+        return os.path.exists(path)
+
+    def read(self, path: str) -> bytes:
+        """The whole file."""
+        with open(path, "rb") as file:
+            return file.read()
+
+    def create(self, path: str) -> DiskFile:
+        """Open a new file for writing; one of that name that is there already is emptied."""
+        return _File(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+
+    def append(self, path: str) -> DiskFile:
+        """Open a file that is there for writing at its end."""
+        return _File(path, os.O_WRONLY | os.O_APPEND)
+
+    def open(self, path: str) -> DiskFile:
+        """Open a file that is there for reading; it stays readable when it is removed or replaced meanwhile."""
+        return _File(path, os.O_RDONLY)
+
+    def rename(self, old: str, new: str) -> None:
+        """Give the file `old` the name `new`, replacing what had it. Both are in the same folder."""
+        os.replace(old, new)
+
+    def remove(self, path: str) -> None:
+        try:
+            os.remove(path)
+        except PermissionError:
+            if os.name != "nt":
+                raise
+            # Windows does not remove an open file. All that is removed here is out of use, and is looked for again
+            # at the next start.
+
+    def sync_folder(self, path: str) -> None:
+        """Make the names in the folder `path` durable."""
+        if os.name == "nt":
+            return  # Windows cannot, and needs not
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # a file system that knows no fsync of a folder says EINVAL
+                raise OSError(error.errno, error.strerror, path) from None
+        finally:
+            os.close(fd)
+
+    def lock(self, path: str) -> DiskLock:
+        """Lock the file `path`, creating it, and write the process id into it.
+
+        Raises BlockingIOError if another process, or another part of this one, holds it.
+        """
+        return _Lock(path)
+
+
+class _File:
+    def __init__(self, path: str, flags: int) -> None:
+        self._path = path
+        self._fd = os.open(path, flags | _BINARY, 0o600)
+
+    def write(self, data: bytes) -> None:
+        rest: Union[bytes, memoryview] = data
+        try:
+            while rest:
+                written = os.write(self._fd, rest)
+                if written == len(rest):
+                    return
+                rest = memoryview(rest)[written:]
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self._path) from None
+
+    def sync(self) -> None:
+        try:
+            _fsync(self._fd)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self._path) from None
+
+    def read(self, offset: int, size: int) -> bytes:
+        try:
+            os.lseek(self._fd, offset, os.SEEK_SET)
+            data = os.read(self._fd, size)
+            while len(data) < size:
+                more = os.read(self._fd, size - len(data))
+                if not more:
+                    break
+                data += more
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self._path) from None
+        return data
+
+    def size(self) -> int:
+        return os.fstat(self._fd).st_size
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
+
+
+def _fsync(fd: int) -> None:
+    if hasattr(fcntl, "F_FULLFSYNC"):  # macOS: its fsync leaves the data in the drive's cache
+        try:
+            fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTSUP, errno.ENOTTY, errno.EINVAL):
+                raise
+            # a file system that knows no F_FULLFSYNC, such as a network volume
+    os.fsync(fd)
+
+
+class _Lock:
+    def __init__(self, path: str) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | _BINARY, 0o600)
+        try:
+            self._acquire()
+            os.ftruncate(self._fd, 0)
+            os.write(self._fd, b"%d\n" % os.getpid())
+        except OSError:
+            os.close(self._fd)
+            raise
+
+    def _acquire(self) -> None:
+        if fcntl is not None:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        os.lseek(self._fd, _LOCKED_BYTE, os.SEEK_SET)
+        try:
+            msvcrt.locking(self._fd, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        except OSError as error:
+            raise BlockingIOError(error.errno, error.strerror) from None
+        os.lseek(self._fd, 0, os.SEEK_SET)
+
+    def release(self) -> None:
+        """Closing the file is what releases it."""
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)

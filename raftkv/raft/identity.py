@@ -1,0 +1,104 @@
+"""Whose data folder this is: LOCK and node.json.
+
+    LOCK          locked by the process that uses the folder, and holds its pid
+    node.json     {"format","cluster","node","uid","voters","peers","crc"}: which node of which cluster, the random
+                  identity of this disk, the voters the cluster began with, and the identities of the others' disks
+
+node.json is written last when a folder is made: where it is, the folders log/ and snapshot/ are; where it is not,
+nothing that matters can be.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple
+
+from raftkv.errors import ForeignDataError, LockedError
+from raftkv.raft.disk import Disk, DiskLock
+from raftkv.raft.sealed import FORMAT, replace_file, seal, unseal
+
+LOCK = "LOCK"
+NODE = "node.json"
+
+CRASH_POINTS = ("node-file-written", "node-file-synced", "node-file-renamed")
+
+#: What a first start that was cut short can leave behind, beside folders that hold nothing.
+_LEFTOVERS = (LOCK, NODE + ".tmp")
+
+
+class Identity(NamedTuple):
+    """The content of node.json. `peers`: node id -> (uid of its disk, whether it was met while this one was new)."""
+
+    cluster: str
+    node: int
+    uid: str
+    voters: Tuple[int, ...]
+    peers: Dict[int, Tuple[str, bool]]
+
+    def write(self, disk: Disk, folder: str, reach: Callable[[str], None]) -> None:
+        """Durable on return."""
+        plain = {"format": FORMAT, "cluster": self.cluster, "node": self.node, "uid": self.uid}
+        plain["voters"] = list(self.voters)
+        plain["peers"] = {str(id): list(known) for id, known in self.peers.items()}
+        replace_file(disk, os.path.join(folder, NODE), seal(plain), reach, "node-file")
+
+    @classmethod
+    def read(cls, disk: Disk, folder: str) -> "Identity":
+        """Raises DamagedDataError or ForeignDataError."""
+        path = os.path.join(folder, NODE)
+        plain = unseal(disk.read(path), path)
+        peers = {int(id): (uid, founder) for id, (uid, founder) in plain["peers"].items()}
+        return cls(plain["cluster"], plain["node"], plain["uid"], tuple(plain["voters"]), peers)
+
+
+def lock_folder(disk: Disk, folder: str) -> DiskLock:
+    """Raises LockedError, which names the process that has it."""
+    path = os.path.join(folder, LOCK)
+    try:
+        return disk.lock(path)
+    except BlockingIOError:
+        pid = disk.read(path).decode(errors="replace").strip() or "unknown"
+        raise LockedError(
+            f"the data folder {folder} is in use by the process {pid}: stop that one first, or give this node "
+            "a data_dir of its own"
+        ) from None
+
+
+def check_unclaimed(disk: Disk, folder: str) -> None:
+    """A folder without node.json becomes ours only if it holds nothing. Raises ForeignDataError."""
+    found: List[str] = []
+    for name in disk.list_folder(folder):
+        if name in ("log", "snapshot"):
+            found += [os.path.join(name, inner) for inner in disk.list_folder(os.path.join(folder, name))]
+        elif name not in _LEFTOVERS:
+            found.append(name)
+    if found:
+        raise ForeignDataError(
+            f"{folder} has no {NODE} but is not empty (it holds {found[0]}): data_dir must be a folder of this node's "
+            "own, or one that does not exist yet"
+        )
+
+
+def check_identity(
+    identity: Identity, folder: str, cluster: str, node_id: int, voters: Sequence[int]
+) -> None:
+    """Raises ForeignDataError if `folder` is not that of this node of this cluster."""
+    if identity.cluster != cluster:
+        raise ForeignDataError(
+            f"{folder} belongs to the cluster {identity.cluster!r}, but the configuration says {cluster!r}: "
+            "correct [node] cluster or data_dir"
+        )
+    if identity.node != node_id:
+        raise ForeignDataError(
+            f"{folder} belongs to node {identity.node}, but the configuration says node {node_id}: "
+            "correct [node] id or data_dir"
+        )
+    if identity.voters != tuple(sorted(voters)):
+        raise ForeignDataError(
+            f"{folder} belongs to a cluster of the nodes {_ids(identity.voters)}, but the configuration says "
+            f"{_ids(sorted(voters))}: correct the section [peers]; editing it does not add or remove members"
+        )
+
+
+def _ids(ids: Sequence[int]) -> str:
+    return ", ".join(str(id) for id in ids)

@@ -1,0 +1,316 @@
+"""Persister: everything a node must find again after a crash.
+
+    data_dir/            for its owner alone (0700)
+      LOCK, node.json    whose folder this is                                 identity.py
+      hard_state.json    {"format","term","vote","rejoin_term","crc"}         here
+      log/               the log, in append-only files                        segments.py
+      snapshot/          the newest snapshot, and what is on the way to it    snapshots.py
+
+What it promises: when a method returns, what it was given is durable, and after a crash at any instant the next open
+finds everything that was. What was under way is there, or is not, or (entries) the first part of it is.
+
+The order in which things become durable matters:
+
+* term and vote before entries of that term;
+* a snapshot before the log that it stands for is let go. On opening, as well as while running, a log that does not
+  lead up to the snapshot's last entry (another term there, or it ends before) is dropped (paper section 7).
+
+A failed write or fsync ends the persister: nobody knows what the disk holds after it, and trying again can succeed
+without having written anything. The process must end; the next open reads what is really there.
+
+What it does not do: take its own decisions (which entry replaces which, when to take a snapshot), or repair damage.
+Damage that no crash can have caused is refused, with the file and the way back.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import uuid
+from contextlib import contextmanager
+from threading import Lock
+from typing import Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
+
+from raftkv.errors import StorageError
+from raftkv.raft import identity, segments, snapshots
+from raftkv.raft.disk import Disk
+from raftkv.raft.identity import Identity, check_identity, check_unclaimed, lock_folder
+from raftkv.raft.sealed import FORMAT, damaged, replace_file, seal, unseal
+from raftkv.raft.segments import SegmentedLog
+from raftkv.raft.snapshot_file import SnapshotReader
+from raftkv.raft.snapshots import SnapshotStore
+from raftkv.raft.types import Configuration, Entry, HardState, Snapshot
+
+__all__ = ["CRASH_POINTS", "Persister", "SnapshotReader"]
+
+HARD_STATE = "hard_state.json"
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+#: Every place between two steps on the disk.
+CRASH_POINTS = (
+    *identity.CRASH_POINTS,
+    "hard-state-written",
+    "hard-state-synced",
+    "hard-state-renamed",
+    *segments.CRASH_POINTS,
+    *snapshots.CRASH_POINTS,
+)
+
+
+class Persister:
+    """One node's disk. Opening recovers what is there; the attributes say what that was:
+
+    `hard_state`, `snapshot` (None if there is none), `entries` (those after the snapshot; see forget_recovered()),
+    `configuration` (the voters the cluster began with), `uid` (the random identity of this disk), `fresh` (nothing
+    was ever saved here), `notices` (sentences that an operator should read), `known_peers` (node id -> (uid, whether
+    it was met while this member was new)).
+
+    Threads: save(), compact(), receive_chunk() and install() are for one thread (the log-writer), write_snapshot() for
+    one other; open_snapshot() and remember_peer() are for any.
+
+    Everything raises StorageError, or the kind of it that fits: LockedError, ForeignDataError, DamagedDataError.
+    """
+
+    def __init__(
+        self,
+        data_dir: str,
+        *,
+        node_id: int,
+        cluster: str,
+        voters: Sequence[int],
+        segment_bytes: int = 8 << 20,
+        disk: Optional[Disk] = None,
+        crash_point: Optional[Callable[[str], None]] = None,
+        uid: Optional[str] = None,
+    ) -> None:
+        """`segment_bytes`: size after which a new log file is begun. `uid`: for a new folder; random by default.
+        `crash_point` is called with its name at each of CRASH_POINTS."""
+        self._disk: Disk = disk or Disk()
+        self._folder = os.fspath(data_dir)
+        self._reach = crash_point or _nothing
+        self._failure: Optional[str] = None
+        self._peers_lock = Lock()
+        self.notices: List[str] = []
+        self.entries: List[Entry] = []
+        with self._guarded():
+            self._prepare_folder()
+            self._lock = lock_folder(self._disk, self._folder)
+        try:
+            with self._guarded():
+                self._identity = self._identify(cluster, node_id, voters, uid or uuid.uuid4().hex)
+                self._snapshots = SnapshotStore(self._disk, self._path("snapshot"), self._reach)
+                self._log = SegmentedLog(self._disk, self._path("log"), segment_bytes, self._reach)
+                self._recover()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def close(self) -> None:
+        """Let go of the folder. What was acknowledged is durable already."""
+        self._log.close()
+        self._snapshots.close()
+        self._lock.release()
+
+    # -- what is there -----------------------------------------------------------------------------------------
+
+    @property
+    def uid(self) -> str:
+        return self._identity.uid
+
+    @property
+    def configuration(self) -> Configuration:
+        return Configuration(self._identity.voters)
+
+    @property
+    def snapshot(self) -> Optional[Snapshot]:
+        """The newest one that is durable."""
+        return self._snapshots.newest
+
+    @property
+    def last_index(self) -> int:
+        """Of the last entry that is durable, in the log or in the snapshot."""
+        return max(self._log.last_index, self.snapshot.index if self.snapshot else 0)
+
+    @property
+    def log_bytes(self) -> int:
+        """The size of the entries that no snapshot stands for yet, to within the size of a save()."""
+        return self._log.bytes
+
+    @property
+    def known_peers(self) -> Dict[int, Tuple[str, bool]]:
+        return dict(self._identity.peers)
+
+    def forget_recovered(self) -> None:
+        """Let go of the memory of `entries`."""
+        self.entries = []
+
+    # -- term, vote and log ------------------------------------------------------------------------------------
+
+    def save(self, hard_state: Optional[HardState], entries: Sequence[Entry]) -> None:
+        """Make `hard_state` (unless None), then `entries`, durable.
+
+        Entries are contiguous and begin right after the last one, or at an earlier index: then the first one replaces
+        the entry there and all after it. One write and one fsync for all of them.
+        """
+        with self._guarded():
+            if hard_state is not None and (self.fresh or hard_state != self.hard_state):
+                self._save_hard_state(hard_state)
+            if entries:
+                assert entries[-1].term <= self.hard_state.term, (
+                    f"entry {entries[-1]} is saved before its term is"
+                )
+                if self.snapshot is not None and entries[0].index > self.snapshot.index:
+                    self._log.follow(self.snapshot)
+                self._log.append(entries)
+
+    def compact(self, index: int) -> None:
+        """Let go of the log up to `index`, which a durable snapshot stands for. Whole files go, one may stay."""
+        have = self.snapshot.index if self.snapshot else 0
+        assert index <= have, f"the log up to {index} is still needed, the snapshot ends with {have}"
+        with self._guarded():
+            self._log.compact(index)
+
+    # -- snapshots ---------------------------------------------------------------------------------------------
+
+    def write_snapshot(self, snapshot: Snapshot, lines: Iterable[bytes]) -> bool:
+        """Make `snapshot` durable, the content of which is `lines`: each a JSON value and a newline.
+
+        Meant for a thread of its own. What `lines` raises is passed on, and then nothing is left of the attempt.
+        Returns False if a newer snapshot was installed meanwhile; that one stays.
+        """
+        with self._guarded():
+            return self._snapshots.write(snapshot, lines)
+
+    def open_snapshot(self) -> Optional[SnapshotReader]:
+        """The newest snapshot, open for reading; None if there is none."""
+        with self._guarded():
+            return self._snapshots.open()
+
+    def receive_chunk(self, snapshot: Snapshot, offset: int, data: bytes, done: bool) -> int:
+        """Take the bytes of the file of `snapshot` from `offset` on; `done` with the last ones.
+
+        Returns how many bytes of it are held: where to go on. If that is the end of a `done` chunk, it is complete,
+        checked and durable. 0: begin again (it is damaged, or not newer than the snapshot that is here).
+        """
+        with self._guarded():
+            return self._snapshots.receive(snapshot, offset, data, done)
+
+    def install(self, snapshot: Snapshot) -> bool:
+        """Make the completely received `snapshot` this node's own, and drop the log that it replaces: all of it, unless
+        it holds the snapshot's last entry with the same term (paper section 7).
+
+        Returns False, and changes nothing, if the snapshot that is here is not older.
+        """
+        with self._guarded():
+            if not self._snapshots.install(snapshot):
+                return False
+            self._log.follow(snapshot)
+            self._log.compact(snapshot.index)
+            return True
+
+    # -- who is who --------------------------------------------------------------------------------------------
+
+    def remember_peer(self, id: int, uid: str, founder: bool) -> None:
+        """The node `id` has the disk `uid`; `founder`: it was met while this member was new itself."""
+        with self._guarded(), self._peers_lock:
+            peers = {**self._identity.peers, id: (uid, founder)}
+            changed = self._identity._replace(peers=peers)
+            changed.write(self._disk, self._folder, self._reach)
+            self._identity = changed
+
+    # -- opening -----------------------------------------------------------------------------------------------
+
+    def _prepare_folder(self) -> None:
+        disk, folder = self._disk, self._folder
+        if not disk.exists(folder):
+            disk.make_folder(folder)
+        elif not disk.exists(self._path(identity.NODE)):
+            check_unclaimed(disk, folder)
+        if disk.make_private(folder):
+            self.notices.append(f"took the rights on {folder} from all but its owner")
+
+    def _identify(self, cluster: str, node_id: int, voters: Sequence[int], uid: str) -> Identity:
+        """Read node.json, or make this folder this node's."""
+        disk, folder = self._disk, self._folder
+        if disk.exists(self._path(identity.NODE)):
+            found = Identity.read(disk, folder)
+            check_identity(found, folder, cluster, node_id, voters)
+            for name in ("log", "snapshot"):
+                if not disk.exists(self._path(name)):
+                    raise damaged(self._path(name), "this folder is missing")
+            disk.sync_folder(folder)  # a process killed in the middle of a rename may not have come to it
+            return found
+        check_unclaimed(disk, folder)
+        for name in ("log", "snapshot"):
+            disk.make_folder(self._path(name))
+        new = Identity(cluster, node_id, uid, tuple(sorted(voters)), {})
+        new.write(disk, folder, self._reach)
+        return new
+
+    def _recover(self) -> None:
+        self._snapshots.recover()
+        self.entries = self._log.recover(self.snapshot)
+        self.notices += self._log.notices
+        self.hard_state, self.fresh = self._read_hard_state()
+
+    def _read_hard_state(self) -> Tuple[HardState, bool]:
+        """The hard state, and whether none was ever saved."""
+        path, snapshot = self._path(HARD_STATE), self.snapshot
+        if not self._disk.exists(path):
+            if snapshot is not None or self._log.last_index:
+                raise damaged(path, "it is missing")
+            return HardState(), True
+        plain = unseal(self._disk.read(path), path)
+        found = HardState(plain["term"], plain["vote"], plain["rejoin_term"])
+        if self.entries and self.entries[-1].term > found.term:
+            raise damaged(
+                path, f"its term {found.term} is older than that of the log's last entry {self.entries[-1]}"
+            )
+        if snapshot is not None and snapshot.term > found.term:
+            # An entry can be committed by others, applied, and stand in a snapshot before this node's own log-writer has
+            # come to the term that it is of. So nothing was promised in that term yet.
+            found = HardState(snapshot.term, None, found.rejoin_term)
+        return found, False
+
+    # -- helpers -----------------------------------------------------------------------------------------------
+
+    def _save_hard_state(self, new: HardState) -> None:
+        old = self.hard_state
+        assert new.term >= old.term, f"the term goes back from {old.term} to {new.term}"
+        if new.term == old.term and old.vote is not None:
+            assert new.vote == old.vote, (
+                f"a second vote in term {new.term}: for {old.vote}, now for {new.vote}"
+            )
+        line = seal({"format": FORMAT, **new._asdict()})
+        replace_file(self._disk, self._path(HARD_STATE), line, self._reach, "hard-state")
+        self.hard_state, self.fresh = new, False
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self._folder, name)
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Turns an OSError into a StorageError, after which nothing is done any more."""
+        if self._failure is not None:
+            raise StorageError(self._failure)
+        try:
+            yield
+        except OSError as error:
+            self._failure = _describe(error, self._folder)
+            raise StorageError(self._failure) from error
+
+
+def _describe(error: OSError, folder: str) -> str:
+    path = error.filename or folder
+    if isinstance(error, PermissionError):
+        advice = f"give the user that runs this node the rights on {folder}"
+    elif error.errno in _FULL:
+        advice = "make room on that disk, then start this node again; nothing that was acknowledged is lost"
+    else:
+        advice = "check that disk, then start this node again"
+    return f"cannot read or write {path} ({error.strerror or error}): {advice}"
+
+
+def _nothing(name: str) -> None:
+    """No crash point is asked for."""

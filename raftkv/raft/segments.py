@@ -1,0 +1,250 @@
+"""SegmentedLog: the log on disk, as append-only files.
+
+    log/00000000000000000001.jsonl      entries as they are encoded (Entry.line), one a line
+    log/00000000000000004711.jsonl      the name is the index of the file's first entry
+
+**Nothing is ever truncated or overwritten.** An entry whose index is not above the last one's replaces that entry and
+all after it; replaying the files in order does the same. So removing a conflicting suffix (paper 5.3) and writing
+what replaces it are one append, and a crash leaves the old suffix, or the new entries, or the first few of these:
+each is a log that this node may have, since none of the new ones was acknowledged yet, and none of the old ones is
+committed.
+
+**The order of the files is that of their names.** A new file is begun only for an index above the current file's name.
+After a replacement reached back behind that name, entries go on into the current file, whatever its size, until they
+have passed it again.
+
+**The last file is written anew when the log is opened**; that is also how a torn tail (replay.py) is cut off. What
+the page cache shows need not be what the disk holds: the process may have been killed before its fsync, or the fsync
+may have failed, after which another one of the same file says yes to anything.
+
+Not thread-safe: one thread appends and compacts.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import deque
+from typing import Callable, Deque, List, Optional, Sequence, Tuple
+
+from raftkv.raft.disk import Disk, DiskFile
+from raftkv.raft.replay import Replay
+from raftkv.raft.sealed import damaged, replace_file
+from raftkv.raft.types import Entry, Snapshot, encode_entries
+
+CRASH_POINTS = (
+    "segment-created",  # a new file exists, its name is not durable yet
+    "log-written",  # entries are written, not fsynced
+    "log-synced",  # they are durable, the caller does not know it yet
+    "segment-rewrite-written",
+    "segment-rewrite-synced",
+    "segment-rewrite-renamed",
+    "segment-dropped",  # one file of a log that a snapshot replaced is removed
+    "segment-compacted",  # one file that a snapshot made superfluous is removed
+)
+
+_NAME = re.compile(r"\d{20}\.jsonl")
+
+
+class _Segment:
+    """One file. `highest`: no entry in it has a higher index, not even a replaced one."""
+
+    def __init__(self, path: str, first: int, highest: int, size: int) -> None:
+        self.path, self.first, self.highest, self.size = path, first, highest, size
+
+
+class SegmentedLog:
+    """The log in `folder`. `entries` are the live ones that recover() found, `notices` what it had to repair."""
+
+    def __init__(self, disk: Disk, folder: str, segment_bytes: int, reach: Callable[[str], None]) -> None:
+        self._disk, self._folder, self._segment_bytes, self._reach = disk, folder, segment_bytes, reach
+        self._segments: List[_Segment] = []
+        self._file: Optional[DiskFile] = None  # the last segment's, once something is appended
+        self._terms = Terms()
+        self._base: Optional[Snapshot] = None
+        self._sizes: Deque[Tuple[int, int]] = deque()  # of the live entries: (last index, bytes) a save
+        self.bytes = 0
+        self.notices: List[str] = []
+
+    @property
+    def last_index(self) -> int:
+        return self._terms.last
+
+    # -- running -----------------------------------------------------------------------------------------------
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Make `entries` durable, with one write and one fsync; the first one's index may be taken (see above)."""
+        first, last = entries[0].index, entries[-1].index
+        assert first <= self.last_index + 1, f"entry {first} would leave a gap after {self.last_index}"
+        assert last - first == len(entries) - 1, (
+            f"{len(entries)} entries from {first} to {last} are not contiguous"
+        )
+        file = self._file_for(first)
+        data = encode_entries(entries)
+        file.write(data)
+        self._reach("log-written")
+        file.sync()
+        self._reach("log-synced")
+        segment = self._segments[-1]
+        segment.size += len(data)
+        segment.highest = max(segment.highest, last)
+        self._terms.extend(entries)
+        while self._sizes and self._sizes[-1][0] >= first:
+            self.bytes -= self._sizes.pop()[1]
+        self._sizes.append((last, len(data)))
+        self.bytes += len(data)
+
+    def follow(self, snapshot: Snapshot) -> None:
+        """Entries after `snapshot`, which is durable, come next: drop the log if it does not lead up to them.
+
+        It does if it holds the snapshot's last entry; otherwise it is of another history, or ends before
+        (paper section 7). Files go one by one from the newest, each durably, so that what a crash leaves never
+        holds entries after the snapshot without that which shows that they are of another history.
+        """
+        if snapshot is self._base:
+            return
+        if self._terms.at(snapshot.index) != snapshot.term:
+            self.close()
+            while self._segments:
+                self._disk.remove(self._segments[-1].path)
+                self._reach("segment-dropped")
+                self._disk.sync_folder(self._folder)
+                self._segments.pop()
+            self._terms = Terms(snapshot)
+            self._sizes.clear()
+            self.bytes = 0
+        self._base = snapshot
+
+    def compact(self, index: int) -> None:
+        """Remove the files of which a durable snapshot at or after `index` has made every entry superfluous.
+
+        The file that holds the entry `index` stays: recovery compares its term with the snapshot's. The removals
+        need not be durable: recovery tolerates any of these files, and does not miss any.
+        """
+        while len(self._segments) > 1 and self._segments[0].highest < index:
+            self._disk.remove(self._segments[0].path)
+            self._reach("segment-compacted")
+            del self._segments[0]
+        while self._sizes and self._sizes[0][0] <= index:
+            self.bytes -= self._sizes.popleft()[1]
+        self._terms.forget(index)
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _file_for(self, first: int) -> DiskFile:
+        """The file that the entry `first` goes to."""
+        current = self._segments[-1] if self._segments else None
+        if current is None or (current.size >= self._segment_bytes and first > current.first):
+            self.close()
+            path = os.path.join(self._folder, f"{first:020d}.jsonl")
+            self._file = self._disk.create(path)
+            self._reach("segment-created")
+            self._disk.sync_folder(self._folder)
+            self._segments.append(_Segment(path, first, 0, 0))
+        elif self._file is None:
+            self._file = self._disk.append(current.path)
+        assert self._file is not None
+        return self._file
+
+    # -- recovery ----------------------------------------------------------------------------------------------
+
+    def recover(self, snapshot: Optional[Snapshot]) -> List[Entry]:
+        """Replay the files; returns the entries after `snapshot`. Raises DamagedDataError."""
+        replay = Replay(snapshot.index if snapshot else 0)
+        names = [name for name in self._disk.list_folder(self._folder) if name.endswith(".jsonl")]
+        data = b""
+        for name in names:
+            path = os.path.join(self._folder, name)
+            if not _NAME.fullmatch(name):
+                raise damaged(path, "this file does not belong here")
+            data = self._disk.read(path)
+            whole = replay.read(path, int(name[:20]), data, name == names[-1])
+            if whole < len(data):
+                self.notices.append(f"cut a torn write off the end of {path}: {len(data) - whole} bytes")
+            self._segments.append(_Segment(path, int(name[:20]), replay.highest, whole))
+        entries = replay.entries
+        if snapshot is not None:
+            self._terms = Terms(snapshot)
+        if entries and (snapshot is None or replay.first <= snapshot.index):
+            self._terms = Terms()
+        self._terms.extend(entries)
+        self._settle(data)
+        if snapshot is not None:
+            entries = self._after(snapshot, entries, replay.first)
+        self._measure(entries)
+        return entries
+
+    def _settle(self, data: bytes) -> None:
+        """Write the last file, which holds `data`, anew: up to its torn tail, if there is one."""
+        for name in self._disk.list_folder(self._folder):
+            if name.endswith(".tmp"):
+                self._disk.remove(os.path.join(self._folder, name))
+        if self._segments:
+            last = self._segments[-1]
+            if last.size:
+                replace_file(self._disk, last.path, data[: last.size], self._reach, "segment-rewrite")
+            else:
+                self._disk.remove(last.path)
+                self._segments.pop()
+        self._disk.sync_folder(self._folder)
+
+    def _after(self, snapshot: Snapshot, entries: List[Entry], first: int) -> List[Entry]:
+        """What is left of `entries`, the first of which is `first`, after `snapshot`."""
+        count = len(self._segments)
+        self.follow(snapshot)
+        if count and not self._segments:
+            self.notices.append(
+                f"dropped a log up to entry {entries[-1].index if entries else 0}: {snapshot} replaced it"
+            )
+            return []
+        self.compact(snapshot.index)
+        return entries[max(0, snapshot.index + 1 - first) :]
+
+    def _measure(self, entries: Sequence[Entry]) -> None:
+        for start in range(0, len(entries), 256):
+            some = entries[start : start + 256]
+            size = sum([len(entry.line) for entry in some])
+            self._sizes.append((some[-1].index, size))
+            self.bytes += size
+
+
+class Terms:
+    """The terms of the entries on disk, as runs: they change seldom. After `snapshot`, if one is given."""
+
+    def __init__(self, snapshot: Optional[Snapshot] = None) -> None:
+        self.last = snapshot.index if snapshot else 0
+        self._runs: List[Tuple[int, int]] = (
+            [(self.last, snapshot.term)] if snapshot else []
+        )  # (first index, term)
+
+    def at(self, index: int) -> Optional[int]:
+        """The term of the entry `index`; None if it is not known (any more), or not there."""
+        if index <= self.last:
+            for first, term in reversed(self._runs):
+                if first <= index:
+                    return term
+        return None
+
+    def extend(self, entries: Sequence[Entry]) -> None:
+        """Put `entries` at the end, or in place of what is there from the first one's index on."""
+        if not entries:
+            return
+        runs = self._runs
+        while runs and runs[-1][0] >= entries[0].index:
+            runs.pop()
+        if not (runs and runs[-1][1] == entries[0].term == entries[-1].term):
+            for entry in entries:
+                if not runs or runs[-1][1] != entry.term:
+                    assert not runs or entry.term > runs[-1][1], (
+                        f"entry {entry} follows one of term {runs[-1][1]}"
+                    )
+                    runs.append((entry.index, entry.term))
+        self.last = entries[-1].index
+
+    def forget(self, index: int) -> None:
+        """The terms before that of `index` are not needed any more."""
+        while len(self._runs) > 1 and self._runs[1][0] <= index:
+            del self._runs[0]
