@@ -219,7 +219,7 @@ class _SnapshotSource:
         if self._reader is None or self._reader.snapshot != snapshot:
             self.close()
             self._reader = self._persister.open_snapshot()
-            if self._reader.snapshot != snapshot:
+            if self._reader is None or self._reader.snapshot != snapshot:
                 return None
         data = self._reader.read(offset, self._chunk_bytes)
         done = offset + len(data) >= self._reader.size

@@ -397,9 +397,8 @@ class RaftNode:
 
     def _store_chunk(self, chunk: InstallSnapshot) -> None:
         held = self._persister.receive_chunk(chunk.snapshot, chunk.offset, chunk.data, chunk.done)
-        installed = chunk.done and held == chunk.offset + len(chunk.data)
-        if installed:
-            self._persister.install(chunk.snapshot)
+        complete = chunk.done and held == chunk.offset + len(chunk.data)
+        installed = complete and self._persister.install(chunk.snapshot)
         reach("node:chunk-stored")
         with self._mutex:
             self._raft.chunk_stored(chunk, held, installed)
@@ -452,6 +451,7 @@ class RaftNode:
         """Begin the state machine anew from the newest durable snapshot."""
         started = time.monotonic()
         reader = self._persister.open_snapshot()
+        assert reader is not None, "the snapshot that the log begins after is gone"
         try:
             self._machine.restore(reader.records())
             self._applied = reader.snapshot.index
