@@ -104,7 +104,7 @@ class Joining:
 
     def accepts(self, hello: Hello) -> bool:
         """May the sender of `hello`, which was answered, take part in Raft?"""
-        return hello.state != NEW and self.state != NEW and self.known[hello.id].uid == hello.uid
+        return hello.state != NEW and self.known[hello.id].uid == hello.uid
 
     def heard(self, reply: HelloReply) -> None:
         """Take in a reply to this member's own hello."""

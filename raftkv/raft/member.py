@@ -144,8 +144,8 @@ class Member:
             self._joining.settle(hard_state)
         if hard_state.rejoin_term:
             log.warning("this member's disk is empty, but others know it: it rejoins, and does not vote until it caught up")
+        self.network.greet()  # before the first message of the node that begins now
         self._run_node(hard_state)
-        self.network.greet()
 
     def _run_node(self, hard_state: HardState) -> None:
         """Build the node on what the disk holds, and `hard_state`, and start it."""
