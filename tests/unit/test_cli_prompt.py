@@ -39,7 +39,8 @@ class Clerk:
     def put(self, key, value):
         if not self.gate.is_set():
             self.waiting.set()
-            print("(put waits)", flush=True)
+            sys.stdout.write("(put waits)\n")  # in one piece: the main thread writes too
+            sys.stdout.flush()
         self.gate.wait()
         self.data[key] = value
         return 2
@@ -243,7 +244,7 @@ def test_ctrl_c_on_a_terminal(tmp_path):
     terminal = Terminal(tmp_path, slow=True)
     terminal.expect("> ")
     terminal.type("put a b\n")
-    terminal.expect("(put waits)")
+    terminal.expect("(put waits)\r\n")
     terminal.type("\x03")
     terminal.expect("abandoned")
     terminal.expect("> ")
