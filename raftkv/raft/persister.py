@@ -253,12 +253,17 @@ class Persister:
         self.entries = self._log.recover(self.snapshot)
         self.notices += self._log.notices
         self.hard_state, self.fresh = self._read_hard_state()
+        snapshot = self.snapshot
+        if snapshot is not None and snapshot.term > self.hard_state.term:
+            # An entry can be committed by others, applied, and stand in a snapshot before this node's own log-writer
+            # has come to the term that it is of. So nothing was promised in that term yet.
+            self._save_hard_state(HardState(snapshot.term, None, self.hard_state.rejoin_term))
 
     def _read_hard_state(self) -> Tuple[HardState, bool]:
         """The hard state, and whether none was ever saved."""
-        path, snapshot = self._path(HARD_STATE), self.snapshot
+        path = self._path(HARD_STATE)
         if not self._disk.exists(path):
-            if snapshot is not None or self._log.last_index:
+            if self.snapshot is not None or self.entries:
                 raise damaged(path, "it is missing")
             return HardState(), True
         plain = unseal(self._disk.read(path), path)
@@ -267,10 +272,6 @@ class Persister:
             raise damaged(
                 path, f"its term {found.term} is older than that of the log's last entry {self.entries[-1]}"
             )
-        if snapshot is not None and snapshot.term > found.term:
-            # An entry can be committed by others, applied, and stand in a snapshot before this node's own log-writer has
-            # come to the term that it is of. So nothing was promised in that term yet.
-            found = HardState(snapshot.term, None, found.rejoin_term)
         return found, False
 
     # -- helpers -----------------------------------------------------------------------------------------------

@@ -1,0 +1,267 @@
+"""SimDisk: a disk in memory that does all that a real one may do, and a bit more often.
+
+It has the page cache and what is durable apart. Until a file's fsync returns, a power cut may lose its new bytes in any
+prefix, or leave whole sectors of zeros instead; until a folder's fsync returns, it may lose creations, renames and
+removals. `before` is called ahead of every operation and may make it fail (OSError) or end it all (Crash).
+
+Not thread-safe.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+from typing import Callable, Dict, List, Optional, Set, Tuple
+
+from raftkv.raft.disk import Disk
+from raftkv.raft.replay import SECTOR
+
+NOTHING, EVERYTHING, SOME = "nothing", "everything", "some"
+
+PID = 4711
+
+
+class Crash(BaseException):
+    """The process ends here. No `except Exception` of the code under test catches it."""
+
+
+class _Inode:
+    """A file's bytes: `data` is what is read, the first `durable` bytes of it survive a power cut."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.durable = 0
+        self.lying = False  # an fsync failed: the next ones say yes and do nothing, as Linux does
+
+
+class _Folder:
+    def __init__(self) -> None:
+        self.names: Dict[str, _Inode] = {}
+        self.durable: Dict[str, _Inode] = {}
+        self.pending: List[Tuple[str, Optional[str], Optional[_Inode]]] = []  # (name, renamed from, inode)
+
+    def change(self, name: str, inode: Optional[_Inode], renamed_from: Optional[str] = None) -> None:
+        change = (name, renamed_from, inode)
+        self.pending.append(change)
+        _apply(self.names, change)
+
+
+def _apply(names: Dict[str, _Inode], change: Tuple[str, Optional[str], Optional[_Inode]]) -> None:
+    name, renamed_from, inode = change
+    if renamed_from is not None:
+        names.pop(renamed_from, None)
+    if inode is None:
+        names.pop(name, None)
+    else:
+        names[name] = inode
+
+
+class SimDisk(Disk):
+    """`before(operation, path)` is called ahead of each of OPERATIONS. `capacity`: bytes; None is endless.
+    `reorders`: unsynced changes of names survive in any subset, not only in a prefix of their order.
+    `operations` counts them; `syncs` counts the fsyncs of files and folders; `open_files` are those that nobody closed."""
+
+    OPERATIONS = ("make_folder", "create", "append", "open", "read", "write", "sync", "rename", "remove",
+                  "sync_folder", "lock")  # fmt: skip
+
+    def __init__(self, rng: Optional[random.Random] = None, *, reorders: bool = False) -> None:
+        self.rng = rng or random.Random(0)
+        self.reorders = reorders
+        self.capacity: Optional[int] = None
+        self.before: Callable[[str, str], None] = lambda operation, path: None
+        self.operations = self.syncs = 0
+        self.down = False
+        self.epoch = 0  # processes before this one are dead, and their files closed
+        self.folders: Dict[str, _Folder] = {"": _Folder()}
+        self.open_files: Set["SimFile"] = set()
+        self._locks: Set[str] = set()
+
+    # -- what happens to it ------------------------------------------------------------------------------------
+
+    def kill(self) -> None:
+        """The process ends; the machine goes on, and with it the page cache."""
+        self.epoch += 1
+        self.down = False
+        self._locks.clear()
+        self.open_files.clear()
+
+    def power_cut(self, keep: str = SOME) -> None:
+        """The machine ends. Of what was not fsynced NOTHING, EVERYTHING or SOME is kept."""
+        self.kill()
+        seen: Set[int] = set()
+        for folder in self.folders.values():
+            for change in self._surviving(folder.pending, keep):
+                _apply(folder.durable, change)
+            folder.pending = []
+            folder.names = dict(folder.durable)
+            for inode in folder.names.values():
+                if id(inode) not in seen:
+                    seen.add(id(inode))
+                    self._cut(inode, keep)
+
+    def flip(self, path: str, bit: int) -> None:
+        """Flip one bit of the file, as a failing drive does."""
+        self._inode(path).data[bit // 8] ^= 1 << bit % 8
+
+    def files(self) -> List[str]:
+        """The paths of all files."""
+        return sorted(os.path.join(folder, name) for folder, f in self.folders.items() for name in f.names)
+
+    def used(self) -> int:
+        """Bytes."""
+        return sum(len(inode.data) for folder in self.folders.values() for inode in folder.names.values())
+
+    def _surviving(self, pending: list, keep: str) -> list:
+        if keep != SOME:
+            return pending if keep == EVERYTHING else []
+        if self.reorders:
+            return [change for change in pending if self.rng.random() < 0.5]
+        return pending[: self.rng.randint(0, len(pending))]
+
+    def _cut(self, inode: _Inode, keep: str) -> None:
+        size, least = len(inode.data), inode.durable
+        kept = {NOTHING: least, EVERYTHING: size, SOME: self.rng.randint(least, size)}[keep]
+        if inode.lying:
+            kept = least
+        if keep == SOME and self.rng.random() < 0.3:  # the file had grown before its sectors were written
+            kept = max(least, kept - kept % SECTOR)
+            inode.data[kept:] = bytes(size - kept)
+        else:
+            del inode.data[kept:]
+        inode.durable, inode.lying = len(inode.data), False
+
+    # -- the operations: see Disk --------------------------------------------------------------------------------
+
+    def make_folder(self, path: str) -> None:
+        self._begin("make_folder", path)
+        self.folders.setdefault(path, _Folder())
+
+    def make_private(self, path: str) -> bool:
+        return False
+
+    def list_folder(self, path: str) -> List[str]:
+        if path not in self.folders:
+            raise FileNotFoundError(errno.ENOENT, "No such folder", path)
+        below = [folder[len(path) + 1 :] for folder in self.folders if folder.startswith(path + os.sep)]
+        return sorted([*self.folders[path].names, *(name for name in below if os.sep not in name)])
+
+    def exists(self, path: str) -> bool:
+        folder, name = os.path.split(path)
+        return path in self.folders or (folder in self.folders and name in self.folders[folder].names)
+
+    def read(self, path: str) -> bytes:
+        self._begin("read", path)
+        return bytes(self._inode(path).data)
+
+    def create(self, path: str) -> "SimFile":
+        self._begin("create", path)
+        folder, name = os.path.split(path)
+        self.folders[folder].change(name, _Inode())
+        return SimFile(self, path, self._inode(path))
+
+    def append(self, path: str) -> "SimFile":
+        self._begin("append", path)
+        return SimFile(self, path, self._inode(path))
+
+    def open(self, path: str) -> "SimFile":
+        self._begin("open", path)
+        return SimFile(self, path, self._inode(path))
+
+    def rename(self, old: str, new: str) -> None:
+        self._begin("rename", old)
+        (folder, old_name), (new_folder, new_name) = os.path.split(old), os.path.split(new)
+        assert folder == new_folder, f"{old} and {new} are not in one folder"
+        self.folders[folder].change(new_name, self._inode(old), old_name)
+
+    def remove(self, path: str) -> None:
+        self._begin("remove", path)
+        self._inode(path)
+        folder, name = os.path.split(path)
+        self.folders[folder].change(name, None)
+
+    def sync_folder(self, path: str) -> None:
+        self._begin("sync_folder", path)
+        self.syncs += 1
+        folder = self.folders[path]
+        folder.durable, folder.pending = dict(folder.names), []
+
+    def lock(self, path: str) -> "SimLock":
+        self._begin("lock", path)
+        if path in self._locks:
+            raise BlockingIOError(errno.EAGAIN, "locked", path)
+        folder, name = os.path.split(path)
+        if name not in self.folders[folder].names:
+            self.folders[folder].change(name, _Inode())
+        self._inode(path).data[:] = b"%d\n" % PID
+        self._locks.add(path)
+        return SimLock(self, path)
+
+    # -- helpers -----------------------------------------------------------------------------------------------
+
+    def _begin(self, operation: str, path: str, epoch: Optional[int] = None) -> None:
+        if self.down or (epoch is not None and epoch != self.epoch):
+            raise Crash  # a dead process does nothing any more
+        self.operations += 1
+        try:
+            self.before(operation, path)
+        except Crash:
+            self.down = True
+            raise
+
+    def _inode(self, path: str) -> _Inode:
+        folder, name = os.path.split(path)
+        if folder not in self.folders or name not in self.folders[folder].names:
+            raise FileNotFoundError(errno.ENOENT, "No such file", path)
+        return self.folders[folder].names[name]
+
+
+class SimFile:
+    """An open file of a SimDisk."""
+
+    def __init__(self, disk: SimDisk, path: str, inode: _Inode) -> None:
+        self._disk, self._path, self._inode, self._epoch = disk, path, inode, disk.epoch
+        disk.open_files.add(self)
+
+    def write(self, data: bytes) -> None:
+        disk = self._disk
+        alive = not disk.down
+        try:
+            disk._begin("write", self._path, self._epoch)
+        except Crash:
+            if alive and self._epoch == disk.epoch:  # cut short at any byte
+                self._inode.data += data[: disk.rng.randint(0, len(data))]
+            raise
+        room = len(data) if disk.capacity is None else disk.capacity - disk.used()
+        self._inode.data += data[: max(0, room)]
+        if room < len(data):
+            raise OSError(errno.ENOSPC, "No space left on device", self._path)
+
+    def sync(self) -> None:
+        try:
+            self._disk._begin("sync", self._path, self._epoch)
+        except OSError:
+            self._inode.lying = True
+            raise
+        self._disk.syncs += 1
+        if not self._inode.lying:
+            self._inode.durable = len(self._inode.data)
+
+    def read(self, offset: int, size: int) -> bytes:
+        self._disk._begin("read", self._path, self._epoch)
+        return bytes(self._inode.data[offset : offset + size])
+
+    def size(self) -> int:
+        return len(self._inode.data)
+
+    def close(self) -> None:
+        self._disk.open_files.discard(self)
+
+
+class SimLock:
+    def __init__(self, disk: SimDisk, path: str) -> None:
+        self._disk, self._path, self._epoch = disk, path, disk.epoch
+
+    def release(self) -> None:
+        if self._epoch == self._disk.epoch and not self._disk.down:
+            self._disk._locks.discard(self._path)

@@ -1,0 +1,126 @@
+"""What a member's disk may hold after a crash: a model of the Persister that is too simple to be wrong.
+
+A Model is one durable state. Each step says which states a crash in the middle of it may leave (`during`), the last of
+which is the one that holds when it returned.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+from raftkv.raft.persister import Persister
+from raftkv.raft.types import COMMAND, Configuration, Entry, HardState, Snapshot
+from tests.sim.disk import SimDisk
+
+VOTERS = (1, 2, 3)
+FOLDER = "data"
+
+
+class Model(NamedTuple):
+    """`log` is contiguous; `follows` is the snapshot that it was begun after, if it was dropped for one."""
+
+    hard_state: HardState = HardState()
+    snapshot: Optional[Snapshot] = None
+    log: Tuple[Entry, ...] = ()
+    follows: Optional[Snapshot] = None
+    peers: Tuple[Tuple[int, Tuple[str, bool]], ...] = ()
+
+    def leads_to(self, snapshot: Snapshot) -> bool:
+        """Does the log hold the last entry that `snapshot` stands for?"""
+        if self.follows == snapshot:
+            return True
+        return any(entry.index == snapshot.index and entry.term == snapshot.term for entry in self.log)
+
+    def visible(self) -> Tuple[Any, ...]:
+        """What opening the folder is to show."""
+        entries, term = self.log, self.hard_state.term
+        hard_state = self.hard_state
+        if self.snapshot is not None:
+            entries = tuple(entry for entry in entries if entry.index > self.snapshot.index)
+            if not self.leads_to(self.snapshot):
+                entries = ()
+            if self.snapshot.term > term:
+                hard_state = HardState(self.snapshot.term, None, hard_state.rejoin_term)
+        return hard_state, self.snapshot, entries, self.peers
+
+
+class Step(NamedTuple):
+    """A method of the Persister, and its arguments."""
+
+    method: str
+    args: Tuple[Any, ...]
+
+    def run(self, persister: Persister) -> Any:
+        return getattr(persister, self.method)(*self.args)
+
+    def during(self, model: Model) -> List[Model]:
+        return getattr(self, "_" + self.method)(model, *self.args)  # type: ignore[no-any-return]
+
+    def _save(self, model: Model, hard_state: Optional[HardState], entries: Sequence[Entry]) -> List[Model]:
+        states = [model]
+        if hard_state is not None:
+            states.append(states[-1]._replace(hard_state=hard_state))
+        if entries:
+            base, first = states[-1], entries[0].index
+            if (
+                model.snapshot is not None
+                and first > model.snapshot.index
+                and not model.leads_to(model.snapshot)
+            ):
+                base = base._replace(log=(), follows=model.snapshot)
+                states.append(base)
+            kept = tuple(entry for entry in base.log if entry.index < first)
+            states += [base._replace(log=kept + tuple(entries[: n + 1])) for n in range(len(entries))]
+        return states
+
+    def _compact(self, model: Model, index: int) -> List[Model]:
+        return [model]
+
+    def _write_snapshot(self, model: Model, snapshot: Snapshot, lines: Sequence[bytes]) -> List[Model]:
+        if model.snapshot is not None and snapshot.index <= model.snapshot.index:
+            return [model]
+        return [model, model._replace(snapshot=snapshot)]
+
+    def _receive_chunk(
+        self, model: Model, snapshot: Snapshot, offset: int, data: bytes, done: bool
+    ) -> List[Model]:
+        return [model]
+
+    def _install(self, model: Model, snapshot: Snapshot) -> List[Model]:
+        states = self._write_snapshot(model, snapshot, ())
+        if len(states) > 1 and not model.leads_to(snapshot):
+            states.append(states[-1]._replace(log=(), follows=snapshot))
+        return states
+
+    def _remember_peer(self, model: Model, id: int, uid: str, founder: bool) -> List[Model]:
+        return [model, model._replace(peers=tuple(sorted({**dict(model.peers), id: (uid, founder)}.items())))]
+
+
+def open_persister(disk: SimDisk, **options: Any) -> Persister:
+    arguments: Dict[str, Any] = {
+        "node_id": 1,
+        "cluster": "raftkv",
+        "voters": VOTERS,
+        "segment_bytes": 300,
+        "uid": "u1",
+    }
+    return Persister(FOLDER, disk=disk, **{**arguments, **options})
+
+
+def visible(persister: Persister) -> Tuple[Any, ...]:
+    peers = tuple(sorted(persister.known_peers.items()))
+    return persister.hard_state, persister.snapshot, tuple(persister.entries), peers
+
+
+def entries(first: int, last: int, term: int) -> List[Entry]:
+    """The entries first..last of `term`; the data depends on both, and on nothing else."""
+    return [Entry.create(i, term, COMMAND, [f"value {i} of term {term}"]) for i in range(first, last + 1)]
+
+
+def snapshot(index: int, term: int) -> Snapshot:
+    return Snapshot(index, term, Configuration(VOTERS))
+
+
+def lines(snapshot: Snapshot, count: int = 3) -> List[bytes]:
+    """A content that depends on the snapshot."""
+    return [b'["%d@%d",%d]\n' % (snapshot.index, snapshot.term, number) for number in range(count)]

@@ -1,0 +1,80 @@
+"""A history that makes the Persister do everything it can: the steps that the crash tests cut short one by one."""
+
+from __future__ import annotations
+
+from typing import List
+
+from raftkv.raft.snapshot_file import encode_footer, encode_header
+from raftkv.raft.types import Entry, HardState, Snapshot
+from tests.storage.model import Step, entries, lines, snapshot
+
+
+def save(term: int, vote: int, new: List[Entry]) -> Step:
+    return Step("save", (HardState(term, vote), new))
+
+
+def append(new: List[Entry]) -> Step:
+    return Step("save", (None, new))
+
+
+def write(taken: Snapshot) -> Step:
+    return Step("write_snapshot", (taken, lines(taken)))
+
+
+def file_of(taken: Snapshot, count: int = 3) -> bytes:
+    """The bytes of a snapshot file, as a leader sends them. (Made here so that the format is checked, too.)"""
+    import zlib
+
+    body = encode_header(taken) + b"".join(lines(taken, count))
+    return body + encode_footer(count, zlib.crc32(body))
+
+
+def transfer(taken: Snapshot) -> List[Step]:
+    """A snapshot that comes from the leader in three chunks."""
+    data = file_of(taken)
+    cuts = [0, len(data) // 3, len(data) // 2, len(data)]
+    chunks = [
+        Step("receive_chunk", (taken, start, data[start:end], end == len(data)))
+        for start, end in zip(cuts, cuts[1:])
+    ]
+    return [*chunks, Step("install", (taken,))]
+
+
+HISTORY: List[Step] = [
+    save(1, 1, entries(1, 3, 1)),
+    Step("remember_peer", (2, "u2", True)),
+    append(entries(4, 5, 1)),
+    append(entries(6, 20, 1)),  # more than a file
+    append(entries(21, 22, 1)),  # the next file
+    save(2, 2, []),
+    append(entries(22, 24, 2)),  # replaces the last one
+    append(entries(15, 16, 2)),  # replaces entries of the file before: this one goes on
+    append(entries(17, 30, 2)),  # over its size, and past its name again
+    append(entries(31, 32, 2)),  # so the next file
+    write(snapshot(12, 1)),
+    Step("compact", (12,)),
+    write(snapshot(30, 2)),
+    Step("compact", (30,)),
+    append(entries(33, 45, 2)),
+    Step("remember_peer", (3, "u3", False)),
+    *transfer(snapshot(40, 2)),  # the log holds its last entry: what follows is kept
+    append(entries(46, 47, 2)),
+    save(3, 3, entries(48, 60, 3)),
+    append(entries(61, 62, 3)),
+    *transfer(snapshot(55, 4)),  # the log holds another one there: it is dropped
+    save(4, 2, entries(56, 58, 4)),
+    *transfer(snapshot(70, 4)),  # the log ends before it
+    append(entries(71, 72, 4)),
+    write(snapshot(75, 4)),  # applied before it was written here
+    append(entries(73, 76, 4)),
+    write(snapshot(80, 4)),
+    append(entries(81, 83, 4)),  # 77 to 80 never come
+    append(entries(84, 90, 4)),
+    save(5, 2, []),
+    write(snapshot(85, 5)),  # what is here from 81 on is of another history
+    Step("compact", (85,)),
+    append(entries(86, 87, 5)),
+    append(entries(88, 100, 5)),
+    write(snapshot(89, 6)),  # of a term that this disk does not know yet
+    save(6, 1, entries(90, 92, 6)),
+]
