@@ -1,0 +1,230 @@
+"""Accepting connections: the standard Listener, and many handshakes at a time that nobody waits for.
+
+A thread accepts and does nothing else; each handshake runs in a short-lived thread of its own, with a
+deadline. Those that have not yet proved that they hold the key are bounded in number. When they are too
+many, the one that has been silent longest makes room, if it had a fair chance to answer; else the next ones
+wait in the kernel's queue for a moment. So a burst of a thousand honest clients gets in, and a thousand
+silent ones keep nobody out.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import threading
+import time
+from multiprocessing.connection import Listener, wait
+from typing import Callable, Dict, NamedTuple, Optional, Tuple
+
+from raftkv.errors import ConfigError, RpcError
+from raftkv.rpc import handshake
+from raftkv.rpc.complaints import Complaints
+
+_BACKLOG = 512  # the kernel's queue; Listener's own default of 1 makes a burst of clients wait a second each
+_FAIR_CHANCE_S = 0.25  # how long a silent connection may occupy a place that another one is waiting for
+_RETRY_S = 0.1  # after a failure to accept (out of descriptors, most likely)
+
+
+class Admission(NamedTuple):
+    """What a listener asks of those who want to connect."""
+
+    authkey: bytes
+    max_connections: int
+    max_unauthenticated: int
+    handshake_timeout_s: float
+
+
+class _Stranger:
+    """A connection that has not yet finished its handshake."""
+
+    def __init__(self, sock: socket.socket, peer: str) -> None:
+        self.sock = sock
+        self.peer = peer
+        self.since = time.monotonic()
+        self.has_proved = False
+        self.evicted = False
+        self.thread: Optional[threading.Thread] = None
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether it owes an answer. (Nothing of it waits to be read: we may be the slow ones.)"""
+        return not self.has_proved and not wait([self.sock], 0)
+
+
+class Acceptor:
+    """Owns a Listener and its threads, and hands every authenticated socket to `on_accepted(sock, peer)`.
+
+    Whoever takes the socket calls forget_one() when it closes it, for the count of connections.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        address: Tuple[str, int],
+        admission: Admission,
+        complaints: Complaints,
+        on_accepted: Callable[[socket.socket, str], None],
+    ) -> None:
+        """Binds and listens; raises ConfigError when that cannot be done."""
+        self._name = name
+        self._admission = admission
+        self._complaints = complaints
+        self._on_accepted = on_accepted
+        try:
+            self._listener = Listener(tuple(address), backlog=_BACKLOG)
+        except OSError as error:
+            raise _cannot_listen(address, error) from None
+        self.address: Tuple[str, int] = self._listener.address  # type: ignore[assignment]
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(
+            self._lock
+        )  # wakes the accept thread: a stranger is done, or closing
+        self._strangers: Dict[_Stranger, None] = {}  # oldest first
+        self._connections = 0  # authenticated ones
+        self._closing = False
+
+    def run(self) -> None:
+        """Accepts until close(). The body of the accept thread."""
+        while True:
+            try:
+                connection = self._listener.accept()
+                with connection:
+                    sock = socket.fromfd(connection.fileno(), socket.AF_INET, socket.SOCK_STREAM)
+            except OSError as error:
+                if self._closing:
+                    return
+                self._complaints.say("a new connection", f"cannot accept it: {handshake.reason_of(error)}")
+                self._pause()
+                continue
+            if self._closing:
+                sock.close()
+                return
+            self._admit(sock)
+
+    def forget_one(self) -> None:
+        """An authenticated connection was closed. Thread-safe."""
+        with self._lock:
+            self._connections -= 1
+
+    def close(self, accept_thread: Optional[threading.Thread]) -> None:
+        """Stops accepting, ends all handshakes, joins their threads and `accept_thread`."""
+        with self._lock:
+            self._closing = True
+            self._changed.notify_all()
+            strangers = list(self._strangers)
+        for stranger in strangers:
+            _shut_down(stranger.sock)
+        while accept_thread is not None and accept_thread.is_alive():
+            self._interrupt_accept()
+            accept_thread.join(_RETRY_S)
+        self._listener.close()
+        with self._lock:
+            strangers += self._strangers  # one more may have been admitted meanwhile
+        for stranger in strangers:
+            if stranger.thread is not None:
+                stranger.thread.join()
+
+    # -- inside ----------------------------------------------------------------------------------------------
+
+    def _admit(self, sock: socket.socket) -> None:
+        """Starts the handshake of a new connection, as soon as there is a place for it."""
+        try:
+            peer = "%s:%d" % sock.getpeername()[:2]
+        except OSError:
+            sock.close()  # it was reset before we came to look at it
+            return
+        with self._lock:
+            if self._is_full(peer):
+                sock.close()
+                return
+            self._wait_for_place()
+            stranger = _Stranger(sock, peer)
+            stranger.thread = threading.Thread(
+                target=self._shake_hands, args=(stranger,), name=f"{self._name}-handshake", daemon=True
+            )
+            self._strangers[stranger] = None
+            if self._closing:
+                _shut_down(sock)
+        stranger.thread.start()
+
+    def _is_full(self, peer: str) -> bool:
+        full = self._connections >= self._admission.max_connections
+        if full:
+            self._complaints.say(peer, f"there are {self._connections} connections already (max_connections)")
+        return full
+
+    def _wait_for_place(self) -> None:
+        """Waits, with the lock held, until fewer than max_unauthenticated handshakes are going on."""
+        while len(self._strangers) >= self._admission.max_unauthenticated and not self._closing:
+            now = time.monotonic()
+            wait_s = _FAIR_CHANCE_S
+            for stranger in self._strangers:
+                if stranger.evicted:
+                    break  # it is on its way out
+                wait_s = stranger.since + _FAIR_CHANCE_S - now
+                if wait_s > 0:
+                    break  # and all after it are younger
+                if stranger.is_silent:
+                    stranger.evicted = True
+                    _shut_down(stranger.sock)
+                    break
+                wait_s = _FAIR_CHANCE_S
+            self._changed.wait(max(wait_s, 0.01))
+
+    def _shake_hands(self, stranger: _Stranger) -> None:
+        """The body of a handshake's thread."""
+
+        def on_proved() -> None:
+            stranger.has_proved = True
+
+        deadline = stranger.since + self._admission.handshake_timeout_s
+        accepted = False
+        try:
+            handshake.prove_as_server(stranger.sock, self._admission.authkey, deadline, "it", on_proved)
+            accepted = True
+        except RpcError as error:
+            if not self._closing:
+                reason = "it was silent while others waited" if stranger.evicted else str(error)
+                self._complaints.say(stranger.peer, reason)
+        with self._lock:
+            del self._strangers[stranger]
+            if accepted and not self._closing and not self._is_full(stranger.peer):
+                self._connections += 1
+            else:
+                accepted = False
+                stranger.sock.close()
+            self._changed.notify_all()
+        if accepted:
+            self._on_accepted(stranger.sock, stranger.peer)
+
+    def _pause(self) -> None:
+        with self._lock:
+            if not self._closing:
+                self._changed.wait(_RETRY_S)
+
+    def _interrupt_accept(self) -> None:
+        """Makes accept() return: closing the listener under it would not, on Linux; a connection does."""
+        host = "127.0.0.1" if self.address[0] == "0.0.0.0" else self.address[0]
+        try:
+            socket.create_connection((host, self.address[1]), timeout=_RETRY_S).close()
+        except OSError:
+            pass  # the queue is full, then accept() returns anyway; or the thread has just ended
+
+
+def _shut_down(sock: socket.socket) -> None:
+    """Wakes the thread that waits on `sock`, which then closes it."""
+    try:
+        sock.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass  # the other side was faster
+
+
+def _cannot_listen(address: Tuple[str, int], error: OSError) -> ConfigError:
+    where = f"{address[0]}:{address[1]}"
+    if error.errno == errno.EADDRINUSE:
+        return ConfigError(
+            f"cannot listen on {where}: the port is in use; stop what uses it, or choose another"
+        )
+    if error.errno == errno.EADDRNOTAVAIL:
+        return ConfigError(f"cannot listen on {where}: that is not an address of this machine")
+    return ConfigError(f"cannot listen on {where}: {handshake.reason_of(error)}")

@@ -1,0 +1,150 @@
+"""Making a connection and proving that both sides hold the same key.
+
+The proof is the one of multiprocessing.connection (two HMAC challenges, first the server's, then the
+client's), so that a plain `multiprocessing.connection.Client` can talk to a server. What is added is a
+deadline over all of it: the standard `Listener.accept` and `Client` wait for ever for a peer that says
+nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import socket
+import struct
+import time
+from multiprocessing.connection import answer_challenge, deliver_challenge
+from typing import Callable, Iterator, Tuple
+
+from raftkv.errors import AuthenticationError, CallTimeoutError, ConnectionLostError, ProtocolError
+from raftkv.rpc.wire import frame
+
+_SIZE = struct.Struct("!i")
+
+# A peer that is gone without a word (power cut, cable) is given up by the kernel after 30 + 3 * 10 seconds.
+_KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+
+
+def connect(address: Tuple[str, int], authkey: bytes, timeout_s: float) -> socket.socket:
+    """A connected socket whose other side has proved that it holds `authkey`, and to which we have proved it.
+
+    Raises ConnectionLostError (nobody listens, or the connection broke), CallTimeoutError,
+    AuthenticationError, ProtocolError (something else than raftkv answered). All within `timeout_s` (but
+    for a slow name server).
+    """
+    deadline = time.monotonic() + timeout_s
+    where = f"{address[0]}:{address[1]}"
+    try:
+        sock = socket.create_connection((address[0], address[1]), timeout=timeout_s)
+    except socket.timeout:
+        raise CallTimeoutError(f"no connection to {where} within {timeout_s:g} s") from None
+    except OSError as error:
+        raise ConnectionLostError(f"cannot connect to {where}: {reason_of(error)}") from None
+    try:
+        if _is_own_end(sock):
+            raise ConnectionLostError(f"cannot connect to {where}: nobody listens there")
+        prove_as_client(sock, authkey, deadline, where)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _is_own_end(sock: socket.socket) -> bool:
+    """Whether TCP connected us to ourselves: while nobody listens on a port of the ephemeral range, it may
+    choose that very port for our end. That would also keep the server from ever coming back to its port."""
+    try:
+        return sock.getsockname() == sock.getpeername()
+    except OSError:
+        return False  # already reset by the other side, which the handshake will say
+
+
+def prove_as_client(sock: socket.socket, authkey: bytes, deadline: float, peer: str) -> None:
+    """Both challenges, over by `deadline` (time.monotonic()). Raises as connect() does."""
+    frames = _TimedFrames(sock, deadline)
+    with _clear_errors(peer):
+        set_options(sock)
+        answer_challenge(frames, authkey)  # type: ignore[arg-type]
+        deliver_challenge(frames, authkey)  # type: ignore[arg-type]
+
+
+def prove_as_server(
+    sock: socket.socket, authkey: bytes, deadline: float, peer: str, on_proved: Callable[[], None]
+) -> None:
+    """The same from the other side. `on_proved` is called when the client has proved that it holds the
+    key."""
+    frames = _TimedFrames(sock, deadline)
+    with _clear_errors(peer):
+        set_options(sock)
+        deliver_challenge(frames, authkey)  # type: ignore[arg-type]
+        on_proved()
+        answer_challenge(frames, authkey)  # type: ignore[arg-type]
+
+
+@contextlib.contextmanager
+def _clear_errors(peer: str) -> Iterator[None]:
+    """Turns what a failed handshake raises into the errors of raftkv."""
+    try:
+        yield
+    except multiprocessing.AuthenticationError:
+        raise AuthenticationError(f"{peer} does not hold the same key") from None
+    except socket.timeout:
+        raise CallTimeoutError(f"{peer} did not finish the handshake in time") from None
+    except EOFError:
+        raise ConnectionLostError(f"{peer} closed the connection during the handshake") from None
+    except OSError as error:
+        raise ConnectionLostError(f"{peer} was lost during the handshake: {reason_of(error)}") from None
+    except (
+        AssertionError,
+        ValueError,
+    ):  # what deliver_challenge and answer_challenge raise at other nonsense
+        raise ProtocolError(f"{peer} does not speak this protocol") from None
+
+
+class _TimedFrames:
+    """The two methods of a `multiprocessing.connection.Connection` that a handshake uses, with one deadline
+    over all of it, and without believing a peer about sizes."""
+
+    def __init__(self, sock: socket.socket, deadline: float) -> None:
+        self._sock = sock
+        self._deadline = deadline
+
+    def send_bytes(self, data: bytes) -> None:
+        self._arm()
+        self._sock.sendall(frame(data))
+
+    def recv_bytes(self, max_bytes: int) -> bytes:
+        (size,) = _SIZE.unpack(self._read(_SIZE.size))
+        if not 0 <= size <= max_bytes:
+            raise ValueError(f"a frame of {size} bytes in a handshake")
+        return self._read(size)
+
+    def _read(self, size: int) -> bytes:
+        data = b""
+        while len(data) < size:
+            self._arm()
+            chunk = self._sock.recv(size - len(data))
+            if not chunk:
+                raise EOFError
+            data += chunk
+        return data
+
+    def _arm(self) -> None:
+        remaining_s = self._deadline - time.monotonic()
+        if remaining_s <= 0:
+            raise socket.timeout
+        self._sock.settimeout(remaining_s)
+
+
+def set_options(sock: socket.socket) -> None:
+    """Answers leave at once (TCP_NODELAY), and the kernel notices a peer that is gone (keepalive)."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE:
+        if hasattr(socket, name):  # macOS and Windows lack some of them
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def reason_of(error: OSError) -> str:
+    """What the operating system says, without its number."""
+    return error.strerror or str(error) or type(error).__name__

@@ -1,0 +1,127 @@
+"""One connection of a ClientEnd, from the handshake until it is lost."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import Optional, Union
+
+from raftkv.errors import ConnectionLostError
+from raftkv.rpc.handshake import reason_of
+from raftkv.rpc.wire import FrameReader
+
+
+class Link:
+    """An authenticated socket, what it has not taken yet, and the signs of life of the other side.
+
+    All is guarded by the lock of the ClientEnd, except receive() and `frames`: they belong to the one
+    thread that has set `reading`. `lost` is set once, with the reason. The socket is closed by whoever is
+    last to let go of it, the reader or the ClientEnd's own thread (`buried`): a descriptor that somebody
+    still waits on must not be given to somebody else.
+    """
+
+    def __init__(
+        self, sock: socket.socket, max_frame_bytes: int, ping_interval_s: float, ping_timeout_s: float
+    ) -> None:
+        """Raises ConnectionLostError when there are too many open files."""
+        self.sock = sock
+        # A second Python object for the same connection: each has a timeout of its own, and writing never
+        # waits.
+        try:
+            self._read_sock = sock.dup()
+        except OSError as error:
+            sock.close()
+            raise ConnectionLostError(f"cannot use a new connection: {reason_of(error)}") from None
+        self._read_timeout_s = -1.0
+        sock.setblocking(False)
+        self.frames = FrameReader(max_frame_bytes)
+        self.backlog = bytearray()
+        self.broken: Optional[str] = None  # why nothing can be sent any more
+        self.lost: Optional[str] = None
+        self.reading = False
+        self.buried = False
+        self.since = self.heard_at = time.monotonic()
+        self._pinged_at: Optional[float] = None  # when a ping left that nothing has come after
+        self._ping_interval_s = ping_interval_s
+        self._patience_s = ping_timeout_s - ping_interval_s  # with a ping
+
+    def transmit(self, data: bytes) -> None:
+        """Sends what the socket takes at once; the rest becomes backlog. Never blocks."""
+        if self.backlog:
+            self.backlog += data
+            self.flush()
+            return
+        sent = self._try(data)
+        if sent < len(data):
+            self.backlog += memoryview(data)[sent:]
+
+    def flush(self) -> None:
+        """Sends of the backlog what the socket takes now."""
+        if self.backlog:
+            sent = self._try(self.backlog)
+            if sent:
+                del self.backlog[:sent]
+                self.heard_at = time.monotonic()  # its TCP acknowledges what we sent before
+
+    def receive(self, timeout_s: float) -> Optional[bytes]:
+        """Some bytes, or None when none come within `timeout_s`. Raises ConnectionLostError at the end."""
+        if timeout_s != self._read_timeout_s:
+            self._read_timeout_s = timeout_s
+            self._read_sock.settimeout(timeout_s)
+        try:
+            data = self._read_sock.recv(self.frames.read_bytes)
+        except (socket.timeout, BlockingIOError):
+            return None
+        except OSError as error:
+            raise ConnectionLostError(f"the connection was lost: {reason_of(error)}") from None
+        if not data:
+            raise ConnectionLostError("the other side closed the connection")
+        self.heard_at = time.monotonic()
+        return data
+
+    def needs_ping(self, now: float) -> bool:
+        """Whether it has been silent for so long that a ping should leave now; the caller sends one then."""
+        if self._pinged_at is not None and self.heard_at > self._pinged_at:
+            self._pinged_at = None
+        if self._pinged_at is None and now - self.heard_at >= self._ping_interval_s:
+            self._pinged_at = now
+            return True
+        return False
+
+    @property
+    def next_pulse_at(self) -> float:
+        """When to ping, or to give up, if nothing is heard until then."""
+        if self._pinged_at is None:
+            return self.heard_at + self._ping_interval_s
+        return self._pinged_at + self._patience_s
+
+    @property
+    def awaits_pong(self) -> bool:
+        return self._pinged_at is not None
+
+    def is_dead(self, now: float) -> bool:
+        """Whether nothing has been heard for too long, in spite of a ping. (Not "since the last byte": a
+        process that was stopped for a minute must look at what came meanwhile before it blames the other
+        side.)"""
+        return self._pinged_at is not None and now - self._pinged_at >= self._patience_s
+
+    def shut_down(self) -> None:
+        """Ends the connection, and any receive() on it."""
+        try:
+            self.sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # it had already ended
+
+    def close(self) -> None:
+        self.sock.close()
+        self._read_sock.close()
+
+    def _try(self, data: Union[bytes, bytearray]) -> int:
+        try:
+            return self.sock.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            self.broken = f"the connection was lost: {reason_of(error)}"
+            self.shut_down()
+            return 0

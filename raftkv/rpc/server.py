@@ -1,0 +1,280 @@
+"""RpcServer: one thread reads and answers all connections of any number of listeners.
+
+A turn of its loop reads what every ready connection has sent, and then gives each listener's handler all of
+its requests as one batch: the handler can make one log entry batch, one fsync, one write a client of what a
+thread a connection would make a thousand of.
+
+Threads, by name: `<name>` (the loop), `<name>-accept` (one a listener) and the short-lived
+`<name>-handshake`.
+"""
+
+from __future__ import annotations
+
+import collections
+import logging
+import os
+import selectors
+import socket
+import threading
+import time
+from typing import Callable, Deque, List, Optional, Protocol, Set, Tuple
+
+from raftkv.errors import ProtocolError
+from raftkv.rpc.acceptor import Acceptor, Admission
+from raftkv.rpc.channel import Channel, Reply, send_replies
+from raftkv.rpc.complaints import Complaints
+from raftkv.rpc.waker import Waker
+from raftkv.rpc.wire import loads
+
+logger = logging.getLogger("raftkv.rpc")
+
+_STALLED_S = (
+    30.0  # a frame that takes longer to come in, or a reply that long not taken, closes the connection
+)
+_SWEEP_INTERVAL_S = 1.0
+
+#: A request as a handler gets it: (channel, id, method, args). Id None: no reply is expected.
+Request = Tuple[Channel, Optional[int], str, tuple]
+
+
+class Handler(Protocol):
+    """What a listener needs of whoever answers its requests. Both methods are called on the loop thread and
+    must not block; one that raises is a bug, and ends the server by `on_fatal`."""
+
+    def on_requests(self, batch: List[Request]) -> None:
+        """All requests of this listener that came in during one turn of the loop, in order for each channel.
+
+        Nothing of `method` and `args` has been checked, except that they are a string and a tuple of plain
+        data. Replies may be sent by send_replies() from any thread, at any time and in any order.
+        """
+
+    def on_close(self, channel: Channel) -> None:
+        """The channel is gone. Called once for every channel, also for one that never sent a request."""
+
+
+def die(error: BaseException) -> None:
+    """The default `on_fatal`: a server without one of its threads must not look alive."""
+    logger.critical("the process ends: one of its threads died", exc_info=error)
+    logging.shutdown()
+    os._exit(70)
+
+
+class _Port:
+    """One listener: its acceptor, its handler, and the requests of the current turn."""
+
+    def __init__(
+        self, acceptor: Acceptor, handler: Handler, max_frame_bytes: int, complaints: Complaints
+    ) -> None:
+        self.acceptor = acceptor
+        self.handler = handler
+        self.max_frame_bytes = max_frame_bytes
+        self.complaints = complaints
+        self.batch: List[Request] = []
+        self.thread: Optional[threading.Thread] = None
+
+
+class RpcServer:
+    """Serves any number of listeners. listen(), start() and close() are for one thread; see Channel for the
+    rest.
+
+    `on_fatal(exception)` is called on the thread that cannot go on.
+    """
+
+    def __init__(self, name: str = "rpc", on_fatal: Callable[[BaseException], None] = die) -> None:
+        self._name = name
+        self._on_fatal = on_fatal
+        self._ports: List[_Port] = []
+        self._channels: Set[Channel] = set()
+        self._selector = selectors.DefaultSelector()
+        self._waker = Waker()
+        self._selector.register(self._waker.socket, selectors.EVENT_READ, None)
+        self._attention: Deque[Channel] = collections.deque()  # new, closing, or with a new backlog
+        self._loop_thread: Optional[threading.Thread] = None
+        self._closing = False
+        self._closed = False
+
+    def listen(
+        self,
+        address: Tuple[str, int],
+        authkey: bytes,
+        handler: Handler,
+        *,
+        max_frame_bytes: int,
+        max_connections: int,
+        max_unauthenticated: int,
+        handshake_timeout_s: float,
+    ) -> Tuple[str, int]:
+        """Listen on `address` (port 0: any free one) for clients that hold `authkey`; their requests go to
+        `handler`, see Handler. Returns the bound address. Connections are accepted from start() on.
+
+        Raises ConfigError when it cannot listen there.
+        """
+        complaints = Complaints("%s %s:%d" % (self._name, *address))
+        admission = Admission(authkey, max_connections, max_unauthenticated, handshake_timeout_s)
+
+        def on_accepted(sock: socket.socket, peer: str) -> None:
+            sock.setblocking(False)
+            self.attend(Channel(self, port, sock, peer))
+
+        acceptor = Acceptor(self._name, address, admission, complaints, on_accepted)
+        port = _Port(acceptor, handler, max_frame_bytes, complaints)
+        self._ports.append(port)
+        if self._loop_thread is not None:
+            self._start_accepting(port)
+        return acceptor.address
+
+    def start(self) -> None:
+        self._loop_thread = self._start_thread(self._run, self._name)
+        for port in self._ports:
+            self._start_accepting(port)
+
+    def close(self) -> None:
+        """Close all listeners and connections and join all threads. May be called twice; not on the loop
+        thread."""
+        if self._closed:
+            return
+        self._closed = True
+        for port in self._ports:
+            port.acceptor.close(port.thread)
+        self._closing = True
+        if self._loop_thread is None:
+            self._tear_down()
+        else:
+            self._waker.wake()
+            self._loop_thread.join()
+
+    def attend(self, channel: Channel) -> None:
+        """Have the loop look after `channel`. For Channel only; thread-safe."""
+        self._attention.append(channel)
+        self._waker.wake()
+
+    # -- threads ---------------------------------------------------------------------------------------------
+
+    def _start_accepting(self, port: _Port) -> None:
+        port.thread = self._start_thread(port.acceptor.run, f"{self._name}-accept")
+
+    def _start_thread(self, body: Callable[[], None], name: str) -> threading.Thread:
+        def run() -> None:
+            try:
+                body()
+            except BaseException as error:
+                self._on_fatal(error)
+
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        thread.start()
+        return thread
+
+    # -- the loop --------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        next_sweep = time.monotonic() + _SWEEP_INTERVAL_S
+        try:
+            while not self._closing:
+                self._turn(time.monotonic())
+                now = time.monotonic()
+                if now >= next_sweep:
+                    self._sweep(now)
+                    next_sweep = now + _SWEEP_INTERVAL_S
+        finally:
+            self._tear_down()
+
+    def _turn(self, now: float) -> None:
+        pings: List[Reply] = []
+        for key, events in self._selector.select(_SWEEP_INTERVAL_S):
+            channel = key.data
+            if channel is None:
+                self._waker.clear()
+            elif events & selectors.EVENT_READ:
+                self._receive(channel, pings, now)
+            else:
+                channel.flush()
+                self._attention.append(channel)
+        if pings:
+            send_replies(pings)
+        for port in self._ports:
+            if port.batch:
+                batch, port.batch = port.batch, []
+                port.handler.on_requests(batch)
+        while self._attention:
+            self._look_after(self._attention.popleft())
+
+    def _receive(self, channel: Channel, pings: List[Reply], now: float) -> None:
+        """Reads some of what has come (so much that no other has to wait long), and adds the requests in it
+        to the turn's batch."""
+        try:
+            data = channel.sock.recv(channel.frames.read_bytes)
+        except BlockingIOError:
+            return
+        except OSError:  # reset by the other side
+            data = b""
+        if not data:
+            channel.close()
+            return
+        append = channel.port.batch.append
+        try:
+            payloads = channel.frames.feed(data)
+            for payload in payloads:
+                request = loads(payload)
+                if type(request) is not tuple or len(request) != 3:
+                    raise ProtocolError("a request that is not (id, method, args)")
+                request_id, method, args = request
+                if type(method) is not str or type(args) is not tuple:
+                    raise ProtocolError("a request whose method is no string, or whose args are no tuple")
+                if type(request_id) is not int and request_id is not None:
+                    raise ProtocolError("a request whose id is neither an integer nor None")
+                if method == "ping" and request_id is not None:
+                    pings.append((channel, request_id, True, "pong"))
+                else:
+                    append((channel, request_id, method, args))
+        except ProtocolError as error:
+            channel.close(f"it sent {error}")
+            return
+        if not channel.frames.inside_frame:
+            channel.frame_since = None
+        elif payloads or channel.frame_since is None:
+            channel.frame_since = now
+
+    def _look_after(self, channel: Channel) -> None:
+        """Makes the selector watch what the channel's state asks for: its backlog to leave, else requests
+        to come."""
+        if channel.closing:
+            self._drop(channel)
+            return
+        events = selectors.EVENT_WRITE if channel.backlog else selectors.EVENT_READ
+        if channel.watched == events:
+            return
+        if channel.watched:
+            self._selector.modify(channel.sock, events, channel)
+        else:
+            self._selector.register(channel.sock, events, channel)
+            self._channels.add(channel)
+        channel.watched = events
+
+    def _drop(self, channel: Channel) -> None:
+        with channel.lock:
+            if channel.sock.fileno() < 0:
+                return  # it had asked for attention twice
+            if channel.watched:
+                self._selector.unregister(channel.sock)
+                self._channels.remove(channel)
+            channel.sock.close()
+        channel.port.acceptor.forget_one()
+        if channel.fault is not None:
+            channel.port.complaints.say(channel.peer, channel.fault)
+        channel.port.handler.on_close(channel)
+
+    def _sweep(self, now: float) -> None:
+        """Ends the channels on which nothing moves."""
+        for channel in self._channels:
+            if channel.frame_since is not None and now - channel.frame_since > _STALLED_S:
+                channel.close(f"it has been sending one frame for more than {_STALLED_S:g} s")
+            elif channel.backlog and now - channel.flushed_at > _STALLED_S:
+                channel.close(f"it has taken nothing of its replies for {_STALLED_S:g} s")
+
+    def _tear_down(self) -> None:
+        """Ends what is left, when the loop no longer runs."""
+        for channel in [*self._channels, *self._attention]:
+            channel.close()
+            self._drop(channel)
+        self._selector.close()
+        self._waker.close()
