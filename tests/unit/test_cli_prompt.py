@@ -88,6 +88,22 @@ def test_leaving(clerk, line):
     assert Prompt(clerk, COMMANDS).onecmd(line)
 
 
+def test_ctrl_c_at_the_prompt_drops_the_line(clerk, capsys, monkeypatch, tmp_path):
+    typed = iter([KeyboardInterrupt, "get apple", KeyboardInterrupt, KeyboardInterrupt, "get banana", EOFError])
+
+    def read_line(_prompt):
+        line = next(typed)
+        if not isinstance(line, str):
+            raise line
+        return line
+
+    monkeypatch.setattr("builtins.input", read_line)
+    monkeypatch.setattr(prompt, "readline", None)
+    Prompt(clerk, COMMANDS).run()
+    assert capsys.readouterr().out.split() == ["1", "3"]
+    assert next(typed, None) is None
+
+
 def test_json(clerk, capsys):
     Prompt(clerk, COMMANDS, as_json=True).onecmd("get apple")
     assert capsys.readouterr().out == '{"key": "apple", "value": "1", "revision": 1}\n'
@@ -217,10 +233,6 @@ def test_a_session_on_a_terminal(tmp_path):
     terminal.type("get app\t\n")
     terminal.expect("get apple")
     terminal.expect("1\r\n> ")
-    terminal.type("half a line")
-    terminal.expect("half a line")
-    terminal.type("\x03")
-    terminal.expect("> ")
     terminal.type("get banana\n")
     terminal.expect("3\r\n> ")
     terminal.type("\x04")
