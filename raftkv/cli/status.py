@@ -4,30 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional, Sequence
 
-#: What `status --json` says of each server, in this order. Scripts rely on it.
-FIELDS = (
-    "id",
-    "address",
-    "alive",
-    "role",
-    "term",
-    "leader",
-    "commit_index",
-    "applied_index",
-    "log_first_index",
-    "log_last_index",
-    "log_bytes",
-    "snapshot_index",
-    "pid",
-    "version",
-)
+from raftkv.kvdb.clerk import STATUS_FIELDS
 
 _HEADINGS = ("server", "address", "role", "term", "commit", "applied", "log", "lag", "alive")
 
 
 def status_plain(servers: Sequence[Dict[str, Any]]) -> Dict[str, Any]:
     """`servers` as Clerk.status() returns them; what a dead server cannot say is None."""
-    return {"servers": [{field: server.get(field) for field in FIELDS} for server in servers]}
+    return {"servers": [{field: server.get(field) for field in STATUS_FIELDS} for server in servers]}
 
 
 def status_table(servers: Sequence[Dict[str, Any]]) -> str:

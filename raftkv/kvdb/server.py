@@ -1,7 +1,6 @@
 """KVServer: one server process's worth of database. It wires rpc, raft and the service together."""
 from __future__ import annotations
 
-import gc
 import logging
 from typing import Callable, Optional
 
@@ -57,9 +56,6 @@ class KVServer:
     def start(self) -> None:
         """Load what the disk holds, then serve. Returns when the server listens; a leader may not be known yet."""
         self._member.start()
-        # What was loaded lives as long as the process: leave it out of every garbage collection from here on.
-        gc.collect()
-        gc.freeze()
         self._rpc.start()
         log.info(
             "node %d listens: clients on %s, peers on %s, data in %s",

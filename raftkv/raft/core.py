@@ -337,11 +337,12 @@ class Raft:
                 self._send_append(peer, progress)
 
     def _send_append(self, peer: int, progress: Progress) -> None:
-        """One AppendEntries from `progress.next` on; without entries it asks whether the logs agree there."""
+        """One AppendEntries from `progress.next` on; without entries (none are left, or the window is full) it asks
+        whether the logs agree there."""
         prev, log = progress.next - 1, self.log
         prev_term = log.term(prev)
         assert prev_term is not None
-        entries = log.slice(prev + 1, log.last_index, self.options.max_append_bytes)
+        entries = [] if progress.paused else log.slice(prev + 1, log.last_index, self.options.max_append_bytes)
         self._send(AppendEntries(self.id, peer, self.term, prev, prev_term, tuple(entries), log.commit))
         progress.sent_entries(entries)
 
@@ -379,8 +380,12 @@ class Raft:
             return
         progress.heartbeat_answered(m.round)
         self._replicate(m.sender, progress)
-        if progress.state is ProgressState.REPLICATE and progress.match < self.log.last_index and not progress.paused:
-            self._send_append(m.sender, progress)  # empty, after all that was sent: is the last one lost?
+        if progress.state is ProgressState.REPLICATE and progress.match < self.log.last_index:
+            if progress.next < self.log.first_index:  # the window is full, and what follows it compacted away
+                progress.become_probe()
+                self._replicate(m.sender, progress)
+            else:
+                self._send_append(m.sender, progress)  # empty, after all that was sent: is any of it lost?
         self._advance_reads()
 
     def _step_snapshot_reply(self, m: SnapshotReply) -> None:
@@ -488,6 +493,8 @@ class Raft:
 
         Those after a snapshot that is being sent to a live follower are kept, so that it need not begin again.
         """
+        if self.latest_snapshot is not None and snapshot.index < self.latest_snapshot.index:
+            return  # it was written so slowly that a newer one was received meanwhile
         self.latest_snapshot = snapshot
         index = snapshot.index
         for progress in self.progress.values():

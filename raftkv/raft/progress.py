@@ -101,11 +101,12 @@ class Progress:
     def rejected(self, prev_index: int, retry_index: int) -> bool:
         """It lacks the entry `prev_index`; `retry_index` is the last one that may agree.
 
-        Returns False for an answer to a message that has been overtaken: it says nothing new.
+        Returns False for an answer to a message that has been overtaken: it says nothing new. (Or the follower's disk
+        lost what it had acknowledged. To ask again at once would be to ask without end.)
         """
+        if prev_index <= self.match:
+            return False
         if self.state is ProgressState.REPLICATE:
-            if prev_index <= self.match:
-                return False
             self.become_probe()
             return True
         if self.state is not ProgressState.PROBE or prev_index != self.next - 1:

@@ -129,10 +129,11 @@ class Acceptor:
     def _admit(self, sock: socket.socket) -> None:
         """Starts the handshake of a new connection, as soon as there is a place for it."""
         try:
-            peer = "%s:%d" % sock.getpeername()[:2]
+            host, port = sock.getpeername()[:2]
         except OSError:
             sock.close()  # it was reset before we came to look at it
             return
+        peer = f"{host}:{port}"
         with self._lock:
             if self._is_full(peer):
                 sock.close()

@@ -109,7 +109,7 @@ class RpcServer:
 
         Raises ConfigError when it cannot listen there.
         """
-        complaints = Complaints("%s %s:%d" % (self._name, *address))
+        complaints = Complaints(f"{self._name} {address[0]}:{address[1]}")
         admission = Admission(authkey, max_connections, max_unauthenticated, handshake_timeout_s)
 
         def on_accepted(sock: socket.socket, peer: str) -> None:
