@@ -13,7 +13,7 @@ from typing import Any, Iterable, List, Optional, Sequence, Tuple, Type, TypeVar
 from raftkv.raft import invariants
 from raftkv.raft.core import Options, Raft
 from raftkv.raft.log import RaftLog
-from raftkv.raft.messages import AppendAccepted, AppendEntries, Message, PreVoteReply, VoteReply
+from raftkv.raft.messages import AppendAccepted, AppendEntries, Heartbeat, Message, PreVoteReply, VoteReply
 from raftkv.raft.types import COMMAND, Configuration, Entry, HardState, Role, Snapshot
 
 TIMEOUT_S = Options().election_timeout_s
@@ -108,7 +108,7 @@ class Driven:
             *[AppendAccepted(peer, raft.id, raft.term, match) for peer in peers or sorted(raft.progress)]
         )
 
-    # -- roles ----------------------------------------------------------------------------------------------
+    # -- roles -------------------------------------------------------------------------------------
 
     def supporters(self) -> List[int]:
         """As many other voters as, with this node, make the smallest majority."""
@@ -179,6 +179,15 @@ def make_follower(leader: int = 2, **state: Any) -> Driven:
         AppendEntries(leader, raft.id, raft.term, raft.log.snapshot.index, raft.log.snapshot.term, (), 0)
     )
     driven.run()
+    return driven
+
+
+def make_copy(leader: Driven, id: int) -> Driven:
+    """A follower that holds all of `leader`'s log, and follows it."""
+    raft = leader.raft
+    log = RaftLog(raft.log.snapshot, raft.log.entries)
+    driven = Driven(Raft(id, log, HardState(raft.term), rng=random.Random(id), options=raft.options))
+    driven.step(Heartbeat(raft.id, id, raft.term, 0, 0))
     return driven
 
 

@@ -46,7 +46,7 @@ def seconds_until_campaign(driven: Driven) -> float:
     raise AssertionError(f"no election within {waited} s")
 
 
-# -- 5.1: terms --------------------------------------------------------------------------------------
+# -- 5.1: terms ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("role", [Role.FOLLOWER, Role.PRE_CANDIDATE, Role.CANDIDATE, Role.LEADER])
@@ -76,7 +76,7 @@ def test_a_request_of_an_earlier_term_is_refused_and_changes_nothing() -> None:
     assert driven.raft.vote is None
 
 
-# -- 5.2: leader election ----------------------------------------------------------------------------------
+# -- 5.2: leader election --------------------------------------------------------------------------
 
 
 def test_servers_start_as_followers() -> None:
@@ -210,7 +210,7 @@ def test_randomness_keeps_timeouts_apart(role: Role) -> None:
     assert conflicts <= 30, f"in {conflicts} of 100 rounds two of five nodes timed out together"
 
 
-# -- 5.3: log replication ----------------------------------------------------------------------------------
+# -- 5.3: log replication --------------------------------------------------------------------------
 
 
 def test_a_leader_appends_a_proposal_and_sends_it_to_all() -> None:
@@ -350,7 +350,7 @@ def test_figure_7_a_leader_brings_each_log_into_line(follower: str) -> None:
     assert leader.raft.log.commit == 11
 
 
-# -- 5.4: safety -------------------------------------------------------------------------------------
+# -- 5.4: safety -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("terms", [[1], [1, 2], [1, 1, 3]])

@@ -1,0 +1,278 @@
+"""Elections beyond the paper's section 5.2: pre-vote (thesis 9.6), withheld votes (4.2.3), check-quorum
+(6.2), members that lost their disk, and the hint that a connection broke."""
+
+from __future__ import annotations
+
+from typing import List
+
+import pytest
+
+from raftkv.raft.messages import (
+    AppendAccepted,
+    AppendEntries,
+    Heartbeat,
+    HeartbeatReply,
+    PreVoteReply,
+    RequestPreVote,
+    RequestVote,
+    StaleTerm,
+    VoteReply,
+)
+from raftkv.raft.types import Role
+from tests.raft.harness import (
+    HEARTBEAT_S,
+    TIMEOUT_S,
+    Driven,
+    append,
+    make,
+    make_follower,
+    make_leader,
+    make_steady_leader,
+    of,
+    only,
+)
+
+# -- pre-vote (thesis 9.6) -------------------------------------------------------------------------
+
+
+def test_a_pre_vote_costs_no_term_and_no_write() -> None:
+    driven = make_follower(terms=[1, 1], term=3, vote=2)
+    sent = driven.time_out()
+    assert sent == [RequestPreVote(1, 2, 3, 2, 1), RequestPreVote(1, 3, 3, 2, 1)]
+    assert driven.raft.role is Role.PRE_CANDIDATE and driven.raft.leader is None
+    assert driven.raft.hard_state == (3, 2, 0)
+    driven.time_out()
+    assert driven.raft.hard_state == (3, 2, 0), "alone, it asks again and again, in the same term"
+
+
+@pytest.mark.parametrize("replies, role", [([True], Role.CANDIDATE), ([False], Role.PRE_CANDIDATE)])
+def test_a_majority_of_pre_votes_makes_a_candidate(replies: list, role: Role) -> None:
+    driven = make(terms=[1])
+    driven.time_out()
+    for peer, granted in enumerate(replies, 2):
+        driven.step(PreVoteReply(peer, 1, 1, 2, granted))
+    assert driven.raft.role is role
+
+
+def test_a_majority_of_refused_pre_votes_ends_the_attempt() -> None:
+    driven = make(terms=[1])
+    driven.time_out()
+    driven.step(PreVoteReply(2, 1, 1, 2, False), PreVoteReply(3, 1, 1, 2, False))
+    assert (driven.raft.role, driven.raft.term) == (Role.FOLLOWER, 1)
+    assert driven.time_out(), "and later it tries again"
+
+
+@pytest.mark.parametrize("campaign_term", [1, 3])
+def test_an_answer_to_the_pre_vote_of_another_term_does_not_count(campaign_term: int) -> None:
+    driven = make(terms=[1])
+    driven.time_out()
+    driven.step(PreVoteReply(2, 1, 1, campaign_term, True), PreVoteReply(3, 1, 1, campaign_term, True))
+    assert driven.raft.role is Role.PRE_CANDIDATE
+
+
+def test_an_answer_of_a_node_in_an_earlier_term_counts() -> None:
+    """The asker may be ahead: it campaigned, and was cut off."""
+    driven = make(terms=[1], term=5)
+    driven.time_out()
+    driven.step(PreVoteReply(2, 1, 3, 6, True))
+    assert (driven.raft.role, driven.raft.term) == (Role.CANDIDATE, 6)
+
+
+def test_granting_a_pre_vote_changes_nothing_here() -> None:
+    driven = make(terms=[1])
+    before = driven.raft.hard_state
+    driven.wait(TIMEOUT_S * 0.9)
+    reply = only(driven.step(RequestPreVote(2, 1, 8, 1, 1)))
+    assert reply == PreVoteReply(1, 2, 1, 9, True)
+    assert driven.step(RequestPreVote(3, 1, 1, 1, 1)) == [PreVoteReply(1, 3, 1, 2, True)], (
+        "any number of them"
+    )
+    assert driven.raft.hard_state == before
+    assert driven.wait(TIMEOUT_S * 1.1), "its own timer went on"
+
+
+@pytest.mark.parametrize(
+    "last, granted", [((2, 2), True), ((3, 2), True), ((1, 3), True), ((1, 2), False), ((9, 1), False)]
+)
+def test_a_log_less_complete_wins_no_pre_vote(last: tuple, granted: bool) -> None:
+    driven = make(terms=[1, 2], term=2)
+    assert only(of(PreVoteReply, driven.step(RequestPreVote(2, 1, 2, *last)))).granted is granted
+
+
+def test_a_pre_vote_is_refused_while_a_leader_is_alive() -> None:
+    driven = make_follower(leader=2, term=1)
+    driven.wait(TIMEOUT_S * 0.99)
+    assert only(driven.step(RequestPreVote(3, 1, 1, 9, 1))).granted is False
+    driven.wait(TIMEOUT_S * 0.01)
+    assert only(driven.step(RequestPreVote(3, 1, 1, 9, 1))).granted is True
+
+
+def test_a_leader_refuses_a_pre_vote() -> None:
+    driven = make_steady_leader()
+    assert only(driven.step(RequestPreVote(3, 1, 1, 9, 1))).granted is False
+    assert driven.raft.role is Role.LEADER
+
+
+def test_who_asks_for_a_pre_vote_in_an_earlier_term_learns_of_the_later_one() -> None:
+    """Otherwise a node with the longer log and one with the later term could wait for each other for ever."""
+    driven = make(terms=[1], term=6)
+    assert driven.step(RequestPreVote(2, 1, 4, 9, 4)) == [PreVoteReply(1, 2, 6, 5, False)]
+    asker = make(2, terms=[1, 4])
+    asker.time_out()
+    asker.step(PreVoteReply(1, 2, 6, 5, False))
+    assert (asker.raft.role, asker.raft.term) == (Role.FOLLOWER, 6)
+
+
+def test_a_leader_that_appears_ends_a_pre_vote() -> None:
+    driven = make(terms=[1])
+    driven.time_out()
+    driven.step(Heartbeat(3, 1, 1, 0, 0))
+    assert (driven.raft.role, driven.raft.leader) == (Role.FOLLOWER, 3)
+    driven.step(PreVoteReply(2, 1, 1, 2, True))
+    assert driven.raft.role is Role.FOLLOWER, "answers that come later are answers to nobody"
+
+
+# -- votes are withheld while a leader is alive (thesis 4.2.3) -------------------------------------
+
+
+def test_a_vote_request_is_ignored_while_a_leader_is_alive() -> None:
+    """Within the minimum election timeout of hearing from a current leader, a server "does not update its
+    term or grant its vote"."""
+    driven = make_follower(leader=2, term=1)
+    driven.wait(TIMEOUT_S * 0.99)
+    assert driven.step(RequestVote(3, 1, 9, 99, 9)) == []
+    assert (driven.raft.term, driven.raft.leader) == (1, 2)
+    driven.wait(TIMEOUT_S * 0.01)
+    assert driven.step(RequestVote(3, 1, 9, 99, 9)) == [VoteReply(1, 3, 9, True)]
+
+
+def test_a_leader_is_not_deposed_by_a_vote_request() -> None:
+    driven = make_steady_leader()
+    assert driven.step(RequestVote(3, 1, 9, 99, 9)) == []
+    assert (driven.raft.role, driven.raft.term) == (Role.LEADER, 1)
+
+
+def test_no_vote_for_another_in_a_term_whose_leader_is_known() -> None:
+    """A rival of the same term has lost; granting it a vote could only confuse."""
+    driven = make_follower(leader=2, term=4)
+    assert driven.step(RequestVote(3, 1, 4, 99, 4)) == [VoteReply(1, 3, 4, False)]
+
+
+def test_a_candidate_in_a_later_term_gets_its_way_through_the_leaders_own_messages() -> None:
+    """Its requests are ignored, but it cannot be followed either: so its answer ends the old term (5.1)."""
+    driven = make_steady_leader()
+    driven.step(StaleTerm(3, 1, 5))
+    assert (driven.raft.role, driven.raft.term) == (Role.FOLLOWER, 5)
+
+
+# -- check-quorum (thesis 6.2) ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "voters, heard, leads", [(3, 1, True), (3, 0, False), (5, 2, True), (5, 1, False), (1, 0, True)]
+)
+def test_a_leader_steps_down_without_a_majority(voters: int, heard: int, leads: bool) -> None:
+    driven = make_steady_leader(voters=range(1, voters + 1))
+    driven.wait(TIMEOUT_S * 0.8)
+    for peer in range(2, heard + 2):
+        driven.step(HeartbeatReply(peer, 1, 1, 0))
+    assert driven.raft.role is Role.LEADER
+    driven.wait(TIMEOUT_S * 0.3)
+    assert (driven.raft.role is Role.LEADER) is leads
+    assert driven.raft.hard_state == (1, 1, 0), "nothing is forgotten"
+    assert driven.raft.leader == (1 if leads else None)
+
+
+def test_messages_of_an_earlier_term_are_no_sign_of_a_majority() -> None:
+    driven = make_steady_leader(terms=[1])
+    for _ in range(3):
+        driven.wait(TIMEOUT_S * 0.4)
+        driven.step(AppendAccepted(2, 1, 1, 1), HeartbeatReply(3, 1, 1, 0))
+    assert driven.raft.role is Role.FOLLOWER
+
+
+def test_a_leader_that_was_paused_steps_down_at_its_first_tick() -> None:
+    """SIGSTOP for a minute: what it believes of its followers is a minute old."""
+    driven = make_steady_leader()
+    driven.wait(60)
+    assert driven.raft.role is Role.FOLLOWER
+
+
+# -- a member that lost its disk (HardState.rejoin_term) -------------------------------------------
+
+
+def wiped(**state: int) -> Driven:
+    return make(term=6, rejoin_term=5, **state)
+
+
+def test_a_member_that_lost_its_disk_neither_votes_nor_campaigns() -> None:
+    driven = wiped()
+    assert driven.time_out() == [] and driven.raft.role is Role.FOLLOWER
+    assert driven.step(RequestVote(2, 1, 9, 99, 9)) == [VoteReply(1, 2, 9, False)]
+    assert only(driven.step(RequestPreVote(2, 1, 9, 99, 9))).granted is False
+    assert driven.raft.vote is None
+
+
+@pytest.mark.parametrize("terms, votes", [([5], False), ([4, 5, 5], False), ([5, 6], True), ([7], True)])
+def test_it_votes_again_with_an_entry_of_a_later_term_in_its_log(terms: List[int], votes: bool) -> None:
+    driven = wiped()
+    driven.step(append(driven.raft, (0, 0), terms, term=7))
+    driven.wait(TIMEOUT_S)
+    assert only(of(VoteReply, driven.step(RequestVote(3, 1, 9, 99, 9)))).granted is votes
+    driven.time_out()
+    assert (driven.raft.role is Role.PRE_CANDIDATE) is votes
+
+
+def test_it_acknowledges_what_it_stores_before_it_may_vote() -> None:
+    driven = wiped()
+    assert driven.step(append(driven.raft, (0, 0), [5])) == [AppendAccepted(1, 2, 6, 1)]
+
+
+def test_its_state_is_remembered_with_its_votes() -> None:
+    driven = wiped()
+    driven.raft.step(append(driven.raft, (0, 0), [7], term=8))
+    assert driven.raft.ready().hard_state == (8, None, 5)
+
+
+def test_who_is_no_voter_neither_votes_nor_campaigns() -> None:
+    driven = make(9, voters=(1, 2, 3))
+    assert driven.time_out() == []
+    assert driven.step(RequestVote(2, 9, 1, 0, 0)) == [VoteReply(9, 2, 1, False)]
+
+
+# -- the connection to a peer broke ----------------------------------------------------------------
+
+
+def test_a_lost_connection_to_the_leader_brings_the_election_forward() -> None:
+    driven = make_follower(leader=2, term=1)
+    driven.raft.lost_contact(2)
+    assert of(RequestPreVote, driven.wait(1.2 * HEARTBEAT_S)), "well before the election timeout"
+
+
+def test_after_a_lost_connection_to_the_leader_others_get_a_vote() -> None:
+    driven = make_follower(leader=2, term=1)
+    driven.raft.lost_contact(2)
+    assert only(driven.step(RequestPreVote(3, 1, 1, 9, 1))).granted is True
+    driven.step(AppendEntries(2, 1, 1, 0, 0, (), 0))
+    assert only(driven.step(RequestPreVote(3, 1, 1, 9, 1))).granted is False, "it was alive after all"
+
+
+def test_a_lost_connection_to_another_follower_means_nothing() -> None:
+    driven = make_follower(leader=2, term=1)
+    driven.raft.lost_contact(3)
+    assert driven.wait(TIMEOUT_S * 0.9) == []
+    assert only(driven.step(RequestPreVote(3, 1, 1, 9, 1))).granted is False
+
+
+def test_a_leader_that_loses_a_connection_sends_again_what_may_be_lost() -> None:
+    driven = make_steady_leader()
+    driven.propose("x")
+    driven.raft.lost_contact(2)
+    again = only(of(AppendEntries, driven.step(HeartbeatReply(2, 1, 1, 0))))
+    assert (again.prev_index, [e.data for e in again.entries]) == (1, ["x"])
+
+
+def test_a_new_leader_begins_with_a_no_op_of_its_term() -> None:
+    """Section 8 of the paper."""
+    driven = make_leader(terms=[1, 2])
+    assert (driven.saved[-1].index, driven.saved[-1].term, driven.saved[-1].kind) == (3, 3, "noop")

@@ -1,0 +1,165 @@
+"""Linearizable reads without a log entry: ReadIndex (thesis 6.4; design, trap 4)."""
+
+from __future__ import annotations
+
+import pytest
+
+from raftkv.errors import NotLeaderError
+from raftkv.raft.messages import AppendAccepted, AppendEntries, Heartbeat, HeartbeatReply, StaleTerm
+from tests.raft.harness import (
+    HEARTBEAT_S,
+    TIMEOUT_S,
+    Driven,
+    make_follower,
+    make_leader,
+    make_steady_leader,
+    of,
+)
+
+
+def answer(driven: Driven, peer: int, round: int) -> list:
+    return driven.step(HeartbeatReply(peer, driven.raft.id, driven.raft.term, round))
+
+
+def rounds(messages: list) -> set:
+    return {message.round for message in of(Heartbeat, messages)}
+
+
+def test_a_read_is_answered_after_a_majority_confirmed_the_leader() -> None:
+    driven = make_steady_leader(terms=[1], voters=range(1, 6))
+    assert rounds(driven.read("r")) == {1}, "at once, not with the next periodic heartbeat"
+    answer(driven, 2, 1)
+    assert driven.reads == []
+    answer(driven, 3, 1)
+    assert driven.reads == [("r", 2)]
+
+
+def test_one_follower_answering_twice_is_no_majority() -> None:
+    driven = make_steady_leader(voters=range(1, 6))
+    driven.read("r")
+    answer(driven, 2, 1)
+    answer(driven, 2, 1)
+    answer(driven, 9, 1)
+    assert driven.reads == []
+
+
+def test_the_index_is_the_commit_index_when_the_round_began() -> None:
+    driven = make_steady_leader()
+    driven.propose("x")
+    driven.read("r")
+    driven.accept(2)
+    answer(driven, 2, 1)
+    assert driven.reads == [("r", 1)], "the write was not committed when the read came"
+    driven.read("s")
+    answer(driven, 2, 2)
+    assert driven.reads[-1] == ("s", 2)
+
+
+def test_an_answer_to_an_earlier_round_does_not_confirm_a_read() -> None:
+    """It left its follower before the read came: that follower may have elected another leader since."""
+    driven = make_steady_leader()
+    driven.wait(HEARTBEAT_S)
+    driven.read("r")
+    answer(driven, 2, 0)
+    answer(driven, 3, 0)
+    assert driven.reads == []
+
+
+def test_reads_that_come_during_a_round_share_the_next_one() -> None:
+    driven = make_steady_leader()
+    driven.read("a")
+    assert driven.read("b") == [] and driven.read("c") == []
+    assert rounds(answer(driven, 2, 1)) == {2}
+    assert driven.reads == [("a", 1)]
+    answer(driven, 3, 1)
+    assert driven.reads == [("a", 1)], "a late answer to the first round"
+    answer(driven, 3, 2)
+    assert driven.reads == [("a", 1), ("b", 1), ("c", 1)]
+
+
+def test_a_lost_round_is_made_up_for_by_the_periodic_heartbeat() -> None:
+    driven = make_steady_leader()
+    driven.read("r")
+    assert rounds(driven.wait(HEARTBEAT_S)) == {1}
+
+
+def test_no_read_before_the_no_op_of_the_own_term_is_committed() -> None:
+    """6.4, step 1: until then a new leader does not know which entries are committed."""
+    driven = make_leader(terms=[1, 1])
+    driven.read("r")
+    answer(driven, 2, 9)
+    answer(driven, 3, 9)
+    assert driven.reads == []
+    assert rounds(driven.accept(2)) == {1}, "now that the no-op is committed the round begins"
+    answer(driven, 2, 1)
+    assert driven.reads == [("r", 3)]
+
+
+def test_a_deposed_leader_answers_nothing() -> None:
+    driven = make_steady_leader()
+    driven.read("waiting")
+    driven.read("next")
+    driven.step(StaleTerm(3, 1, 2))
+    driven.step(HeartbeatReply(2, 1, 1, 1), HeartbeatReply(2, 1, 2, 1), HeartbeatReply(3, 1, 2, 1))
+    assert driven.reads == [] and sorted(driven.lost_reads) == ["next", "waiting"]
+    with pytest.raises(NotLeaderError):
+        driven.raft.read_index("late")
+
+
+def test_a_leader_cut_off_answers_nothing_and_gives_up() -> None:
+    driven = make_steady_leader()
+    driven.read("r")
+    driven.wait(TIMEOUT_S * 0.9)
+    assert driven.reads == [] and driven.lost_reads == []
+    driven.wait(TIMEOUT_S * 0.2)
+    assert driven.reads == [] and driven.lost_reads == ["r"]
+
+
+def test_a_round_of_an_earlier_leadership_confirms_nothing() -> None:
+    """The same node leads again: answers to its former self, and their numbers, mean nothing."""
+    driven = make_steady_leader()
+    driven.read("old")
+    driven.step(StaleTerm(3, 1, 2))
+    driven.become_leader()
+    driven.accept(2)
+    driven.read("new")
+    driven.step(HeartbeatReply(2, 1, 1, 9), HeartbeatReply(3, 1, 1, 9))
+    assert driven.reads == []
+    answer(driven, 2, 2)
+    assert driven.reads == [("new", 2)] and driven.lost_reads == ["old"]
+
+
+def test_reads_confirmed_but_not_taken_are_lost_with_the_leadership() -> None:
+    raft = make_steady_leader().raft
+    raft.read_index("r")
+    raft.step(HeartbeatReply(2, 1, 1, 1))
+    raft.step(StaleTerm(3, 1, 2))
+    ready = raft.ready()
+    assert (ready.reads, ready.lost_reads) == ([], ["r"])
+
+
+def test_a_cluster_of_one_confirms_itself() -> None:
+    driven = make_steady_leader(voters=[1])
+    assert driven.read("a") == []
+    driven.read("b")
+    assert driven.reads == [("a", 1), ("b", 1)]
+
+
+def test_a_read_writes_no_entry() -> None:
+    driven = make_steady_leader()
+    sent = driven.read("r") + answer(driven, 2, 1)
+    assert not of(AppendEntries, sent) and driven.raft.log.last_index == 1
+
+
+def test_acknowledged_appends_are_no_answer_to_a_round() -> None:
+    driven = make_steady_leader()
+    driven.read("r")
+    driven.step(AppendAccepted(2, 1, 1, 1), AppendAccepted(3, 1, 1, 1))
+    assert driven.reads == []
+
+
+def test_only_a_leader_takes_reads() -> None:
+    driven = make_follower(leader=3, term=1)
+    with pytest.raises(NotLeaderError) as refusal:
+        driven.raft.read_index("r")
+    assert refusal.value.leader == 3
