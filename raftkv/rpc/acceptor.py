@@ -71,14 +71,13 @@ class Acceptor:
         self._complaints = complaints
         self._on_accepted = on_accepted
         try:
-            self._listener = Listener(tuple(address), backlog=_BACKLOG)
+            self._listener = Listener((address[0], address[1]), backlog=_BACKLOG)
         except OSError as error:
             raise _cannot_listen(address, error) from None
         self.address: Tuple[str, int] = self._listener.address  # type: ignore[assignment]
         self._lock = threading.Lock()
-        self._changed = threading.Condition(
-            self._lock
-        )  # wakes the accept thread: a stranger is done, or closing
+        # Wakes the accept thread: a stranger is done, or closing.
+        self._changed = threading.Condition(self._lock)
         self._strangers: Dict[_Stranger, None] = {}  # oldest first
         self._connections = 0  # authenticated ones
         self._closing = False

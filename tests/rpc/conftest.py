@@ -1,0 +1,111 @@
+"""Servers and ends for the tests, and the rule that no test leaves a thread behind."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from typing import Any, Iterator, List
+
+import pytest
+
+from raftkv.rpc.channel import send_replies
+from raftkv.rpc.client import ClientEnd
+from raftkv.rpc.server import RpcServer
+
+KEY = b"the clients' key"
+
+
+@pytest.fixture(autouse=True)
+def no_thread_left() -> Iterator[None]:
+    before = set(threading.enumerate())
+    yield
+    left = [thread.name for thread in threading.enumerate() if thread not in before]
+    assert not left, f"threads left behind: {left}"
+
+
+class Script:
+    """A handler whose answers the test decides by the method's name; what it sees, it keeps."""
+
+    def __init__(self) -> None:
+        self.seen: "queue.Queue[tuple]" = queue.Queue()  # (channel, id, method, args) of "hold" and of one-way ones
+        self.batches: List[int] = []
+        self.closed: "queue.Queue[Any]" = queue.Queue()  # channels
+
+    def on_requests(self, batch: list) -> None:
+        self.batches.append(len(batch))
+        for channel, request_id, method, args in batch:
+            if method == "echo":
+                send_replies([(channel, request_id, True, args)])
+            elif method == "refuse":
+                send_replies([(channel, request_id, False, ("bad_request", "because", {"why": 1}))])
+            elif method == "hang up":
+                channel.close()
+            elif method == "blob":
+                send_replies([(channel, request_id, True, b"x" * args[0])])
+            elif method == "raise":
+                raise RuntimeError("a bug in the handler")
+            else:
+                self.seen.put((channel, request_id, method, args))
+
+    def on_close(self, channel: Any) -> None:
+        self.closed.put(channel)
+
+
+OPTIONS = {
+    "max_frame_bytes": 1 << 20,
+    "max_connections": 2048,
+    "max_unauthenticated": 128,
+    "handshake_timeout_s": 5.0,
+}
+
+
+class Served:
+    """A running server with one listener."""
+
+    def __init__(self, address: tuple = ("127.0.0.1", 0), **options: Any) -> None:
+        self.handler = Script()
+        self.fatal: "queue.Queue[BaseException]" = queue.Queue()
+        self.server = RpcServer("test", on_fatal=self.fatal.put)
+        self.address = self.server.listen(address, KEY, self.handler, **{**OPTIONS, **options})
+        self.server.start()
+
+
+@pytest.fixture
+def serve() -> Iterator[Any]:
+    """A function that starts a Served."""
+    running: List[Served] = []
+
+    def start(*args: Any, **options: Any) -> Served:
+        running.append(Served(*args, **options))
+        return running[-1]
+
+    yield start
+    for served in running:
+        served.server.close()
+        assert served.fatal.empty(), f"a thread of the server died: {served.fatal.get()!r}"
+
+
+@pytest.fixture
+def connect() -> Iterator[Any]:
+    """A function that makes a ClientEnd."""
+    ends: List[ClientEnd] = []
+
+    def make(address: tuple, key: bytes = KEY, **options: Any) -> ClientEnd:
+        ends.append(ClientEnd(address, key, **options))
+        return ends[-1]
+
+    yield make
+    for end in ends:
+        end.close()
+
+
+@pytest.fixture
+def warnings(caplog: pytest.LogCaptureFixture) -> Any:
+    """A function that returns the warnings of the RPC layer so far."""
+    caplog.set_level(logging.WARNING, logger="raftkv.rpc")
+
+    def messages() -> List[str]:
+        return [record.getMessage() for record in caplog.records if record.name == "raftkv.rpc"]
+
+    return messages
