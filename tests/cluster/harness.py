@@ -1,0 +1,360 @@
+"""Clusters of real server processes, for the tests in this folder.
+
+    with Cluster(tmp_path) as cluster:          # three nodes, started
+        leader = cluster.wait_for_leader()
+        with cluster.clerk() as db: db.put("k", "v")
+        cluster.kill(leader)
+
+Every wait is for a condition, with a deadline. On the way out every process is ended, however the test went, and then
+every node's log is searched: a traceback (an invariant that RAFTKV_CHECK=1 found broken is one) fails the test.
+When a test fails, the end of each node's log is printed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence
+
+from raftkv import Clerk
+from raftkv.config import load_server_config
+from raftkv.errors import RpcError
+from raftkv.kvdb.store import Store
+from raftkv.raft.crash_points import EXIT_STATUS
+from raftkv.raft.persister import Persister
+from raftkv.raft.types import COMMAND
+from raftkv.rpc.client import try_connect
+
+ROOT = Path(__file__).resolve().parents[2]
+HOST = "127.0.0.1"
+PATIENCE_S = 30.0  # for what takes a second on a machine that is not busy
+POLL_S = 0.02
+TAIL_LINES = 60
+
+#: Short, so that the tests are: and yet a heartbeat may be 200 ms late, on a machine that does other things as well.
+RAFT = {"election_timeout_ms": 250, "heartbeat_interval_ms": 40}
+
+
+def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = PATIENCE_S) -> Any:
+    """The first true value of `condition()`. Fails with the words "waited for `what`" if none comes in time."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"waited {timeout_s:g} s for {what}"
+        time.sleep(POLL_S)
+
+
+def free_ports(count: int) -> List[int]:
+    """Ports that nobody listens on.
+
+    Not ephemeral ones (port 0): to those, a node that is down for a moment can lose its port to an outgoing connection.
+    """
+    with contextlib.ExitStack() as held:
+        ports: List[int] = []
+        while len(ports) < count:
+            port = random.randrange(10_000, 32_000)
+            listener = held.enter_context(socket.socket())
+            with contextlib.suppress(OSError):  # in use
+                listener.bind((HOST, port))
+                ports.append(port)
+        return ports
+
+
+class Node:
+    """One server: its files, and its process while there is one."""
+
+    def __init__(self, id: int, folder: Path) -> None:
+        self.id = id
+        self.ini = folder / f"server{id}.ini"
+        self.data_dir = folder / f"data{id}"
+        self.log_file = folder / f"server{id}.log"
+        self.process: Optional[subprocess.Popen] = None
+        self.connection: Optional[Connection] = None  # for status()
+        self.requests = 0
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    @property
+    def log(self) -> str:
+        """All that the node has ever printed."""
+        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
+
+    def start(self, crash_point: str = "", max_file_bytes: int = 0) -> None:
+        """Start the server. `crash_point`: end at that place. `max_file_bytes`: no file may grow larger."""
+        assert not self.running, f"node {self.id} runs already"
+        self.close()
+        command = [sys.executable, str(ROOT / "bin" / "kvserver.py"), str(self.ini), "--exit-with-parent"]
+        if max_file_bytes:
+            command = ["sh", "-c", f'ulimit -f {max_file_bytes // 512}; exec "$@"', "sh", *command]
+        environment = {**os.environ, "RAFTKV_CHECK": "1", "RAFTKV_CRASH_POINT": crash_point}
+        with open(self.log_file, "ab") as log:
+            # Its standard input is a pipe whose other end is here: should the tests be killed, it stops.
+            self.process = subprocess.Popen(
+                command, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log
+            )
+
+    def wait(self, timeout_s: float = PATIENCE_S) -> int:
+        """Wait until the process has ended by itself; returns its exit status."""
+        assert self.process is not None
+        try:
+            return self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"waited {timeout_s:g} s for node {self.id} to end") from None
+
+    def send_signal(self, number: int) -> None:
+        assert self.process is not None and self.running, f"node {self.id} does not run"
+        self.process.send_signal(number)
+
+    def close(self) -> None:
+        """End the process, if there is one, and give back what belonged to it."""
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            assert self.process.stdin is not None
+            self.process.stdin.close()
+            self.process = None
+
+
+class Cluster:
+    """`size` nodes on free ports of this machine, with all files in `folder`. Starts all, unless `start` is False.
+
+    `raft`: options of the section [raft]. `edit` changes a node's ini file afterwards.
+    """
+
+    def __init__(self, folder: Path, size: int = 3, start: bool = True, **raft: int) -> None:
+        self.folder = folder
+        self._start = start
+        ports = free_ports(2 * size)
+        ids = range(1, size + 1)
+        self.addresses = {id: (HOST, port) for id, port in zip(ids, ports)}
+        self.nodes = {id: Node(id, folder) for id in ids}
+        self.key_file = folder / "client.key"
+        self.client_ini = folder / "client.ini"
+        servers = _section("servers", {id: f"{HOST}:{port}" for id, port in zip(ids, ports)})
+        peers = _section("peers", {id: f"{HOST}:{port}" for id, port in zip(ids, ports[size:])})
+        auth = _section("auth", {"client_key_file": "client.key", "peer_key_file": "peer.key"})
+        for id, node in self.nodes.items():
+            own = _section("node", {"id": id, "data_dir": node.data_dir.name})
+            node.ini.write_text(own + servers + peers + auth + _section("raft", {**RAFT, **raft}))
+        self.client_ini.write_text(servers + _section("auth", {"client_key_file": "client.key"}))
+
+    def __enter__(self) -> "Cluster":
+        if self._start:
+            try:
+                self.start(*self.nodes)
+            except BaseException:
+                self.close()
+                raise
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        self.close()
+        if error is not None:
+            for node in self.nodes.values():
+                print(f"--- the end of node {node.id}'s log ---", *node.log.splitlines()[-TAIL_LINES:], sep="\n")
+        else:
+            self.check_logs()
+            self.check_election_safety()
+
+    def close(self) -> None:
+        for node in self.nodes.values():
+            node.close()
+
+    def check_logs(self) -> None:
+        """No node may ever have printed a traceback, nor broken an invariant."""
+        for node in self.nodes.values():
+            for sign in ("Traceback", "AssertionError", "Fatal Python error"):
+                assert sign not in node.log, f"node {node.id} printed:\n{node.log[-4000:]}"
+
+    def check_election_safety(self) -> None:
+        """At most one leader a term, over the cluster's whole life (paper 5.2), as the nodes themselves said."""
+        leaders: Dict[str, int] = {}
+        for node in self.nodes.values():
+            for term in re.findall(r"INFO leader in term (\d+)", node.log):
+                assert term not in leaders, f"nodes {leaders[term]} and {node.id} led term {term}"
+                leaders[term] = node.id
+        assert leaders or not self._start, "nobody ever led"
+
+    # -- what happens to nodes -----------------------------------------------------------------------------------
+
+    def start(self, *ids: int, crash_point: str = "", max_file_bytes: int = 0) -> None:
+        for id in ids:
+            self.nodes[id].start(crash_point, max_file_bytes)
+
+    def kill(self, *ids: int) -> None:
+        """kill -9. Returns when they are gone."""
+        for id in ids:
+            self.nodes[id].send_signal(signal.SIGKILL)
+        for id in ids:
+            self.nodes[id].wait()
+
+    def stop(self, *ids: int) -> None:
+        """SIGTERM. Returns when they are gone; they must have ended with status 0."""
+        for id in ids:
+            self.nodes[id].send_signal(signal.SIGTERM)
+        for id in ids:
+            status = self.nodes[id].wait()
+            assert status == 0, f"node {id} ended with status {status} after SIGTERM"
+
+    def restart(self, *ids: int) -> None:
+        """kill -9, and start again."""
+        self.kill(*ids)
+        self.start(*ids)
+
+    def pause(self, *ids: int) -> None:
+        """SIGSTOP. Returns when they stand still."""
+        for id in ids:
+            self.nodes[id].send_signal(signal.SIGSTOP)
+            process = self.nodes[id].process
+            assert process is not None
+            os.waitpid(process.pid, os.WUNTRACED)
+
+    def resume(self, *ids: int) -> None:
+        for id in ids:
+            self.nodes[id].send_signal(signal.SIGCONT)
+
+    def wipe(self, id: int) -> None:
+        """Lose the disk of a node that does not run."""
+        assert not self.nodes[id].running, f"node {id} still runs"
+        shutil.rmtree(self.nodes[id].data_dir)
+
+    def wait_for_crash(self, id: int) -> None:
+        """Wait until node `id` has ended at its crash point."""
+        status = self.nodes[id].wait()
+        assert status == EXIT_STATUS, f"node {id} ended with status {status}, not at its crash point"
+
+    def edit(self, id: int, old: str, new: str) -> None:
+        """Change the ini file of a node."""
+        text = self.nodes[id].ini.read_text()
+        assert old in text, f"{old!r} is not in {text}"
+        self.nodes[id].ini.write_text(text.replace(old, new))
+
+    # -- what nodes say ------------------------------------------------------------------------------------------
+
+    @property
+    def authkey(self) -> bytes:
+        return self.key_file.read_bytes().strip()
+
+    def connect(self, id: int, timeout_s: float = 5.0) -> Connection:
+        """A connection as any program of the standard library can make it: see Request."""
+        return try_connect(self.addresses[id], self.authkey, timeout_s)
+
+    def clerk(self, timeout_s: float = PATIENCE_S) -> Clerk:
+        return Clerk(self.addresses, authkey=self.authkey, timeout=timeout_s)
+
+    def status(self, id: int) -> Optional[Dict[str, Any]]:
+        """What node `id` says of itself now; None if it does not answer soon."""
+        node = self.nodes[id]
+        if not node.running:
+            return None
+        try:
+            if node.connection is None:
+                node.connection = self.connect(id, 1.0)
+            node.requests += 1
+            node.connection.send((node.requests, "status", ()))
+            while node.connection.poll(1.0):
+                request, ok, result = node.connection.recv()
+                if request == node.requests:
+                    return result if ok else None
+        except (OSError, EOFError, RpcError):
+            pass  # it is down, or not yet up
+        if node.connection is not None:
+            node.connection.close()
+            node.connection = None
+        return None
+
+    def statuses(self, ids: Iterable[int] = ()) -> List[Dict[str, Any]]:
+        """Of those of `ids` (default: all nodes) that answer."""
+        return [status for status in map(self.status, tuple(ids) or tuple(self.nodes)) if status is not None]
+
+    def leader(self, ids: Iterable[int] = ()) -> Optional[int]:
+        """The one that leads in the highest term, as the nodes `ids` themselves say."""
+        leaders = [status for status in self.statuses(ids) if status["role"] == "leader"]
+        return max(leaders, key=lambda status: status["term"])["id"] if leaders else None
+
+    def stored_data(self, id: int) -> Dict[str, str]:
+        """What node `id`, which has been stopped, holds on its own disk: keys and values after its last entry."""
+        config = load_server_config(self.nodes[id].ini)
+        persister = Persister(
+            config.data_dir, node_id=id, cluster=config.cluster, voters=tuple(config.peers)
+        )
+        store, reader = Store(), persister.open_snapshot()
+        if reader is not None:
+            with reader:
+                store = Store.restore(reader.records())
+        for entry in persister.entries:
+            if entry.kind == COMMAND:
+                store.apply(entry.index, entry.data)
+        persister.close()
+        rows, more = store.scan("", "", 100_000)
+        assert not more, "these tests' data fits into one page"
+        return {key: value for key, value, _ in rows}
+
+    # -- waiting -------------------------------------------------------------------------------------------------
+
+    def wait_for_leader(self, *ids: int) -> int:
+        """The leader that a majority follows; looked for among `ids` (default: all nodes)."""
+        return wait_until(lambda: self._followed_leader(ids), f"a leader among {ids or tuple(self.nodes)}")
+
+    def _followed_leader(self, ids: Sequence[int]) -> Optional[int]:
+        statuses = self.statuses(ids)
+        for status in statuses:
+            if status["role"] == "leader":
+                term = (status["id"], status["term"])
+                if 2 * sum((other["leader"], other["term"]) == term for other in statuses) > len(self.nodes):
+                    return status["id"]
+        return None
+
+    def wait_until_equal(self, *ids: int) -> None:
+        """Wait until the nodes `ids` (default: all) have applied all that the leader has committed."""
+        ids = ids or tuple(self.nodes)
+
+        def equal() -> bool:
+            statuses = self.statuses(ids)
+            commits = [status["commit_index"] for status in statuses if status["role"] == "leader"]
+            return len(statuses) == len(ids) and bool(commits) and all(
+                status["applied_index"] == max(commits) for status in statuses
+            )
+
+        wait_until(equal, f"the nodes {ids} to have applied the same entries")
+
+    def wait_for_log(self, id: int, words: str) -> None:
+        wait_until(lambda: words in self.nodes[id].log, f"{words!r} in the log of node {id}")
+
+    def make_leader(self, id: int) -> None:
+        """Let each other leader crash, until node `id` leads. All nodes must run."""
+        for _ in range(20):
+            leader = self.wait_for_leader()
+            if leader == id:
+                return
+            self.restart(leader)
+            self.wait_until_equal()
+        raise AssertionError(f"node {id} was not elected in 20 elections")
+
+
+def request(connection: Connection, method: str, *args: Any) -> Any:
+    """One request on a connection of its own, and its result; a refusal is returned as (code, message, detail)."""
+    connection.send((0, method, args))
+    assert connection.poll(PATIENCE_S), f"no answer to {method} {args}"
+    return connection.recv()[2]
+
+
+def _section(name: str, options: Mapping[Any, Any]) -> str:
+    return "".join([f"[{name}]\n", *(f"{option} = {value}\n" for option, value in options.items()), "\n"])

@@ -1,0 +1,95 @@
+"""Clients whose every write can be accounted for afterwards.
+
+Each appends the words `<client>.0;`, `<client>.1;`, … to one key that all share. In the end each word must be there exactly
+once, and the words of each client in their order: a lost acknowledged write is a gap, one that took effect twice is
+a repetition.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Callable, Dict, List, Optional
+
+from tests.cluster.harness import wait_until
+
+KEY = "words"
+FILLERS = 20  # keys
+
+
+class Appenders:
+    """`clients` threads that append until they have done `each` words, or until the context is left.
+
+    `make_clerk` makes a client for each. With `filler_bytes` each also puts so many bytes with each word, to make the
+    log grow. A context manager: on the way out it stops the clients, and raises what went wrong in them.
+    """
+
+    def __init__(
+        self, make_clerk: Callable[[], Any], clients: int, each: Optional[int] = None, filler_bytes: int = 0
+    ) -> None:
+        self._make_clerk, self._each, self._filler = make_clerk, each, "x" * filler_bytes
+        self.acknowledged: Dict[int, int] = dict.fromkeys(range(clients), 0)
+        self._stopping = threading.Event()
+        self._errors: List[BaseException] = []
+        self._threads = [
+            threading.Thread(target=self._run, args=(client,), name=f"client-{client}")
+            for client in self.acknowledged
+        ]
+
+    def __enter__(self) -> "Appenders":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        self._stopping.set()
+        self.join()
+        if self._errors and error is None:
+            raise self._errors[0]
+
+    def join(self) -> None:
+        for thread in self._threads:
+            thread.join()
+
+    @property
+    def total(self) -> int:
+        """How many words were acknowledged."""
+        return sum(self.acknowledged.values())
+
+    @property
+    def done(self) -> bool:
+        """Have all clients ended? Raises what went wrong in one."""
+        if self._errors:
+            raise self._errors[0]
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def wait_for_more(self, words: int) -> None:
+        """Wait until so many more words were acknowledged."""
+        goal = self.total + words
+        wait_until(lambda: self.done or self.total >= goal, f"{words} more words to be acknowledged")
+
+    def _run(self, client: int) -> None:
+        try:
+            with self._make_clerk() as db:
+                number = 0
+                while not self._stopping.is_set() and number != self._each:
+                    db.append(KEY, f"{client}.{number};")
+                    number += 1
+                    self.acknowledged[client] = number
+                    if self._filler:
+                        db.put(f"filler-{client}-{number % FILLERS}", self._filler)
+        except BaseException as error:
+            self._errors.append(error)
+
+    def verify(self, value: str) -> None:
+        """`value` is what the key holds after all clients have ended."""
+        found: Dict[int, List[int]] = {client: [] for client in self.acknowledged}
+        for word in value.split(";")[:-1]:
+            client, number = word.split(".")
+            found[int(client)].append(int(number))
+        for client, count in self.acknowledged.items():
+            numbers = found[client]
+            wrong = next((i for i, number in enumerate(numbers) if number != i), len(numbers))
+            assert numbers == list(range(count)), (
+                f"client {client}: {count} words were acknowledged and {len(numbers)} are there; the first "
+                f"{wrong} are right, then come {numbers[wrong : wrong + 5]}"
+            )
