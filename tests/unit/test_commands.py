@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+
+from raftkv.errors import InvalidRequestError
+from raftkv.kvdb.commands import (
+    MAX_BATCH_OPS,
+    MAX_KEY_BYTES,
+    MAX_REQUEST_BYTES,
+    MAX_VALUE_BYTES,
+    WRITES,
+    check_key,
+    check_value,
+    command,
+    validate,
+    validate_operation,
+)
+from raftkv.kvdb.store import Store
+
+BIG = "v" * MAX_VALUE_BYTES
+
+
+@pytest.mark.parametrize(
+    "method, args, data",
+    [
+        ("register", (), [0, 0, 0, "register"]),
+        ("put", (5, 2, 1, "k", "v"), [5, 2, 1, "put", "k", "v"]),
+        ("append", (5, 2, 2, "k", ""), [5, 2, 2, "append", "k", ""]),
+        ("delete", (5, 2, 0, "é"), [5, 2, 0, "delete", "é"]),
+        ("cas", (5, 2, 1, "k", None, "v"), [5, 2, 1, "cas", "k", None, "v"]),
+        ("cas", (5, 2, 1, "k", "old", "v"), [5, 2, 1, "cas", "k", "old", "v"]),
+        (
+            "batch",
+            (5, 2, 1, [["put", "k", "v"], ("delete", "k")]),
+            [5, 2, 1, "batch", [["put", "k", "v"], ("delete", "k")]],
+        ),
+    ],
+)
+def test_a_write_becomes_the_data_of_an_entry(method, args, data):
+    validate(method, args)
+    assert command(method, args) == data
+    assert method in WRITES
+
+
+@pytest.mark.parametrize(
+    "method, args",
+    [
+        ("get", ("k",)),
+        ("gets", (["k", "l"],)),
+        ("gets", ((),)),
+        ("scan", ("", "", None)),
+        ("scan", ("p", "k" * MAX_KEY_BYTES + "\0", 1)),  # the page after the longest key there can be
+        ("status", ()),
+    ],
+)
+def test_reads_pass(method, args):
+    validate(method, args)
+    assert method not in WRITES
+
+
+@pytest.mark.parametrize(
+    "method, args, words",
+    [
+        ("drop", (), "no method 'drop'"),
+        ("x" * 10_000, (), "no method 'xxxx"),
+        (["put"], (), "no method of type list"),
+        (None, (), "no method of type NoneType"),
+        ("get", ["k"], "must be a tuple, not list"),
+        ("get", (), "get takes 1 argument, not 0"),
+        ("get", (1,), "key must be text (str), not int"),
+        ("get", ("",), "the key is empty"),
+        ("get", (b"k",), "not bytes"),
+        ("get", ("\ud800k",), "half a surrogate pair at position 0"),
+        ("gets", ("k",), "a list of keys, not str"),
+        ("gets", (["k"] * (MAX_BATCH_OPS + 1),), "up to 10000 keys, not 10001"),
+        ("gets", (["k", None],), "not NoneType"),
+        ("gets", (["k" * MAX_KEY_BYTES] * 25,), "request is too large"),
+        ("scan", ("",), "scan takes 3 arguments, not 1"),
+        ("scan", (None, "", 1), "prefix must be text"),
+        ("scan", ("", "\udfff", 1), "start is not valid Unicode"),
+        ("scan", ("", "", 0), "from 1 on"),
+        ("scan", ("", "", True), "from 1 on"),
+        ("scan", ("", "", 2**63), "from 1 on"),
+        ("status", (1,), "status takes 0 arguments, not 1"),
+        ("register", (1, 1, 1), "register takes 0 arguments"),
+        ("put", (1, 1), "client, seq and acked"),
+        ("put", (1, 1, 1, "k"), "put takes 2 arguments, not 1"),
+        ("put", (1, 1, 1, "k", "v", "w"), "put takes 2 arguments, not 3"),
+        ("put", (True, 1, 1, "k", "v"), "whole numbers"),
+        ("put", (1, 1.0, 1, "k", "v"), "whole numbers"),
+        ("put", (0, 1, 1, "k", "v"), "registered id"),
+        ("put", (1, 1, 2, "k", "v"), "acked from 0 to seq"),
+        ("put", (1, 1, -1, "k", "v"), "acked from 0 to seq"),
+        ("put", (1, 2**63, 1, "k", "v"), "acked from 0 to seq"),
+        ("put", (10**5000, 1, 1, "k", "v"), "registered id"),
+        ("put", (1, 1, 1, "k", None), "value must be text (str), not NoneType"),
+        ("put", (1, 1, 1, "k", "\udc00"), "value is not valid Unicode"),
+        ("append", (1, 1, 1, "k", 7), "value must be text"),
+        ("delete", (1, 1, 1), "delete takes 1 argument, not 0"),
+        ("cas", (1, 1, 1, "k", 7, "v"), "expected value must be text"),
+        ("cas", (1, 1, 1, "k", "v", None), "value must be text"),
+        ("batch", (1, 1, 1), "batch takes 1 argument, not 0"),
+        ("batch", (1, 1, 1, "put"), "a list of operations, not str"),
+        ("batch", (1, 1, 1, []), "1 to 10000 operations, not 0"),
+        ("batch", (1, 1, 1, [["delete", "k"]] * 10_001), "1 to 10000 operations, not 10001"),
+        ("batch", (1, 1, 1, ["put"]), "each operation of a batch must be a list"),
+        ("batch", (1, 1, 1, [[]]), "each operation of a batch must be a list"),
+        ("batch", (1, 1, 1, [["get", "k"]]), "no operation 'get'"),
+        ("batch", (1, 1, 1, [["batch", []]]), "no operation 'batch'"),
+        ("batch", (1, 1, 1, [["register"]]), "no operation 'register'"),
+        ("batch", (1, 1, 1, [[["put"], "k", "v"]]), "no operation of type list"),
+        ("batch", (1, 1, 1, [["put", "k", "v"], ["put", "", "v"]]), "the key is empty"),
+    ],
+)
+def test_what_no_client_should_send_is_refused_in_a_sentence(method, args, words):
+    with pytest.raises(InvalidRequestError) as refusal:
+        validate(method, args)
+    assert words in str(refusal.value)
+    assert len(str(refusal.value)) < 200
+
+
+def test_sizes_are_of_utf8_and_the_limits_are_inclusive():
+    assert check_key("k" * MAX_KEY_BYTES) == MAX_KEY_BYTES
+    assert check_key("é" * (MAX_KEY_BYTES // 2)) == MAX_KEY_BYTES
+    assert check_value(BIG) == MAX_VALUE_BYTES
+    assert check_value("\U0001f600" * (MAX_VALUE_BYTES // 4)) == MAX_VALUE_BYTES
+    assert check_value("") == 0
+    for key in ["k" * (MAX_KEY_BYTES + 1), "é" * (MAX_KEY_BYTES // 2) + "k"]:
+        with pytest.raises(InvalidRequestError, match="key is too large: the limit is 65536 bytes"):
+            check_key(key)
+    for value in [BIG + "v", "é" + BIG[2:] + "v"]:
+        with pytest.raises(InvalidRequestError, match="value is too large: the limit is 1572864 bytes"):
+            check_value(value)
+
+
+def test_a_request_counts_all_its_keys_and_values():
+    validate("put", (1, 1, 1, "k", BIG[1:]))
+    validate("cas", (1, 1, 1, "k", BIG[:1000], BIG[1001:]))
+    validate("batch", (1, 1, 1, [["put", "k", BIG[1000:]], ["put", "l", BIG[:998]]]))
+    assert validate_operation("put", ["k", "é"]) == 3
+    for method, args in [
+        ("put", ("k", BIG)),
+        ("cas", ("k", BIG[:1000], BIG[1000:])),
+        ("batch", ([["put", "k", BIG[1000:]], ["put", "l", BIG[:999]]],)),
+    ]:
+        with pytest.raises(InvalidRequestError, match=rf"too large: the limit is {MAX_REQUEST_BYTES} bytes"):
+            validate(method, (1, 1, 1, *args))
+
+
+def test_what_is_refused_is_not_shown():
+    nested = []
+    for _ in range(100):  # its repr would have 2**100 brackets
+        nested = [nested, nested]
+    for method, args in [
+        (nested, ()),
+        ("get", (nested,)),
+        ("put", (nested, 1, 1, "k", "v")),
+        ("batch", (1, 1, 1, [[nested]])),
+        ("scan", ("", "", nested)),
+    ]:
+        with pytest.raises(InvalidRequestError):
+            validate(method, args)
+
+
+def random_thing(chance: random.Random, depth: int = 0):
+    plain = [None, True, 0, 1, -1, 2**64, 1.5, b"k", "", "k", "v" * 50, "\0", "é", "\ud800", "put", "batch"]
+    if depth < 3 and chance.random() < 0.3:
+        things = [random_thing(chance, depth + 1) for _ in range(chance.randint(0, 4))]
+        return chance.choice([list, tuple, lambda t: {str(n): each for n, each in enumerate(t)}])(things)
+    return chance.choice(plain)
+
+
+def random_request(chance: random.Random):
+    method = chance.choice([*sorted(WRITES), "get", "gets", "scan", "status"])
+    number = chance.choice([0, 1, 2, 3, 2**62])
+    operations = [
+        ["put", "k", "v"],
+        ["append", "k", "w"],
+        ("delete", "k"),
+        ["cas", "k", chance.choice([None, "v"]), "w"],
+    ]
+    own_args = {
+        "batch": [chance.choices(operations, k=chance.randint(1, 3))],
+        "register": [],
+        "status": [],
+        "gets": [["k"]],
+        "scan": ["", "k", None],
+        "get": ["k"],
+    }.get(method) or list(next((op[1:] for op in operations if op[0] == method), []))
+    args = [1, number, chance.randint(0, number), *own_args] if method in WRITES - {"register"} else own_args
+    if chance.random() < 0.5:
+        args.insert(chance.randint(0, len(args)), random_thing(chance))
+    if args and chance.random() < 0.5:
+        args[chance.randrange(len(args))] = random_thing(chance)
+    return method, tuple(args)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_passes_never_makes_the_store_raise_and_survives_json(seed):
+    chance = random.Random(seed)
+    store = Store()
+    store.apply(1, [0, 0, 0, "register"])
+    passed = 0
+    for index in range(2, 2000):
+        method, args = random_request(chance)
+        try:
+            validate(method, args)
+        except InvalidRequestError:
+            continue
+        passed += 1
+        if method in WRITES:
+            data = command(method, args)
+            decoded = json.loads(json.dumps(data))
+            ok, result = store.apply(index, chance.choice([data, decoded]))
+            assert ok or len(result) == 3
+        elif method == "scan":
+            store.scan(*args)
+        elif method == "get":
+            store.get(*args)
+    assert 300 < passed < 1500, f"{passed} requests passed: this test tries too little of one kind"
