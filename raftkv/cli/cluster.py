@@ -48,24 +48,26 @@ def _run(files: ClusterFiles, folder: str, interactive: bool) -> None:
     for server_ini in files.server_inis.values():
         load_server_config(server_ini).load_keys()  # so that the client's key is there, whoever starts first
     output = NodeOutput(interactive)
-    with (
-        LocalCluster(files.server_inis, output.show) as cluster,
-        Clerk.from_config(files.client_ini) as clerk,
-    ):
+    with LocalCluster(files.server_inis, output.show) as cluster:
         try:
-            leader = _wait_for_leader(cluster, clerk)
-            if not interactive:
-                print(
-                    f"ready: node {leader} leads {len(cluster.nodes)}; clients use {files.client_ini}",
-                    flush=True,
-                )
-                _sleep_forever()
-            print(f"node {leader} leads {len(cluster.nodes)} nodes, whose data is in {folder}")
-            print(f"other clients: kvclient --config {files.client_ini}")
-            print("`help` lists the commands; try `kill leader`; `exit` stops the cluster")
-            ClusterPrompt(clerk, cluster, output).run()
+            with Clerk.from_config(files.client_ini) as clerk:
+                _use(cluster, clerk, output, files.client_ini, folder)
         finally:
             _ignore_signals()  # nothing interrupts the stopping of the nodes
+
+
+def _use(cluster: LocalCluster, clerk: Any, output: NodeOutput, client_ini: str, folder: str) -> None:
+    leader, count = _wait_for_leader(cluster, clerk), len(cluster.nodes)
+    if not output.terminal:
+        print(f"ready: node {leader} of {count} leads; clients use {client_ini}", flush=True)
+        while True:
+            time.sleep(
+                1.0
+            )  # until _Stop. Short: a signal that another thread receives does not wake this one
+    print(f"node {leader} of {count} leads; data in {folder}")
+    print(f"other clients: kvclient --config {client_ini}")
+    print("`help` lists the commands; try `kill leader`; `exit` stops the cluster")
+    ClusterPrompt(clerk, cluster, output).run()
 
 
 def _wait_for_leader(cluster: LocalCluster, clerk: Any) -> int:
@@ -182,11 +184,6 @@ def _ignore_signals() -> None:
     for name in ("SIGTERM", "SIGINT", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-
-
-def _sleep_forever() -> NoReturn:
-    while True:
-        time.sleep(3600)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -180,7 +180,7 @@ COMMANDS: Dict[str, Command] = {
     "delete": Command("KEY", "remove the key", _delete, 1, 1, True),
     "cas": Command(
         "KEY EXPECTED NEW | --absent KEY NEW",
-        "set the key to NEW if its value is EXPECTED, or if there is no such key",
+        "set the key to NEW if it holds EXPECTED, or nothing",
         _cas,
         3,
         3,

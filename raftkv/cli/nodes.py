@@ -82,9 +82,9 @@ class Node:
     def ask_to_stop(self) -> None:
         """Send SIGTERM. Raises NodeError if it does not run."""
         process = self._running_process()
-        process.terminate()
         if self.paused:
-            self.resume()  # or it would not get to know
+            self.resume()
+        process.terminate()
 
     def wait_or_kill(self, timeout_s: float) -> None:
         """Wait until it has ended; after `timeout_s`, kill it."""

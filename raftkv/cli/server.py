@@ -52,17 +52,27 @@ def _run(path: str, stop_reasons: queue.SimpleQueue[str]) -> int:
     server = KVServer(config)
     try:
         server.start()
-        log.info("stopping: %s", stop_reasons.get())
+        log.info("stopping: %s", _wait(stop_reasons))
     finally:
         server.stop()
     log.info("stopped")
     return 0
 
 
+def _wait(stop_reasons: queue.SimpleQueue[str]) -> str:
+    while True:
+        try:
+            # Not for ever: a signal that another thread receives, as after SIGSTOP and SIGCONT, does not wake
+            # this one, and only this one can run its handler.
+            return stop_reasons.get(timeout=0.5)
+        except queue.Empty:
+            continue
+
+
 def _collect_young_garbage_only() -> None:
-    """Keep Python's collector of cyclic garbage from ever walking through the whole database: with a million keys
-    that stops all threads for half a second, which is an election. Reference counts free nearly all that a
-    server lets go of; the cycles that remain (of exceptions) are young when they die."""
+    """Keep Python's collector of cyclic garbage from ever walking through the whole database: with a million
+    keys that stops all threads for half a second, which is an election. Reference counts free nearly all that
+    a server lets go of; the cycles that remain (of exceptions) are young when they die."""
     gc.set_threshold(10_000, 10, 1 << 30)
 
 

@@ -26,7 +26,7 @@ class NodeOutput:
 
     def __init__(self, terminal: bool) -> None:
         self.prompt: Optional[str] = None
-        self._terminal = terminal
+        self.terminal = terminal
         self._coloured = terminal and "NO_COLOR" not in os.environ
         self._lock = threading.Lock()
 
@@ -37,7 +37,7 @@ class NodeOutput:
             label = f"\x1b[{_COLOURS[(node_id - 1) % len(_COLOURS)]}m{label}\x1b[0m"
         with self._lock:
             prompt = self.prompt
-            if not self._terminal or prompt is None:
+            if not self.terminal or prompt is None:
                 self._write(f"{label} {line}\n")
             else:
                 typed = readline.get_line_buffer() if readline is not None else ""
