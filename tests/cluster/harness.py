@@ -29,6 +29,7 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optio
 from raftkv import Clerk
 from raftkv.config import load_server_config
 from raftkv.errors import RpcError
+from raftkv.keys import load_key
 from raftkv.kvdb.store import Store
 from raftkv.raft.crash_points import EXIT_STATUS
 from raftkv.raft.persister import Persister
@@ -250,7 +251,7 @@ class Cluster:
 
     @property
     def authkey(self) -> bytes:
-        return self.key_file.read_bytes().strip()
+        return load_key(str(self.key_file), create=True)  # whoever is first makes it, as among the servers
 
     def connect(self, id: int, timeout_s: float = 5.0) -> Connection:
         """A connection as any program of the standard library can make it: see Request."""

@@ -1,0 +1,113 @@
+"""Who cannot reach a majority, or was asleep meanwhile, neither writes nor reads."""
+
+from __future__ import annotations
+
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Dict, Tuple
+
+import pytest
+
+from raftkv.errors import NOT_LEADER, NotApplied, OutcomeUnknown, UnavailableError
+from tests.cluster.harness import PATIENCE_S, Cluster, request, wait_until
+
+
+def replies(connection: Connection, count: int) -> Dict[int, Tuple[bool, object]]:
+    """The next replies on a connection: id -> (ok, result)."""
+    found = {}
+    while len(found) < count:
+        assert connection.poll(PATIENCE_S), f"only {len(found)} of {count} answers came: {found}"
+        id, ok, result = connection.recv()
+        found[id] = (ok, result)
+    return found
+
+
+@pytest.mark.parametrize("how", ["killed", "paused"])
+def test_a_leader_without_its_followers_neither_writes_nor_reads(tmp_path: Path, how: str) -> None:
+    with Cluster(tmp_path) as cluster, cluster.clerk() as db:
+        db.put("k", "before")
+        leader = cluster.wait_for_leader()
+        followers = [id for id in cluster.nodes if id != leader]
+        with cluster.connect(leader) as connection:
+            client = request(connection, "register")
+            getattr(cluster, "kill" if how == "killed" else "pause")(*followers)
+            # It still believes that it leads.
+            connection.send((1, "put", (client, 1, 1, "k", "alone")))
+            connection.send((2, "get", ("k",)))
+            for ok, result in replies(connection, 2).values():
+                assert not ok and result[0] == NOT_LEADER, f"alone, it answered {result}"
+            connection.send((3, "get", ("k",)))
+            assert replies(connection, 1)[3][0] is False
+        with cluster.clerk(timeout_s=0.4) as alone:
+            with pytest.raises(NotApplied):
+                alone.put("k", "not this")
+            with pytest.raises(UnavailableError):
+                alone.get("k")
+        status = cluster.status(leader)
+        assert status is not None and status["role"] != "leader"
+        getattr(cluster, "start" if how == "killed" else "resume")(*followers)
+        value = db.get("k")
+        assert value in ("before", "alone")  # the one was acknowledged; of the other nobody knows
+        cluster.wait_until_equal()
+        assert db.get("k") == value
+
+
+def test_a_write_that_no_majority_could_store_is_in_doubt(tmp_path: Path) -> None:
+    with Cluster(tmp_path) as cluster, cluster.clerk() as db:
+        with cluster.clerk(timeout_s=1.0) as hasty:
+            followers = [id for id in cluster.nodes if id != cluster.wait_for_leader()]
+            hasty.put("k", "before")  # from now on it is registered, and knows who leads
+            cluster.pause(*followers)
+            with pytest.raises(OutcomeUnknown):
+                hasty.put("k", "perhaps")
+        cluster.resume(*followers)
+        value = db.get("k")
+        assert value in ("before", "perhaps")
+        cluster.wait_until_equal()
+        assert db.get("k") == value
+
+
+def test_a_paused_leader_comes_back_and_serves_nothing_stale(tmp_path: Path) -> None:
+    with Cluster(tmp_path) as cluster, cluster.clerk() as db:
+        db.put("k", "old")
+        old = cluster.wait_for_leader()
+        others = [id for id in cluster.nodes if id != old]
+        with cluster.connect(old) as connection:
+            client = request(connection, "register")
+            assert request(connection, "get", "k")[0] == "old"
+            cluster.pause(old)
+            # These wait in its socket, and are the first that it sees when it wakes up and believes that it leads.
+            connection.send((1, "get", ("k",)))
+            connection.send((2, "put", (client, 1, 1, "k", "stale")))
+            connection.send((3, "get", ("k",)))
+            new = cluster.wait_for_leader(*others)
+            db.put("k", "new")
+            cluster.resume(old)
+            for id, (ok, result) in replies(connection, 3).items():
+                assert not ok and result[0] == NOT_LEADER, f"back from its sleep, it answered {id} with {result}"
+
+        def follows() -> bool:
+            status = cluster.status(old)
+            return status is not None and status["role"] == "follower" and status["leader"] is not None
+
+        wait_until(follows, f"node {old} to follow")
+        assert db.get("k") == "new"
+        cluster.wait_until_equal()
+        cluster.kill(new)
+        assert db.get("k") == "new"
+
+
+def test_a_paused_follower_comes_back_and_disturbs_nobody(tmp_path: Path) -> None:
+    with Cluster(tmp_path) as cluster, cluster.clerk() as db:
+        leader = cluster.wait_for_leader()
+        follower = next(id for id in cluster.nodes if id != leader)
+        cluster.pause(follower)
+        for i in range(50):
+            db.append("k", f"{i};")
+        before = cluster.status(cluster.wait_for_leader(*(id for id in cluster.nodes if id != follower)))
+        cluster.resume(follower)
+        cluster.wait_until_equal()
+        assert db.get("k") == "".join(f"{i};" for i in range(50))
+        after = cluster.status(cluster.wait_for_leader())
+        assert before is not None and after is not None
+        assert (before["id"], before["term"]) == (after["id"], after["term"]), "its return caused an election"
