@@ -1,0 +1,102 @@
+"""One command of a client, the actions that move it, and what its failures are called."""
+
+from __future__ import annotations
+
+from typing import Any, List, Mapping, NamedTuple, Optional, Union
+
+from raftkv import errors
+from raftkv.kvdb.commands import WRITES
+from raftkv.kvdb.numbering import Numbering
+
+
+class Command:
+    """One command from its start to its end. `args` are the operation's own, without the session's numbers.
+
+    `deadline` is on the clock that the session's events are told in. When `done`, its outcome is `error`, or
+    `result` if that is None. `context` belongs to whoever drives the session; all else to the session.
+    """
+
+    __slots__ = (
+        "method", "args", "deadline", "context", "done", "result", "error",
+        "order", "numbering", "seq", "attempt", "server", "sent_at", "timeouts", "in_doubt",
+    )  # fmt: skip
+
+    def __init__(self, method: str, args: tuple, deadline: float, context: Any = None) -> None:
+        self.method = method
+        self.args = args
+        self.deadline = deadline
+        self.context = context
+        self.done = False
+        self.result: Any = None
+        self.error: Optional[errors.RaftKVError] = None
+        self.order = 0  # place among the commands of this client
+        self.numbering: Optional[Numbering] = None  # of the session that `seq` belongs to
+        self.seq = 0
+        self.attempt = 0  # the number of the latest attempt, from 1
+        self.server = 0  # that it went to,
+        self.sent_at = 0.0  # and when
+        self.timeouts = 0  # of its attempts
+        self.in_doubt = False  # see session.py
+
+    def __lt__(self, other: "Command") -> bool:
+        """Whether this one is sent first."""
+        return (self.timeouts, self.order) < (other.timeouts, other.order)
+
+
+class Send(NamedTuple):
+    """Send `method` and `args` to `server`, and report what comes of it with `command` and `attempt`.
+
+    When nothing comes within `timeout_s` seconds, report timed_out().
+    """
+
+    command: Command
+    attempt: int
+    server: int
+    method: str
+    args: tuple
+    timeout_s: float
+
+
+class Done(NamedTuple):
+    """`command` has its outcome."""
+
+    command: Command
+
+
+Action = Union[Send, Done]
+Actions = List[Action]
+
+
+def error_of(command: Command, cause: errors.RaftKVError) -> errors.RaftKVError:
+    """What a caller is told when `cause` ends `command`: the truth about one in doubt is that nobody knows.
+
+    An InvalidRequestError is true even then: what a server finds invalid now, it found so before.
+    """
+    if not command.in_doubt or command.method not in WRITES:
+        return cause
+    if isinstance(cause, (errors.OutcomeUnknown, errors.InvalidRequestError)):
+        return cause
+    return errors.OutcomeUnknown(f"the {command.method} may or may not have taken effect: {cause}")
+
+
+def too_late(command: Command, complaints: Mapping[int, str]) -> errors.UnavailableError:
+    """The deadline of `command` is over. `complaints` is what each server last said instead of answering."""
+    why = "no leader answered in time"
+    if complaints:
+        said = (f"server {server}: {complaint}" for server, complaint in sorted(complaints.items()))
+        why += f" ({'; '.join(said)})"
+    if command.method not in WRITES:
+        return errors.UnavailableError(why)
+    if command.in_doubt:
+        return errors.OutcomeUnknown(
+            f"the {command.method} may or may not take effect: {why}; read before you repeat it"
+        )
+    return errors.NotApplied(f"the {command.method} was not applied: {why}")
+
+
+def expired(command: Command) -> errors.SessionExpiredError:
+    """The session of `command`, which is in doubt, is gone."""
+    return errors.SessionExpiredError(
+        f"the servers forgot this client between two attempts of the {command.method}: it may or may not "
+        "have taken effect, once at most; read before you repeat it"
+    )

@@ -1,0 +1,43 @@
+"""The numbers that a client gives its commands, so that a server can tell a repeated one from a new one.
+
+The servers' view of them is in sessions.py.
+"""
+
+from __future__ import annotations
+
+from typing import Set
+
+from raftkv.kvdb.sessions import MAX_IN_FLIGHT
+
+
+class Numbering:
+    """The sequence numbers of one session. `client` is the id that its registration gave."""
+
+    __slots__ = ("client", "_next", "acked", "_unanswered")
+
+    def __init__(self, client: int) -> None:
+        self.client = client
+        self._next = 1
+        self.acked = 1  # the lowest number that is unanswered, or not given out yet
+        self._unanswered: Set[int] = set()
+
+    def has_room(self) -> bool:
+        """Whether the servers would take another number now."""
+        return self._next < self.acked + MAX_IN_FLIGHT
+
+    def take(self) -> int:
+        """The next number."""
+        seq = self._next
+        self._next = seq + 1
+        self._unanswered.add(seq)
+        return seq
+
+    def answered(self, seq: int) -> None:
+        """The command with this number is answered, or given up."""
+        unanswered = self._unanswered
+        unanswered.discard(seq)
+        if seq == self.acked:
+            acked = seq + 1
+            while acked not in unanswered and acked < self._next:
+                acked += 1
+            self.acked = acked

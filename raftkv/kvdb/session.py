@@ -1,0 +1,385 @@
+"""ClerkSession: the client's half of "each command takes effect exactly once", without I/O.
+
+The server's half is in sessions.py (thesis section 6.3). Here is what a client must do for it. Nothing in
+this file knows sockets, threads or clocks: events go in, with the time as a number of seconds, and actions
+come out, so that Clerk can drive it on real connections and a simulator on a virtual clock.
+
+    events                                             actions
+    start(command)     the user wants it               Send(command, attempt, server, method, args, timeout_s)
+    answered(...)      a server's result               Done(command): it has its `result` or its `error`
+    refused(...)       a server's refusal
+    lost(...)          no connection, or it ended      and `wake_at`: call wake() then, or a little later
+    timed_out(...)     Send.timeout_s are over
+    unauthorised(...)  the server has another key
+    abandon(command)   the user no longer wants it
+    wake(), close()
+
+The rules:
+
+1. Numbers. A write gets its sequence number when it is first sent, and keeps it through all attempts.
+   `acked`, sent along, is the lowest number still unanswered; a command that was given up counts as answered.
+   No number is given out that is MAX_IN_FLIGHT or more above `acked`: the command waits instead. Reads have
+   no number.
+2. Registration. The first write registers first, while it waits. An answer that never came costs an unused
+   session on the servers, which they forget in time.
+3. In doubt is a write that may be in some server's log although we have no answer: one that was sent and then
+   lost, or timed out, or refused by a server that had proposed it before (`proposed` in the refusal's detail;
+   without one, only OVERLOADED certainly proposed nothing). A write once in doubt stays so, whatever becomes
+   of its later attempts, until one is answered with a result.
+4. Retry. A command is sent again, to whichever server leads then, until it is answered or its deadline is
+   over. If it is in doubt then, its error is OutcomeUnknown, else NotApplied; a read's is UnavailableError.
+5. A silent server. An attempt has ATTEMPTS_S, which grows with each that times out: one dead server must not
+   cost a whole timeout, and a slow one must not get the same work again and again. A server that has answered
+   anything within the last SILENT_S is slow, not silent, and remains our leader.
+6. Looking for the leader (see leader_search.py). While none is known, one command at a time asks: the oldest
+   of those with the fewest timeouts. All others wait, and follow when it has an answer that only a leader
+   gives.
+7. An expired session. The server did not apply *this* attempt. A command that is not in doubt gets a number
+   in a new session and goes on. One that is in doubt fails with SessionExpiredError: an earlier attempt may
+   have taken effect, and nobody remembers. Commands still in flight wait for answers of their own.
+8. A result is good whichever attempt it answers: all attempts of a command are the same command. A refusal
+   counts only for the latest attempt.
+
+The rules rest on a transport that may lose a message or delay it, but does not deliver it twice (TCP): a
+doubled first attempt could be applied, forgotten with its session, and then refused as if it had never been.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections import deque
+from typing import Any, Callable, Deque, Dict, List, Optional, Sequence, Set
+
+from raftkv import errors
+from raftkv.kvdb.client_command import Actions, Command, Done, Send, error_of, expired, too_late
+from raftkv.kvdb.commands import WRITES
+from raftkv.kvdb.leader_search import LeaderSearch
+from raftkv.kvdb.numbering import Numbering
+
+ATTEMPTS_S = (
+    1.5,
+    3.0,
+    6.0,
+)  # what an attempt has after none, one, or more of the command's attempts timed out
+SILENT_S = 0.5
+_ABOUT_NOW_S = 0.001  # a deadline so near is over
+
+_FOREVER = float("inf")
+
+
+class ClerkSession:
+    """The state of one client. Not thread-safe. `servers` are ids; each method returns the actions to
+    take."""
+
+    def __init__(self, servers: Sequence[int], rng: random.Random) -> None:
+        self._servers = tuple(servers)
+        self._search = LeaderSearch(servers, rng)
+        self._asking: Optional[Command] = None  # the one that looks for the leader (rule 6)
+        self._numbering: Optional[Numbering] = None  # of the registered session
+        self._registration: Optional[Command] = None  # under way
+        self._waiting: List[Command] = []  # a heap: may be sent as soon as there is a leader
+        self._unnumbered: Deque[Command] = deque()  # writes that need a leader, a session and a free number
+        self._orders = 0
+        self._heard_at = -_FOREVER  # when the latest result came (rule 5)
+        self._complaints: Dict[int, str] = {}  # what each server last said instead of answering
+        self._unauthorised: Set[int] = set()  # servers that do not hold our key
+        self._closed = False
+        self._actions: Actions = []
+        self.wake_at: Optional[float] = None
+
+    # -- events: the user ------------------------------------------------------------------------------------
+
+    def start(self, command: Command, now: float) -> Actions:
+        """Begin a new command, one of commands.WRITES or a read."""
+        self._orders += 1
+        command.order = self._orders
+        leader = self._search.leader
+        if command.method not in WRITES:
+            if leader is not None:
+                self._send(command, leader, now)
+            else:
+                self._wait(command, now)
+        elif leader is not None and self._numbering is not None and self._numbering.has_room():
+            self._send(command, leader, now)
+        else:
+            self._wait(command, now)
+        return self._take()
+
+    def abandon(self, command: Command, now: float) -> Actions:
+        """The user waits no longer for `command`; its answer will be ignored. It may still take effect."""
+        if not command.done:
+            self._fail(command, errors.UnavailableError("the command was abandoned"))
+            self._go_on(now)
+        return self._take()
+
+    def close(self, now: float) -> Actions:
+        """No more commands: those that wait fail now, those in flight when their connection is lost."""
+        self._closed = True
+        self._retry_waiting(now)
+        self.wake_at = None
+        return self._take()
+
+    # -- events: the servers ---------------------------------------------------------------------------------
+
+    def answered(self, command: Command, attempt: int, result: Any, now: float) -> Actions:
+        """A server has carried out an attempt of `command` and returned `result`."""
+        if command.done:
+            return []
+        self._heard_at = now
+        if command is self._asking and attempt == command.attempt:
+            self._found_leader(command.server)
+        if command is self._registration:
+            self._numbering = Numbering(result)
+        command.result = result
+        self._finish(command)
+        if self._waiting or self._unnumbered:
+            self._go_on(now)
+        return self._take()
+
+    def refused(
+        self, command: Command, attempt: int, code: str, message: str, detail: Any, now: float
+    ) -> Actions:
+        """A server has refused an attempt of `command`, in the words of errors.RemoteError."""
+        if command.done or attempt != command.attempt:
+            return []
+        self._complaints[command.server] = message
+        self._unauthorised.discard(command.server)
+        refusal = errors.RemoteError(code, message, detail)
+        _REFUSALS.get(code, ClerkSession._final)(self, command, refusal, now)
+        self._go_on(now)
+        return self._take()
+
+    def lost(self, command: Command, attempt: int, sent: bool, reason: str, now: float) -> Actions:
+        """The connection to the server ended before it answered, or there was none. `sent`: it may have got
+        it."""
+        if command.done or attempt != command.attempt:
+            return []
+        self._failed(command, sent, reason, now)
+        self._go_on(now)
+        return self._take()
+
+    def timed_out(self, command: Command, attempt: int, sent: bool, now: float) -> Actions:
+        """No answer came in time. `sent`: the server may have got the attempt."""
+        if command.done or attempt != command.attempt:
+            return []
+        command.timeouts += 1
+        if now - self._heard_at < SILENT_S and command is not self._asking:
+            command.in_doubt |= sent
+            self._retry(command, now)
+        else:
+            self._failed(command, sent, f"no answer within {now - command.sent_at:.1f} s", now)
+        self._go_on(now)
+        return self._take()
+
+    def unauthorised(self, command: Command, attempt: int, reason: str, now: float) -> Actions:
+        """The server and we do not hold the same key. When that is so with all, there is no point in
+        retrying."""
+        if command.done or attempt != command.attempt:
+            return []
+        self._failed(command, False, reason, now)
+        self._unauthorised.add(command.server)
+        if len(self._unauthorised) == len(self._servers):
+            self._fail(command, errors.AuthenticationError(reason))
+        self._go_on(now)
+        return self._take()
+
+    def wake(self, now: float) -> Actions:
+        """`wake_at` has come: look for the leader again, give up what has waited too long."""
+        self.wake_at = None
+        self._retry_waiting(now)
+        self._go_on(now)
+        return self._take()
+
+    # -- what a refusal means --------------------------------------------------------------------------------
+
+    def _not_leader(self, command: Command, refusal: errors.RemoteError, now: float) -> None:
+        detail = refusal.detail
+        hint = detail.get("leader") if isinstance(detail, dict) else detail
+        self._doubt_if_proposed(command, detail)
+        if self._guided_us(command):
+            self._search.redirected(command.server, hint if isinstance(hint, int) else None, now)
+        self._retry(command, now)
+
+    def _overloaded(self, command: Command, refusal: errors.RemoteError, now: float) -> None:
+        if self._guided_us(command):
+            self._search.overloaded(command.server, now)
+        self._retry(command, now)
+
+    def _session_expired(self, command: Command, refusal: errors.RemoteError, now: float) -> None:
+        if command is self._asking:
+            self._found_leader(command.server)
+        if command.numbering is self._numbering:
+            self._numbering = None
+            self._retry_waiting(now)
+        self._retry(command, now)
+
+    def _shutting_down(self, command: Command, refusal: errors.RemoteError, now: float) -> None:
+        self._doubt_if_proposed(command, refusal.detail)
+        self._failed(command, False, str(refusal), now)
+
+    def _final(self, command: Command, refusal: errors.RemoteError, now: float) -> None:
+        """The request itself is wrong: no server will take it. What the store refuses, it refuses each
+        time."""
+        bad = refusal.code == errors.BAD_REQUEST
+        self._fail(command, errors.InvalidRequestError(str(refusal)) if bad else refusal)
+
+    @staticmethod
+    def _doubt_if_proposed(command: Command, detail: Any) -> None:
+        if not isinstance(detail, dict) or detail.get("proposed") is not False:
+            command.in_doubt = True
+
+    # -- the leader ------------------------------------------------------------------------------------------
+
+    def _found_leader(self, server: int) -> None:
+        self._asking = None
+        self._search.found(server)
+        self._complaints.clear()
+        self._unauthorised.clear()
+
+    def _guided_us(self, command: Command) -> bool:
+        """Whether what has just become of `command` decides where to look next: it was the one that asks, or
+        went to the server that we still take for the leader. All others tell what we know already."""
+        if command is self._asking:
+            self._asking = None
+            return True
+        return command.server == self._search.leader
+
+    def _failed(self, command: Command, sent: bool, reason: str, now: float) -> None:
+        """An attempt went to a server that seems to be down."""
+        command.in_doubt |= sent
+        self._complaints[command.server] = reason
+        self._unauthorised.discard(command.server)
+        if self._guided_us(command):
+            self._search.failed(command.server, command.sent_at, now)
+        self._retry(command, now)
+
+    # -- queues ----------------------------------------------------------------------------------------------
+
+    def _wait(self, command: Command, now: float) -> None:
+        self._enqueue(command)
+        self._go_on(now)
+
+    def _retry(self, command: Command, now: float) -> None:
+        """An attempt was in vain, or the command was waiting. Queue it, unless its end has come."""
+        if command.done:
+            return
+        if self._closed:
+            self._fail(command, errors.ClosedError("the client was closed before the command was answered"))
+        elif command.deadline <= now + _ABOUT_NOW_S:
+            self._fail(command, too_late(command, self._complaints))
+        elif command is self._registration and not self._unnumbered:
+            self._finish(command)  # nobody needs it any more
+        elif command.numbering is not None and command.numbering is not self._numbering:
+            if command.in_doubt:
+                self._fail(command, expired(command))
+            else:
+                command.numbering = None
+                self._enqueue(command)
+        else:
+            self._enqueue(command)
+
+    def _enqueue(self, command: Command) -> None:
+        if command.numbering is None and command.method in WRITES and command is not self._registration:
+            self._unnumbered.append(command)
+            if self._numbering is None and self._registration is None:
+                self._registration = Command("register", (), _FOREVER)  # its order, 0, is before all others
+                heapq.heappush(self._waiting, self._registration)
+        else:
+            heapq.heappush(self._waiting, command)
+        self._wake_by(command.deadline)
+
+    def _wake_by(self, when: float) -> None:
+        if when < _FOREVER and (self.wake_at is None or when < self.wake_at):
+            self.wake_at = when
+
+    def _go_on(self, now: float) -> None:
+        """Send what can be sent now."""
+        search = self._search
+        if search.leader is not None:
+            command = self._next()
+            while command is not None:
+                self._send(command, search.leader, now)
+                command = self._next()
+        elif self._asking is None and (self._waiting or self._unnumbered):
+            if now < search.resume_at:
+                self._wake_by(search.resume_at)
+                return
+            self._asking = command = self._next()
+            if command is not None:
+                search.asked()
+                self._send(command, search.candidate, now)
+
+    def _next(self) -> Optional[Command]:
+        """Takes the next command that may be sent from its queue."""
+        while self._waiting:
+            command = heapq.heappop(self._waiting)
+            if not command.done:
+                return command
+        numbering = self._numbering
+        while self._unnumbered and numbering is not None and numbering.has_room():
+            command = self._unnumbered.popleft()
+            if not command.done:
+                return command
+        return None
+
+    def _retry_waiting(self, now: float) -> None:
+        """Queue anew all that waits: numbers may have become void, deadlines may be over."""
+        waiting = [*self._unnumbered, *self._waiting]
+        self._waiting, self._unnumbered = [], deque()
+        for command in waiting:
+            self._retry(command, now)
+
+    def _send(self, command: Command, server: int, now: float) -> None:
+        method, args = command.method, command.args
+        if method in WRITES and method != "register":
+            numbering = command.numbering
+            if numbering is None:
+                numbering = command.numbering = self._numbering
+                assert numbering is not None, f"{method} is about to be sent without a session"
+                command.seq = numbering.take()
+            args = (numbering.client, command.seq, numbering.acked, *args)
+        command.attempt += 1
+        command.server = server
+        command.sent_at = now
+        timeout_s = command.deadline - now
+        if timeout_s > ATTEMPTS_S[0]:
+            timeout_s = min(timeout_s, ATTEMPTS_S[min(command.timeouts, len(ATTEMPTS_S) - 1)])
+        self._actions.append(Send(command, command.attempt, server, method, args, timeout_s))
+
+    def _take(self) -> Actions:
+        actions, self._actions = self._actions, []
+        return actions
+
+    # -- outcomes --------------------------------------------------------------------------------------------
+
+    def _finish(self, command: Command) -> None:
+        command.done = True
+        if command is self._asking:
+            self._asking = None
+        if command.numbering is not None:
+            command.numbering.answered(command.seq)
+        if command is self._registration:
+            self._registration = None
+        else:
+            self._actions.append(Done(command))
+
+    def _fail(self, command: Command, error: errors.RaftKVError) -> None:
+        """End `command` with `error`, or with what that means for one that is in doubt."""
+        if command.done:
+            return
+        if command is self._registration:
+            waiting, self._unnumbered = self._unnumbered, deque()
+            for other in waiting:
+                self._fail(other, error)
+        command.error = error_of(command, error)
+        self._finish(command)
+
+
+_REFUSALS: Dict[str, Callable[[ClerkSession, Command, errors.RemoteError, float], None]] = {
+    errors.NOT_LEADER: ClerkSession._not_leader,
+    errors.OVERLOADED: ClerkSession._overloaded,
+    errors.TOO_MANY_IN_FLIGHT: ClerkSession._overloaded,
+    errors.SESSION_EXPIRED: ClerkSession._session_expired,
+    errors.SHUTTING_DOWN: ClerkSession._shutting_down,
+}
