@@ -62,19 +62,18 @@ class Acceptor:
         name: str,
         address: Tuple[str, int],
         admission: Admission,
-        complaints: Complaints,
         on_accepted: Callable[[socket.socket, str], None],
     ) -> None:
         """Binds and listens; raises ConfigError when that cannot be done."""
         self._name = name
         self._admission = admission
-        self._complaints = complaints
         self._on_accepted = on_accepted
         try:
             self._listener = Listener((address[0], address[1]), backlog=_BACKLOG)
         except OSError as error:
             raise _cannot_listen(address, error) from None
         self.address: Tuple[str, int] = self._listener.address  # type: ignore[assignment]
+        self.complaints = Complaints(f"{name} {self.address[0]}:{self.address[1]}")
         self._lock = threading.Lock()
         # Wakes the accept thread: a stranger is done, or closing.
         self._changed = threading.Condition(self._lock)
@@ -92,7 +91,7 @@ class Acceptor:
             except OSError as error:
                 if self._closing:
                     return
-                self._complaints.say("a new connection", f"cannot accept it: {handshake.reason_of(error)}")
+                self.complaints.say("a new connection", f"cannot accept it: {handshake.reason_of(error)}")
                 self._pause()
                 continue
             if self._closing:
@@ -150,7 +149,7 @@ class Acceptor:
     def _is_full(self, peer: str) -> bool:
         full = self._connections >= self._admission.max_connections
         if full:
-            self._complaints.say(peer, f"there are {self._connections} connections already (max_connections)")
+            self.complaints.say(peer, f"there are {self._connections} connections already (max_connections)")
         return full
 
     def _wait_for_place(self) -> None:
@@ -185,7 +184,7 @@ class Acceptor:
         except RpcError as error:
             if not self._closing:
                 reason = "it was silent while others waited" if stranger.evicted else str(error)
-                self._complaints.say(stranger.peer, reason)
+                self.complaints.say(stranger.peer, reason)
         with self._lock:
             del self._strangers[stranger]
             if accepted and not self._closing and not self._is_full(stranger.peer):

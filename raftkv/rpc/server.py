@@ -22,7 +22,6 @@ from typing import Callable, Deque, List, Optional, Protocol, Set, Tuple
 from raftkv.errors import ProtocolError
 from raftkv.rpc.acceptor import Acceptor, Admission
 from raftkv.rpc.channel import Channel, Reply, send_replies
-from raftkv.rpc.complaints import Complaints
 from raftkv.rpc.waker import Waker
 from raftkv.rpc.wire import loads
 
@@ -62,13 +61,10 @@ def die(error: BaseException) -> None:
 class _Port:
     """One listener: its acceptor, its handler, and the requests of the current turn."""
 
-    def __init__(
-        self, acceptor: Acceptor, handler: Handler, max_frame_bytes: int, complaints: Complaints
-    ) -> None:
+    def __init__(self, acceptor: Acceptor, handler: Handler, max_frame_bytes: int) -> None:
         self.acceptor = acceptor
         self.handler = handler
         self.max_frame_bytes = max_frame_bytes
-        self.complaints = complaints
         self.batch: List[Request] = []
         self.thread: Optional[threading.Thread] = None
 
@@ -109,15 +105,14 @@ class RpcServer:
 
         Raises ConfigError when it cannot listen there.
         """
-        complaints = Complaints(f"{self._name} {address[0]}:{address[1]}")
         admission = Admission(authkey, max_connections, max_unauthenticated, handshake_timeout_s)
 
         def on_accepted(sock: socket.socket, peer: str) -> None:
             sock.setblocking(False)
             self.attend(Channel(self, port, sock, peer))
 
-        acceptor = Acceptor(self._name, address, admission, complaints, on_accepted)
-        port = _Port(acceptor, handler, max_frame_bytes, complaints)
+        acceptor = Acceptor(self._name, address, admission, on_accepted)
+        port = _Port(acceptor, handler, max_frame_bytes)
         self._ports.append(port)
         if self._loop_thread is not None:
             self._start_accepting(port)
@@ -251,16 +246,16 @@ class RpcServer:
         channel.watched = events
 
     def _drop(self, channel: Channel) -> None:
+        if channel.sock.fileno() < 0:
+            return  # it had asked for attention twice
+        if channel.fault is not None:
+            channel.port.acceptor.complaints.say(channel.peer, channel.fault)
+        if channel.watched:
+            self._selector.unregister(channel.sock)
+            self._channels.remove(channel)
         with channel.lock:
-            if channel.sock.fileno() < 0:
-                return  # it had asked for attention twice
-            if channel.watched:
-                self._selector.unregister(channel.sock)
-                self._channels.remove(channel)
             channel.sock.close()
         channel.port.acceptor.forget_one()
-        if channel.fault is not None:
-            channel.port.complaints.say(channel.peer, channel.fault)
         channel.port.handler.on_close(channel)
 
     def _sweep(self, now: float) -> None:

@@ -100,12 +100,30 @@ def connect() -> Iterator[Any]:
         end.close()
 
 
+class Warnings(logging.Handler):
+    """The warnings of the RPC layer. Called with a number, it waits until there are that many."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._lines: List[str] = []
+        self._changed = threading.Condition()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with self._changed:
+            self._lines.append(record.getMessage())
+            self._changed.notify_all()
+
+    def __call__(self, at_least: int = 0) -> List[str]:
+        with self._changed:
+            enough = self._changed.wait_for(lambda: len(self._lines) >= at_least, timeout=5)
+            assert enough, f"{len(self._lines)} of {at_least} warnings came: {self._lines}"
+            return list(self._lines)
+
+
 @pytest.fixture
-def warnings(caplog: pytest.LogCaptureFixture) -> Any:
-    """A function that returns the warnings of the RPC layer so far."""
-    caplog.set_level(logging.WARNING, logger="raftkv.rpc")
-
-    def messages() -> List[str]:
-        return [record.getMessage() for record in caplog.records if record.name == "raftkv.rpc"]
-
-    return messages
+def warnings() -> Iterator[Warnings]:
+    handler = Warnings()
+    logger = logging.getLogger("raftkv.rpc")
+    logger.addHandler(handler)
+    yield handler
+    logger.removeHandler(handler)

@@ -1,0 +1,335 @@
+"""What strangers and misbehaving clients can do: get one line in the log, and be closed."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import socket
+import struct
+import threading
+import time
+from multiprocessing.connection import Client
+from typing import Any, List
+
+import pytest
+
+from raftkv.errors import AuthenticationError, ConnectionLostError
+from raftkv.rpc import handshake, server as server_module
+from raftkv.rpc.wire import dumps, frame
+from tests.rpc.conftest import KEY
+
+
+def drain(sock: socket.socket) -> bytes:
+    """All that comes until the other side closes."""
+    data = b""
+    try:
+        while True:
+            chunk = sock.recv(1 << 20)
+            if not chunk:
+                return data
+            data += chunk
+    except ConnectionResetError:
+        return data
+
+
+def assert_serves(address: tuple) -> None:
+    with Client(address, authkey=KEY) as connection:
+        connection.send((1, "echo", ("still here",)))
+        assert connection.recv() == (1, True, ("still here",))
+
+
+# -- before the handshake --------------------------------------------------------------------------------------
+
+
+def test_a_wrong_key_gets_nowhere(serve: Any, warnings: Any) -> None:
+    served = serve()
+    with pytest.raises(AuthenticationError, match="does not hold the same key"):
+        handshake.connect(served.address, b"guess", 5.0)
+    assert_serves(served.address)
+    assert served.handler.closed.get(timeout=5)
+    assert served.handler.closed.empty(), "a channel was made for who has no key"
+    assert len(warnings(1)) == 1
+    assert "does not hold the same key" in warnings(1)[0]
+
+
+def test_a_client_that_knows_no_key_cannot_skip_its_proof(serve: Any) -> None:
+    served = serve()
+    for lie in (b"#WELCOME#", b"", b"#CHALLENGE#" + b"x" * 20, b"x" * 16, b"x" * 256):
+        with socket.create_connection(served.address) as sock:
+            sock.sendall(frame(lie) + frame(b"#CHALLENGE#" + b"x" * 20) + frame(dumps((1, "hold", ()))))
+            assert b"#WELCOME#" not in drain(sock)
+    assert served.handler.seen.empty()
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + os.urandom(500),
+        struct.pack("!i", 2**31 - 1) + b"x" * 1000,
+        struct.pack("!iQ", -1, 2**40),
+        struct.pack("!i", -7),
+        b"\0" * 5000,
+    ],
+    ids=["http", "tls", "2 GiB", "1 TiB", "negative", "zeros"],
+)
+def test_garbage_in_place_of_a_handshake(serve: Any, warnings: Any, garbage: bytes) -> None:
+    served = serve()
+    with socket.create_connection(served.address) as sock:
+        sock.sendall(garbage)
+        assert drain(sock).count(b"#CHALLENGE#") == 1
+    assert_serves(served.address)
+    assert len(warnings(1)) == 1
+
+
+def test_who_says_nothing_is_closed_in_time(serve: Any, warnings: Any) -> None:
+    served = serve(handshake_timeout_s=0.2)
+    started = time.monotonic()
+    with socket.create_connection(served.address) as sock:
+        drain(sock)
+    assert 0.15 < time.monotonic() - started < 5
+    assert "did not finish the handshake in time" in warnings(1)[0]
+
+
+def test_who_sends_his_proof_byte_by_byte_is_closed_in_time(serve: Any) -> None:
+    served = serve(handshake_timeout_s=0.3)
+    started = time.monotonic()
+    with socket.create_connection(served.address) as sock:
+        sock.settimeout(0.02)
+        closed = False
+        proof = iter(frame(b"x" * 250))
+        while not closed and time.monotonic() < started + 5:
+            try:
+                sock.sendall(bytes([next(proof)]))
+                while sock.recv(100):
+                    pass
+                closed = True
+            except socket.timeout:
+                pass  # the next byte, then
+            except ConnectionError:
+                closed = True
+    assert 0.25 < time.monotonic() - started < 4
+
+
+def test_accepting_does_not_wait_for_a_silent_one(serve: Any) -> None:
+    served = serve(handshake_timeout_s=60.0)
+    with socket.create_connection(served.address):
+        assert_serves(served.address)
+
+
+# -- after the handshake ---------------------------------------------------------------------------------------
+
+
+class _Mkdir:
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __reduce__(self) -> tuple:
+        return (os.mkdir, (self._path,))
+
+
+BAD_PAYLOADS = {
+    "not a pickle": b"hello",
+    "nothing": b"",
+    "not a tuple": dumps("ping"),
+    "two elements": dumps((1, "ping")),
+    "four elements": dumps((1, "ping", (), 4)),
+    "a list": dumps([1, "ping", ()]),
+    "id is a string": dumps(("1", "ping", ())),
+    "id is True": dumps((True, "ping", ())),
+    "id is a float": dumps((1.0, "ping", ())),
+    "method is bytes": dumps((1, b"ping", ())),
+    "args is a list": dumps((1, "ping", [])),
+    "args is None": dumps((1, "ping", None)),
+    "a set": dumps((1, "ping", ({1},))),
+    "a memo bomb": b"\x80\x02Nr\xff\xff\xff\x7f.",
+    "a length bomb": b"\x80\x04\x8e" + struct.pack("<Q", 1 << 40) + b".",
+    "a hash bomb": b"\x80\x04}N" + b"\x85" * 100_000 + b"Ns.",
+}
+
+
+@pytest.mark.parametrize("payload", BAD_PAYLOADS.values(), ids=BAD_PAYLOADS.keys())
+def test_a_bad_payload_closes_the_connection_with_one_line(serve: Any, warnings: Any, payload: bytes) -> None:
+    served = serve()
+    with handshake.connect(served.address, KEY, 5.0) as sock:
+        sock.sendall(frame(payload) + frame(dumps((1, "hold", ()))))
+        assert drain(sock) == b""
+        peer = "%s:%d" % sock.getsockname()
+    assert served.handler.closed.get(timeout=5).peer == peer
+    assert served.handler.seen.empty()
+    assert len(warnings()) == 1
+    assert f"closed {peer}: it sent " in warnings(1)[0]
+    assert_serves(served.address)
+
+
+def test_a_pickle_that_would_run_code_runs_none(serve: Any, tmp_path: Any, warnings: Any) -> None:
+    served = serve()
+    trace = str(tmp_path / "was here")
+    for protocol in range(6):
+        with handshake.connect(served.address, KEY, 5.0) as sock:
+            sock.sendall(frame(pickle.dumps((1, "echo", (_Mkdir(trace),)), protocol)))
+            assert drain(sock) == b""
+    assert not os.path.exists(trace)
+    assert len(warnings()) == 6
+
+
+@pytest.mark.parametrize(
+    "header",
+    [struct.pack("!i", (1 << 20) + 1), struct.pack("!i", 2**31 - 1), struct.pack("!iQ", -1, 2**31)],
+    ids=["a byte too much", "2 GiB - 1", "2 GiB"],
+)
+def test_a_frame_too_large_is_refused_when_it_is_announced(serve: Any, warnings: Any, header: bytes) -> None:
+    served = serve(max_frame_bytes=1 << 20)
+    with handshake.connect(served.address, KEY, 5.0) as sock:
+        sock.sendall(header)
+        assert drain(sock) == b"", "closed at the header: nothing else was sent"
+    assert "and 1048576 are allowed" in warnings(1)[0]
+    assert_serves(served.address)
+
+
+def test_good_requests_before_a_bad_one_are_served(serve: Any) -> None:
+    served = serve()
+    with handshake.connect(served.address, KEY, 5.0) as sock:
+        sock.sendall(frame(dumps((1, "hold", ("good",)))) + frame(b"bad"))
+        drain(sock)
+    assert served.handler.seen.get(timeout=5)[3] == ("good",)
+
+
+def test_a_frame_that_does_not_end_closes_the_connection(
+    serve: Any, warnings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "_STALLED_S", 0.3)
+    monkeypatch.setattr(server_module, "_SWEEP_INTERVAL_S", 0.05)
+    served = serve()
+    request = frame(dumps((1, "echo", ("x" * 1000,))))
+    patient = Client(served.address, authkey=KEY)  # idle, which is no crime
+    started = time.monotonic()
+    with handshake.connect(served.address, KEY, 5.0) as sock:
+        sock.settimeout(0.02)
+        for byte in request:
+            try:
+                sock.sendall(bytes([byte]))
+                if not sock.recv(100):
+                    break
+            except socket.timeout:
+                pass  # the next byte, then
+            except ConnectionError:
+                break
+        else:
+            pytest.fail("the frame came through, at 20 ms a byte")
+    assert 0.25 < time.monotonic() - started < 10
+    assert "it has been sending one frame for more than 0.3 s" in warnings(1)[0]
+    patient.send((1, "ping", ()))
+    assert patient.recv() == (1, True, "pong")
+    patient.close()
+
+
+def test_a_client_that_takes_no_replies_is_closed(
+    serve: Any, warnings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "_STALLED_S", 0.3)
+    monkeypatch.setattr(server_module, "_SWEEP_INTERVAL_S", 0.05)
+    served = serve()
+    with handshake.connect(served.address, KEY, 5.0) as sock:
+        sock.sendall(frame(dumps((1, "blob", (20 << 20,)))))
+        assert served.handler.closed.get(timeout=10)
+    assert "it has taken nothing of its replies for 0.3 s" in warnings(1)[0]
+
+
+def test_a_flood_from_one_client_does_not_starve_another(serve: Any) -> None:
+    served = serve()
+    flood = frame(dumps((None, "ping", ()))) * 5000
+    stop = threading.Event()
+
+    def pour() -> None:
+        with handshake.connect(served.address, KEY, 5.0) as sock:
+            while not stop.is_set():
+                sock.sendall(flood)
+
+    flooders = [threading.Thread(target=pour) for _ in range(2)]
+    for flooder in flooders:
+        flooder.start()
+    try:
+        for _ in range(10):
+            assert_serves(served.address)
+    finally:
+        stop.set()
+        for flooder in flooders:
+            flooder.join()
+
+
+def test_a_flood_of_refusals_does_not_fill_the_log(serve: Any, warnings: Any) -> None:
+    served = serve()
+    for _ in range(100):
+        with handshake.connect(served.address, KEY, 5.0) as sock:
+            sock.sendall(frame(b"nonsense"))
+            drain(sock)
+    assert 1 <= len(warnings()) <= 20
+
+
+# -- many ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def many_files() -> None:
+    """Room for some thousand sockets in this process, where the default soft limit is lower."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 4096
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        if hard != resource.RLIM_INFINITY and hard < wanted:
+            pytest.skip(f"needs {wanted} open files, and {hard} are allowed")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def test_a_burst_of_a_thousand_clients_gets_in(serve: Any, many_files: None, warnings: Any) -> None:
+    served = serve()
+    start = threading.Barrier(1000)
+    connections: List[Any] = []
+    failures: List[BaseException] = []
+
+    def connect(number: int) -> None:
+        start.wait(60)
+        try:
+            connection = Client(served.address, authkey=KEY)
+            connection.send((number, "echo", (number,)))
+            assert connection.recv() == (number, True, (number,))
+            connections.append(connection)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=connect, args=(number,)) for number in range(1000)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for connection in connections:
+        connection.close()
+    assert not failures, f"{len(failures)} of 1000 failed, the first with {failures[0]!r}"
+    assert warnings() == []
+
+
+def test_a_thousand_silent_ones_keep_nobody_out(serve: Any, many_files: None) -> None:
+    served = serve(handshake_timeout_s=60.0)
+    silent = [socket.create_connection(served.address) for _ in range(1000)]
+    started = time.monotonic()
+    assert_serves(served.address)
+    assert time.monotonic() - started < 10
+    for sock in silent:
+        sock.close()
+
+
+def test_connections_are_bounded_and_a_place_that_is_left_can_be_taken(serve: Any, warnings: Any) -> None:
+    served = serve(max_connections=3)
+    inside = [Client(served.address, authkey=KEY) for _ in range(3)]
+    for number, connection in enumerate(inside):
+        connection.send((number, "ping", ()))
+        assert connection.recv() == (number, True, "pong")
+    with pytest.raises(ConnectionLostError):
+        handshake.connect(served.address, KEY, 5.0)
+    assert "3 connections already" in warnings(1)[0]
+    inside.pop().close()
+    served.handler.closed.get(timeout=5)
+    assert_serves(served.address)
+    for connection in inside:
+        connection.close()

@@ -1,0 +1,304 @@
+"""The server as honest clients and its handler see it."""
+
+from __future__ import annotations
+
+import pickle
+import socket
+import subprocess
+import sys
+import threading
+from multiprocessing.connection import Client
+from typing import Any, List, NamedTuple
+
+import pytest
+
+from raftkv.errors import ConfigError
+from raftkv.rpc import channel as channel_module
+from raftkv.rpc import handshake
+from raftkv.rpc.channel import send_replies
+from raftkv.rpc.server import RpcServer
+from raftkv.rpc.wire import FrameReader, dumps, frame, loads
+from tests.rpc.conftest import KEY, OPTIONS, Script
+
+
+def read_replies(sock: socket.socket, count: int) -> List[Any]:
+    reader, replies = FrameReader(1 << 30), []
+    while len(replies) < count:
+        data = sock.recv(1 << 20)
+        assert data, f"the connection ended after {len(replies)} of {count} replies"
+        replies += [loads(payload) for payload in reader.feed(data)]
+    return replies
+
+
+# -- the protocol ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_a_plain_multiprocessing_client_can_talk(serve: Any, protocol: int) -> None:
+    with Client(serve().address, authkey=KEY) as connection:
+        connection.send((1, "ping", ()))
+        assert connection.recv() == (1, True, "pong")
+        connection.send_bytes(pickle.dumps((2, "echo", (1, "a", None, [1.5, {"k": (True,)}])), protocol))
+        assert connection.recv() == (2, True, (1, "a", None, [1.5, {"k": (True,)}]))
+        connection.send((3, "refuse", ()))
+        assert connection.recv() == (3, False, ("bad_request", "because", {"why": 1}))
+
+
+def test_requests_of_a_turn_are_one_batch_and_replies_come_in_any_order(serve: Any) -> None:
+    served = serve()
+    with handshake.connect(served.address, KEY, 5.0) as sock:
+        sock.sendall(b"".join(frame(dumps((number, "hold", (number,)))) for number in range(50)))
+        held = [served.handler.seen.get(timeout=5) for _ in range(50)]
+        assert [number for _, number, _, _ in held] == list(range(50)), "requests of a channel keep their order"
+        assert served.handler.batches == [50]
+        send_replies([(channel, number, True, number * 2) for channel, number, _, _ in reversed(held)])
+        assert read_replies(sock, 50) == [(number, True, number * 2) for number in reversed(range(50))]
+
+
+def test_requests_of_several_channels_are_one_batch(serve: Any) -> None:
+    served = serve()
+    ends = [handshake.connect(served.address, KEY, 5.0) for _ in range(5)]
+    stopped, go = threading.Event(), threading.Event()
+
+    class Stop(Script):
+        def on_requests(self, batch: list) -> None:
+            super().on_requests(batch)
+            stopped.set()
+            go.wait(5)
+
+    stop = Stop()
+    address = served.server.listen(("127.0.0.1", 0), KEY, stop, **OPTIONS)  # also: a listener on a running server
+    with handshake.connect(address, KEY, 5.0) as sock:
+        sock.sendall(frame(dumps((1, "hold", ()))))
+        assert stopped.wait(5)
+        for end in ends:  # while the loop is held up by the other listener's handler
+            end.sendall(frame(dumps((1, "hold", ()))))
+        go.set()
+        channels = {served.handler.seen.get(timeout=5)[0] for _ in ends}
+    assert len(channels) == 5
+    assert served.handler.batches == [5]
+    for end in ends:
+        end.close()
+
+
+def test_a_one_way_request_gets_no_reply(serve: Any) -> None:
+    served = serve()
+    with handshake.connect(served.address, KEY, 5.0) as sock:
+        sock.sendall(frame(dumps((None, "tell", ("news",)))) + frame(dumps((None, "ping", ()))))
+        sock.sendall(frame(dumps((5, "ping", ()))))
+        assert read_replies(sock, 1) == [(5, True, "pong")]
+        assert served.handler.seen.get(timeout=5)[1:] == (None, "tell", ("news",))
+
+
+def test_all_replies_for_a_channel_leave_in_one_write(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    writes: List[int] = []
+    send = channel_module.Channel.send
+
+    def counting(channel: Any, data: bytes) -> None:
+        writes.append(len(data))
+        send(channel, data)
+
+    served = serve()
+    with handshake.connect(served.address, KEY, 5.0) as sock:
+        sock.sendall(b"".join(frame(dumps((number, "hold", ()))) for number in range(20)))
+        held = [served.handler.seen.get(timeout=5) for _ in range(20)]
+        monkeypatch.setattr(channel_module.Channel, "send", counting)
+        send_replies([(channel, number, True, None) for channel, number, _, _ in held])
+        assert len(read_replies(sock, 20)) == 20
+    assert len(writes) == 1
+
+
+# -- listeners -------------------------------------------------------------------------------------------------
+
+
+def test_each_listener_has_its_own_key_and_handler(serve: Any, warnings: Any) -> None:
+    served = serve()
+    peers = Script()
+    peer_address = served.server.listen(("127.0.0.1", 0), b"the peers' key", peers, **OPTIONS)
+    with Client(peer_address, authkey=b"the peers' key") as connection:
+        connection.send((1, "raft", ("message",)))
+        assert peers.seen.get(timeout=5)[2:] == ("raft", ("message",))
+    for address, key in ((peer_address, KEY), (served.address, b"the peers' key")):
+        with pytest.raises(handshake.AuthenticationError):
+            handshake.connect(address, key, 5.0)
+    assert peers.seen.empty()
+    assert served.handler.seen.empty()
+    assert all("does not hold the same key" in line for line in warnings(2))
+
+
+def test_an_address_may_be_a_named_tuple(serve: Any) -> None:
+    class Address(NamedTuple):
+        host: str
+        port: int
+
+    with Client(serve(Address("127.0.0.1", 0)).address, authkey=KEY) as connection:
+        connection.send((1, "ping", ()))
+        assert connection.recv() == (1, True, "pong")
+
+
+def test_a_port_in_use_is_said_in_one_sentence(serve: Any) -> None:
+    with pytest.raises(ConfigError, match=r"cannot listen on 127.0.0.1:\d+: the port is in use"):
+        serve(serve().address)
+
+
+def test_a_foreign_address_is_said_in_one_sentence(serve: Any) -> None:
+    with pytest.raises(ConfigError, match="192.0.2.1:1234: that is not an address of this machine"):
+        serve(("192.0.2.1", 1234))
+
+
+# -- channels --------------------------------------------------------------------------------------------------
+
+
+def test_on_close_is_called_once_for_every_channel(serve: Any) -> None:
+    served = serve()
+    talker = handshake.connect(served.address, KEY, 5.0)
+    talker.sendall(frame(dumps((1, "hold", ()))))
+    channel = served.handler.seen.get(timeout=5)[0]
+    assert channel.peer == "%s:%d" % talker.getsockname()
+    assert channel.context is None
+    talker.close()
+    assert served.handler.closed.get(timeout=5) is channel
+    channel.send(frame(dumps((1, True, None))))  # late replies go nowhere, and hurt nobody
+    channel.close("again")
+    with handshake.connect(served.address, KEY, 5.0) as silent:
+        silent.shutdown(socket.SHUT_WR)
+        assert served.handler.closed.get(timeout=5) is not channel
+    assert served.handler.closed.empty()
+
+
+def test_the_handler_can_close_a_channel(serve: Any, warnings: Any) -> None:
+    served = serve()
+    with handshake.connect(served.address, KEY, 5.0) as sock:
+        sock.sendall(frame(dumps((1, "hold", ()))))
+        channel = served.handler.seen.get(timeout=5)[0]
+        channel.close("it said something silly")
+        assert sock.recv(1) == b""
+    assert served.handler.closed.get(timeout=5) is channel
+    assert len([line for line in warnings(1) if line.endswith(f"closed {channel.peer}: it said something silly")]) == 1
+
+
+def test_a_reply_larger_than_the_socket_takes_is_sent_on_while_others_are_served(serve: Any) -> None:
+    served = serve()
+    size = 20 << 20
+    with handshake.connect(served.address, KEY, 5.0) as sock, Client(served.address, authkey=KEY) as other:
+        sock.sendall(frame(dumps((1, "blob", (size,)))) + frame(dumps((2, "blob", (10,)))))
+        for number in range(100):
+            other.send((number, "echo", (number,)))
+            assert other.recv() == (number, True, (number,))
+        assert read_replies(sock, 2) == [(1, True, b"x" * size), (2, True, b"x" * 10)]
+        sock.sendall(frame(dumps((3, "ping", ()))))
+        assert read_replies(sock, 1) == [(3, True, "pong")]
+
+
+def test_who_does_not_take_replies_is_not_given_more_to_wait_for(serve: Any) -> None:
+    served = serve()
+    size = 20 << 20
+    with handshake.connect(served.address, KEY, 5.0) as sock, Client(served.address, authkey=KEY) as other:
+        sock.sendall(frame(dumps((1, "hold", ()))))
+        channel = served.handler.seen.get(timeout=5)[0]
+        send_replies([(channel, 1, True, b"x" * size)])
+        assert len(channel.backlog) > 0, "the socket took everything: this test needs a larger reply"
+        for number in range(3):  # so that the loop has gone round, and watches for room only
+            other.send((number, "echo", ()))
+            other.recv()
+        sock.sendall(frame(dumps((2, "hold", ()))))
+        for number in range(3):
+            other.send((number, "echo", ()))
+            other.recv()
+        assert served.handler.seen.empty(), "a request was read from a channel with a backlog"
+        assert read_replies(sock, 1) == [(1, True, b"x" * size)]
+        assert served.handler.seen.get(timeout=5)[1] == 2
+
+
+def test_a_backlog_beyond_its_bound_closes_the_channel(
+    serve: Any, monkeypatch: pytest.MonkeyPatch, warnings: Any
+) -> None:
+    monkeypatch.setattr(channel_module, "MAX_BACKLOG_BYTES", 30 << 20)
+    served = serve()
+    with handshake.connect(served.address, KEY, 5.0) as sock:
+        sock.sendall(frame(dumps((1, "hold", ()))))
+        channel = served.handler.seen.get(timeout=5)[0]
+        for _ in range(5):
+            send_replies([(channel, 1, True, b"x" * (10 << 20))])
+        assert served.handler.closed.get(timeout=5) is channel
+    assert any("does not take its replies" in line for line in warnings())
+
+
+def test_replies_from_many_threads_do_not_mix(serve: Any) -> None:
+    served = serve()
+    with handshake.connect(served.address, KEY, 5.0) as sock:
+        sock.sendall(frame(dumps((1, "hold", ()))))
+        channel = served.handler.seen.get(timeout=5)[0]
+
+        def answer(thread: int) -> None:
+            for number in range(200):
+                send_replies([(channel, thread * 1000 + number, True, "x" * (number * 20))])
+
+        threads = [threading.Thread(target=answer, args=(thread,)) for thread in range(8)]
+        for thread in threads:
+            thread.start()
+        replies = read_replies(sock, 8 * 200)
+        for thread in threads:
+            thread.join()
+    assert sorted(number for number, _, _ in replies) == [t * 1000 + n for t in range(8) for n in range(200)]
+    for thread in range(8):
+        own = [number % 1000 for number, _, _ in replies if number // 1000 == thread]
+        assert own == list(range(200)), "the order of one thread's replies was not kept"
+    assert all(result == "x" * (number % 1000 * 20) for number, _, result in replies)
+
+
+# -- the end ---------------------------------------------------------------------------------------------------
+
+
+def test_close_ends_connections_and_handshakes_and_leaves_no_thread(serve: Any) -> None:
+    served = serve()
+    talker = handshake.connect(served.address, KEY, 5.0)
+    talker.sendall(frame(dumps((1, "hold", ()))))
+    channel = served.handler.seen.get(timeout=5)[0]
+    stranger = socket.create_connection(served.address)
+    assert stranger.recv(1), "the server's challenge has begun"
+    assert {"test", "test-accept", "test-handshake"} <= {thread.name for thread in threading.enumerate()}
+    served.server.close()
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("test")]
+    assert served.handler.closed.get(timeout=5) is channel
+    for sock in (talker, stranger):
+        while sock.recv(100):
+            pass
+        sock.close()
+    served.server.close()
+    with pytest.raises(OSError):
+        socket.create_connection(served.address)
+
+
+def test_close_before_start() -> None:
+    server = RpcServer()
+    address = server.listen(("127.0.0.1", 0), KEY, Script(), **OPTIONS)
+    server.close()
+    with pytest.raises(OSError):
+        socket.create_connection(address)
+
+
+def test_a_bug_in_a_handler_is_fatal(serve: Any) -> None:
+    served = serve()
+    with Client(served.address, authkey=KEY) as connection:
+        connection.send((1, "raise", ()))
+        error = served.fatal.get(timeout=5)
+    assert "a bug in the handler" in str(error)
+
+
+def test_by_default_a_thread_that_dies_ends_the_process() -> None:
+    program = (
+        "from tests.rpc.conftest import *\n"
+        "from multiprocessing.connection import Client\n"
+        "server = RpcServer()\n"
+        "address = server.listen(('127.0.0.1', 0), KEY, Script(), **OPTIONS)\n"
+        "server.start()\n"
+        "connection = Client(address, authkey=KEY)\n"
+        "connection.send((1, 'raise', ()))\n"
+        "server._loop_thread.join()\n"
+        "connection.recv()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 70
+    assert "one of its threads died" in done.stderr
+    assert "a bug in the handler" in done.stderr
