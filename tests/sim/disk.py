@@ -60,7 +60,8 @@ def _apply(names: Dict[str, _Inode], change: Tuple[str, Optional[str], Optional[
 class SimDisk(Disk):
     """`before(operation, path)` is called ahead of each of OPERATIONS. `capacity`: bytes; None is endless.
     `reorders`: unsynced changes of names survive in any subset, not only in a prefix of their order.
-    `operations` counts them; `syncs` counts the fsyncs of files and folders; `open_files` are those that nobody closed."""
+    `operations` counts them; `syncs` counts the fsyncs of files and folders; `open_files`: those
+    that nobody closed."""
 
     OPERATIONS = ("make_folder", "create", "append", "open", "read", "write", "sync", "rename", "remove",
                   "sync_folder", "lock")  # fmt: skip
@@ -103,6 +104,12 @@ class SimDisk(Disk):
     def flip(self, path: str, bit: int) -> None:
         """Flip one bit of the file, as a failing drive does."""
         self._inode(path).data[bit // 8] ^= 1 << bit % 8
+
+    def overwrite(self, path: str, data: bytes) -> None:
+        """Somebody, or the drive, put other bytes into the file."""
+        inode = self._inode(path)
+        inode.data[:] = data
+        inode.durable = len(data)
 
     def files(self) -> List[str]:
         """The paths of all files."""

@@ -1,0 +1,292 @@
+"""Torn tails are cut off; everything else that is not as it was written is refused."""
+
+from __future__ import annotations
+
+from typing import List, Tuple
+
+import pytest
+
+from raftkv.errors import DamagedDataError, StorageError
+from raftkv.raft.replay import SECTOR
+from raftkv.raft.types import COMMAND, Entry, HardState, encode_entries
+from tests.sim.disk import SimDisk
+from tests.storage.model import entries, lines, open_persister, snapshot
+
+FIRST_FILE = "data/log/00000000000000000001.jsonl"
+
+
+def written(*saves: List[Entry], segment_bytes: int = 1 << 20) -> SimDisk:
+    disk = SimDisk()
+    persister = open_persister(disk, segment_bytes=segment_bytes)
+    persister.save(HardState(9, 1), [])
+    for save in saves:
+        persister.save(None, save)
+    persister.close()
+    return disk
+
+
+def reopened(disk: SimDisk) -> Tuple[List[Entry], List[str]]:
+    persister = open_persister(disk)
+    persister.close()
+    return persister.entries, persister.notices
+
+
+def refused(disk: SimDisk) -> str:
+    with pytest.raises(DamagedDataError, match="Move its data folder away") as caught:
+        open_persister(disk)
+    assert not disk.open_files, "a refused folder leaves files open"
+    return str(caught.value)
+
+
+# -- torn tails ------------------------------------------------------------------------------------------------
+
+
+def test_a_write_cut_at_each_byte() -> None:
+    """Of one save of three entries, all whole ones are kept, and what follows is cut off, and said so."""
+    old, new = entries(1, 2, 1), entries(3, 5, 1)
+    before, after = encode_entries(old), encode_entries(new)
+    for cut in range(len(after) + 1):
+        disk = written(old, new)
+        disk.overwrite(FIRST_FILE, before + after[:cut])
+        whole = after[:cut].count(b"\n")
+        torn = cut - (after.rfind(b"\n", 0, cut) + 1)
+        found, notices = reopened(disk)
+        assert found == old + new[:whole], f"cut after {cut} bytes"
+        assert notices == ([f"cut a torn write off the end of {FIRST_FILE}: {torn} bytes"] if torn else [])
+        assert reopened(disk) == (found, []), "the second time, nothing is torn any more"
+
+
+def test_the_first_write_to_a_new_file_cut_at_each_byte() -> None:
+    old, new = entries(1, 2, 1), entries(3, 3, 1)
+    for cut in range(len(new[0].line)):
+        disk = written(old, new, segment_bytes=1)
+        last_file = "data/log/00000000000000000003.jsonl"
+        disk.overwrite(last_file, new[0].line[:cut])
+        assert reopened(disk)[0] == old
+        assert not disk.exists(last_file)
+        persister = open_persister(disk)
+        persister.save(None, entries(3, 4, 2))
+        persister.close()
+        assert reopened(disk)[0] == old + entries(3, 4, 2)
+
+
+def big(index: int) -> Entry:
+    return Entry.create(index, 1, COMMAND, "x" * 2000)
+
+
+@pytest.mark.parametrize("to_the_end", [True, False])
+def test_sectors_that_were_never_written(to_the_end: bool) -> None:
+    """The file had grown, but the power went before its data was written: there are zeros in it."""
+    old, new = entries(1, 1, 1), [big(2)]
+    before = len(encode_entries(old))
+    size = before + len(encode_entries(new))
+    starts = [before, *range(SECTOR, size, SECTOR)]
+    for start in starts:
+        end = size if to_the_end else min(start - start % SECTOR + SECTOR, size)
+        disk = written(old, new)
+        data = disk.read(FIRST_FILE)
+        disk.overwrite(FIRST_FILE, data[:start] + bytes(end - start) + data[end:])
+        found, notices = reopened(disk)
+        assert found == old, f"zeros from {start} to {end}"
+        assert notices == [f"cut a torn write off the end of {FIRST_FILE}: {size - before} bytes"]
+
+
+def test_an_unwritten_sector_that_begins_with_the_newline() -> None:
+    """The entry before it is whole but for its end: still a torn write."""
+    first = entries(1, 1, 1)
+    short = len(Entry.create(2, 1, COMMAND, "").line)
+    filler = Entry.create(2, 1, COMMAND, "x" * (SECTOR - len(first[0].line) - short))
+    while (len(first[0].line) + len(filler.line)) % SECTOR != 1:  # crc has 8 to 10 digits
+        filler = Entry.create(2, 1, COMMAND, filler.data + "x")
+    disk = written(first, [filler])
+    data = disk.read(FIRST_FILE)
+    disk.overwrite(FIRST_FILE, data[:-1] + bytes(300))
+    assert reopened(disk)[0] == first
+
+
+# -- damage ----------------------------------------------------------------------------------------------------
+
+
+def test_each_flipped_bit_in_the_log_is_refused() -> None:
+    """In every entry, the last one too: no power cut flips a bit, and the last one may be acknowledged."""
+    total = len(encode_entries(entries(1, 3, 1)))
+    disk = written(entries(1, 2, 1), entries(3, 3, 1))
+    intact = disk.read(FIRST_FILE)
+    assert len(intact) == total
+    for bit in range(total * 8):
+        disk.overwrite(FIRST_FILE, intact)
+        disk.flip(FIRST_FILE, bit)
+        message = refused(disk)
+        broken_line = 1 + intact.count(b"\n", 0, bit // 8)
+        lines_named = [
+            f"{FIRST_FILE}, line {number}:" in message for number in (broken_line, broken_line + 1)
+        ]
+        assert any(lines_named), f"bit {bit}: {message}"
+    disk.overwrite(FIRST_FILE, intact)
+    assert reopened(disk) == (entries(1, 3, 1), [])
+
+
+def test_each_flipped_bit_in_an_older_file_is_refused() -> None:
+    disk = written(entries(1, 2, 1), entries(3, 3, 1), segment_bytes=1)
+    intact = disk.read(FIRST_FILE)
+    for bit in range(len(intact) * 8):
+        disk.overwrite(FIRST_FILE, intact)
+        disk.flip(FIRST_FILE, bit)
+        assert FIRST_FILE in refused(disk)
+
+
+def test_a_lost_newline_is_no_torn_tail_whatever_follows() -> None:
+    """Else the entry before a torn one, which was acknowledged, would be cut off with it."""
+    old, new = entries(1, 2, 1), entries(3, 3, 1)
+    for cut in range(1, len(new[0].line) + 1):
+        disk = written(old, new)
+        broken = encode_entries(old)[:-1] + b"\x0b" + new[0].line[:cut]
+        disk.overwrite(FIRST_FILE, broken)
+        refused(disk)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda a, b, c: a + b[:-5] + c, id="the middle of an entry is missing"),
+        pytest.param(lambda a, b, c: a + c, id="an entry is missing"),
+        pytest.param(lambda a, b, c: b + c, id="the first one is missing"),
+        pytest.param(lambda a, b, c: a + b + b[:9] + b"\n" + c, id="something in between"),
+        pytest.param(lambda a, b, c: a + b"\n" + b + c, id="an empty line"),
+        pytest.param(lambda a, b, c: a + bytes(len(b)) + b"\n" + c, id="zeros before a whole entry"),
+        pytest.param(lambda a, b, c: a + b[:20] + b"\n" + c[:20], id="two broken ones at the end"),
+        pytest.param(lambda a, b, c: a + b + c + b"\n", id="an empty line at the end"),
+        pytest.param(
+            lambda a, b, c: a + b + c + b"garbage\n", id="a whole line of something else at the end"
+        ),
+        pytest.param(lambda a, b, c: a + b + Entry.create(3, 0, COMMAND, None).line, id="the term goes back"),
+    ],
+)
+def test_damage_that_no_power_cut_causes(damage: object) -> None:
+    disk = written(entries(1, 3, 1))
+    disk.overwrite(FIRST_FILE, damage(*[entry.line for entry in entries(1, 3, 1)]))  # type: ignore[operator]
+    assert FIRST_FILE in refused(disk)
+
+
+def test_an_older_file_may_not_be_torn_empty_or_missing() -> None:
+    saves = [entries(index, index, 1) for index in (1, 2, 3)]
+    for name in ("00000000000000000001", "00000000000000000002"):
+        path = f"data/log/{name}.jsonl"
+        disk = written(*saves, segment_bytes=1)
+        intact = disk.read(path)
+        disk.overwrite(path, intact[:-1])
+        assert f"{path}, line 1" in refused(disk)
+        disk.overwrite(path, b"")
+        assert f"{path}: it is empty" in refused(disk)
+        disk.remove(path)
+        assert "entries are missing" in refused(disk)
+
+
+def test_files_under_other_names() -> None:
+    disk = written(entries(1, 3, 1))
+    disk.rename(FIRST_FILE, "data/log/00000000000000000002.jsonl")
+    assert "the first entry is 1@1" in refused(disk)
+    disk.rename("data/log/00000000000000000002.jsonl", "data/log/copy.jsonl")
+    assert "does not belong here" in refused(disk)
+
+
+def test_files_that_are_none_of_ours_are_left_alone() -> None:
+    disk = written(entries(1, 3, 1))
+    disk.create("data/log/.DS_Store")
+    disk.create("data/snapshot/.DS_Store")
+    assert reopened(disk) == (entries(1, 3, 1), [])
+    assert disk.exists("data/log/.DS_Store") and disk.exists("data/snapshot/.DS_Store")
+
+
+@pytest.mark.parametrize("name", ["node.json", "hard_state.json"])
+def test_each_flipped_bit_in_a_small_file_is_refused(name: str) -> None:
+    disk = written(entries(1, 3, 1))
+    intact = disk.read(f"data/{name}")
+    for bit in range(len(intact) * 8):
+        disk.overwrite(f"data/{name}", intact)
+        disk.flip(f"data/{name}", bit)
+        assert f"data/{name}" in refused(disk)
+
+
+def with_snapshot() -> Tuple[SimDisk, str]:
+    disk = written(entries(1, 5, 1))
+    persister = open_persister(disk)
+    persister.write_snapshot(snapshot(3, 1), lines(snapshot(3, 1)))
+    persister.close()
+    return disk, "data/snapshot/00000000000000000003-1.jsonl"
+
+
+def test_each_flipped_bit_in_a_snapshot_is_refused_before_anything_of_it_is_used() -> None:
+    disk, path = with_snapshot()
+    intact = disk.read(path)
+    for bit in range(len(intact) * 8):
+        disk.overwrite(path, intact)
+        disk.flip(path, bit)
+        with pytest.raises(DamagedDataError, match=path):
+            reader = open_persister(disk).open_snapshot()
+            assert reader is not None
+            next(reader.records())
+        disk.kill()
+
+
+def test_a_snapshot_cut_anywhere_is_refused() -> None:
+    disk, path = with_snapshot()
+    intact = disk.read(path)
+    for cut in range(len(intact)):
+        disk.overwrite(path, intact[:cut])
+        with pytest.raises(DamagedDataError, match=path):
+            reader = open_persister(disk).open_snapshot()
+            assert reader is not None
+            next(reader.records())
+        disk.kill()
+
+
+def test_missing_pieces() -> None:
+    for path, reason in [
+        ("data/hard_state.json", "it is missing"),
+        ("data/snapshot/00000000000000000003-1.jsonl", "entries are missing"),
+    ]:
+        disk, _ = with_snapshot()
+        persister = open_persister(disk, segment_bytes=1)
+        persister.save(None, entries(6, 6, 1))
+        persister.write_snapshot(snapshot(6, 1), lines(snapshot(6, 1)))
+        persister.compact(6)
+        persister.close()
+        disk.remove(path.replace("03-1", "06-1"))
+        assert reason in refused(disk)
+    disk, _ = with_snapshot()
+    for folder in ("data/log", "data/snapshot"):
+        kept = disk.folders.pop(folder)
+        assert f"{folder}: this folder is missing" in refused(disk)
+        disk.folders[folder] = kept
+
+
+def test_a_hard_state_that_is_older_than_the_log_is_refused() -> None:
+    """Somebody put an old copy back. Its vote may be forgotten."""
+    disk = SimDisk()
+    persister = open_persister(disk)
+    persister.save(HardState(1, 1), entries(1, 1, 1))
+    old = disk.read("data/hard_state.json")
+    persister.save(HardState(2, 2), entries(2, 2, 2))
+    persister.close()
+    disk.overwrite("data/hard_state.json", old)
+    assert "its term 1 is older" in refused(disk)
+
+
+def test_a_snapshot_under_another_name_is_refused() -> None:
+    disk, path = with_snapshot()
+    disk.rename(path, path.replace("3-1", "4-1"))
+    assert "snapshot 3@1, not the one that it is named for" in refused(disk)
+
+
+def test_a_disk_that_cannot_be_read_is_no_damage() -> None:
+    disk = written(entries(1, 3, 1))
+
+    def before(operation: str, path: str) -> None:
+        if operation == "read" and path == FIRST_FILE:
+            raise OSError(5, "Input/output error", path)
+
+    disk.before = before
+    with pytest.raises(StorageError, match="Input/output error") as caught:
+        open_persister(disk)
+    assert not isinstance(caught.value, DamagedDataError)

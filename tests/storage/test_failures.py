@@ -1,0 +1,166 @@
+"""A disk that is full, and one that fails: that ends it for good, and nothing acknowledged is lost."""
+
+from __future__ import annotations
+
+import errno
+import random
+from typing import Callable, List
+
+import pytest
+
+from raftkv.errors import StorageError
+from raftkv.raft.persister import Persister
+from raftkv.raft.types import HardState
+from tests.sim.disk import NOTHING, SOME, SimDisk
+from tests.storage.model import Model, Step, entries, lines, open_persister, snapshot, visible
+from tests.storage.steps import HISTORY, append, save, transfer, write
+
+#: Everything that a persister which is at an end is asked to do, and refuses.
+EVERYTHING: List[Callable[[Persister], object]] = [
+    lambda persister: persister.save(None, []),
+    lambda persister: persister.save(HardState(99, None), []),
+    lambda persister: persister.save(None, entries(persister.last_index + 1, persister.last_index + 1, 1)),
+    lambda persister: persister.compact(0),
+    lambda persister: persister.write_snapshot(snapshot(1000, 1), lines(snapshot(1000, 1))),
+    lambda persister: persister.open_snapshot(),
+    lambda persister: persister.receive_chunk(snapshot(1000, 1), 0, b"some", False),
+    lambda persister: persister.install(snapshot(1000, 1)),
+    lambda persister: persister.remember_peer(2, "u", True),
+]
+
+
+def play_until_it_fails(disk: SimDisk, message: str) -> List[Model]:
+    """Run the history until an error ends it; returns the states that may be found. It must be at its end then."""
+    model = Model()
+    try:
+        persister = open_persister(disk)
+    except StorageError as error:
+        assert message in str(error)
+        return [model]
+    for step in HISTORY:
+        legal = step.during(model)
+        try:
+            step.run(persister)
+        except StorageError as error:
+            assert message in str(error)
+            assert_ended(disk, persister, str(error))
+            return legal
+        model = legal[-1]
+    persister.close()
+    return [model]
+
+
+def assert_ended(disk: SimDisk, persister: Persister, message: str) -> None:
+    operations = disk.operations
+    for attempt in EVERYTHING:
+        with pytest.raises(StorageError) as caught:
+            attempt(persister)
+        assert str(caught.value) == message, "the first error is the one that matters"
+    assert disk.operations == operations, "something was tried again"
+
+
+def check(disk: SimDisk, legal: List[Model], context: str) -> None:
+    persister = open_persister(disk)
+    assert visible(persister) in [model.visible() for model in legal], context
+    last, term = persister.last_index, persister.hard_state.term + 1
+    persister.save(HardState(term, None), entries(last + 1, last + 1, term))
+    persister.close()
+
+
+@pytest.mark.parametrize("power_cut", [False, True])
+def test_the_disk_is_full_at_any_byte(power_cut: bool) -> None:
+    """Once there is room, the next start finds everything; also if the power went as well."""
+    roomy = SimDisk()
+    needed = [0]
+    roomy.before = lambda operation, path: needed.__setitem__(0, max(needed[0], roomy.used()))
+    play_until_it_fails(roomy, "")
+    for capacity in range(0, needed[0], 7):
+        disk = SimDisk(random.Random(capacity))
+        disk.capacity = capacity
+        legal = play_until_it_fails(disk, "make room on that disk, then start this node again")
+        if power_cut:
+            disk.power_cut(SOME)
+        else:
+            disk.kill()
+        disk.capacity = None
+        check(disk, legal, f"with {capacity} bytes")
+
+
+@pytest.mark.parametrize("power_cut", [False, True])
+@pytest.mark.parametrize(
+    "kinds", [("sync",), ("sync_folder",), ("create", "append", "write", "rename", "remove")]
+)
+def test_each_operation_fails_once(kinds: tuple, power_cut: bool) -> None:
+    number, failed = 0, True
+    while failed:
+        disk = SimDisk(random.Random(number))
+        number, failed, count = number + 1, False, 0
+
+        def before(operation: str, path: str) -> None:
+            nonlocal count, failed
+            count += operation in kinds
+            if count == number and operation in kinds:  # noqa: B023
+                failed = True
+                raise OSError(errno.EIO, "Input/output error", path)
+
+        disk.before = before
+        legal = play_until_it_fails(disk, "Input/output error): check that disk, then start this node again")
+        disk.before = lambda operation, path: None
+        if power_cut:
+            disk.power_cut(SOME)
+        else:
+            disk.kill()
+        check(disk, legal, f"{kinds}, the {number}. one failed")
+    assert number > 10, f"only {number} operations of {kinds}"
+
+
+@pytest.mark.parametrize(
+    "step", [append(entries(4, 6, 1)), save(2, 2, []), write(snapshot(2, 1)), *transfer(snapshot(9, 1))[2:]]
+)
+def test_what_a_failed_fsync_left_in_the_cache_is_not_trusted(step: Step) -> None:
+    """After a failed fsync the kernel calls the pages clean: the next fsync says yes, and they are not on the disk.
+
+    What the next process finds in the cache and goes on with must be there after the next power cut.
+    """
+    disk = SimDisk()
+    persister = open_persister(disk)
+    persister.save(HardState(1, 1), entries(1, 3, 1))
+    if step.method == "install":
+        for earlier in transfer(snapshot(9, 1))[:-1]:
+            earlier.run(persister)
+    elif step.method == "receive_chunk":
+        for earlier in transfer(snapshot(9, 1))[:2]:
+            earlier.run(persister)
+
+    def before(operation: str, path: str) -> None:
+        if operation in ("sync", "sync_folder"):
+            raise OSError(errno.EIO, "Input/output error", path)
+
+    disk.before = before
+    with pytest.raises(StorageError, match="Input/output error"):
+        step.run(persister)
+    disk.before = lambda operation, path: None
+    disk.kill()
+    persister = open_persister(disk)
+    found = visible(persister)
+    first = persister.last_index + 1
+    persister.save(None, entries(first, first, 1))
+    disk.power_cut(NOTHING)
+    persister = open_persister(disk)
+    last = persister.entries.pop()
+    assert visible(persister) == found and [last] == entries(first, first, 1)
+
+
+def test_a_power_cut_may_take_what_was_not_fsynced() -> None:
+    """That the simulated disk really loses things, or these tests would show nothing."""
+    disk = SimDisk()
+    persister = open_persister(disk)
+    persister.save(HardState(1, 1), entries(1, 3, 1))
+    disk.before = lambda operation, path: (
+        (_ for _ in ()).throw(OSError(errno.EIO, "no")) if operation == "sync" else None
+    )
+    with pytest.raises(StorageError):
+        persister.save(None, entries(4, 6, 1))
+    disk.before = lambda operation, path: None
+    disk.power_cut(NOTHING)
+    assert open_persister(disk).entries == entries(1, 3, 1)

@@ -1,0 +1,251 @@
+"""Whose folder it is: created, locked, refused."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raftkv.errors import ForeignDataError, LockedError, StorageError
+from raftkv.raft.persister import Persister
+from raftkv.raft.sealed import seal, unseal
+from raftkv.raft.types import Configuration, HardState
+from tests.sim.disk import PID, SimDisk
+from tests.storage.model import entries, lines, open_persister, snapshot
+
+posix = pytest.mark.skipif(os.name != "posix", reason="Windows has other rights")
+
+
+def opened(folder: Path, **options: Any) -> Persister:
+    return Persister(str(folder), **{"node_id": 1, "cluster": "raftkv", "voters": (1, 2, 3), **options})
+
+
+# -- a new one -------------------------------------------------------------------------------------------------
+
+
+def test_a_new_folder(tmp_path: Path) -> None:
+    persister = opened(tmp_path / "a" / "b" / "data", voters=(3, 1, 2))
+    assert persister.fresh and persister.hard_state == HardState(0, None, 0)
+    assert persister.configuration == Configuration((1, 2, 3))
+    assert (persister.snapshot, persister.entries, persister.last_index, persister.log_bytes) == (
+        None,
+        [],
+        0,
+        0,
+    )
+    assert persister.known_peers == {} and persister.notices == []
+    assert len(persister.uid) == 32 and persister.uid != opened(tmp_path / "other").uid
+    persister.close()
+    again = opened(tmp_path / "a" / "b" / "data")
+    assert again.uid == persister.uid and again.fresh, "nothing was saved yet"
+    again.close()
+
+
+@pytest.mark.parametrize("hard_state", [HardState(), HardState(1, 1)])
+def test_it_is_fresh_until_something_is_saved(tmp_path: Path, hard_state: HardState) -> None:
+    persister = opened(tmp_path / "data")
+    persister.save(None, [])
+    assert persister.fresh
+    persister.save(hard_state, [])
+    assert not persister.fresh
+    persister.close()
+    persister = opened(tmp_path / "data")
+    assert not persister.fresh and persister.hard_state == hard_state
+    persister.close()
+
+
+@posix
+def test_only_its_owner_may_look_into_it(tmp_path: Path) -> None:
+    old = os.umask(0)
+    try:
+        persister = opened(tmp_path / "data")
+        persister.save(HardState(1, 1), entries(1, 1, 1))
+        persister.write_snapshot(snapshot(1, 1), lines(snapshot(1, 1)))
+        persister.close()
+    finally:
+        os.umask(old)
+    modes = {
+        path.name: stat.S_IMODE(path.stat().st_mode)
+        for path in [tmp_path / "data", *tmp_path.rglob("data/**/*")]
+    }
+    assert len(modes) == 8
+    for name, mode in modes.items():
+        assert mode & 0o077 == 0, f"{name} has the mode {mode:o}"
+    assert modes["data"] == 0o700
+
+
+@posix
+def test_an_empty_folder_made_by_hand_is_taken_and_closed_to_others(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    folder.chmod(0o755)
+    persister = opened(folder)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert persister.notices == [f"took the rights on {folder} from all but its owner"]
+    persister.close()
+
+
+def test_a_path_object_is_as_good_as_a_string(tmp_path: Path) -> None:
+    Persister(tmp_path / "data", node_id=1, cluster="c", voters=[1]).close()  # type: ignore[arg-type]
+
+
+# -- peers -----------------------------------------------------------------------------------------------------
+
+
+def test_known_peers_are_remembered(tmp_path: Path) -> None:
+    persister = opened(tmp_path / "data")
+    persister.remember_peer(3, "c", False)
+    persister.remember_peer(2, "b", True)
+    persister.remember_peer(3, "d", True)
+    expected = {2: ("b", True), 3: ("d", True)}
+    assert persister.known_peers == expected
+    persister.close()
+    persister = opened(tmp_path / "data")
+    assert persister.known_peers == expected
+    persister.close()
+
+
+# -- not ours --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"node_id": 2},
+            r"belongs to node 1, but the configuration says node 2: correct \[node\] id or data_dir",
+        ),
+        ({"cluster": "b"}, r"belongs to the cluster 'raftkv', but the configuration says 'b': correct"),
+        (
+            {"voters": (1, 2, 3, 4, 5)},
+            r"a cluster of the nodes 1, 2, 3, but the configuration says 1, 2, 3, 4, 5",
+        ),
+    ],
+)
+def test_a_folder_of_another_member_is_refused(tmp_path: Path, options: Any, message: str) -> None:
+    opened(tmp_path / "data").close()
+    with pytest.raises(ForeignDataError, match=message):
+        opened(tmp_path / "data", **options)
+    opened(tmp_path / "data").close()  # and was let go of, unchanged
+
+
+def test_two_members_whose_folders_were_swapped_are_both_refused(tmp_path: Path) -> None:
+    for node_id in (1, 2):
+        opened(tmp_path / f"data{node_id}", node_id=node_id).close()
+    (tmp_path / "data1").rename(tmp_path / "swap")
+    (tmp_path / "data2").rename(tmp_path / "data1")
+    (tmp_path / "swap").rename(tmp_path / "data2")
+    for node_id in (1, 2):
+        with pytest.raises(ForeignDataError, match=f"belongs to node {3 - node_id}"):
+            opened(tmp_path / f"data{node_id}", node_id=node_id)
+
+
+@pytest.mark.parametrize(
+    "name", ["diary.txt", "log/00000000000000000001.jsonl", "hard_state.json", "snapshot/x"]
+)
+def test_a_folder_that_holds_something_but_no_node_json_is_left_alone(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "data" / name
+    path.parent.mkdir(parents=True)
+    path.write_text("mine")
+    (tmp_path / "data").chmod(0o755)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ForeignDataError, match="has no node.json but is not empty"):
+        opened(tmp_path / "data")
+    assert sorted(tmp_path.rglob("*")) == before, "something was changed in somebody else's folder"
+    assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o755
+
+
+@pytest.mark.parametrize("name", ["node.json", "hard_state.json", "snapshot/00000000000000000001-1.jsonl"])
+def test_an_unknown_format_is_refused(name: str) -> None:
+    disk = SimDisk()
+    persister = open_persister(disk)
+    persister.save(HardState(1, 1), entries(1, 1, 1))
+    persister.write_snapshot(snapshot(1, 1), lines(snapshot(1, 1)))
+    persister.close()
+    path = f"data/{name}"
+    first, newline, rest = disk.read(path).partition(b"\n")
+    plain = unseal(first + newline, path)
+    del plain["crc"]
+    disk.overwrite(path, seal({**plain, "format": 2}) + rest)
+    with pytest.raises(
+        ForeignDataError, match=f"{path} has format 2, and this version of raftkv knows only format 1"
+    ):
+        open_persister(disk)
+
+
+def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("")
+    with pytest.raises(StorageError, match=r"cannot read or write .*data \(Not a directory\)"):
+        opened(tmp_path / "data")
+
+
+@posix
+@pytest.mark.skipif(os.name == "posix" and os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(StorageError, match="give the user that runs this node the rights"):
+        opened(tmp_path / "data")
+
+
+# -- in use ----------------------------------------------------------------------------------------------------
+
+HOLDER = """
+import sys
+from raftkv.raft.persister import Persister
+persister = Persister(sys.argv[1], node_id=1, cluster="raftkv", voters=(1, 2, 3))
+print("open", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_two_processes_on_a_folder(tmp_path: Path) -> None:
+    """The second is refused, and told the first one's pid; when the first is killed, the folder is free."""
+    root = Path(__file__).parents[2]
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path / "data")],
+        cwd=root,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert holder.stdout is not None and holder.stdout.readline() == "open\n"
+        with pytest.raises(LockedError, match=f"is in use by the process {holder.pid}: stop that one first"):
+            opened(tmp_path / "data")
+    finally:
+        holder.kill()
+        holder.communicate()
+    persister = opened(tmp_path / "data")
+    assert (tmp_path / "data" / "LOCK").read_text() == f"{os.getpid()}\n"
+    persister.close()
+
+
+def test_two_openings_in_one_process(tmp_path: Path) -> None:
+    persister = opened(tmp_path / "data")
+    with pytest.raises(LockedError, match=f"in use by the process {os.getpid()}"):
+        opened(tmp_path / "data")
+    persister.close()
+    opened(tmp_path / "data").close()
+
+
+def test_the_simulated_disk_locks_as_well() -> None:
+    disk = SimDisk()
+    open_persister(disk)
+    with pytest.raises(LockedError, match=f"in use by the process {PID}"):
+        open_persister(disk)
+
+
+def test_close_closes_everything() -> None:
+    disk = SimDisk()
+    persister = open_persister(disk)
+    persister.save(HardState(1, 1), entries(1, 9, 1))
+    persister.write_snapshot(snapshot(9, 1), lines(snapshot(9, 1)))
+    persister.receive_chunk(snapshot(20, 1), 0, b"some", False)
+    persister.close()
+    assert not disk.open_files
+    open_persister(disk)

@@ -1,0 +1,198 @@
+"""Saving, replacing and compacting the log, on a disk that works."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import List, Tuple
+
+import pytest
+
+from raftkv.raft.persister import Persister
+from raftkv.raft.types import Entry, HardState
+from tests.sim.disk import SimDisk
+from tests.storage.model import entries, lines, open_persister, snapshot
+
+
+def begun(disk: SimDisk, term: int = 9) -> Persister:
+    persister = open_persister(disk)
+    persister.save(HardState(term, 1), [])
+    return persister
+
+
+def log_files(disk: SimDisk) -> List[int]:
+    return [int(name[:20]) for name in disk.list_folder("data/log")]
+
+
+def found(disk: SimDisk) -> List[Entry]:
+    disk.kill()
+    return open_persister(disk).entries
+
+
+def test_a_batch_is_one_write_and_one_fsync() -> None:
+    disk = SimDisk()
+    persister = begun(disk)
+    persister.save(None, entries(1, 1, 1))
+    done: List[Tuple[str, str]] = []
+    disk.before = lambda operation, path: done.append((operation, path))
+    persister.save(None, entries(2, 500, 1))
+    assert [operation for operation, _ in done] == ["write", "sync"]
+    done.clear()
+    persister.save(HardState(9, 1), [])
+    persister.save(None, [])
+    assert done == [], "nothing new was given, so nothing is written"
+
+
+def test_hard_state_survives() -> None:
+    disk = SimDisk()
+    for hard_state in (HardState(1, None, 0), HardState(1, 3, 0), HardState(7, None, 5), HardState(7, 2, 5)):
+        persister = open_persister(disk)
+        persister.save(hard_state, [])
+        disk.power_cut("nothing")
+        assert open_persister(disk).hard_state == hard_state
+        disk.kill()
+
+
+def test_the_files_hold_the_very_bytes_of_the_entries() -> None:
+    disk = SimDisk()
+    some = entries(1, 40, 1)
+    persister = begun(disk)
+    for entry in some:
+        persister.save(None, [entry])
+    files = [disk.read(f"data/log/{name}") for name in disk.list_folder("data/log")]
+    assert b"".join(files) == b"".join(entry.line for entry in some)
+    assert len(files) > 3, "small files were asked for"
+    assert all(len(data) >= 300 for data in files[:-1]), "a file is left before it is full"
+    assert found(disk) == some
+
+
+def test_an_entry_whose_index_is_taken_replaces_it_and_all_after_it() -> None:
+    disk = SimDisk()
+    persister = begun(disk)
+    persister.save(None, entries(1, 20, 1))
+    persister.save(None, entries(21, 30, 1))
+    assert log_files(disk) == [1, 21]
+    persister.save(None, entries(5, 6, 2))
+    assert persister.last_index == 6
+    assert log_files(disk) == [1, 21], "the order of the files would be lost if a file 5 came after a file 21"
+    persister.save(None, entries(7, 12, 2))
+    persister.save(None, entries(13, 21, 2))
+    assert log_files(disk) == [1, 21], "a file 21 is there"
+    persister.save(None, entries(22, 23, 2))
+    assert log_files(disk) == [1, 21, 22]
+    assert found(disk) == entries(1, 4, 1) + entries(5, 23, 2)
+
+
+def test_replacing_everything() -> None:
+    disk = SimDisk()
+    persister = begun(disk)
+    persister.save(None, entries(1, 3, 1))
+    persister.save(None, entries(1, 1, 2))
+    assert persister.last_index == 1
+    assert found(disk) == entries(1, 1, 2)
+
+
+def test_what_save_does_not_take() -> None:
+    persister = begun(SimDisk(), term=2)
+    persister.save(None, entries(1, 3, 1))
+    for hard_state, some, reason in [
+        (None, entries(5, 5, 1), "entry 5 would leave a gap after 3"),
+        (None, [*entries(4, 4, 1), *entries(6, 6, 1)], "2 entries from 4 to 6 are not contiguous"),
+        (None, entries(4, 4, 3), "entry 4@3 is saved before its term is"),
+        (HardState(1, 1), [], "the term goes back from 2 to 1"),
+        (HardState(2, 3), [], "a second vote in term 2: for 1, now for 3"),
+        (HardState(2, None), [], "a second vote in term 2: for 1, now for None"),
+    ]:
+        with pytest.raises(AssertionError, match=reason):
+            persister.save(hard_state, some)
+    with pytest.raises(AssertionError, match="the log up to 1 is still needed, the snapshot ends with 0"):
+        persister.compact(1)
+
+
+def test_compaction_removes_the_files_that_a_snapshot_made_superfluous() -> None:
+    disk = SimDisk()
+    persister = begun(disk)
+    for first in (1, 11, 21, 31):
+        persister.save(None, entries(first, first + 9, 1))
+    assert log_files(disk) == [1, 11, 21, 31]
+    persister.write_snapshot(snapshot(20, 1), lines(snapshot(20, 1)))
+    persister.compact(20)
+    assert log_files(disk) == [11, 21, 31], "the file with the snapshot's last entry stays"
+    assert persister.log_bytes == sum(len(entry.line) for entry in entries(21, 40, 1))
+    persister.write_snapshot(snapshot(40, 1), lines(snapshot(40, 1)))
+    persister.compact(21)
+    assert log_files(disk) == [21, 31]
+    persister.compact(40)
+    assert log_files(disk) == [31]
+    assert persister.log_bytes == 0 and persister.last_index == 40
+    assert found(disk) == []
+    disk.kill()
+    persister = open_persister(disk)
+    assert persister.last_index == 40
+    persister.save(None, entries(41, 42, 1))
+    assert found(disk) == entries(41, 42, 1)
+
+
+def test_compaction_keeps_a_file_that_once_held_a_higher_index() -> None:
+    """Without the entries that replaced them, those of the first file would come back."""
+    disk = SimDisk()
+    persister = begun(disk)
+    persister.save(None, entries(1, 20, 1))
+    persister.save(None, entries(5, 10, 2))
+    assert log_files(disk) == [1, 5]
+    persister.save(None, entries(11, 12, 2))
+    persister.write_snapshot(snapshot(11, 2), lines(snapshot(11, 2)))
+    persister.compact(11)
+    assert found(disk) == entries(12, 12, 2)
+
+
+def test_log_bytes_are_those_of_the_live_entries() -> None:
+    disk = SimDisk()
+    persister = begun(disk)
+    persister.save(None, entries(1, 600, 1))
+    persister.save(None, entries(601, 602, 1))
+    persister.save(None, entries(601, 601, 2))
+    live = entries(1, 600, 1) + entries(601, 601, 2)
+    assert persister.log_bytes == sum(len(entry.line) for entry in live)
+    disk.kill()
+    assert open_persister(disk).log_bytes == sum(len(entry.line) for entry in live)
+
+
+def test_recovered_entries_can_be_forgotten() -> None:
+    disk = SimDisk()
+    begun(disk).save(None, entries(1, 3, 1))
+    disk.kill()
+    persister = open_persister(disk)
+    persister.forget_recovered()
+    assert persister.entries == [] and persister.last_index == 3
+
+
+def test_compacting_costs_no_fsync() -> None:
+    """It happens on the log-writer's thread: clients wait for that one."""
+    disk = SimDisk()
+    persister = begun(disk)
+    for first in (1, 11, 21):
+        persister.save(None, entries(first, first + 9, 1))
+    persister.write_snapshot(snapshot(30, 1), lines(snapshot(30, 1)))
+    before = disk.syncs
+    persister.compact(30)
+    assert disk.syncs == before
+
+
+def test_recovery_of_100_000_entries_is_quick(tmp_path: Path) -> None:
+    """About half a second of processor time; the limit is generous, to notice only what grows faster than the log."""
+
+    def opened() -> Persister:
+        return Persister(str(tmp_path / "data"), node_id=1, cluster="c", voters=(1, 2, 3))
+
+    persister = opened()
+    persister.save(HardState(1, 1), [])
+    for first in range(1, 100_000, 10_000):
+        persister.save(None, entries(first, first + 9_999, 1))
+    persister.close()
+    started = time.process_time()
+    persister = opened()
+    took_s = time.process_time() - started
+    persister.close()
+    assert len(persister.entries) == 100_000
+    assert took_s < 5, f"recovery took {took_s:.1f} s"
