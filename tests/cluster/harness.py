@@ -82,6 +82,7 @@ class Node:
         self.data_dir = folder / f"data{id}"
         self.log_file = folder / f"server{id}.log"
         self.process: Optional[subprocess.Popen] = None
+        self.may_end = False  # by itself, or because the test ended it
         self.connection: Optional[Connection] = None  # for status()
         self.requests = 0
 
@@ -101,6 +102,7 @@ class Node:
         command = [sys.executable, str(ROOT / "bin" / "kvserver.py"), str(self.ini), "--exit-with-parent"]
         if max_file_bytes:
             command = ["sh", "-c", f'ulimit -f {max_file_bytes // 512}; exec "$@"', "sh", *command]
+        self.may_end = bool(crash_point or max_file_bytes)
         environment = {**os.environ, "RAFTKV_CHECK": "1", "RAFTKV_CRASH_POINT": crash_point}
         with open(self.log_file, "ab") as log:
             # Its standard input is a pipe whose other end is here: should the tests be killed, it stops.
@@ -109,8 +111,9 @@ class Node:
             )
 
     def wait(self, timeout_s: float = PATIENCE_S) -> int:
-        """Wait until the process has ended by itself; returns its exit status."""
+        """Wait until the process has ended; returns its exit status."""
         assert self.process is not None
+        self.may_end = True
         try:
             return self.process.wait(timeout_s)
         except subprocess.TimeoutExpired:
@@ -282,7 +285,10 @@ class Cluster:
         return None
 
     def statuses(self, ids: Iterable[int] = ()) -> List[Dict[str, Any]]:
-        """Of those of `ids` (default: all nodes) that answer."""
+        """Of those of `ids` (default: all nodes) that answer. Fails if a node has ended that was not meant to."""
+        for node in self.nodes.values():
+            status = node.process.poll() if node.process is not None and not node.may_end else None
+            assert status is None, f"node {node.id} ended with status {status}"
         return [status for status in map(self.status, tuple(ids) or tuple(self.nodes)) if status is not None]
 
     def leader(self, ids: Iterable[int] = ()) -> Optional[int]:

@@ -1,0 +1,68 @@
+"""Snapshots: a member that was away past the compacted log catches up by one, and a restart begins with one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict
+
+from tests.cluster.harness import Cluster, request, wait_until
+
+#: A snapshot after some forty writes of SIZE bytes, of which a dozen make a log file; it is sent in a dozen chunks.
+SMALL = {"max_raft_state": 20_000, "segment_bytes": 4096, "snapshot_chunk_bytes": 2048}
+SIZE = 400
+
+
+def put_all(db: Any, keys: range, data: Dict[str, str]) -> None:
+    """Put keys of SIZE bytes, and note them in `data`."""
+    for i in keys:
+        data[f"key{i:04}"] = f"{i}-" + "x" * SIZE
+        db.put(f"key{i:04}", data[f"key{i:04}"])
+
+
+def test_a_follower_that_was_away_past_the_compacted_log_catches_up_by_a_snapshot(tmp_path: Path) -> None:
+    data: Dict[str, str] = {}
+    with Cluster(tmp_path, **SMALL) as cluster, cluster.clerk() as db:
+        put_all(db, range(20), data)
+        leader = cluster.wait_for_leader()
+        away = next(id for id in cluster.nodes if id != leader)
+        cluster.kill(away)
+        with cluster.connect(cluster.wait_for_leader()) as connection:
+            client = request(connection, "register")
+            revision = request(connection, "append", client, 1, 1, "once", "only")
+        put_all(db, range(20, 120), data)
+
+        def compacted() -> bool:
+            status = cluster.status(cluster.wait_for_leader())
+            return status is not None and status["log_first_index"] > revision
+
+        wait_until(compacted, "the leader to let go of the log that the follower lacks")
+        cluster.start(away)
+        cluster.wait_until_equal()
+        assert "loaded the snapshot" in cluster.nodes[away].log
+        cluster.make_leader(away)
+        assert {key: value for key, value, _ in db.scan("key")} == data
+        # The session came with the snapshot: a repeated command has the same answer, and no effect.
+        with cluster.connect(away) as connection:
+            assert request(connection, "append", client, 1, 1, "once", "only") == revision
+            assert request(connection, "get", "once") == ("only", revision)
+
+
+def test_a_restart_begins_with_the_snapshot_and_goes_on_with_the_log(tmp_path: Path) -> None:
+    data: Dict[str, str] = {}
+    with Cluster(tmp_path, **SMALL) as cluster, cluster.clerk() as db:
+        put_all(db, range(200), data)
+
+        def compacted() -> bool:
+            return all(len(list(node.data_dir.glob("log/*"))) < 12 for node in cluster.nodes.values())
+
+        wait_until(compacted, "all nodes to remove the log before their snapshots")
+        for node in cluster.nodes.values():
+            wait_until(lambda: len(list(node.data_dir.glob("snapshot/*"))) == 1, "one snapshot to stay")  # noqa: B023
+        put_all(db, range(195, 205), data)  # too few for another one
+        cluster.kill(*cluster.nodes)
+        before = {id: len(node.log) for id, node in cluster.nodes.items()}
+        cluster.start(*cluster.nodes)
+        assert {key: value for key, value, _ in db.scan("key")} == data
+        cluster.wait_until_equal()
+        for id, node in cluster.nodes.items():
+            assert "loaded the snapshot" in node.log[before[id] :].split("listens")[0]
