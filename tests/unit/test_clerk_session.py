@@ -278,6 +278,7 @@ def test_a_write_that_is_in_flight_at_its_deadline_is_in_doubt(client):
     assert send.timeout_s == pytest.approx(0.5)
     client.time_out(send)
     assert type(command.error) is errors.OutcomeUnknown
+    assert "not applied" not in str(command.error)
 
 
 def test_the_error_says_what_the_servers_said(client):
@@ -312,7 +313,7 @@ def test_a_result_counts_for_any_attempt_and_a_refusal_for_the_latest_only(clien
     first = client.take()
     client.time_out(first)
     second = client.take()
-    client.redirect(first, None)
+    client.redirect(first, next(server for server in client.others if server != second.server))
     assert client.sends == [] and not command.done, "a stale refusal was taken"
     client.answer(first, 20)
     assert command.result == 20
@@ -447,7 +448,7 @@ def test_all_servers_down_is_no_busy_loop(client):
         else:
             client.wake()
     assert type(command.error) is errors.NotApplied
-    assert 100 <= count <= 400, f"{count} attempts in 10 s"
+    assert 100 <= count <= 200, f"{count} attempts in 10 s"
 
 
 def test_a_wrong_key_everywhere_ends_the_command_at_once(client):
