@@ -8,8 +8,10 @@ from raftkv import __version__
 from raftkv.config import Address, ServerConfig
 from raftkv.kvdb.commands import MAX_REQUEST_BYTES
 from raftkv.kvdb.service import KVService
+from raftkv.raft.crash_points import reach
 from raftkv.raft.member import Member
-from raftkv.raft.network import MAX_PEER_FRAME
+from raftkv.raft.network import MAX_PEER_FRAME, PeerNetwork
+from raftkv.raft.persister import Persister
 from raftkv.rpc.channel import send_replies
 from raftkv.rpc.server import RpcServer, die
 
@@ -32,22 +34,36 @@ class KVServer:
         on_fatal = on_fatal or die
         client_key, peer_key = config.load_keys()
         self._service = KVService(send_replies, __version__)
-        self._member = Member(config, peer_key, self._service, on_fatal)
+        limits, id = config.limits, config.node_id
+        self._persister = Persister(
+            config.data_dir,
+            node_id=id,
+            cluster=config.cluster,
+            voters=sorted(config.peers),
+            segment_bytes=config.raft.segment_bytes,
+            crash_point=reach,
+        )
+        for notice in self._persister.notices:
+            log.warning("%s", notice)
+        others = {peer: tuple(address) for peer, address in config.peers.items() if peer != id}
+        self._network = PeerNetwork(others, peer_key, self._persister, config.raft.snapshot_chunk_bytes)
+        self._member = Member(
+            id, config.cluster, self._persister, self._network, self._service, config.raft, on_fatal
+        )
         self._service.consensus = self._member
         self._rpc = RpcServer("rpc", on_fatal)
-        limits = config.limits
         options = {
             "max_connections": limits.max_connections,
             "max_unauthenticated": limits.max_unauthenticated,
             "handshake_timeout_s": limits.handshake_timeout_ms / 1000,
         }
-        listen, id = self._rpc.listen, config.node_id
+        listen = self._rpc.listen
         try:
             self.client_address = Address(
                 *listen(config.servers[id], client_key, self._service, max_frame_bytes=MAX_CLIENT_FRAME, **options)
             )
             self.peer_address = Address(
-                *listen(config.peers[id], peer_key, self._member.network, max_frame_bytes=MAX_PEER_FRAME, **options)
+                *listen(config.peers[id], peer_key, self._network, max_frame_bytes=MAX_PEER_FRAME, **options)
             )
         except BaseException:
             self.stop()
@@ -68,4 +84,6 @@ class KVServer:
     def stop(self) -> None:
         """Stop serving, and release the ports and the data folder. May be called twice."""
         self._rpc.close()
+        self._network.close()
         self._member.stop()
+        self._persister.close()

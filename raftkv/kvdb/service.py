@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import Any, Callable, Iterable, List, Optional, Protocol, Sequence, Tuple
+from typing import Any, Callable, Iterable, List, Protocol, Sequence, Tuple
 
 from raftkv.errors import BAD_REQUEST, NOT_LEADER, OVERLOADED, InvalidRequestError, NotLeaderError, OverloadedError
 from raftkv.kvdb.commands import WRITES, command, validate
@@ -18,6 +18,8 @@ from raftkv.raft.node import RoleChange
 from raftkv.raft.types import COMMAND, Entry, Role
 
 log = logging.getLogger("raftkv")
+
+MAX_GETS_CHARS = 8 << 20  # of values in the answer to one "gets"
 
 #: A request: (channel, id, method, args). A reply: (channel, id, ok, result).
 Request = Tuple[Any, Any, str, tuple]
@@ -45,7 +47,7 @@ class KVService:
         self._send_replies = send_replies
         self._version = version
         self._store = Store()
-        self._role: Optional[RoleChange] = None
+        self._role = RoleChange(Role.FOLLOWER, 0, None, "")
         self.consensus: Consensus
 
     # -- requests (the rpc server's handler) -------------------------------------------------------------------
@@ -113,10 +115,10 @@ class KVService:
         self._send_replies(replies)
 
     def read(self, contexts: List[Any]) -> None:
-        self._send_replies([(channel, id, True, self._answer(method, args)) for channel, id, method, args in contexts])
+        self._send_replies([(channel, id, *self._answer(method, args)) for channel, id, method, args in contexts])
 
     def refuse(self, proposals: List[Any], reads: List[Any]) -> None:
-        leader = self._role.leader if self._role else None
+        leader = self._role.leader
         message = "this node lost the leadership before it could answer"
         for requests, proposed in ((proposals, True), (reads, False)):
             refusal = (NOT_LEADER, message, {"leader": leader, "proposed": proposed})
@@ -125,7 +127,7 @@ class KVService:
     def role_changed(self, change: RoleChange) -> None:
         """One log line a change."""
         before, self._role = self._role, change
-        if before is None or change.role is not before.role:
+        if change.role is not before.role:
             log.info("%s in term %d: %s", change.role.value, change.term, change.reason)
         if change.leader is not None and change.role is Role.FOLLOWER:
             log.info("follows node %d in term %d", change.leader, change.term)
@@ -139,10 +141,18 @@ class KVService:
     def encode_record(self, record: Any) -> bytes:
         return encode_record(record)
 
-    def _answer(self, method: str, args: tuple) -> Any:
+    def _answer(self, method: str, args: tuple) -> Tuple[bool, Any]:
         store = self._store
         if method == "get":
-            return store.get(args[0])
-        if method == "gets":
-            return [store.get(key) for key in args[0]]
-        return store.scan(*args)
+            return True, store.get(args[0])
+        if method == "scan":
+            return True, store.scan(*args)
+        items, size = [], 0
+        for key in args[0]:
+            item = store.get(key)
+            items.append(item)
+            size += len(item[0]) if item is not None else 0
+            if size > MAX_GETS_CHARS:
+                message = f"the values of {len(args[0])} keys together are too large for one answer: ask for fewer"
+                return False, (BAD_REQUEST, message, None)
+        return True, items

@@ -5,6 +5,7 @@ nodes of a simulated cluster. Each raises AssertionError with the values that co
 """
 from __future__ import annotations
 
+import threading
 from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 from raftkv.raft.core import Raft
@@ -129,3 +130,28 @@ def check_log_matching(rafts: List[Raft]) -> None:
             b = other.log.entries[index - other.log.first_index]
             agreed = agreed or a.term == b.term
             assert not agreed or a.line == b.line, f"nodes {one.id} and {other.id} differ at {a} / {b}, but agree after it"
+
+
+class CheckedLock:
+    """A node's mutex that checks the core's invariants whenever it is released."""
+
+    def __init__(self, raft: Raft) -> None:
+        self._lock = threading.Lock()
+        self._raft = raft
+        self._seen = observe(raft)
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        return self._lock.acquire(blocking, timeout)
+
+    def release(self) -> None:
+        try:
+            check_state(self._raft)
+            self._seen = check_delta(self._seen, self._raft)
+        finally:
+            self._lock.release()
+
+    def __enter__(self) -> bool:
+        return self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()

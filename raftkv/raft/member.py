@@ -12,10 +12,9 @@ import threading
 import time
 from typing import Any, Callable, List, Optional, Sequence, Tuple
 
-from raftkv.config import ServerConfig
+from raftkv.config import RaftOptions
 from raftkv.errors import NotLeaderError
 from raftkv.raft.core import Options, Raft
-from raftkv.raft.crash_points import reach
 from raftkv.raft.joining import NEW, Acquaintance, Hello, HelloReply, Joining
 from raftkv.raft.log import RaftLog
 from raftkv.raft.messages import Message
@@ -30,95 +29,92 @@ log = logging.getLogger("raftkv.raft")
 class Member:
     """The disk, the network and the node of one member. Thread-safe.
 
-    Opening raises StorageError (and its kinds) if the data folder cannot be used.
+    `machine` is what is replicated. `on_fatal(exception)` is called when the member cannot go on. A simulator gives
+    `clock` (seconds), `rng` and `spawn` of its own; see RaftNode.
     """
 
     def __init__(
         self,
-        config: ServerConfig,
-        peer_key: bytes,
+        id: int,
+        cluster: str,
+        persister: Persister,
+        network: PeerNetwork,
         machine: StateMachine,
+        options: RaftOptions,
         on_fatal: Callable[[BaseException], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        rng: Optional[random.Random] = None,
+        spawn: Optional[Callable[..., None]] = None,
     ) -> None:
-        self._config, self._machine, self._on_fatal = config, machine, on_fatal
-        self._persister = persister = Persister(
-            config.data_dir,
-            node_id=config.node_id,
-            cluster=config.cluster,
-            voters=tuple(sorted(config.peers)),
-            segment_bytes=config.raft.segment_bytes,
-            crash_point=reach,
-        )
-        for notice in persister.notices:
-            log.warning("%s", notice)
-        self._mutex = threading.Lock()  # guards the two below; the node has its own
+        self._persister, self._network, self._machine = persister, network, machine
+        self._options, self._on_fatal = options, on_fatal
+        self._clock, self._rng, self._spawn = clock, rng or random.Random(), spawn
+        self.id = id
+        self.node: Optional[RaftNode] = None
+        self._mutex = threading.Lock()  # guards _joining; the node has a mutex of its own
         self._joining = Joining(
-            config.node_id,
+            id,
             persister.uid,
-            config.cluster,
+            cluster,
             persister.configuration.voters,
-            {id: Acquaintance(*known) for id, known in persister.known_peers.items()},
+            {peer: Acquaintance(*known) for peer, known in persister.known_peers.items()},
         )
-        self._node: Optional[RaftNode] = None
-        others = {id: tuple(address) for id, address in config.peers.items() if id != config.node_id}
-        self.network = PeerNetwork(others, peer_key, self, persister, config.raft.snapshot_chunk_bytes)
 
     def start(self) -> None:
         """Begin to take part as soon as it is clear how."""
         if not self._persister.fresh:
             self._joining.settle(self._persister.hard_state)
             self._run_node(self._persister.hard_state)
-        self.network.start()
+        self._network.start(self)
         self._join()
 
     def stop(self) -> None:
-        self.network.close()
-        if self._node is not None:
-            self._node.stop()
-        self._persister.close()
+        if self.node is not None:
+            self.node.stop()
 
     # -- what the database asks of it ----------------------------------------------------------------------------
 
     def propose(self, commands: Sequence[Any], contexts: Sequence[Any]) -> None:
         """See RaftNode.propose."""
-        if self._node is None:
+        if self.node is None:
             raise NotLeaderError(None)
-        self._node.propose(commands, contexts)
+        self.node.propose(commands, contexts)
 
     def read_index(self, contexts: Sequence[Any]) -> None:
         """See RaftNode.read_index."""
-        if self._node is None:
+        if self.node is None:
             raise NotLeaderError(None)
-        self._node.read_index(contexts)
+        self.node.read_index(contexts)
 
     def status(self) -> dict:
         """See RaftNode.status; the role of a member that takes no part yet is "joining"."""
-        if self._node is not None:
-            return self._node.status()
+        if self.node is not None:
+            return self.node.status()
         numbers = ("term", "commit_index", "applied_index", "log_last_index", "log_bytes", "snapshot_index")
-        joining = {"id": self._config.node_id, "role": "joining", "leader": None, "log_first_index": 1}
+        joining = {"id": self.id, "role": "joining", "leader": None, "log_first_index": 1}
         return {**joining, **dict.fromkeys(numbers, 0)}
 
     # -- what the network asks of it (network.PeerHandler) ---------------------------------------------------------
 
     def on_messages(self, messages: List[Message]) -> None:
-        if self._node is not None:
-            self._node.step(messages)
+        if self.node is not None:
+            self.node.step(messages)
 
     def on_lost_contact(self, peer: int) -> None:
-        if self._node is not None:
-            self._node.lost_contact(peer)
+        if self.node is not None:
+            self.node.lost_contact(peer)
 
     def on_snapshot_unreadable(self, peer: int, snapshot: Snapshot) -> None:
-        if self._node is not None:
-            self._node.snapshot_unreadable(peer, snapshot)
+        if self.node is not None:
+            self.node.snapshot_unreadable(peer, snapshot)
 
     def make_hello(self) -> Hello:
         with self._mutex:
             return self._joining.hello()
 
     def on_hello(self, hello: Hello) -> Tuple[HelloReply, bool]:
-        term = self._node.get_state()[0] if self._node is not None else 0
+        term = self.node.get_state()[0] if self.node is not None else 0
         with self._mutex:
             before = self._joining.known.get(hello.id)
             reply = self._joining.answer(hello, term)
@@ -144,18 +140,18 @@ class Member:
             self._joining.settle(hard_state)
         if hard_state.rejoin_term:
             log.warning("this member's disk is empty, but others know it: it rejoins, and does not vote until it caught up")
-        self.network.greet()  # before the first message of the node that begins now
+        self._network.greet()  # before the first message of the node that begins now
         self._run_node(hard_state)
 
     def _run_node(self, hard_state: HardState) -> None:
         """Build the node on what the disk holds, and `hard_state`, and start it."""
-        persister, options = self._persister, self._config.raft
+        persister, options = self._persister, self._options
         raft = Raft(
-            self._config.node_id,
+            self.id,
             RaftLog(persister.snapshot or Snapshot(0, 0, persister.configuration), persister.entries),
             hard_state,
-            rng=random.Random(),
-            now=time.monotonic(),
+            rng=self._rng,
+            now=self._clock(),
             options=Options(
                 election_timeout_s=options.election_timeout_ms / 1000,
                 heartbeat_interval_s=options.heartbeat_interval_ms / 1000,
@@ -169,10 +165,12 @@ class Member:
         node = RaftNode(
             raft,
             persister,
-            self.network,
+            self._network,
             self._machine,
             max_raft_state=options.max_raft_state,
             on_fatal=self._on_fatal,
+            clock=self._clock,
+            spawn=self._spawn,
         )
         node.start()
-        self._node = node
+        self.node = node

@@ -51,27 +51,21 @@ class PeerHandler(Protocol):
 
 
 class PeerNetwork:
-    """This node's connections to the others, and theirs to it.
-
-    `handler` gets what arrives; see PeerHandler. `addresses`: id -> (host, port) of the other nodes.
-    """
+    """This node's connections to the others, and theirs to it. `addresses`: id -> (host, port) of the other nodes."""
 
     def __init__(
-        self,
-        addresses: Mapping[int, Tuple[str, int]],
-        authkey: bytes,
-        handler: PeerHandler,
-        persister: Persister,
-        chunk_bytes: int,
+        self, addresses: Mapping[int, Tuple[str, int]], authkey: bytes, persister: Persister, chunk_bytes: int
     ) -> None:
-        self._handler = handler
+        self.handler: PeerHandler  # from start() on
         self._links = {
-            peer: _Link(peer, address, authkey, handler, _SnapshotSource(persister, chunk_bytes))
+            peer: _Link(self, peer, address, authkey, SnapshotSource(persister, chunk_bytes))
             for peer, address in addresses.items()
         }
         self._channels: Dict[int, Channel] = {}  # the newest accepted connection from each peer
 
-    def start(self) -> None:
+    def start(self, handler: PeerHandler) -> None:
+        """Connect to the others. `handler` gets what arrives."""
+        self.handler = handler
         for link in self._links.values():
             link.end.start()
 
@@ -116,18 +110,18 @@ class PeerNetwork:
             except ProtocolError as error:
                 channel.close(str(error))
         if messages:
-            self._handler.on_messages(messages)
+            self.handler.on_messages(messages)
 
     def on_close(self, channel: Channel) -> None:
         peer = channel.context
         if peer is not None and self._channels.get(peer) is channel:
             del self._channels[peer]
-            self._handler.on_lost_contact(peer)
+            self.handler.on_lost_contact(peer)
 
     def _answer_hello(self, channel: Channel, id: Any, args: tuple) -> None:
         try:
             hello = Hello(*args)
-            reply, accepted = self._handler.on_hello(hello)
+            reply, accepted = self.handler.on_hello(hello)
         except (ProtocolError, TypeError) as error:
             log.warning("refused %s: %s", channel.peer, error)
             send_replies([(channel, id, False, (BAD_REQUEST, str(error), None))])
@@ -142,11 +136,11 @@ class _Link:
     """The way to one peer: what waits to be sent, and the end that sends it."""
 
     def __init__(
-        self, peer: int, address: Tuple[str, int], authkey: bytes, handler: PeerHandler, snapshots: "_SnapshotSource"
+        self, network: PeerNetwork, peer: int, address: Tuple[str, int], authkey: bytes, snapshots: "SnapshotSource"
     ) -> None:
         self.outbox: Deque[Message] = deque()
         self.snapshots = snapshots
-        self._peer, self._handler = peer, handler
+        self._network, self._peer = network, peer
         self._sending = threading.Lock()
         self.end = ClientEnd(
             address,
@@ -187,7 +181,7 @@ class _Link:
             raise error  # a lost connection is no matter: the next one begins with a hello
 
     def _hello(self) -> Tuple[str, tuple]:
-        return "hello", tuple(self._handler.make_hello())
+        return "hello", tuple(self._network.handler.make_hello())
 
     def _on_hello(self, result: Any) -> None:
         try:
@@ -196,18 +190,18 @@ class _Link:
             raise ProtocolError("not an answer to a hello") from None
         if reply.id != self._peer:
             raise ProtocolError(f"node {reply.id} answers at the address of node {self._peer}: compare the [peers] sections")
-        self._handler.on_hello_reply(reply)
+        self._network.handler.on_hello_reply(reply)
 
     def _with_chunk(self, message: InstallSnapshot) -> Optional[InstallSnapshot]:
         """`message` with the bytes that belong to it, or None if that snapshot is not there any more."""
         chunk = self.snapshots.read(message.snapshot, message.offset)
         if chunk is None:
-            self._handler.on_snapshot_unreadable(self._peer, message.snapshot)
+            self._network.handler.on_snapshot_unreadable(self._peer, message.snapshot)
             return None
         return message._replace(data=chunk[0], done=chunk[1])
 
 
-class _SnapshotSource:
+class SnapshotSource:
     """Reads the snapshot that is being sent to one peer. Stays readable when a newer one replaces it."""
 
     def __init__(self, persister: Persister, chunk_bytes: int) -> None:

@@ -36,11 +36,12 @@ import os
 import threading
 import time
 from collections import deque
-from typing import Any, Callable, Deque, Iterable, List, NamedTuple, Optional, Protocol, Sequence, Tuple
+from typing import Any, Callable, Deque, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
-from raftkv.raft import invariants
 from raftkv.raft.core import Raft
 from raftkv.raft.crash_points import reach
+from raftkv.raft.interfaces import Network, RoleChange, SnapshotView, StateMachine
+from raftkv.raft.invariants import CheckedLock
 from raftkv.raft.messages import InstallSnapshot, Message
 from raftkv.raft.persister import Persister
 from raftkv.raft.proposals import Proposals
@@ -51,59 +52,6 @@ log = logging.getLogger("raftkv.raft")
 SLOW_FSYNC_S = 0.5  # a write that takes longer is reported
 SLOW_APPLY_S = 0.5
 SNAPSHOT_CHUNK_KEYS = 500  # read from the state machine at a time: about a millisecond
-
-
-class RoleChange(NamedTuple):
-    """This node's role, or the term, or the leader it knows, is another one now."""
-
-    role: Role
-    term: int
-    leader: Optional[int]
-    reason: str
-
-
-class StateMachine(Protocol):
-    """What a node replicates. Called by one thread at a time, in the order of the log."""
-
-    def apply(self, entries: List[Entry], contexts: List[Any]) -> None:
-        """Apply `entries`. `contexts` are those who proposed them here and wait for an answer, aligned to the
-        entries with None where nobody waits; [] if nobody does."""
-
-    def read(self, contexts: List[Any]) -> None:
-        """Answer reads: what was applied up to now is recent enough for them."""
-
-    def refuse(self, proposals: List[Any], reads: List[Any]) -> None:
-        """Leadership ended: these will not be answered. The proposals may still be committed by the next leader."""
-
-    def role_changed(self, change: RoleChange) -> None: ...
-
-    def begin_snapshot(self) -> "SnapshotView":
-        """Fix the state as it is now, to be written while the state machine goes on."""
-
-    def restore(self, records: Iterable[Any]) -> None:
-        """Begin anew from a snapshot's records."""
-
-    def encode_record(self, record: Any) -> bytes:
-        """A record's line in the snapshot file. Called on the snapshot thread, at any time."""
-
-
-class SnapshotView(Protocol):
-    """The state at the moment of begin_snapshot(). Never called while apply() runs."""
-
-    def next_chunk(self, n: int) -> List[Any]:
-        """The next records, of about `n` keys, as plain data; [] after the last."""
-
-    def close(self) -> None: ...
-
-
-class Network(Protocol):
-    """Carries messages to other nodes; it may lose, delay and reorder them."""
-
-    def enqueue(self, messages: Sequence[Message]) -> None:
-        """Take messages, in their order; called with the mutex held, so it only keeps them."""
-
-    def flush(self) -> None:
-        """Send what was kept, without ever waiting for a slow peer."""
 
 
 class _Work(NamedTuple):
@@ -123,6 +71,9 @@ class RaftNode:
 
     `max_raft_state`: bytes of log after which a snapshot is taken; -1 for never.
     `on_fatal(exception)` is called at most once, by the thread that cannot go on.
+
+    A simulator has no threads: it gives a `clock` (seconds) and a `spawn(name, target, *args)` of its own, which keeps the
+    targets of "log-writer" and "ticker" to itself and calls tick() and write_log() instead, whenever it likes.
     """
 
     def __init__(
@@ -134,11 +85,15 @@ class RaftNode:
         *,
         max_raft_state: int,
         on_fatal: Callable[[BaseException], None],
+        clock: Callable[[], float] = time.monotonic,
+        spawn: Optional[Callable[..., None]] = None,
     ) -> None:
         self._raft, self._persister, self._network, self._machine = raft, persister, network, machine
         self._max_raft_state = max_raft_state
         self._on_fatal = on_fatal
-        self._mutex = _CheckedLock(raft) if os.environ.get("RAFTKV_CHECK") == "1" else threading.Lock()
+        self._clock = clock
+        self._spawn = spawn or self._spawn_thread
+        self._mutex = CheckedLock(raft) if os.environ.get("RAFTKV_CHECK") == "1" else threading.Lock()
         self._disk_work = threading.Condition(self._mutex)  # type: ignore[arg-type]
         self._stopping = threading.Event()
         self._failed = False
@@ -161,8 +116,8 @@ class RaftNode:
         """Load the state machine from the snapshot, then begin to take part."""
         if self._raft.log.snapshot.index:
             self._load_snapshot()
-        self._spawn("log-writer", self._write_log)
-        self._spawn("ticker", self._tick)
+        self._spawn("log-writer", self._run_log_writer)
+        self._spawn("ticker", self._run_ticker)
 
     def stop(self) -> None:
         """Stop taking part. What is acknowledged is durable already; nothing else is waited for."""
@@ -173,7 +128,7 @@ class RaftNode:
             if thread is not threading.current_thread():
                 thread.join()
 
-    def _spawn(self, name: str, target: Callable[..., None], *args: Any) -> None:
+    def _spawn_thread(self, name: str, target: Callable[..., None], *args: Any) -> None:
         self._threads = [thread for thread in self._threads if thread.is_alive()]
         thread = threading.Thread(target=self._run, args=(target, *args), name=name, daemon=True)
         self._threads.append(thread)
@@ -255,13 +210,17 @@ class RaftNode:
                 "snapshot_index": raft.latest_snapshot.index if raft.latest_snapshot else 0,
             }
 
-    def _tick(self) -> None:
+    def tick(self) -> None:
+        """Tell the core what time it is."""
+        with self._mutex:
+            self._raft.tick(self._clock())
+            self._sort_ready()
+        self._work()
+
+    def _run_ticker(self) -> None:
         interval_s = self._raft.options.heartbeat_interval_s / 5
         while not self._stopping.wait(interval_s):
-            with self._mutex:
-                self._raft.tick(time.monotonic())
-                self._sort_ready()
-            self._work()
+            self.tick()
 
     # -- output: sorting, with the mutex held ------------------------------------------------------------------
 
@@ -324,9 +283,9 @@ class RaftNode:
             machine.role_changed(work.role_change)
         if work.entries and work.entries[0].index > self._applied:  # else a newer snapshot was loaded meanwhile
             reach("node:before-apply")
-            started = time.monotonic()
+            started = self._clock()
             machine.apply(work.entries, work.contexts)
-            took = time.monotonic() - started
+            took = self._clock() - started
             if took > SLOW_APPLY_S:
                 log.warning("applying %d entries took %.1f s", len(work.entries), took)
             self._applied = work.entries[-1].index
@@ -352,31 +311,34 @@ class RaftNode:
 
     # -- the log-writer ----------------------------------------------------------------------------------------
 
-    def _write_log(self) -> None:
-        while True:
+    def _run_log_writer(self) -> None:
+        while not self._stopping.is_set():
+            self.write_log()
             with self._mutex:
-                self._disk_busy = False
                 while not (self._disk_queue or self._compact_to or self._stopping.is_set()):
                     self._disk_work.wait()
-                if self._stopping.is_set():
-                    return
-                batch, self._disk_queue = self._disk_queue, []
-                compact_to, self._compact_to = self._compact_to, None
-                self._disk_busy = True
-            self._save(batch)
-            with self._mutex:
-                for ready in batch:
-                    self._raft.advance(ready)
-                    self._network.enqueue(ready.promises)
-                self._sort_ready()
-            self._work()
-            if compact_to is not None:
-                self._persister.compact(compact_to.index)
+
+    def write_log(self) -> None:
+        """Make durable what waits for the disk, and let the promises of it leave. For one thread."""
+        with self._mutex:
+            batch, self._disk_queue = self._disk_queue, []
+            compact_to, self._compact_to = self._compact_to, None
+            self._disk_busy = True
+        self._save(batch)
+        with self._mutex:
+            for ready in batch:
+                self._raft.advance(ready)
+                self._network.enqueue(ready.promises)
+            self._disk_busy = False
+            self._sort_ready()
+        self._work()
+        if compact_to is not None:
+            self._persister.compact(compact_to.index)
 
     def _save(self, batch: Sequence[Ready]) -> None:
         """Make a batch durable: one write and one fsync, unless it holds a snapshot chunk or replaces entries."""
         reach("node:before-save")
-        started = time.monotonic()
+        started = self._clock()
         hard_state, entries = None, []  # type: ignore[var-annotated]
         for ready in batch:
             hard_state = ready.hard_state or hard_state  # the newest says it all
@@ -390,7 +352,7 @@ class RaftNode:
                 self._store_chunk(ready.chunk)
         if hard_state or entries:
             self._persister.save(hard_state, entries)
-        took = time.monotonic() - started
+        took = self._clock() - started
         if took > SLOW_FSYNC_S:
             log.warning("writing the log took %.1f s: the disk is slow", took)
         reach("node:saved")
@@ -408,7 +370,7 @@ class RaftNode:
 
     def _write_snapshot(self, snapshot: Snapshot, view: SnapshotView) -> None:
         """Write the state machine's state at `snapshot` while it goes on, then let go of the log up to there."""
-        started = time.monotonic()
+        started = self._clock()
         try:
             self._persister.write_snapshot(snapshot, self._snapshot_lines(view))
         except _Stopped:
@@ -418,7 +380,7 @@ class RaftNode:
                 view.close()
             self._work()
         reach("node:snapshot-written")
-        log.info("wrote the snapshot at %d in %.1f s", snapshot.index, time.monotonic() - started)
+        log.info("wrote the snapshot at %d in %.1f s", snapshot.index, self._clock() - started)
         with self._mutex:
             self._snapshot_running = False
             if snapshot.index > self._raft.log.snapshot.index:
@@ -429,7 +391,7 @@ class RaftNode:
     def _snapshot_lines(self, view: SnapshotView) -> Iterable[bytes]:
         """The lines of the file. After each, other threads get as much time as it took."""
         while not self._stopping.is_set():
-            started = time.monotonic()
+            started = self._clock()
             with self._apply_lock:
                 records = view.next_chunk(SNAPSHOT_CHUNK_KEYS)
             self._work()  # what others could not apply meanwhile
@@ -437,7 +399,7 @@ class RaftNode:
                 return
             for record in records:
                 yield self._machine.encode_record(record)
-            self._stopping.wait(time.monotonic() - started)
+            self._stopping.wait(self._clock() - started)
         raise _Stopped
 
     def _restore(self, work: _Work) -> None:
@@ -449,7 +411,7 @@ class RaftNode:
 
     def _load_snapshot(self) -> None:
         """Begin the state machine anew from the newest durable snapshot."""
-        started = time.monotonic()
+        started = self._clock()
         reader = self._persister.open_snapshot()
         assert reader is not None, "the snapshot that the log begins after is gone"
         try:
@@ -457,33 +419,8 @@ class RaftNode:
             self._applied = reader.snapshot.index
         finally:
             reader.close()
-        log.info("loaded the snapshot at %d in %.1f s", self._applied, time.monotonic() - started)
+        log.info("loaded the snapshot at %d in %.1f s", self._applied, self._clock() - started)
 
 
 class _Stopped(Exception):
     """The node stops; the snapshot under way is given up."""
-
-
-class _CheckedLock:
-    """A lock that checks the core's invariants whenever it is released (RAFTKV_CHECK=1)."""
-
-    def __init__(self, raft: Raft) -> None:
-        self._lock = threading.Lock()
-        self._raft = raft
-        self._seen = invariants.observe(raft)
-
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        return self._lock.acquire(blocking, timeout)
-
-    def release(self) -> None:
-        try:
-            invariants.check_state(self._raft)
-            self._seen = invariants.check_delta(self._seen, self._raft)
-        finally:
-            self._lock.release()
-
-    def __enter__(self) -> bool:
-        return self.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self.release()
