@@ -44,6 +44,7 @@ def connect(address: Tuple[str, int], authkey: bytes, timeout_s: float) -> socke
         if _is_own_end(sock):
             raise ConnectionLostError(f"cannot connect to {where}: nobody listens there")
         prove_as_client(sock, authkey, deadline, where)
+        sock.settimeout(None)
     except BaseException:
         sock.close()
         raise

@@ -57,34 +57,42 @@ class FrameReader:
     `read_bytes` is how much to ask of the socket next.
     """
 
-    __slots__ = ("read_bytes", "_held", "_max_bytes", "_missing")
+    __slots__ = ("read_bytes", "_max_bytes", "_header", "_payload", "_missing")
 
     def __init__(self, max_bytes: int) -> None:
         self.read_bytes = _READ_BYTES
         self._max_bytes = max_bytes
-        self._held = bytearray()  # the beginning of a frame whose rest has not come yet
-        self._missing = 0  # how many more bytes are needed before it is worth looking at _held again
+        self._header = b""  # of the frame that is coming in, while the header is not whole
+        self._payload = bytearray()  # of the frame that is coming in
+        self._missing = 0  # so many bytes of it
 
     @property
     def inside_frame(self) -> bool:
         """Whether a frame has begun and not yet ended."""
-        return bool(self._held)
+        return self._missing > 0 or bool(self._header)
 
     def feed(self, data: bytes) -> List[bytes]:
         """The payloads that are complete now that `data` has come.
 
         Raises ProtocolError when a frame announces more than `max_bytes`; nothing of it is kept.
         """
-        if self._held:
-            self._held += data
-            self._missing -= len(data)
-            if self._missing > 0:
-                return []
-            data = bytes(self._held)
-            self._held = bytearray()
+        payloads: List[bytes] = []
+        at = 0
+        if self._missing:
+            if len(data) < self._missing:
+                self._payload += data
+                self._missing -= len(data)
+                return payloads
+            at = self._missing
+            self._payload += memoryview(data)[:at]
+            payloads.append(bytes(self._payload))
+            self._payload = bytearray()
+            self._missing = 0
             self.read_bytes = _READ_BYTES
-        payloads = []
-        at, end, missing = 0, len(data), 1
+        elif self._header:
+            data = self._header + data
+            self._header = b""
+        end = len(data)
         while end - at >= 4:
             (size,) = _UNPACK_SIZE(data, at)
             start = at + 4
@@ -97,18 +105,21 @@ class FrameReader:
                 raise ProtocolError(
                     f"a frame of {size} bytes was announced, and {self._max_bytes} are allowed"
                 )
-            stop = start + size
-            if stop > end:
-                missing = stop - end
-                break
-            payloads.append(data[start:stop])
-            at = stop
+            at = start + size
+            if at > end:
+                self._begin(data, start, at - end)
+                return payloads
+            payloads.append(data[start:at])
         if at < end:
-            self._held += memoryview(data)[at:]
-            self._missing = missing
-            if missing > _READ_BYTES:
-                self.read_bytes = _MAX_READ_BYTES
+            self._header = data[at:]
         return payloads
+
+    def _begin(self, data: bytes, start: int, missing: int) -> None:
+        """A frame of which `data` holds only the beginning, from `start` on."""
+        self._payload += memoryview(data)[start:]
+        self._missing = missing
+        if missing > _READ_BYTES:
+            self.read_bytes = _MAX_READ_BYTES
 
 
 # -- pickles
