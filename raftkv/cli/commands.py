@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shlex
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, NoReturn, Optional, Sequence
 
@@ -79,12 +80,33 @@ def exit_status(error: errors.RaftKVError) -> int:
     return UNAVAILABLE
 
 
+# White space, plain characters, '...', "...", or an escaped character.
+_PIECE = re.compile(r"""([ \t\r\n]+)|([^ \t\r\n'"\\]+)|'([^']*)'|"((?:[^"\\]+|\\.)*)"|\\(.)""", re.DOTALL)
+
+
 def split_line(line: str) -> List[str]:
-    """The words of a line by shell rules. Raises UsageError."""
-    try:
-        return shlex.split(line)
-    except ValueError as error:
-        raise UsageError(f"{str(error).lower()}: quote a value by shell rules, like 'two words'") from None
+    """The words of a line by shell rules, as shlex.split() finds them. Raises UsageError.
+
+    Not by shlex.split() itself, which needs a time quadratic in the longest word: minutes for a megabyte.
+    """
+    words: List[str] = []
+    pieces: Optional[List[str]] = None  # of the word that has begun
+    at = 0
+    while at < len(line):
+        piece = _PIECE.match(line, at)
+        if piece is None:
+            what = "escaped character" if line[at] == "\\" else "closing quotation"
+            raise UsageError(f"no {what}: quote a value by shell rules, like 'two words'")
+        at = piece.end()
+        if piece[1] is None:
+            assert piece.lastindex, "every alternative is a group"
+            text = piece[piece.lastindex]
+            pieces = pieces or []
+            pieces.append(re.sub(r'\\(["\\])', r"\1", text) if piece[4] is not None else text)
+        elif pieces is not None:
+            words.append("".join(pieces))
+            pieces = None
+    return words if pieces is None else [*words, "".join(pieces)]
 
 
 def help_text(commands: Mapping[str, Command], name: Optional[str] = None) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import shlex
 
 import pytest
 
@@ -184,9 +186,40 @@ def test_a_failure_has_its_status_and_its_sentence(failure, status):
         assert run(FakeClerk(failure=failure), "put a b", as_json) == Outcome(status, error=str(failure))
 
 
-def test_a_line_with_an_open_quote_is_bad_usage():
-    with pytest.raises(UsageError, match="no closing quotation: quote a value by shell rules"):
-        split_line("put a 'b")
+@pytest.mark.parametrize(
+    "line, what",
+    [
+        ("put a 'b", "closing quotation"),
+        ('"', "closing quotation"),
+        ('a "b\\"', "closing quotation"),
+        ("a\\", "escaped character"),
+    ],
+)
+def test_an_unfinished_line_is_bad_usage(line, what):
+    with pytest.raises(UsageError, match=f"no {what}: quote a value by shell rules"):
+        split_line(line)
+
+
+def test_words_are_those_of_shlex():
+    chance = random.Random(1)
+    unfinished = 0
+    for _ in range(20_000):
+        line = "".join(chance.choices("ab'\"\\ \t\n\u00a0\u00e9", k=chance.randrange(12)))
+        try:
+            expected = shlex.split(line)
+        except ValueError:
+            unfinished += 1
+            with pytest.raises(UsageError):
+                split_line(line)
+        else:
+            assert split_line(line) == expected, f"of {line!r}"
+    assert 1000 < unfinished < 19_000
+
+
+@pytest.mark.parametrize("quote", ["", "'", '"'])
+def test_a_long_value_is_no_problem(quote):
+    value = "x" * 5_000_000
+    assert split_line(f"put k {quote}{value}{quote}") == ["put", "k", value]
 
 
 def test_help():
