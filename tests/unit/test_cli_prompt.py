@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import stat
 import sys
 import textwrap
 import threading
-import time
 
 import pytest
 
@@ -18,7 +16,8 @@ from raftkv.cli.commands import COMMANDS
 from raftkv.cli.prompt import Prompt, call_abandonable
 from raftkv.errors import NotApplied
 
-pty = pytest.importorskip("pty")
+pytest.importorskip("pty", reason="no pseudo-terminals here")
+from tests.unit.terminal import Terminal  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -89,7 +88,9 @@ def test_leaving(clerk, line):
 
 
 def test_ctrl_c_at_the_prompt_drops_the_line(clerk, capsys, monkeypatch, tmp_path):
-    typed = iter([KeyboardInterrupt, "get apple", KeyboardInterrupt, KeyboardInterrupt, "get banana", EOFError])
+    typed = iter(
+        [KeyboardInterrupt, "get apple", KeyboardInterrupt, KeyboardInterrupt, "get banana", EOFError]
+    )
 
     def read_line(_prompt):
         line = next(typed)
@@ -177,10 +178,10 @@ def test_a_tab_does_not_wait_long_for_a_dead_cluster(clerk, monkeypatch):
 PROGRAM = textwrap.dedent(
     """
     import sys
-    sys.path[:0] = [{root!r}, {here!r}]
+    sys.path.insert(0, {root!r})
     if {without_readline}:
         sys.modules["readline"] = None
-    from test_cli_prompt import Clerk
+    from tests.unit.test_cli_prompt import Clerk
     from raftkv.cli.commands import COMMANDS
     from raftkv.cli.prompt import Prompt
     clerk = Clerk()
@@ -192,87 +193,57 @@ PROGRAM = textwrap.dedent(
 )
 
 
-class Terminal:
-    """A program on a pseudo-terminal."""
-
-    def __init__(self, home, without_readline=False, slow=False):
-        program = PROGRAM.format(
-            root=ROOT, here=os.path.dirname(__file__), without_readline=without_readline, slow=slow
-        )
-        self.pid, self.fd = pty.fork()
-        if self.pid == 0:
-            os.environ.update(HOME=str(home), TERM="dumb")
-            os.execv(sys.executable, [sys.executable, "-c", program])
-        self.seen = ""
-
-    def type(self, text):
-        os.write(self.fd, text.encode())
-
-    def expect(self, text, timeout_s=20.0):
-        """Read until `text` comes; what came up to it is consumed."""
-        deadline = time.monotonic() + timeout_s
-        while text not in self.seen:
-            ready, _, _ = select.select([self.fd], [], [], max(0.0, deadline - time.monotonic()))
-            assert ready, f"{text!r} did not come; seen is {self.seen!r}"
-            try:
-                self.seen += os.read(self.fd, 4096).decode()
-            except OSError:
-                raise AssertionError(f"the program ended before {text!r}; seen is {self.seen!r}") from None
-        before, _, self.seen = self.seen.partition(text)
-        return before
-
-    def wait(self):
-        _, status = os.waitpid(self.pid, 0)
-        os.close(self.fd)
-        return os.WEXITSTATUS(status)
+def start(home, without_readline=False, slow=False):
+    program = PROGRAM.format(root=ROOT, without_readline=without_readline, slow=slow)
+    return Terminal([sys.executable, "-c", program], str(home))
 
 
 def test_a_session_on_a_terminal(tmp_path):
-    terminal = Terminal(tmp_path)
-    terminal.expect("> ")
-    terminal.type("get app\t\n")
-    terminal.expect("get apple")
-    terminal.expect("1\r\n> ")
-    terminal.type("get banana\n")
-    terminal.expect("3\r\n> ")
-    terminal.type("\x04")
-    terminal.expect("left")
-    assert terminal.wait() == 0
+    with start(tmp_path) as terminal:
+        terminal.expect("> ")
+        terminal.type("get app\t\n")
+        terminal.expect("get apple")
+        terminal.expect("1\r\n> ")
+        terminal.type("get banana\n")
+        terminal.expect("3\r\n> ")
+        terminal.type("\x04")
+        terminal.expect("left")
+        assert terminal.wait() == 0
     history = tmp_path / ".raftkv_history"
     assert history.read_text().splitlines() == ["get apple ", "get banana"]
     assert stat.S_IMODE(history.stat().st_mode) == 0o600
 
-    terminal = Terminal(tmp_path)
-    terminal.expect("> ")
-    terminal.type("\x10\n")  # Ctrl-P: the line before
-    terminal.expect("get banana")
-    terminal.expect("3\r\n> ")
-    terminal.type("exit\n")
-    terminal.expect("left")
-    assert terminal.wait() == 0
+    with start(tmp_path) as terminal:
+        terminal.expect("> ")
+        terminal.type("\x10\n")  # Ctrl-P: the line before
+        terminal.expect("get banana")
+        terminal.expect("3\r\n> ")
+        terminal.type("exit\n")
+        terminal.expect("left")
+        assert terminal.wait() == 0
 
 
 def test_ctrl_c_on_a_terminal(tmp_path):
-    terminal = Terminal(tmp_path, slow=True)
-    terminal.expect("> ")
-    terminal.type("put a b\n")
-    terminal.expect("(put waits)\r\n")
-    terminal.type("\x03")
-    terminal.expect("abandoned")
-    terminal.expect("> ")
-    terminal.type("get apple\n")
-    terminal.expect("1\r\n> ")
-    terminal.type("exit\n")
-    terminal.expect("left")
-    assert terminal.wait() == 0
+    with start(tmp_path, slow=True) as terminal:
+        terminal.expect("> ")
+        terminal.type("put a b\n")
+        terminal.expect("(put waits)\r\n")
+        terminal.type("\x03")
+        terminal.expect("abandoned")
+        terminal.expect("> ")
+        terminal.type("get apple\n")
+        terminal.expect("1\r\n> ")
+        terminal.type("exit\n")
+        terminal.expect("left")
+        assert terminal.wait() == 0
 
 
 def test_a_prompt_without_readline(tmp_path):
-    terminal = Terminal(tmp_path, without_readline=True)
-    terminal.expect("> ")
-    terminal.type("get apple\n")
-    terminal.expect("1\r\n> ")
-    terminal.type("\x04")
-    terminal.expect("left")
-    assert terminal.wait() == 0
+    with start(tmp_path, without_readline=True) as terminal:
+        terminal.expect("> ")
+        terminal.type("get apple\n")
+        terminal.expect("1\r\n> ")
+        terminal.type("\x04")
+        terminal.expect("left")
+        assert terminal.wait() == 0
     assert os.listdir(tmp_path) == []
