@@ -1,11 +1,12 @@
 """The paper's properties (figure 3), as checks that can run anywhere: under a node's mutex, in a simulator, in tests.
 
-check_state() looks at one node at one moment; check_delta() at one node at two moments; check_cluster() at all
-nodes of a simulated cluster. Each raises AssertionError with the values that contradict each other.
+check_state() looks at one node at one moment; check_delta() at one node at two moments; ClusterHistory and
+check_log_matching() at all nodes of a simulated cluster. Each raises AssertionError with the values that contradict each other.
 """
 from __future__ import annotations
 
 import threading
+from itertools import combinations
 from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 from raftkv.raft.core import Raft
@@ -121,7 +122,7 @@ class ClusterHistory:
 
 def check_log_matching(rafts: List[Raft]) -> None:
     """If two logs hold an entry of the same index and term, they are equal up to it. Costly; a spot check."""
-    for one, other in zip(rafts, rafts[1:]):
+    for one, other in combinations(rafts, 2):
         low = max(one.log.first_index, other.log.first_index)
         high = min(one.log.last_index, other.log.last_index)
         agreed = False
