@@ -1,0 +1,146 @@
+"""The invariants themselves: each one notices the state it exists for."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+import pytest
+
+from raftkv.raft import invariants
+from raftkv.raft.core import Raft
+from raftkv.raft.progress import ProgressState
+from raftkv.raft.types import Role
+from tests.raft.harness import Driven, entry, make, make_follower, make_steady_leader
+
+
+def leader() -> Driven:
+    driven = make_steady_leader(terms=[1, 1])
+    driven.propose("a", "b")
+    return driven
+
+
+def set_log(**values: int) -> Callable[[Raft], Any]:
+    return lambda raft: raft.log.__dict__.update(values)
+
+
+def set_raft(**values: Any) -> Callable[[Raft], Any]:
+    return lambda raft: raft.__dict__.update(values)
+
+
+def set_progress(**values: Any) -> Callable[[Raft], Any]:
+    return lambda raft: raft.progress[2].__dict__.update(values)
+
+
+BROKEN = {
+    "applied beyond commit": set_log(applied=4),
+    "commit beyond last": set_log(commit=9, applied=2),
+    "snapshot beyond applied": set_log(applied=-1),
+    "stable beyond last": set_log(stable=9),
+    "a gap": lambda raft: raft.log.entries.pop(1),
+    "a term above the current": lambda raft: raft.log.entries.__setitem__(-1, entry(5, 9)),
+    "terms that go back": lambda raft: raft.log.entries.__setitem__(0, entry(1, 3)),
+    "a leader that voted for another": set_raft(vote=2),
+    "a leader that follows another": set_raft(leader=2),
+    "a follower that believes it leads": set_raft(role=Role.FOLLOWER),
+    "a candidate without its vote": set_raft(role=Role.CANDIDATE, leader=None, vote=None),
+    "match not below next": set_progress(next=4, match=4),
+    "match beyond the leader's log": set_progress(match=9, next=10),
+    "a snapshot sent, but none": set_progress(state=ProgressState.SNAPSHOT),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_check_state_notices(name: str) -> None:
+    raft = leader().raft
+    invariants.check_state(raft)
+    BROKEN[name](raft)
+    with pytest.raises(AssertionError):
+        invariants.check_state(raft)
+
+
+CHANGES = {
+    "term": set_raft(term=1),
+    "commit": set_log(commit=2, applied=2),
+    "applied": set_log(applied=1),
+    "a second vote in a term": set_raft(vote=3),
+    "a vote taken back": set_raft(vote=None),
+    "a leader's log that shrinks": lambda raft: raft.log.entries.pop(),
+    "another entry where one was committed": lambda raft: raft.log.entries.__setitem__(2, entry(3, 1)),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_check_delta_notices(name: str) -> None:
+    raft = leader().raft
+    before = invariants.observe(raft)
+    assert invariants.check_delta(before, raft) == before
+    CHANGES[name](raft)
+    with pytest.raises(AssertionError):
+        invariants.check_delta(before, raft)
+
+
+def test_check_delta_lets_a_new_term_forget_the_vote() -> None:
+    raft = leader().raft
+    before = invariants.observe(raft)
+    raft.term, raft.vote, raft.role, raft.leader = 7, None, Role.FOLLOWER, None
+    invariants.check_delta(before, raft)
+
+
+def test_two_leaders_of_a_term_are_noticed_even_if_never_at_once() -> None:
+    history = invariants.ClusterHistory()
+    history.check([make_steady_leader(1).raft])
+    history.check([make_steady_leader(1).raft])
+    with pytest.raises(AssertionError, match="both led term 1"):
+        history.check([make_steady_leader(2).raft])
+
+
+def test_two_entries_committed_at_one_index_are_noticed() -> None:
+    one, other = make(1, terms=[1, 1, 1], term=3).raft, make(2, terms=[1, 1, 2], term=3).raft
+    history = invariants.ClusterHistory()
+    one.log.commit_to(3)
+    other.log.commit_to(2)
+    history.check([one, other])
+    other.log.commit_to(3)
+    with pytest.raises(AssertionError, match="committed"):
+        history.check([one, other])
+
+
+def test_a_member_that_restarted_is_looked_at_again() -> None:
+    one = make(1, terms=[1, 1], term=3).raft
+    one.log.commit_to(2)
+    history = invariants.ClusterHistory()
+    history.check([one])
+    reborn = make(1, terms=[1, 2], term=3).raft
+    reborn.log.commit_to(2)
+    history.restarted(1)
+    with pytest.raises(AssertionError, match="committed"):
+        history.check([reborn])
+
+
+def test_a_leader_that_lacks_a_committed_entry_is_noticed() -> None:
+    follower = make_follower(terms=[1, 1, 1], term=1).raft
+    follower.log.commit_to(3)
+    history = invariants.ClusterHistory()
+    history.check([follower])
+    history.check_leader_completeness(make_steady_leader(2, terms=[1, 1, 1]).raft)
+    with pytest.raises(AssertionError, match="lacks"):
+        history.check_leader_completeness(make_steady_leader(2, terms=[1]).raft)
+    with pytest.raises(AssertionError, match="lacks"):
+        history.check_leader_completeness(make_steady_leader(2, terms=[1, 1, 2]).raft)
+
+
+def test_logs_that_agree_after_they_differ_are_noticed() -> None:
+    one, other = make(1, terms=[1, 2, 3]).raft, make(2, terms=[1, 1, 3]).raft
+    invariants.check_log_matching([one, make(2, terms=[1, 2, 4, 4]).raft])
+    with pytest.raises(AssertionError, match="differ"):
+        invariants.check_log_matching([one, other])
+    same_term = make(2, terms=[1, 2, 3]).raft
+    same_term.log.entries[1] = entry(2, 2, "another command")
+    with pytest.raises(AssertionError, match="differ"):
+        invariants.check_log_matching([one, same_term])
+
+
+def test_any_two_logs_are_compared_not_only_neighbours() -> None:
+    one, other = make(1, terms=[1, 2, 3]).raft, make(3, terms=[1, 1, 3]).raft
+    with pytest.raises(AssertionError, match="differ"):
+        invariants.check_log_matching([one, make(2, terms=[]).raft, other])
