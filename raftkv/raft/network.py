@@ -129,6 +129,7 @@ class PeerNetwork:
         if accepted:
             channel.context = hello.id
             self._channels[hello.id] = channel
+            self._links[hello.id].end.connect_now()  # who comes back is reached again without waiting
         send_replies([(channel, id, True, tuple(reply))])
 
 

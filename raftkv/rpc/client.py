@@ -97,6 +97,11 @@ class ClientEnd:
                 self._keeper = threading.Thread(target=self._keep, name=self._name, daemon=True)
                 self._keeper.start()
 
+    def connect_now(self) -> None:
+        """The server is known to be there: do not wait any longer before the next attempt to connect."""
+        self._backoff.forget()
+        self._waker.wake()
+
     def call(self, method: str, args: tuple, timeout_s: float) -> Any:
         """The result of `method(*args)` on the server.
 

@@ -50,6 +50,10 @@ class Backoff:
         self._failures += 1
         self.next_at = time.monotonic() + delay_s * self._rng.uniform(0.5, 1.0)
 
+    def forget(self) -> None:
+        """Of the failures up to now: try at once."""
+        self._failures, self.next_at = 0, 0.0
+
     def worked(self, lasted_s: float) -> None:
         """A connection was made, and is lost after `lasted_s`. One that ends at once is as bad as none."""
         if lasted_s < _MAX_BACKOFF_S:
