@@ -12,8 +12,8 @@ Pure: time comes in as a number of seconds, chance as a random.Random.
    for STALE_S, or for as long as it has just cost us if that was more, while there are others to ask.
 5. For STALE_S after a server was last tried in vain, nobody's hint to it counts: the others have not noticed
    its end. When it kept us waiting for longer than that, they have; if they still name it, they know better.
-6. No more servers are asked without a pause than there are: hints may lead in a circle, and all may be down.
-7. A leader that is overloaded is asked again after a pause.
+7. No more servers are asked without a pause than there are: hints may lead in a circle, and all may be down.
+8. A leader that is overloaded is asked again after a pause.
 """
 
 from __future__ import annotations
@@ -72,6 +72,14 @@ class LeaderSearch:
         self.candidate = self._next_after(server, now)
         if self._asked >= len(self._servers) or not self._in_turn(self.candidate, now):
             self._pause(now)
+
+    def disconnected(self, server: int, since: float, now: float) -> None:
+        """The connection to `server` ended after it had been asked, at `since`."""
+        if self.leader is None:
+            self.failed(server, since, now)
+        else:
+            self.leader = None
+            self.candidate = server
 
     def overloaded(self, server: int, now: float) -> None:
         """`server` leads, but takes nothing more at the moment."""

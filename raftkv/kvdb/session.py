@@ -155,7 +155,8 @@ class ClerkSession:
         it."""
         if command.done or attempt != command.attempt:
             return []
-        self._failed(command, sent, reason, now)
+        search = self._search
+        self._failed(command, sent, reason, search.disconnected if sent else search.failed, now)
         self._go_on(now)
         return self._take()
 
@@ -168,7 +169,8 @@ class ClerkSession:
             command.in_doubt |= sent
             self._retry(command, now)
         else:
-            self._failed(command, sent, f"no answer within {now - command.sent_at:.1f} s", now)
+            reason = f"no answer within {now - command.sent_at:.1f} s"
+            self._failed(command, sent, reason, self._search.failed, now)
         self._go_on(now)
         return self._take()
 
@@ -177,7 +179,7 @@ class ClerkSession:
         retrying."""
         if command.done or attempt != command.attempt:
             return []
-        self._failed(command, False, reason, now)
+        self._failed(command, False, reason, self._search.failed, now)
         self._unauthorised.add(command.server)
         if len(self._unauthorised) == len(self._servers):
             self._fail(command, errors.AuthenticationError(reason))
@@ -216,7 +218,7 @@ class ClerkSession:
 
     def _shutting_down(self, command: Command, refusal: errors.RemoteError, now: float) -> None:
         self._doubt_if_proposed(command, refusal.detail)
-        self._failed(command, False, str(refusal), now)
+        self._failed(command, False, str(refusal), self._search.failed, now)
 
     def _final(self, command: Command, refusal: errors.RemoteError, now: float) -> None:
         """The request itself is wrong: no server will take it. What the store refuses, it refuses each
@@ -245,13 +247,15 @@ class ClerkSession:
             return True
         return command.server == self._search.leader
 
-    def _failed(self, command: Command, sent: bool, reason: str, now: float) -> None:
-        """An attempt went to a server that seems to be down."""
+    def _failed(
+        self, command: Command, sent: bool, reason: str, tell: Callable[[int, float, float], None], now: float
+    ) -> None:
+        """An attempt brought nothing. `tell` is the search's method that should know."""
         command.in_doubt |= sent
         self._complaints[command.server] = reason
         self._unauthorised.discard(command.server)
         if self._guided_us(command):
-            self._search.failed(command.server, command.sent_at, now)
+            tell(command.server, command.sent_at, now)
         self._retry(command, now)
 
     # -- queues ----------------------------------------------------------------------------------------------

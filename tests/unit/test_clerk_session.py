@@ -581,6 +581,21 @@ def test_hints_that_loop_end_in_a_pause_and_do_not_hide_the_third(search):
     assert search.resume_at > now
 
 
+def test_a_leader_whose_connection_ended_is_asked_again_first_but_once(client):
+    client.start("put", "k", "v")
+    client.lose(client.take(), sent=True)
+    again = client.take()
+    assert again.server == client.leader
+    client.lose(again, sent=True)
+    assert client.take().server != client.leader
+
+
+def test_a_leader_that_cannot_be_reached_is_left_at_once(client):
+    client.start("put", "k", "v")
+    client.lose(client.take(), sent=False)
+    assert client.take().server != client.leader
+
+
 def test_a_dead_leader_is_not_asked_again_because_the_others_have_not_noticed(search):
     search.failed(1, since=10.0, now=10.0)
     assert (search.candidate, search.resume_at) == (2, 0.0)

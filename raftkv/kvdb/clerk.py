@@ -1,0 +1,189 @@
+"""Clerk: the client of a raftkv cluster."""
+
+from __future__ import annotations
+
+import os
+import time
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+
+from raftkv import errors
+from raftkv.config import Address, load_client_config
+from raftkv.keys import load_key
+from raftkv.kvdb.commands import check_key, check_scan, validate_operation
+from raftkv.kvdb.driver import Driver
+from raftkv.kvdb.pipeline import Pipeline
+
+#: What status() says of each server, besides "error". None stands for what a dead server cannot say.
+STATUS_FIELDS = (
+    "id", "address", "alive", "role", "term", "leader", "commit_index", "applied_index", "log_first_index",
+    "log_last_index", "log_bytes", "snapshot_index", "pid", "version",
+)  # fmt: skip
+
+Row = Tuple[str, str, int]  # key, value, revision
+Servers = Union[Mapping[int, Tuple[str, int]], Sequence[str]]
+
+
+class Clerk:
+    """A client of the cluster. Thread-safe; a context manager.
+
+    `servers` are the clients' addresses: {id: (host, port)}, or ["host:port", ...] of the servers 1, 2, 3,
+    ... in that order. `authkey` is what the client key file holds. `timeout`, in seconds, bounds each command
+    with all its retries.
+
+    Keys and values are str. Every command is linearizable, and takes effect exactly once or not at all.
+    Commands raise, besides InvalidRequestError for what no server would take:
+
+    - NotApplied: no leader in time, and the write certainly did not and will not take effect;
+    - OutcomeUnknown: no answer in time; the write may have taken effect, or may still, but never twice. (When
+      a Clerk has no other commands under way, and its next write is answered, it no longer can.)
+      SessionExpiredError is one kind of it;
+    - UnavailableError, of which both are kinds: a read found no leader in time;
+    - AuthenticationError: no server has our key;
+    - ClosedError: the Clerk was closed.
+
+    Commands of several threads, and those given to submit(), are under way at once, in no certain order.
+    """
+
+    def __init__(self, servers: Servers, *, authkey: bytes, timeout: float = 10.0) -> None:
+        self._addresses = _addresses(servers)
+        if not isinstance(authkey, bytes) or not authkey:
+            raise errors.ConfigError("authkey must be the client key as bytes, such as load_key() returns it")
+        self._driver = Driver(self._addresses, authkey, _checked_timeout(timeout))
+        self._run = self._driver.run
+
+    @classmethod
+    def from_config(cls, path: Union[str, "os.PathLike[str]"], timeout: Optional[float] = None) -> "Clerk":
+        """The Clerk of a client's ini file; `timeout` overrides the file's. Raises ConfigError."""
+        config = load_client_config(path)
+        key = load_key(config.client_key_file, create=False)
+        return cls(config.servers, authkey=key, timeout=config.timeout_s if timeout is None else timeout)
+
+    def __enter__(self) -> "Clerk":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- commands --------------------------------------------------------------------------------------------
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value of `key`, or `default` when there is no such key."""
+        check_key(key)
+        item = self._run("get", (key,))
+        return default if item is None else item[0]
+
+    def get_with_revision(self, key: str) -> Optional[Tuple[str, int]]:
+        """The value of `key` and the revision of its last write, or None when there is no such key."""
+        check_key(key)
+        return self._run("get", (key,))
+
+    def put(self, key: str, value: str) -> int:
+        """Set `key` to `value`. Returns the new revision; later writes, of any key, have higher ones."""
+        validate_operation("put", (key, value))
+        return self._run("put", (key, value))
+
+    def append(self, key: str, value: str) -> int:
+        """Add `value` to the end of the value of `key`, or set it if it has none. Returns the revision."""
+        validate_operation("append", (key, value))
+        return self._run("append", (key, value))
+
+    def delete(self, key: str) -> bool:
+        """Remove `key`. Returns whether it existed."""
+        validate_operation("delete", (key,))
+        return self._run("delete", (key,))
+
+    def cas(self, key: str, expected: Optional[str], value: str) -> bool:
+        """Set `key` to `value` if its value is `expected` (None: if it has none). Returns whether it was."""
+        validate_operation("cas", (key, expected, value))
+        return self._run("cas", (key, expected, value))
+
+    def scan(self, prefix: str = "", start: str = "", limit: Optional[int] = None) -> List[Row]:
+        """[(key, value, revision), ...] of the keys that begin with `prefix`, from `start` on, by code point.
+
+        At most `limit`; None: all. A long result is read in pages: each is linearizable, but between two of
+        them others may write.
+        """
+        check_scan(prefix, start, limit)
+        found: List[Row] = []
+        while True:
+            rows, more = self._run("scan", (prefix, start, None if limit is None else limit - len(found)))
+            found += rows
+            if not more or len(found) == limit:
+                return found
+            start = rows[-1][0] + "\0"
+
+    def submit(self, op: str, *args: Any) -> "Future[Any]":
+        """Begin a command ("put", "append", "delete", "cas" or "get") without waiting for it.
+
+        The Future gets what the method of that name returns or raises. Up to WINDOW commands may be under
+        way; then this blocks, and raises NotApplied if there is no room in time. The Future cannot be
+        cancelled. Its callbacks run on a thread that reads answers: they must not wait for other commands.
+        """
+        if op == "get":
+            if len(args) != 1:
+                raise errors.InvalidRequestError(f"get takes 1 argument, not {len(args)}")
+            check_key(args[0])
+        else:
+            validate_operation(op, args)
+        return self._driver.submit(op, args)
+
+    def pipeline(self) -> Pipeline:
+        """An empty batch of operations, which takes few requests: see Pipeline."""
+        return Pipeline(self._run)
+
+    def status(self, timeout: float = 1.0) -> List[Dict[str, Any]]:
+        """What each server says of itself: a dict of STATUS_FIELDS, in the order of ids.
+
+        All are asked at once. One that does not answer within `timeout` seconds has "alive" False, and
+        "error" says why. Raises AuthenticationError if all hold another key.
+        """
+        deadline = time.monotonic() + _checked_timeout(timeout)
+        answers = {}
+        for server, end in self._driver.ends.items():
+            answers[server] = end.submit("status", (), timeout)
+        result, strangers = [], []
+        for server, answer in answers.items():
+            row = dict.fromkeys(STATUS_FIELDS)
+            try:
+                row.update(answer.result(max(0.0, deadline - time.monotonic())), alive=True)
+            except (errors.RpcError, FutureTimeoutError) as error:
+                row.update(alive=False, error=str(error) or f"no answer within {timeout:g} s")
+                if isinstance(error, errors.AuthenticationError):
+                    strangers.append(error)
+            row.update(id=server, address=str(self._addresses[server]))
+            result.append(row)
+        if len(strangers) == len(answers):
+            raise strangers[0]
+        return result
+
+    def close(self) -> None:
+        """Close all connections. Commands under way fail: with OutcomeUnknown, or with ClosedError if it is
+        certain that they did not take effect. May be called twice; not from a Future's callback."""
+        self._driver.close()
+
+
+def _addresses(servers: Servers) -> Dict[int, Address]:
+    """Raises ConfigError."""
+    if isinstance(servers, Mapping):
+        result = {server: Address(*address) for server, address in sorted(servers.items())}
+    else:
+        result = {}
+        for server, text in enumerate(servers, 1):
+            host, _, port = text.rpartition(":")
+            if not host or not port.isdecimal():
+                raise errors.ConfigError(f"servers: must be host:port, such as 127.0.0.1:7001, not {text!r}")
+            result[server] = Address(host, int(port))
+    if not result:
+        raise errors.ConfigError("servers: name at least one")
+    return result
+
+
+def _checked_timeout(timeout: float) -> float:
+    """Raises ConfigError."""
+    if not isinstance(timeout, (int, float)) or not 0 < timeout <= 86_400:
+        raise errors.ConfigError(
+            f"timeout must be a number of seconds above 0, at most 86400, not {timeout!r}"
+        )
+    return float(timeout)

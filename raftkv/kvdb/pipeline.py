@@ -1,0 +1,116 @@
+"""Pipeline: many operations in few requests."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, List, Optional, Tuple
+
+from raftkv import errors
+from raftkv.kvdb.commands import MAX_BATCH_OPS, MAX_REQUEST_BYTES, check_key, validate_operation
+
+Operation = Tuple[Any, ...]  # (op, *args)
+
+
+class PipelineError(errors.InvalidRequestError):
+    """The database refused operations of a pipeline: appends that would make a value too large.
+
+    All others took effect. `results` is what execute() would have returned, with an InvalidRequestError in
+    place of the result of each that was refused.
+    """
+
+    def __init__(self, message: str, results: List[Any]) -> None:
+        super().__init__(message)
+        self.results = results
+
+
+class Pipeline:
+    """Operations that are collected, and sent together by execute().
+
+        results = clerk.pipeline().put("a", "1").append("a", "2").get("a").execute()  # [17, 17, "12"]
+
+    Each run of writes is one entry of the log: all of it takes effect at one moment, in its order, and has
+    one revision; nobody sees a part of it. Each run of gets is one read of one moment. Between runs, others
+    may write. A run has at most MAX_BATCH_OPS operations, and MAX_REQUEST_BYTES of keys and values; the
+    values that a run of gets returns must fit in 64 MiB.
+
+    Made by Clerk.pipeline(). For one thread.
+    """
+
+    def __init__(self, run: Callable[[str, tuple], Any]) -> None:
+        self._run = run  # (method, args) -> result
+        self._runs: List[Tuple[str, List[Any]]] = []  # ("batch", operations) or ("gets", keys)
+        self._run_bytes = 0  # of the last run
+
+    def put(self, key: str, value: str) -> "Pipeline":
+        """Its result is the revision."""
+        return self._write("put", key, value)
+
+    def append(self, key: str, value: str) -> "Pipeline":
+        """Its result is the revision."""
+        return self._write("append", key, value)
+
+    def delete(self, key: str) -> "Pipeline":
+        """Its result is whether the key existed."""
+        return self._write("delete", key)
+
+    def cas(self, key: str, expected: Optional[str], value: str) -> "Pipeline":
+        """Its result is whether the key had the expected value. The writes after it take effect in any
+        case."""
+        return self._write("cas", key, expected, value)
+
+    def get(self, key: str) -> "Pipeline":
+        """Its result is the value, or None when there is no such key."""
+        self._add("gets", key, check_key(key))
+        return self
+
+    def __len__(self) -> int:
+        """How many operations wait for execute()."""
+        return sum(len(items) for _, items in self._runs)
+
+    def execute(self) -> List[Any]:
+        """Send all operations; the pipeline is empty then. Returns their results, in order.
+
+        Raises what Clerk's commands raise; the message says which operations had taken effect before. Raises
+        PipelineError when operations were refused.
+        """
+        runs, self._runs = self._runs, []
+        results: List[Any] = []
+        for method, items in runs:
+            try:
+                answers = self._run(method, (items,))
+            except errors.UnavailableError as error:
+                if not results:
+                    raise
+                raise type(error)(
+                    f"after the first {len(results)} operations, which are done: {error}"
+                ) from None
+            if method == "gets":
+                results += [answer and answer[0] for answer in answers]
+            else:
+                results += [result if ok else errors.InvalidRequestError(result[1]) for ok, result in answers]
+        refused = [at for at, result in enumerate(results) if isinstance(result, errors.InvalidRequestError)]
+        if refused:
+            at = refused[0]
+            raise PipelineError(
+                f"{len(refused)} of {len(results)} operations were refused, the first is number {at + 1}: "
+                f"{results[at]}; all others took effect",
+                results,
+            )
+        return results
+
+    def _write(self, *operation: Any) -> "Pipeline":
+        self._add("batch", operation, validate_operation(operation[0], operation[1:]))
+        return self
+
+    def _add(self, method: str, item: Any, size: int) -> None:
+        if not self._runs or self._runs[-1][0] != method:
+            self._runs.append((method, []))
+            self._run_bytes = 0
+        items = self._runs[-1][1]
+        if len(items) == MAX_BATCH_OPS or self._run_bytes + size > MAX_REQUEST_BYTES:
+            kind = "writes" if method == "batch" else "gets"
+            raise errors.InvalidRequestError(
+                f"too many {kind} in a row (at most {MAX_BATCH_OPS} operations, {MAX_REQUEST_BYTES} bytes): "
+                "execute() the pipeline first"
+            )
+        items.append(item)
+        self._run_bytes += size
