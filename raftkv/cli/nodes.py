@@ -54,7 +54,7 @@ class Node:
         """Start the server; it is not ready yet on return. Raises NodeError if it runs."""
         if self.running:
             raise NodeError(f"node {self.node_id} is already running (process {self.pid})")
-        self.close()
+        self._wait()
         process = subprocess.Popen(
             [sys.executable, "-m", "raftkv.cli.server", self.ini, "--exit-with-parent"],
             cwd=_IMPORT_ROOT,
@@ -70,9 +70,8 @@ class Node:
 
     def kill(self) -> None:
         """End it as a crash would (kill -9), and wait for its end. Raises NodeError if it does not run."""
-        process = self._running_process()
-        process.kill()
-        process.wait()
+        self._running_process().kill()
+        self._wait()
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """Stop it cleanly; after `timeout_s`, kill it. Raises NodeError if it does not run."""
@@ -95,7 +94,7 @@ class Node:
         except subprocess.TimeoutExpired:
             self._on_line(self.node_id, "does not stop; killing it")
             self._process.kill()
-            self._process.wait()
+        self._wait()
 
     def pause(self) -> None:
         """Freeze it (SIGSTOP): connected, but silent. Raises NodeError if it does not run."""
@@ -110,8 +109,8 @@ class Node:
         process.send_signal(signal.SIGCONT)
         self.paused = False
 
-    def close(self) -> None:
-        """Wait for the last words of an ended process, and give its pipes back."""
+    def _wait(self) -> None:
+        """Wait for the end of the last process and its last words, and give its pipes back."""
         if self._process is None or self._reader is None:
             return
         self._reader.join()
@@ -173,5 +172,3 @@ class LocalCluster:
                     node.ask_to_stop()
         for node in self.nodes.values():
             node.wait_or_kill(deadline - time.monotonic())
-        for node in self.nodes.values():
-            node.close()

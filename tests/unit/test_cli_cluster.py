@@ -1,0 +1,275 @@
+"""kvcluster with real servers: on a terminal, without one, killed; and the client against it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from raftkv.cli.cluster_files import prepare_folder
+from raftkv.cli.nodes import CAN_PAUSE, LocalCluster, Node, NodeError, describe_end
+from raftkv.config import load_client_config
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+CLUSTER = os.path.join(ROOT, "bin", "kvcluster.py")
+CLIENT = os.path.join(ROOT, "bin", "kvclient.py")
+PATIENCE_S = 30.0
+
+
+@contextlib.contextmanager
+def launched(*args: str):
+    """A kvcluster without a terminal. Yields the process; kills it at the end, and its nodes with it."""
+    process = subprocess.Popen(
+        [sys.executable, CLUSTER, *args],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def run(*args: str):
+    return subprocess.run([sys.executable, *args], capture_output=True, text=True, timeout=PATIENCE_S)
+
+
+def kvclient(folder, *words: str):
+    """(exit status, standard output) of kvclient with the cluster in `folder`."""
+    done = run(CLIENT, "--config", os.path.join(folder, "client.ini"), *words)
+    return done.returncode, done.stdout
+
+
+def wait_until_silent(folder) -> None:
+    """Wait until no server of the cluster in `folder` listens any more."""
+    deadline = time.monotonic() + PATIENCE_S
+    for address in load_client_config(os.path.join(folder, "client.ini")).servers.values():
+        while True:
+            with socket.socket() as caller:
+                if caller.connect_ex(tuple(address)) != 0:
+                    break
+            assert time.monotonic() < deadline, f"a server still listens on {address}"
+            time.sleep(0.02)
+
+
+def test_without_a_terminal_it_runs_until_a_signal_and_goes_on_later(tmp_path):
+    folder = str(tmp_path / "cluster")
+    with launched("--data-dir", folder) as launcher:
+        assert launcher.stdout.readline().startswith("ready")
+        assert kvclient(folder, "put", "a", "one") == (0, "OK\n")
+        assert kvclient(folder, "get", "none") == (1, "(nil)\n")
+        status, out = kvclient(folder, "status", "--json")
+        servers = json.loads(out)["servers"]
+        assert (status, [server["alive"] for server in servers]) == (0, [True, True, True])
+        assert [server["role"] for server in servers].count("leader") == 1
+        launcher.send_signal(signal.SIGTERM)
+        out, err = launcher.communicate(timeout=PATIENCE_S)
+        assert (launcher.returncode, out) == (0, ""), err
+        assert sorted(re.findall(r"^\[node (\d)\] stopped \(exit status 0\)$", err, re.MULTILINE)) == [
+            "1",
+            "2",
+            "3",
+        ]
+    wait_until_silent(folder)
+    assert kvclient(folder, "--timeout", "0.5", "get", "a") == (3, "")
+
+    refused = run(CLUSTER, "--data-dir", folder, "--nodes", "5")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith(f"kvcluster: {folder} holds a cluster of 3 servers, not 5")
+
+    with launched("--data-dir", folder, "--nodes", "3") as launcher:
+        assert launcher.stdout.readline().startswith("ready")
+        assert kvclient(folder, "get", "a") == (0, "one\n")
+        wrong = tmp_path / "wrong.ini"
+        with open(os.path.join(folder, "client.ini")) as file:
+            wrong.write_text(file.read().replace("client.key", os.path.join(folder, "peer.key")))
+        assert run(CLIENT, "--config", str(wrong), "get", "a").returncode == 4
+        assert run(CLIENT, "--config", str(wrong), "status").returncode == 4
+        launcher.send_signal(signal.SIGINT)
+        assert launcher.wait(PATIENCE_S) == 0
+    wait_until_silent(folder)
+
+
+@pytest.mark.skipif(not CAN_PAUSE, reason="SIGSTOP")
+def test_no_node_outlives_a_killed_launcher(tmp_path):
+    folder = str(tmp_path)
+    with launched("--data-dir", folder) as launcher:
+        assert launcher.stdout.readline().startswith("ready")
+        servers = json.loads(kvclient(folder, "status", "--json")[1])["servers"]
+        os.kill(servers[0]["pid"], signal.SIGSTOP)
+        launcher.kill()
+        wait_until_silent(folder)
+
+
+def test_a_node_that_dies_is_reported_and_the_others_go_on(tmp_path):
+    folder = str(tmp_path)
+    with launched("--data-dir", folder) as launcher:
+        assert launcher.stdout.readline().startswith("ready")
+        servers = json.loads(kvclient(folder, "status", "--json")[1])["servers"]
+        victim = next(server for server in servers if server["role"] == "follower")
+        os.kill(victim["pid"], signal.SIGKILL)
+        while launcher.stderr.readline() != f"[node {victim['id']}] died of SIGKILL\n":
+            assert launcher.poll() is None
+        assert kvclient(folder, "put", "a", "one") == (0, "OK\n")
+        status, table = kvclient(folder, "status")
+        assert status == 0
+        assert [line.split()[0] for line in table.splitlines() if " no: " in line] == [str(victim["id"])]
+
+
+def test_a_cluster_that_cannot_start(tmp_path):
+    folder = str(tmp_path)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        done = run(CLUSTER, "--data-dir", folder, "--nodes", "1", "--port", str(port))
+    assert done.returncode != 0
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert any(f"127.0.0.1:{port}" in line and "in use" in line for line in lines)
+    assert "[node 1] died with exit status 2" in lines
+    assert lines[-1] == "kvcluster: the cluster cannot start: too many nodes ended; see their messages above"
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "args", [["--nodes", "0"], ["--nodes", "100"], ["--nodes", "x"], ["--port", "65536"]]
+)
+def test_wrong_usage(args):
+    done = run(CLUSTER, *args)
+    assert done.returncode == 2
+    assert "must be a whole number from 1 to" in done.stderr
+
+
+def test_on_a_terminal(tmp_path):
+    pytest.importorskip("pty")
+    from tests.unit.terminal import Terminal
+
+    with Terminal([sys.executable, CLUSTER], str(tmp_path)) as terminal:
+        terminal.expect("data in ")
+        folder = terminal.expect(", removed at the end")
+        terminal.expect("other clients: kvclient --config " + os.path.join(folder, "client.ini"))
+        terminal.expect("> ")
+
+        def do(line: str, answer: str) -> str:
+            terminal.type(line + "\n")
+            terminal.expect(line)
+            seen = terminal.expect(answer)
+            terminal.expect("> ")
+            return seen
+
+        do("put a 'one, '", "OK")
+        do("append a two", "OK")
+        killed = re.search(r"\[node (\d)\] died of SIGKILL", do("kill leader", "OK"))[1]
+        do("get a", "one, two")
+        do(f"kill {killed}", f"error: node {killed} is not running; start {killed} starts it")
+        do("start 4", "error: no node '4'; there are 1, 2, 3, and `leader`")
+        assert re.search(rf"(?m)^{killed} .* no: ", do("status", "yes\r\n")) or killed == "3"
+        do(f"start {killed}", "OK")
+        if CAN_PAUSE:
+            do("pause leader", "OK")
+            do("append a !", "OK")
+            do("get a", "one, two!")
+            do("resume leader", "error: node ")
+        do("help kill", "kill N|leader")
+        terminal.type("exit\n")
+        terminal.expect(f"removed {folder}")
+        assert terminal.wait() == 0
+    assert not os.path.exists(folder)
+
+
+def test_a_terminal_that_hangs_up_ends_the_cluster(tmp_path):
+    pytest.importorskip("pty")
+    from tests.unit.terminal import Terminal
+
+    folder = str(tmp_path / "cluster")
+    with Terminal([sys.executable, CLUSTER, "--data-dir", folder], str(tmp_path)) as terminal:
+        terminal.expect("> ")
+    wait_until_silent(folder)
+
+
+# -- nodes ---------------------------------------------------------------------------------------------------
+
+
+class Output:
+    """What nodes print. `ends`: what was said of their ends."""
+
+    def __init__(self):
+        self._lines = queue.Queue()
+        self.ends = []
+
+    def __call__(self, _node_id, line):
+        self._lines.put(line)
+        if re.match("died|stopped .exit|does not stop", line):
+            self.ends.append(line)
+
+    def expect(self, text):
+        while text not in self._lines.get(timeout=PATIENCE_S):
+            continue
+
+
+@pytest.fixture
+def inis(tmp_path):
+    return prepare_folder(str(tmp_path), 3).server_inis
+
+
+def test_a_node_that_does_not_run_can_only_be_started(inis):
+    node = Node(1, inis[1], lambda *_: None)
+    for action in (node.kill, node.stop, node.ask_to_stop, node.pause, node.resume):
+        with pytest.raises(NodeError, match="node 1 is not running; start 1 starts it"):
+            action()
+    assert node.pid is None
+    node.wait_or_kill(0.0)
+
+
+def test_the_life_of_a_node(inis):
+    output = Output()
+    with LocalCluster({1: inis[1]}, output) as cluster:
+        node = cluster.nodes[1]
+        output.expect("listens")
+        with pytest.raises(NodeError, match=rf"node 1 is already running \(process {node.pid}\)"):
+            node.start()
+        with pytest.raises(NodeError, match="node 1 is not paused"):
+            node.resume()
+        node.stop()
+        assert cluster.running() == []
+        node.start()
+        assert cluster.running() == [1]
+        node.kill()
+        assert cluster.running() == []
+        node.start()
+        output.expect("listens")
+        if CAN_PAUSE:
+            node.pause()
+            assert node.running
+    assert not node.running
+    assert output.ends == ["stopped (exit status 0)", "died of SIGKILL", "stopped (exit status 0)"]
+
+
+def test_a_node_that_does_not_stop_is_killed(inis):
+    output = Output()
+    node = Node(1, inis[1], output)
+    node.start()
+    output.expect("listens")
+    os.kill(node.pid, signal.SIGSTOP)  # without the node's knowledge, so that it is not woken
+    node.stop(timeout_s=0.1)
+    assert output.ends == ["does not stop; killing it", "died of SIGKILL"]
+
+
+def test_how_a_process_ended():
+    assert describe_end(0) == "stopped (exit status 0)"
+    assert describe_end(70) == "died with exit status 70"
+    assert describe_end(-signal.SIGTERM) == "died of SIGTERM"
+    assert describe_end(-250) == "died of signal 250"
