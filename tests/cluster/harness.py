@@ -82,6 +82,7 @@ class Node:
         self.data_dir = folder / f"data{id}"
         self.log_file = folder / f"server{id}.log"
         self.process: Optional[subprocess.Popen] = None
+        self.crash_point = ""
         self.may_end = False  # by itself, or because the test ended it
         self.connection: Optional[Connection] = None  # for status()
         self.requests = 0
@@ -102,7 +103,7 @@ class Node:
         command = [sys.executable, str(ROOT / "bin" / "kvserver.py"), str(self.ini), "--exit-with-parent"]
         if max_file_bytes:
             command = ["sh", "-c", f'ulimit -f {max_file_bytes // 512}; exec "$@"', "sh", *command]
-        self.may_end = bool(crash_point or max_file_bytes)
+        self.crash_point, self.may_end = crash_point, bool(crash_point or max_file_bytes)
         environment = {**os.environ, "RAFTKV_CHECK": "1", "RAFTKV_CRASH_POINT": crash_point}
         with open(self.log_file, "ab") as log:
             # Its standard input is a pipe whose other end is here: should the tests be killed, it stops.
@@ -117,7 +118,8 @@ class Node:
         try:
             return self.process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"waited {timeout_s:g} s for node {self.id} to end") from None
+            where = f" at {self.crash_point}" if self.crash_point else ""
+            raise AssertionError(f"waited {timeout_s:g} s for node {self.id} to end{where}") from None
 
     def send_signal(self, number: int) -> None:
         assert self.process is not None and self.running, f"node {self.id} does not run"
@@ -217,10 +219,10 @@ class Cluster:
             status = self.nodes[id].wait()
             assert status == 0, f"node {id} ended with status {status} after SIGTERM"
 
-    def restart(self, *ids: int) -> None:
+    def restart(self, *ids: int, crash_point: str = "") -> None:
         """kill -9, and start again."""
         self.kill(*ids)
-        self.start(*ids)
+        self.start(*ids, crash_point=crash_point)
 
     def pause(self, *ids: int) -> None:
         """SIGSTOP. Returns when they stand still."""
@@ -241,8 +243,9 @@ class Cluster:
 
     def wait_for_crash(self, id: int) -> None:
         """Wait until node `id` has ended at its crash point."""
-        status = self.nodes[id].wait()
-        assert status == EXIT_STATUS, f"node {id} ended with status {status}, not at its crash point"
+        node = self.nodes[id]
+        status = node.wait()
+        assert status == EXIT_STATUS, f"node {id} ended with status {status}, not at {node.crash_point}"
 
     def edit(self, id: int, old: str, new: str) -> None:
         """Change the ini file of a node."""
@@ -341,6 +344,28 @@ class Cluster:
             )
 
         wait_until(equal, f"the nodes {ids} to have applied the same entries")
+
+    def wait_until_caught_up(self, id: int) -> None:
+        """Wait until node `id` has applied all that was committed when this was called, while clients go on."""
+        goal = max(status["commit_index"] for status in wait_until(self.statuses, "any node to answer"))
+        wait_until(lambda: self._applied(id) >= goal, f"node {id} to have applied entry {goal}")
+
+    def _applied(self, id: int) -> int:
+        return max((status["applied_index"] for status in self.statuses([id])), default=0)
+
+    def wait_until_compacted(self, index: int, *ids: int) -> None:
+        """Wait until no node of `ids` has the entry `index` in its log any more."""
+
+        def compacted() -> bool:
+            statuses = self.statuses(ids)
+            return len(statuses) == len(ids) and all(status["log_first_index"] > index for status in statuses)
+
+        wait_until(compacted, f"the nodes {ids} to let go of the log up to {index}")
+
+    def last_index(self, *ids: int) -> int:
+        """The highest index in any of the logs of the nodes `ids`, of which one must answer."""
+        statuses = wait_until(lambda: self.statuses(ids), f"one of the nodes {ids} to answer")
+        return max(status["log_last_index"] for status in statuses)
 
     def wait_for_log(self, id: int, words: str) -> None:
         wait_until(lambda: words in self.nodes[id].log, f"{words!r} in the log of node {id}")

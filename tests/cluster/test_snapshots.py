@@ -30,12 +30,7 @@ def test_a_follower_that_was_away_past_the_compacted_log_catches_up_by_a_snapsho
             client = request(connection, "register")
             revision = request(connection, "append", client, 1, 1, "once", "only")
         put_all(db, range(20, 120), data)
-
-        def compacted() -> bool:
-            status = cluster.status(cluster.wait_for_leader())
-            return status is not None and status["log_first_index"] > revision
-
-        wait_until(compacted, "the leader to let go of the log that the follower lacks")
+        cluster.wait_until_compacted(revision, *(id for id in cluster.nodes if id != away))
         cluster.start(away)
         cluster.wait_until_equal()
         assert "loaded the snapshot" in cluster.nodes[away].log
