@@ -30,7 +30,7 @@ class Member:
     """The disk, the network and the node of one member. Thread-safe.
 
     `machine` is what is replicated. `on_fatal(exception)` is called when the member cannot go on. A simulator gives
-    `clock` (seconds), `rng` and `spawn` of its own; see RaftNode.
+    `clock` (seconds), `rng`, `spawn` and `pause` of its own; see RaftNode.
     """
 
     def __init__(
@@ -46,10 +46,11 @@ class Member:
         clock: Callable[[], float] = time.monotonic,
         rng: Optional[random.Random] = None,
         spawn: Optional[Callable[..., None]] = None,
+        pause: Optional[Callable[[float], object]] = None,
     ) -> None:
         self._persister, self._network, self._machine = persister, network, machine
         self._options, self._on_fatal = options, on_fatal
-        self._clock, self._rng, self._spawn = clock, rng or random.Random(), spawn
+        self._clock, self._rng, self._spawn, self._pause = clock, rng or random.Random(), spawn, pause
         self.id = id
         self.node: Optional[RaftNode] = None
         self._mutex = threading.Lock()  # guards _joining; the node has a mutex of its own
@@ -171,6 +172,7 @@ class Member:
             on_fatal=self._on_fatal,
             clock=self._clock,
             spawn=self._spawn,
+            pause=self._pause,
         )
         node.start()
         self.node = node

@@ -73,7 +73,8 @@ class RaftNode:
     `on_fatal(exception)` is called at most once, by the thread that cannot go on.
 
     A simulator has no threads: it gives a `clock` (seconds) and a `spawn(name, target, *args)` of its own, which keeps the
-    targets of "log-writer" and "ticker" to itself and calls tick() and write_log() instead, whenever it likes.
+    targets of "log-writer" and "ticker" to itself and calls tick() and, while `has_disk_work`, write_log() instead, whenever it
+    likes; and a `pause(seconds)` that stands for waiting.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class RaftNode:
         on_fatal: Callable[[BaseException], None],
         clock: Callable[[], float] = time.monotonic,
         spawn: Optional[Callable[..., None]] = None,
+        pause: Optional[Callable[[float], object]] = None,
     ) -> None:
         self._raft, self._persister, self._network, self._machine = raft, persister, network, machine
         self._max_raft_state = max_raft_state
@@ -96,6 +98,7 @@ class RaftNode:
         self._mutex = CheckedLock(raft) if os.environ.get("RAFTKV_CHECK") == "1" else threading.Lock()
         self._disk_work = threading.Condition(self._mutex)  # type: ignore[arg-type]
         self._stopping = threading.Event()
+        self._pause = pause or self._stopping.wait
         self._failed = False
         self._threads: List[threading.Thread] = []
         # guarded by the mutex
@@ -315,8 +318,13 @@ class RaftNode:
         while not self._stopping.is_set():
             self.write_log()
             with self._mutex:
-                while not (self._disk_queue or self._compact_to or self._stopping.is_set()):
+                while not (self.has_disk_work or self._stopping.is_set()):
                     self._disk_work.wait()
+
+    @property
+    def has_disk_work(self) -> bool:
+        """Is there anything for write_log()? With the mutex held, or by the only thread there is."""
+        return bool(self._disk_queue or self._compact_to)
 
     def write_log(self) -> None:
         """Make durable what waits for the disk, and let the promises of it leave. For one thread."""
@@ -399,7 +407,7 @@ class RaftNode:
                 return
             for record in records:
                 yield self._machine.encode_record(record)
-            self._stopping.wait(self._clock() - started)
+            self._pause(self._clock() - started)
         raise _Stopped
 
     def _restore(self, work: _Work) -> None:
