@@ -57,6 +57,14 @@ def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = PATIE
         time.sleep(POLL_S)
 
 
+def hold(condition: Callable[[], Any], what: str, for_s: float) -> None:
+    """Watch for `for_s` that `condition()` is true all the time. For what must not happen; never to wait for something."""
+    end = time.monotonic() + for_s
+    while time.monotonic() < end:
+        assert condition(), f"no more: {what}"
+        time.sleep(POLL_S)
+
+
 def free_ports(count: int) -> List[int]:
     """Ports that nobody listens on.
 
@@ -294,6 +302,11 @@ class Cluster:
             assert status is None, f"node {node.id} ended with status {status}"
         return [status for status in map(self.status, tuple(ids) or tuple(self.nodes)) if status is not None]
 
+    def role(self, id: int) -> Optional[str]:
+        """None if node `id` does not answer."""
+        status = self.status(id)
+        return status and status["role"]
+
     def leader(self, ids: Iterable[int] = ()) -> Optional[int]:
         """The one that leads in the highest term, as the nodes `ids` themselves say."""
         leaders = [status for status in self.statuses(ids) if status["role"] == "leader"]
@@ -331,6 +344,9 @@ class Cluster:
                 if 2 * sum((other["leader"], other["term"]) == term for other in statuses) > len(self.nodes):
                     return status["id"]
         return None
+
+    def wait_until_answering(self, *ids: int) -> None:
+        wait_until(lambda: len(self.statuses(ids)) == len(ids), f"the nodes {ids} to answer")
 
     def wait_until_equal(self, *ids: int) -> None:
         """Wait until the nodes `ids` (default: all) have applied all that the leader has committed."""
