@@ -19,13 +19,15 @@ from typing import Any, Mapping, Optional, Tuple
 
 from raftkv import errors
 from raftkv.kvdb.client_command import Actions, Command, Done, Send
-from raftkv.kvdb.session import ATTEMPTS_S, ClerkSession
+from raftkv.kvdb.session import ClerkSession
 from raftkv.rpc.client import ClientEnd
 
 #: So many commands of submit() may be without an answer. It blocks then, until a quarter of them have one: to
 #: be woken for each would cost more than the command.
 WINDOW = 1000
 _ROOM_AGAIN = WINDOW * 3 // 4
+
+_CONNECT_TIMEOUT_S = 1.5  # a little more than a lost first packet costs
 
 
 class Driver:
@@ -37,7 +39,7 @@ class Driver:
     def __init__(self, servers: Mapping[int, Tuple[str, int]], authkey: bytes, timeout_s: float) -> None:
         self._timeout_s = timeout_s
         self.ends = {
-            server: ClientEnd(address, authkey, name=f"clerk-{server}", connect_timeout_s=ATTEMPTS_S[0])
+            server: ClientEnd(address, authkey, name=f"clerk-{server}", connect_timeout_s=_CONNECT_TIMEOUT_S)
             for server, address in servers.items()
         }
         self._lock = threading.Lock()

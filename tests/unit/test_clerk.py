@@ -82,6 +82,7 @@ class Server:
         self.id = server
         self.behave = lambda method, args: None
         self.held = []
+        self.holds = threading.Semaphore(0)  # counts them
         self.rpc = RpcServer(f"server-{server}")
         self.address = self.rpc.listen(
             ("127.0.0.1", 0),
@@ -102,6 +103,7 @@ class Server:
                 channel.close()
             elif answer is HOLD:
                 self.held.append((channel, request_id, method, args))
+                self.holds.release()
             elif answer is not SILENT:
                 send_replies([(channel, request_id, *answer)])
 
@@ -551,8 +553,8 @@ def test_submit_blocks_when_the_window_is_full(clerk, cluster):
     one_more.start()
     one_more.join(0.2)
     assert one_more.is_alive() and len(futures) == WINDOW, "there was room for one more"
-    while len(cluster.servers[1].held) < WINDOW:
-        time.sleep(0.001)
+    for _ in range(WINDOW):
+        assert cluster.servers[1].holds.acquire(timeout=10)
     cluster.servers[1].release()
     one_more.join(10)
     for future in futures:
