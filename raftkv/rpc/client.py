@@ -85,6 +85,7 @@ class ClientEnd:
         self._waker = Waker()
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._waker.socket, selectors.EVENT_READ)
+        self._watched = 0  # the events of the connection that the selector watches
         self._exchange = Exchange(self._where, max_buffered_bytes, self._waker)
         self._keeper: Optional[threading.Thread] = None
 
@@ -237,9 +238,22 @@ class ClientEnd:
         exchange = self._exchange
         exchange.expire(time.monotonic())
         exchange.install(link)
-        if self._on_up is not None:
-            self._on_up()
-        watched = 0
+        try:
+            if self._on_up is not None:
+                self._on_up()
+            self._tend(link)
+        finally:
+            exchange.lose(link, link.broken or "this end was closed")
+            self._watch(link, 0)
+            exchange.bury(link)
+        self._backoff.worked(time.monotonic() - link.since)
+        logger.debug("%s: %s", self._name, link.lost)
+        if self._on_down is not None:
+            self._on_down(str(link.lost))
+
+    def _tend(self, link: Link) -> None:
+        """Until the connection is lost: send, read, expire and ping."""
+        exchange = self._exchange
         to_caller = False
         while True:
             now = time.monotonic()
@@ -251,34 +265,28 @@ class ClientEnd:
             with exchange.lock:
                 link.flush()
                 if link.broken is not None or link.lost is not None or exchange.closed:
-                    break
+                    return
                 exchange.settle_reading(link, now, to_caller)
                 exchange.plan_sleep(link, now)
                 events = selectors.EVENT_READ if exchange.keeper_reads else 0
                 events |= selectors.EVENT_WRITE if link.backlog else 0
                 exchange.awake = False
-            watched = self._watch(link, watched, events)
+            self._watch(link, events)
             readable = self._sleep()
             exchange.awake = True
             to_caller = readable and exchange.read(link, 0.0)
-        exchange.lose(link, link.broken or "this end was closed")
-        self._watch(link, watched, 0)
-        exchange.bury(link)
-        self._backoff.worked(time.monotonic() - link.since)
-        logger.debug("%s: %s", self._name, link.lost)
-        if self._on_down is not None:
-            self._on_down(str(link.lost))
 
-    def _watch(self, link: Link, watched: int, events: int) -> int:
-        """Has the selector watch the connection for `events` in place of `watched`; returns `events`."""
-        if events != watched:
-            if not watched:
-                self._selector.register(link.sock, events)
-            elif not events:
-                self._selector.unregister(link.sock)
-            else:
-                self._selector.modify(link.sock, events)
-        return events
+    def _watch(self, link: Link, events: int) -> None:
+        """Has the selector watch the connection for `events`, 0 for none."""
+        if events == self._watched:
+            return
+        if not self._watched:
+            self._selector.register(link.sock, events)
+        elif not events:
+            self._selector.unregister(link.sock)
+        else:
+            self._selector.modify(link.sock, events)
+        self._watched = events
 
     def _sleep(self) -> bool:
         """Until `wakes_at`, a wake-up, or events on the connection; says whether that is readable."""

@@ -1,8 +1,9 @@
-"""Servers and ends for the tests, and the rule that no test leaves a thread behind."""
+"""Servers and ends for the tests, and the rule that no test leaves a thread or an open file behind."""
 
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import threading
 from typing import Any, Iterator, List
@@ -16,21 +17,31 @@ from raftkv.rpc.server import RpcServer
 KEY = b"the clients' key"
 
 
+def open_files() -> int:
+    try:
+        return len(os.listdir("/dev/fd"))
+    except OSError:
+        return 0  # a system that does not say
+
+
 @pytest.fixture(autouse=True)
-def no_thread_left() -> Iterator[None]:
-    before = set(threading.enumerate())
+def nothing_left() -> Iterator[None]:
+    threads, files = set(threading.enumerate()), open_files()
     yield
-    left = [thread.name for thread in threading.enumerate() if thread not in before]
+    left = [thread.name for thread in threading.enumerate() if thread not in threads]
     assert not left, f"threads left behind: {left}"
+    assert open_files() <= files, f"{open_files() - files} files left open"
 
 
 class Script:
     """A handler whose answers the test decides by the method's name; what it sees, it keeps."""
 
     def __init__(self) -> None:
-        self.seen: "queue.Queue[tuple]" = queue.Queue()  # (channel, id, method, args) of "hold" and of one-way ones
+        self.seen: queue.Queue[tuple] = (
+            queue.Queue()
+        )  # (channel, id, method, args) of "hold" and of one-way ones
         self.batches: List[int] = []
-        self.closed: "queue.Queue[Any]" = queue.Queue()  # channels
+        self.closed: queue.Queue[Any] = queue.Queue()  # channels
 
     def on_requests(self, batch: list) -> None:
         self.batches.append(len(batch))
@@ -65,9 +76,13 @@ class Served:
 
     def __init__(self, address: tuple = ("127.0.0.1", 0), **options: Any) -> None:
         self.handler = Script()
-        self.fatal: "queue.Queue[BaseException]" = queue.Queue()
+        self.fatal: queue.Queue[BaseException] = queue.Queue()
         self.server = RpcServer("test", on_fatal=self.fatal.put)
-        self.address = self.server.listen(address, KEY, self.handler, **{**OPTIONS, **options})
+        try:
+            self.address = self.server.listen(address, KEY, self.handler, **{**OPTIONS, **options})
+        except BaseException:
+            self.server.close()
+            raise
         self.server.start()
 
 

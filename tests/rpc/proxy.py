@@ -1,4 +1,4 @@
-"""A TCP proxy that can stop passing anything on while both connections stay open: a peer gone without a word."""
+"""A TCP proxy that can stop passing anything on while connections stay open: a peer gone without a word."""
 
 from __future__ import annotations
 

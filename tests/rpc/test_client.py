@@ -21,6 +21,7 @@ from raftkv.errors import (
     ProtocolError,
     RemoteError,
 )
+from raftkv.rpc import exchange as exchange_module
 from raftkv.rpc import handshake
 from raftkv.rpc.channel import send_replies
 from raftkv.rpc.client import try_connect
@@ -88,7 +89,14 @@ def answer(held: tuple, result: Any = "done") -> None:
     send_replies([(channel, request_id, True, result)])
 
 
-# -- calls and replies -----------------------------------------------------------------------------------------
+@pytest.fixture
+def no_second_chance(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Options for an end whose keeper looks round only when it is told to."""
+    monkeypatch.setattr(exchange_module, "_IDLE_S", 60.0)
+    return {"ping_interval_s": 60.0, "ping_timeout_s": 120.0}
+
+
+# -- calls and replies ---------------------------------------------------------------------------------------
 
 
 def test_call_and_submit_return_the_result(serve: Any, connect: Any) -> None:
@@ -130,15 +138,17 @@ def test_many_threads_and_futures_at_once(serve: Any, connect: Any) -> None:
         assert each.join().error is None
 
 
-def test_large_requests_and_replies(serve: Any, connect: Any) -> None:
-    end = connect(serve(max_frame_bytes=16 << 20).address)
+def test_large_requests_and_replies(serve: Any, connect: Any, no_second_chance: Any) -> None:
+    end = connect(serve(max_frame_bytes=16 << 20).address, **no_second_chance)
     blob = bytes(range(256)) * 40_000
+    for _ in range(3):  # by the keeper, by the caller
+        assert end.call("echo", (blob,), 20.0) == (blob,)
     futures = [end.submit("echo", (number, blob), 20.0) for number in range(3)]
     assert end.call("echo", (blob,), 20.0) == (blob,)
     assert [future.result(20) for future in futures] == [(number, blob) for number in range(3)]
 
 
-# -- who reads -------------------------------------------------------------------------------------------------
+# -- who reads -----------------------------------------------------------------------------------------------
 
 
 def test_a_lone_caller_reads_his_own_reply(serve: Any, connect: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,9 +170,9 @@ def test_a_lone_caller_reads_his_own_reply(serve: Any, connect: Any, monkeypatch
     assert readers.count("MainThread") > 150
 
 
-def test_who_waits_takes_over_when_the_reader_leaves(serve: Any, connect: Any) -> None:
+def test_who_waits_takes_over_when_the_reader_leaves(serve: Any, connect: Any, no_second_chance: Any) -> None:
     served = serve()
-    end = connect(served.address, ping_interval_s=20.0, ping_timeout_s=60.0)
+    end = connect(served.address, **no_second_chance)
     end.call("echo", (), 5.0)
     calls = [Background(end.call, "hold", (number,), 20.0) for number in range(5)]
     held = {item[3][0]: item for item in (served.handler.seen.get(timeout=5) for _ in calls)}
@@ -171,9 +181,11 @@ def test_who_waits_takes_over_when_the_reader_leaves(serve: Any, connect: Any) -
         assert calls[number].join().result == number
 
 
-def test_who_waits_takes_over_when_the_reader_gives_up(serve: Any, connect: Any) -> None:
+def test_who_waits_takes_over_when_the_reader_gives_up(
+    serve: Any, connect: Any, no_second_chance: Any
+) -> None:
     served = serve()
-    end = connect(served.address, ping_interval_s=20.0, ping_timeout_s=60.0)
+    end = connect(served.address, **no_second_chance)
     end.call("echo", (), 5.0)
     impatient = Background(end.call, "hold", (), 0.3)
     served.handler.seen.get(timeout=5)
@@ -188,9 +200,20 @@ def test_who_waits_takes_over_when_the_reader_gives_up(serve: Any, connect: Any)
     assert future.result(5) == "done"
 
 
-def test_a_future_is_resolved_while_a_caller_reads(serve: Any, connect: Any) -> None:
+def test_futures_and_calls_by_turns(serve: Any, connect: Any, no_second_chance: Any) -> None:
+    end = connect(serve().address, **no_second_chance)
+    assert end.submit("echo", (0,), 5.0).result(5) == (
+        0,
+    )  # the keeper reads, and sleeps when there is nothing
+    for number in range(20):
+        assert end.submit("echo", (number,), 5.0).result(5) == (number,)
+        assert end.call("echo", (number,), 5.0) == (number,)
+        assert end.call("echo", (number,), 5.0) == (number,)  # this caller reads, and then nobody does
+
+
+def test_a_future_is_resolved_while_a_caller_reads(serve: Any, connect: Any, no_second_chance: Any) -> None:
     served = serve()
-    end = connect(served.address, ping_interval_s=20.0, ping_timeout_s=60.0)
+    end = connect(served.address, **no_second_chance)
     end.call("echo", (), 5.0)
     caller = Background(end.call, "hold", (), 20.0)
     held = served.handler.seen.get(timeout=5)
@@ -223,7 +246,7 @@ def test_an_interrupted_reader_loses_the_connection_and_nothing_else(
     assert end.call("echo", ("again",), 5.0) == ("again",)
 
 
-# -- deadlines -------------------------------------------------------------------------------------------------
+# -- deadlines -----------------------------------------------------------------------------------------------
 
 
 def test_a_deadline_ends_a_call_and_a_late_reply_goes_to_nobody(serve: Any, connect: Any) -> None:
@@ -242,11 +265,11 @@ def test_a_deadline_ends_a_call_and_a_late_reply_goes_to_nobody(serve: Any, conn
     assert end.submit("echo", (2,), 5.0).result(5) == (2,)
 
 
-def test_each_future_has_its_own_deadline(serve: Any, connect: Any) -> None:
+def test_each_future_has_its_own_deadline(serve: Any, connect: Any, no_second_chance: Any) -> None:
     served = serve()
-    end = connect(served.address, ping_interval_s=20.0, ping_timeout_s=60.0)
+    end = connect(served.address, **no_second_chance)
     end.call("echo", (), 5.0)
-    ended: "queue.Queue[str]" = queue.Queue()
+    ended: queue.Queue[str] = queue.Queue()
     for name, timeout_s in (("long", 20.0), ("third", 0.3), ("first", 0.1), ("second", 0.2)):
         end.submit("hold", (), timeout_s).add_done_callback(lambda _, name=name: ended.put(name))
     assert [ended.get(timeout=5) for _ in range(3)] == ["first", "second", "third"]
@@ -261,7 +284,7 @@ def test_a_call_that_waits_for_a_connection_ends_in_time_and_is_never_sent(mute:
     assert info.value.sent is False
 
 
-# -- connections that fail -------------------------------------------------------------------------------------
+# -- connections that fail -----------------------------------------------------------------------------------
 
 
 def test_nobody_listens(dead: tuple, connect: Any) -> None:
@@ -328,7 +351,7 @@ def test_a_lost_caller_who_reads(serve: Any, connect: Any) -> None:
 
 def test_it_comes_back_when_the_server_does(serve: Any, connect: Any) -> None:
     served = serve()
-    events: "queue.Queue[str]" = queue.Queue()
+    events: queue.Queue[str] = queue.Queue()
     end = connect(
         served.address,
         keep_connected=True,
@@ -368,7 +391,19 @@ def test_backoff_doubles_to_a_cap_with_jitter(monkeypatch: pytest.MonkeyPatch) -
     assert backoff.next_at - now <= 0.05
 
 
-# -- half-open connections -------------------------------------------------------------------------------------
+def test_a_server_that_hangs_up_at_once_is_not_dialled_without_a_pause(connect: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        end = connect(listener.getsockname(), keep_connected=True)
+        end.start()
+        times = []
+        for _ in range(4):
+            listener.accept()[0].close()
+            times.append(time.monotonic())
+        end.close()
+    assert times[-1] - times[0] >= (0.05 + 0.1 + 0.2) / 2
+
+
+# -- half-open connections -----------------------------------------------------------------------------------
 
 
 def test_a_server_that_vanished_is_noticed_by_a_caller(serve: Any, connect: Any, proxy: Any) -> None:
@@ -396,7 +431,7 @@ def test_a_server_that_vanished_is_noticed_by_a_caller(serve: Any, connect: Any,
 
 def test_a_server_that_vanished_is_noticed_while_idle(serve: Any, connect: Any, proxy: Any) -> None:
     between = proxy(serve().address)
-    down: "queue.Queue[str]" = queue.Queue()
+    down: queue.Queue[str] = queue.Queue()
     end = connect(between.address, on_down=down.put, connect_timeout_s=0.3, **FAST)
     end.call("echo", (), 5.0)
     between.swallows = True
@@ -413,6 +448,21 @@ def test_a_server_that_vanished_is_noticed_under_futures(serve: Any, connect: An
     assert isinstance(future.exception(10), ConnectionLostError)
 
 
+def test_who_still_takes_our_data_is_alive() -> None:
+    near, far = socket.socketpair()
+    link = Link(near, 1 << 20, 1.0, 3.0)
+    with far:
+        link.transmit(b"x" * (8 << 20))
+        assert link.backlog, "the socket took it all: this test needs more"
+        heard_at = link.heard_at
+        link.flush()
+        assert link.heard_at == heard_at, "nothing moved"
+        while link.heard_at == heard_at:
+            assert far.recv(1 << 20)
+            link.flush()
+    link.close()
+
+
 def test_a_slow_answer_is_not_a_dead_server(serve: Any, connect: Any) -> None:
     served = serve()
     end = connect(served.address, **FAST)
@@ -427,7 +477,7 @@ def test_a_slow_answer_is_not_a_dead_server(serve: Any, connect: Any) -> None:
     assert future.result(5) == "done"
 
 
-# -- hello -----------------------------------------------------------------------------------------------------
+# -- hello ---------------------------------------------------------------------------------------------------
 
 
 def test_hello_comes_first_on_every_connection(serve: Any, connect: Any) -> None:
@@ -469,7 +519,7 @@ def test_a_hello_without_an_answer(serve: Any, connect: Any) -> None:
         end.call("echo", (), 5.0)
 
 
-# -- notify ----------------------------------------------------------------------------------------------------
+# -- notify --------------------------------------------------------------------------------------------------
 
 
 def connected(connect: Any, address: tuple, **options: Any) -> Any:
@@ -519,7 +569,7 @@ def test_notify_never_waits_and_drops_what_is_too_much(serve: Any, connect: Any)
     assert [number for number, _ in told] == [-1, *taken], "all that was taken arrives whole, in order"
 
 
-# -- hostile servers -------------------------------------------------------------------------------------------
+# -- hostile servers -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -555,7 +605,7 @@ def test_a_reply_to_nobody_is_no_matter(serve: Any, connect: Any) -> None:
     assert future.result(5) == "done"
 
 
-# -- the end ---------------------------------------------------------------------------------------------------
+# -- the end -------------------------------------------------------------------------------------------------
 
 
 def test_close_fails_what_is_under_way_and_all_that_comes_after(serve: Any, connect: Any) -> None:
@@ -594,9 +644,9 @@ def test_close_while_connecting(mute: tuple, connect: Any) -> None:
 
 def test_close_from_a_callback(serve: Any, connect: Any) -> None:
     end = connect(serve().address)
-    closed: "queue.Queue[str]" = queue.Queue()
+    closed: queue.Queue[str] = queue.Queue()
 
-    def close(future: "Future[Any]") -> None:
+    def close(future: Future[Any]) -> None:
         end.close()
         closed.put("closed")
 
@@ -613,7 +663,7 @@ def test_too_much_waiting_for_a_connection_is_refused_at_once(mute: tuple, conne
 
 
 def test_a_bug_in_a_callback_of_the_keeper_is_said_and_closes_the_end(serve: Any, connect: Any) -> None:
-    fatal: "queue.Queue[BaseException]" = queue.Queue()
+    fatal: queue.Queue[BaseException] = queue.Queue()
 
     def bug() -> None:
         raise RuntimeError("a bug in on_up")

@@ -8,13 +8,14 @@ import socket
 import struct
 import threading
 import time
-from multiprocessing.connection import Client
+from multiprocessing.connection import Client, Connection, answer_challenge, deliver_challenge
 from typing import Any, List
 
 import pytest
 
 from raftkv.errors import AuthenticationError, ConnectionLostError
-from raftkv.rpc import handshake, server as server_module
+from raftkv.rpc import handshake
+from raftkv.rpc import server as server_module
 from raftkv.rpc.wire import dumps, frame
 from tests.rpc.conftest import KEY
 
@@ -38,7 +39,7 @@ def assert_serves(address: tuple) -> None:
         assert connection.recv() == (1, True, ("still here",))
 
 
-# -- before the handshake --------------------------------------------------------------------------------------
+# -- before the handshake ------------------------------------------------------------------------------------
 
 
 def test_a_wrong_key_gets_nowhere(serve: Any, warnings: Any) -> None:
@@ -117,7 +118,7 @@ def test_accepting_does_not_wait_for_a_silent_one(serve: Any) -> None:
         assert_serves(served.address)
 
 
-# -- after the handshake ---------------------------------------------------------------------------------------
+# -- after the handshake -------------------------------------------------------------------------------------
 
 
 class _Mkdir:
@@ -267,7 +268,7 @@ def test_a_flood_of_refusals_does_not_fill_the_log(serve: Any, warnings: Any) ->
     assert 1 <= len(warnings()) <= 20
 
 
-# -- many ------------------------------------------------------------------------------------------------------
+# -- many ----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -317,6 +318,20 @@ def test_a_thousand_silent_ones_keep_nobody_out(serve: Any, many_files: None) ->
     assert time.monotonic() - started < 10
     for sock in silent:
         sock.close()
+
+
+def test_only_the_silent_make_room_for_others(serve: Any, warnings: Any) -> None:
+    served = serve(max_unauthenticated=2, handshake_timeout_s=60.0)
+    with socket.create_connection(served.address) as slow, socket.create_connection(served.address) as silent:
+        connection = Connection(os.dup(slow.fileno()))
+        answer_challenge(connection, KEY)  # has the key, and is now in no hurry
+        assert_serves(served.address)
+        assert "it was silent while others waited" in warnings(1)[0]
+        assert "%s:%d" % silent.getsockname() in warnings(1)[0]
+        deliver_challenge(connection, KEY)
+        connection.send((1, "ping", ()))
+        assert connection.recv() == (1, True, "pong")
+        connection.close()
 
 
 def test_connections_are_bounded_and_a_place_that_is_left_can_be_taken(serve: Any, warnings: Any) -> None:

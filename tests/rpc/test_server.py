@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from multiprocessing.connection import Client
 from typing import Any, List, NamedTuple
 
@@ -30,7 +31,7 @@ def read_replies(sock: socket.socket, count: int) -> List[Any]:
     return replies
 
 
-# -- the protocol ----------------------------------------------------------------------------------------------
+# -- the protocol --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("protocol", [2, 4, 5])
@@ -49,7 +50,9 @@ def test_requests_of_a_turn_are_one_batch_and_replies_come_in_any_order(serve: A
     with handshake.connect(served.address, KEY, 5.0) as sock:
         sock.sendall(b"".join(frame(dumps((number, "hold", (number,)))) for number in range(50)))
         held = [served.handler.seen.get(timeout=5) for _ in range(50)]
-        assert [number for _, number, _, _ in held] == list(range(50)), "requests of a channel keep their order"
+        assert [number for _, number, _, _ in held] == list(range(50)), (
+            "requests of a channel keep their order"
+        )
         assert served.handler.batches == [50]
         send_replies([(channel, number, True, number * 2) for channel, number, _, _ in reversed(held)])
         assert read_replies(sock, 50) == [(number, True, number * 2) for number in reversed(range(50))]
@@ -67,7 +70,9 @@ def test_requests_of_several_channels_are_one_batch(serve: Any) -> None:
             go.wait(5)
 
     stop = Stop()
-    address = served.server.listen(("127.0.0.1", 0), KEY, stop, **OPTIONS)  # also: a listener on a running server
+    address = served.server.listen(
+        ("127.0.0.1", 0), KEY, stop, **OPTIONS
+    )  # also: a listener on a running server
     with handshake.connect(address, KEY, 5.0) as sock:
         sock.sendall(frame(dumps((1, "hold", ()))))
         assert stopped.wait(5)
@@ -108,7 +113,7 @@ def test_all_replies_for_a_channel_leave_in_one_write(serve: Any, monkeypatch: p
     assert len(writes) == 1
 
 
-# -- listeners -------------------------------------------------------------------------------------------------
+# -- listeners -----------------------------------------------------------------------------------------------
 
 
 def test_each_listener_has_its_own_key_and_handler(serve: Any, warnings: Any) -> None:
@@ -146,7 +151,7 @@ def test_a_foreign_address_is_said_in_one_sentence(serve: Any) -> None:
         serve(("192.0.2.1", 1234))
 
 
-# -- channels --------------------------------------------------------------------------------------------------
+# -- channels ------------------------------------------------------------------------------------------------
 
 
 def test_on_close_is_called_once_for_every_channel(serve: Any) -> None:
@@ -174,7 +179,12 @@ def test_the_handler_can_close_a_channel(serve: Any, warnings: Any) -> None:
         channel.close("it said something silly")
         assert sock.recv(1) == b""
     assert served.handler.closed.get(timeout=5) is channel
-    assert len([line for line in warnings(1) if line.endswith(f"closed {channel.peer}: it said something silly")]) == 1
+    assert (
+        len(
+            [line for line in warnings(1) if line.endswith(f"closed {channel.peer}: it said something silly")]
+        )
+        == 1
+    )
 
 
 def test_a_reply_larger_than_the_socket_takes_is_sent_on_while_others_are_served(serve: Any) -> None:
@@ -231,8 +241,8 @@ def test_replies_from_many_threads_do_not_mix(serve: Any) -> None:
         channel = served.handler.seen.get(timeout=5)[0]
 
         def answer(thread: int) -> None:
-            for number in range(200):
-                send_replies([(channel, thread * 1000 + number, True, "x" * (number * 20))])
+            for number in range(200):  # together more than the socket takes at once
+                send_replies([(channel, thread * 1000 + number, True, b"%d" % thread * (number * 200))])
 
         threads = [threading.Thread(target=answer, args=(thread,)) for thread in range(8)]
         for thread in threads:
@@ -241,13 +251,50 @@ def test_replies_from_many_threads_do_not_mix(serve: Any) -> None:
         for thread in threads:
             thread.join()
     assert sorted(number for number, _, _ in replies) == [t * 1000 + n for t in range(8) for n in range(200)]
-    for thread in range(8):
-        own = [number % 1000 for number, _, _ in replies if number // 1000 == thread]
+    for number, _, result in replies:
+        assert result == b"%d" % (number // 1000) * (number % 1000 * 200)
+    for each in range(8):
+        own = [number % 1000 for number, _, _ in replies if number // 1000 == each]
         assert own == list(range(200)), "the order of one thread's replies was not kept"
-    assert all(result == "x" * (number % 1000 * 20) for number, _, result in replies)
 
 
-# -- the end ---------------------------------------------------------------------------------------------------
+def test_threads_take_turns_at_the_socket(serve: Any) -> None:
+    """So that what one could not send is kept before another sends."""
+    served = serve()
+    inside, overlaps = [], []
+
+    class OneAtATime:
+        def __init__(self, sock: socket.socket) -> None:
+            self._sock = sock
+
+        def send(self, data: bytes) -> int:
+            inside.append(None)
+            time.sleep(0.001)  # lets other threads run
+            if len(inside) != 1:
+                overlaps.append(len(inside))
+            inside.pop()
+            return self._sock.send(data)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._sock, name)
+
+    with handshake.connect(served.address, KEY, 5.0) as sock:
+        sock.sendall(frame(dumps((1, "hold", ()))))
+        channel = served.handler.seen.get(timeout=5)[0]
+        channel.sock = OneAtATime(channel.sock)
+        threads = [
+            threading.Thread(target=lambda: [channel.send(frame(dumps((1, True, None)))) for _ in range(20)])
+            for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        assert len(read_replies(sock, 80)) == 80
+        for thread in threads:
+            thread.join()
+    assert overlaps == []
+
+
+# -- the end -------------------------------------------------------------------------------------------------
 
 
 def test_close_ends_connections_and_handshakes_and_leaves_no_thread(serve: Any) -> None:

@@ -17,15 +17,16 @@ from raftkv.errors import ProtocolError
 from raftkv.rpc.wire import FrameReader, dumps, frame, loads
 
 PLAIN = [
-    None, True, False, 0, 1, 255, 256, 65535, 65536, -1, 2**31 - 1, -(2**31), 2**31, 2**63, -(2**200), 1.5, -0.0,
-    float("inf"), "", "key", "x" * 255, "x" * 256, "x" * 70_000, "naïve ☃ 🐍", "\ud800", b"", b"\0\xff", b"x" * 300,
-    b"x" * 70_000, (), (1,), (1, 2), (1, 2, 3), (1, 2, 3, 4), [], [1], [1, [2, [3]]], {}, {"a": 1}, {1: {"b": ()}},
+    None, True, False, 0, 1, 255, 256, 65535, 65536, -1, 2**31 - 1, -(2**31), 2**31, 2**63, -(2**200), 1.5,
+    -0.0, float("inf"), "", "key", "x" * 255, "x" * 256, "x" * 70_000, "naïve ☃ 🐍", "\ud800", b"",
+    b"\0\xff", b"x" * 300, b"x" * 70_000, (), (1,), (1, 2), (1, 2, 3), (1, 2, 3, 4), [], [1], [1, [2, [3]]], {}, {"a": 1},
+    {1: {"b": ()}},
     [{"id": n, "role": "follower"} for n in range(3)], tuple(range(2000)), {str(n): [n] for n in range(2000)},
     [str(n) for n in range(300)] * 2, (7, "put", (12, 3, 2, "key000001", "xxxxxxxxxxxxxxxx")),
 ]  # fmt: skip
 
 
-# -- frames ----------------------------------------------------------------------------------------------------
+# -- frames --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("payload", [b"", b"x", b"x" * 16384, b"x" * 16385, b"x" * 100_000])
@@ -95,7 +96,7 @@ def test_a_large_frame_is_read_in_large_pieces_and_small_ones_are_not() -> None:
     assert reader.read_bytes == usual
 
 
-# -- pickles of honest peers -----------------------------------------------------------------------------------
+# -- pickles of honest peers ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
@@ -122,7 +123,7 @@ def test_shared_and_recursive_data_come_through() -> None:
     assert found[0] is found
 
 
-# -- pickles of hostile peers ----------------------------------------------------------------------------------
+# -- pickles of hostile peers --------------------------------------------------------------------------------
 
 
 class _Calls:
@@ -145,7 +146,9 @@ def test_no_code_runs(protocol: int, tmp_path: object) -> None:
     assert not os.path.exists(trace)
 
 
-@pytest.mark.parametrize("value", [{1, 2}, frozenset([1]), bytearray(b"x"), 1j, object(), Exception, range(3), len])
+@pytest.mark.parametrize(
+    "value", [{1, 2}, frozenset([1]), bytearray(b"x"), 1j, object(), Exception, range(3), len]
+)
 def test_other_types_are_refused(value: object) -> None:
     with pytest.raises(ProtocolError):
         loads(dumps(value))
@@ -159,7 +162,11 @@ _PLAIN_OPCODES = set(
 @pytest.mark.parametrize("opcode", sorted(set(range(256)) - _PLAIN_OPCODES), ids=hex)
 def test_every_other_opcode_is_refused_wherever_it_stands(opcode: int) -> None:
     operand = b"\x01\0\0\0os\nmkdir\n."
-    for payload in (b"%c%b" % (opcode, operand), b"\x80\x05K\x01%c." % opcode, b"\x80\x04]%c%b" % (opcode, operand)):
+    for payload in (
+        b"%c%b" % (opcode, operand),
+        b"\x80\x05K\x01%c." % opcode,
+        b"\x80\x04]%c%b" % (opcode, operand),
+    ):
         with pytest.raises(ProtocolError):
             loads(payload)
 
@@ -204,7 +211,10 @@ def test_a_long_binput_within_the_payload_is_honest() -> None:
 DICT = b"\x80\x04}"
 KEY_BOMBS = {
     "the hash of a deep tuple recurses in C without a limit": DICT + b"N" + b"\x85" * 1_000_000 + b"Ns.",
-    "the hash of shared tuples takes 2**60 steps": DICT + b"N" + b"\x94h%c\x86" * 60 % tuple(range(60)) + b"Ns.",
+    "the hash of shared tuples takes 2**60 steps": DICT
+    + b"N"
+    + b"\x94h%c\x86" * 60 % tuple(range(60))
+    + b"Ns.",
     "in one of many items": DICT + b"(K\x01NK\x02NN\x85Nu.",
     "by way of the memo": b"\x80\x04N\x85\x940}h\x00Ns.".replace(b"0", b""),
     "an integer of more than 32 bits": DICT + b"\x8a\x08" + struct.pack("<q", 2**61 - 1) + b"Ns.",
@@ -221,7 +231,8 @@ def test_keys_that_are_costly_to_hash_are_refused(payload: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "payload", [b"", b".", b"N", b"\x80\x05", b"\x80\x05N.N.", b"\x80\x05)", b"\x80\x09N.", b"N" * 10, b"}s.", b"u."]
+    "payload",
+    [b"", b".", b"N", b"\x80\x05", b"\x80\x05N.N.", b"\x80\x05)", b"\x80\x09N.", b"N" * 10, b"}s.", b"u."],
 )
 def test_broken_pickles_are_refused(payload: bytes) -> None:
     with pytest.raises(ProtocolError):
@@ -230,7 +241,9 @@ def test_broken_pickles_are_refused(payload: bytes) -> None:
 
 def test_every_truncation_of_a_pickle_is_refused() -> None:
     for protocol in (2, 3, 4, 5):
-        payload = pickle.dumps((7, "put", (12, 2**40, 1.5, "key", ["x" * 300], {"a": (1,)}, {2: "b"})), protocol)
+        payload = pickle.dumps(
+            (7, "put", (12, 2**40, 1.5, "key", ["x" * 300], {"a": (1,)}, {2: "b"})), protocol
+        )
         assert loads(payload)
         for size in range(len(payload)):
             with pytest.raises(ProtocolError):
@@ -249,7 +262,9 @@ def test_damaged_pickles_give_plain_data_or_a_protocol_error() -> None:
             value = loads(bytes(payload))
         except ProtocolError:
             continue
-        assert type(value) in (type(None), bool, int, float, str, bytes, tuple, list, dict), f"seed {seed}: {payload!r}"
+        assert type(value) in (type(None), bool, int, float, str, bytes, tuple, list, dict), (
+            f"seed {seed}: {payload!r}"
+        )
 
 
 def test_deep_nesting_is_no_matter() -> None:
