@@ -22,7 +22,7 @@ from raftkv.cli.commands import (
     split_line,
 )
 from raftkv.cli.prompt import Prompt
-from raftkv.errors import RaftKVError
+from raftkv.errors import ConfigError, RaftKVError
 
 INTERRUPTED = 130  # what shells make of a program that Ctrl-C ended
 
@@ -134,11 +134,13 @@ def _seconds(text: str) -> float:
 
 
 def _default_config() -> str:
-    """conf/client.ini of the current folder, or else of the folder that raftkv/ is in."""
-    here = os.path.join("conf", "client.ini")
+    """conf/client.ini of the current folder, or else of the folder that raftkv/ is in. Raises ConfigError."""
     package_parent = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    beside = os.path.join(package_parent, here)
-    return beside if os.path.exists(beside) and not os.path.exists(here) else here
+    for folder in ("", package_parent):
+        path = os.path.join(folder, "conf", "client.ini")
+        if os.path.exists(path):
+            return path
+    raise ConfigError("there is no conf/client.ini here: name the cluster's client.ini with --config FILE")
 
 
 def _be_strict_about_text() -> None:

@@ -115,6 +115,13 @@ def test_options(kvclient, tmp_path, monkeypatch):
     assert kvclient.opened == [("some.ini", 2.5), (os.path.join(ROOT, here), None), (here, None)]
 
 
+def test_no_configuration_at_all(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(client, "__file__", str(tmp_path / "raftkv" / "cli" / "client.py"))
+    assert client.main(["get", "a"]) == 2
+    assert "name the cluster's client.ini with --config FILE" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("timeout", ["0", "-1", "soon", "nan", "1e9"])
 def test_a_bad_timeout(kvclient, timeout, capsys):
     with pytest.raises(SystemExit) as caught:
