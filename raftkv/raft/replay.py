@@ -1,9 +1,9 @@
 """Replaying log files: what they add up to, and whether what is wrong with them is a torn tail or damage.
 
-**A torn tail** is what a power cut can leave of the last write, and nothing else: a last line without its end, or with a
-whole disk sector of zeros in it (the file had grown, the sector was never written). It is cut off, and a notice says
-so. No single flipped bit looks like that, not even one in the very last line: everything else is damage, and is refused.
-To cut there would lose entries that were acknowledged.
+**A torn tail** is what a power cut can leave of the last write, and nothing else: a last line without its end, or
+with a whole disk sector of zeros in it (the file had grown, the sector was never written). It is cut off, and a
+notice says so. No single flipped bit looks like that, not even one in the very last line. Everything else is damage
+and is refused: to cut there would lose entries that were acknowledged.
 """
 
 from __future__ import annotations
@@ -28,11 +28,10 @@ class Replay:
         self._snapshot_index = snapshot_index
         self.entries: List[Entry] = []
         self.first = 1
-        self.highest = 0  # index in the file read last
 
     def read(self, path: str, name: int, data: bytes, is_last: bool) -> int:
         """Take in one file; returns how many of its bytes are whole entries. Raises DamagedDataError."""
-        position = self.highest = 0
+        position = 0
         entries, expected = self.entries, self.first + len(self.entries)
         term = entries[-1].term if entries else 0
         decode = Entry.decode
@@ -48,7 +47,6 @@ class Replay:
                     path, f"the first entry is {entry}, not the one that the file is named for", number
                 )
             if entry.index != expected:
-                self.highest = max(self.highest, expected - 1)
                 expected, term = self._jump(entry, path, number)
             if entry.term < term:
                 raise damaged(path, f"the entry {entry} follows one of the later term {term}", number)
@@ -56,9 +54,7 @@ class Replay:
             position += len(line)
             expected += 1
             term = entry.term
-        if position:
-            self.highest = max(self.highest, expected - 1)
-        elif not is_last:
+        if not position and not is_last:
             raise damaged(path, "it is empty, but it is not the last file of the log")
         return position
 

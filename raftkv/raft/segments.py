@@ -36,6 +36,7 @@ CRASH_POINTS = (
     "segment-created",  # a new file exists, its name is not durable yet
     "log-written",  # entries are written, not fsynced
     "log-synced",  # they are durable, the caller does not know it yet
+    "segment-discarded",  # the last file, in which nothing is, is removed
     "segment-rewrite-written",
     "segment-rewrite-synced",
     "segment-rewrite-renamed",
@@ -47,21 +48,20 @@ _NAME = re.compile(r"\d{20}\.jsonl")
 
 
 class _Segment:
-    """One file. `highest`: no entry in it has a higher index, not even a replaced one."""
+    """One file. `first`: the index of its first entry. `size`: in bytes."""
 
-    def __init__(self, path: str, first: int, highest: int, size: int) -> None:
-        self.path, self.first, self.highest, self.size = path, first, highest, size
+    def __init__(self, path: str, first: int, size: int) -> None:
+        self.path, self.first, self.size = path, first, size
 
 
 class SegmentedLog:
-    """The log in `folder`. `entries` are the live ones that recover() found, `notices` what it had to repair."""
+    """The log in `folder`. `bytes`: of its live entries. `notices`: what recover() had to repair."""
 
     def __init__(self, disk: Disk, folder: str, segment_bytes: int, reach: Callable[[str], None]) -> None:
         self._disk, self._folder, self._segment_bytes, self._reach = disk, folder, segment_bytes, reach
         self._segments: List[_Segment] = []
         self._file: Optional[DiskFile] = None  # the last segment's, once something is appended
         self._terms = Terms()
-        self._base: Optional[Snapshot] = None
         self._sizes: Deque[Tuple[int, int]] = deque()  # of the live entries: (last index, bytes) a save
         self.bytes = 0
         self.notices: List[str] = []
@@ -85,9 +85,7 @@ class SegmentedLog:
         self._reach("log-written")
         file.sync()
         self._reach("log-synced")
-        segment = self._segments[-1]
-        segment.size += len(data)
-        segment.highest = max(segment.highest, last)
+        self._segments[-1].size += len(data)
         self._terms.extend(entries)
         while self._sizes and self._sizes[-1][0] >= first:
             self.bytes -= self._sizes.pop()[1]
@@ -101,8 +99,6 @@ class SegmentedLog:
         (paper section 7). Files go one by one from the newest, each durably, so that what a crash leaves never
         holds entries after the snapshot without that which shows that they are of another history.
         """
-        if snapshot is self._base:
-            return
         if self._terms.at(snapshot.index) != snapshot.term:
             self.close()
             while self._segments:
@@ -113,15 +109,15 @@ class SegmentedLog:
             self._terms = Terms(snapshot)
             self._sizes.clear()
             self.bytes = 0
-        self._base = snapshot
 
     def compact(self, index: int) -> None:
         """Remove the files of which a durable snapshot at or after `index` has made every entry superfluous.
 
-        The file that holds the entry `index` stays: recovery compares its term with the snapshot's. The removals
-        need not be durable: recovery tolerates any of these files, and does not miss any.
+        Nothing in a file matters from the next one's first index on: that one replaced it. The file that holds the
+        entry `index` stays: recovery compares its term with the snapshot's. The removals need not be durable:
+        recovery tolerates any of these files, and does not miss any.
         """
-        while len(self._segments) > 1 and self._segments[0].highest < index:
+        while len(self._segments) > 1 and self._segments[1].first <= index:
             self._disk.remove(self._segments[0].path)
             self._reach("segment-compacted")
             del self._segments[0]
@@ -143,7 +139,7 @@ class SegmentedLog:
             self._file = self._disk.create(path)
             self._reach("segment-created")
             self._disk.sync_folder(self._folder)
-            self._segments.append(_Segment(path, first, 0, 0))
+            self._segments.append(_Segment(path, first, 0))
         elif self._file is None:
             self._file = self._disk.append(current.path)
         assert self._file is not None
@@ -164,12 +160,9 @@ class SegmentedLog:
             whole = replay.read(path, int(name[:20]), data, name == names[-1])
             if whole < len(data):
                 self.notices.append(f"cut a torn write off the end of {path}: {len(data) - whole} bytes")
-            self._segments.append(_Segment(path, int(name[:20]), replay.highest, whole))
+            self._segments.append(_Segment(path, int(name[:20]), whole))
         entries = replay.entries
-        if snapshot is not None:
-            self._terms = Terms(snapshot)
-        if entries and (snapshot is None or replay.first <= snapshot.index):
-            self._terms = Terms()
+        self._terms = Terms(snapshot)
         self._terms.extend(entries)
         self._settle(data)
         if snapshot is not None:
@@ -188,8 +181,9 @@ class SegmentedLog:
                 replace_file(self._disk, last.path, data[: last.size], self._reach, "segment-rewrite")
             else:
                 self._disk.remove(last.path)
+                self._reach("segment-discarded")
+                self._disk.sync_folder(self._folder)  # or it may come back, behind one that is torn then
                 self._segments.pop()
-        self._disk.sync_folder(self._folder)
 
     def _after(self, snapshot: Snapshot, entries: List[Entry], first: int) -> List[Entry]:
         """What is left of `entries`, the first of which is `first`, after `snapshot`."""

@@ -4,8 +4,9 @@
     snapshot/00000000000000005200-3.jsonl.tmp      being written by this node
     snapshot/00000000000000009000-4.jsonl.part     being received from the leader
 
-A file gets its final name when all of it is durable and checked, and only if it is newer than what is there. Then the
-older ones are removed; that need not be durable, the next start does it again. Unfinished ones do not survive a restart.
+A file gets its final name when all of it is durable and checked, and only if it is newer than what is there. Then
+the older ones are removed; that need not be durable, the next start does it again. Unfinished ones do not survive a
+restart.
 """
 
 from __future__ import annotations

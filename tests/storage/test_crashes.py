@@ -61,6 +61,14 @@ def check(persister: Persister, legal: List[Model], context: object) -> None:
     )
 
 
+def reopen(disk: SimDisk) -> Persister:
+    """As the next process does, with no leftovers of the one before."""
+    persister = open_persister(disk)
+    unfinished = [path for path in disk.files() if path.endswith((".tmp", ".part")) and path.count("/") == 2]
+    assert not unfinished, unfinished
+    return persister
+
+
 def count_operations(run: Callable[[SimDisk], Any]) -> int:
     disk = SimDisk()
     run(disk)
@@ -76,7 +84,7 @@ def test_crash_at_every_operation(keep: str) -> None:
         crash_at(number, disk)
         legal = play(disk, HISTORY)
         crash(disk, keep)
-        check(open_persister(disk), legal, f"crash at operation {number}")
+        check(reopen(disk), legal, f"crash at operation {number}")
 
 
 @pytest.mark.parametrize("reorders", [False, True])
@@ -88,7 +96,7 @@ def test_power_cut_at_every_operation_keeps_some(reorders: bool, seed: int) -> N
         crash_at(number, disk)
         legal = play(disk, HISTORY)
         crash(disk, SOME)
-        check(open_persister(disk), legal, f"power cut at operation {number}")
+        check(reopen(disk), legal, f"power cut at operation {number}")
 
 
 @pytest.mark.parametrize("keep", [NOTHING, SOME, KEEP_CACHE])
@@ -138,10 +146,14 @@ def test_crash_at_every_named_point(name: str) -> None:
         legal = play(disk, HISTORY, crash_point=point)
         if not point.reached:
             disk.kill()
+            if name == "segment-discarded":
+                disk.create(
+                    f"data/log/{1000:020d}.jsonl"
+                )  # begun, but the power went before anything was written
             with contextlib.suppress(Crash):
                 open_persister(disk, crash_point=point)
         crash(disk, NOTHING)
-        check(open_persister(disk), legal, f"crash at {name}, time {occurrence}")
+        check(reopen(disk), legal, f"crash at {name}, time {occurrence}")
         reached = point.reached
         assert reached or occurrence > 1, f"nothing comes to {name}"
         occurrence += 1

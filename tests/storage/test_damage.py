@@ -9,7 +9,7 @@ import pytest
 from raftkv.errors import DamagedDataError, StorageError
 from raftkv.raft.replay import SECTOR
 from raftkv.raft.types import COMMAND, Entry, HardState, encode_entries
-from tests.sim.disk import SimDisk
+from tests.sim.disk import EVERYTHING, NOTHING, Crash, SimDisk
 from tests.storage.model import entries, lines, open_persister, snapshot
 
 FIRST_FILE = "data/log/00000000000000000001.jsonl"
@@ -68,6 +68,31 @@ def test_the_first_write_to_a_new_file_cut_at_each_byte() -> None:
         persister.save(None, entries(3, 4, 2))
         persister.close()
         assert reopened(disk)[0] == old + entries(3, 4, 2)
+
+
+def test_an_empty_file_does_not_come_back_behind_a_torn_write() -> None:
+    """It was begun, but nothing written to it. Were its removal not durable, the torn one would not be the last."""
+    disk = written(entries(1, 3, 1), segment_bytes=1)
+    persister = open_persister(disk, segment_bytes=1)
+
+    def before(operation: str, path: str) -> None:
+        if operation == "write":
+            raise Crash
+
+    disk.before = before
+    with pytest.raises(Crash):
+        persister.save(None, entries(4, 4, 1))
+    disk.before = lambda operation, path: None
+    disk.power_cut(EVERYTHING)
+    assert disk.list_folder("data/log") == ["00000000000000000001.jsonl", "00000000000000000004.jsonl"]
+    persister = open_persister(disk, segment_bytes=1000)
+    disk.before = before
+    with pytest.raises(Crash):
+        persister.save(None, entries(4, 4, 1))
+    disk.before = lambda operation, path: None
+    disk.power_cut(NOTHING)
+    disk.overwrite(FIRST_FILE, disk.read(FIRST_FILE) + b"[4,1")
+    assert reopened(disk)[0] == entries(1, 3, 1)
 
 
 def big(index: int) -> Entry:
