@@ -107,8 +107,13 @@ class Joining:
         return hello.state != NEW and self.known[hello.id].uid == hello.uid
 
     def heard(self, reply: HelloReply) -> None:
-        """Take in a reply to this member's own hello."""
+        """Take in a reply to this member's own hello; whoever sent it is remembered, as in answer().
+
+        Else, of two new members, the one that has decided first would not be a founder to the other, whose own hello
+        comes a moment later: and that one would wait for a third.
+        """
         self._replies[reply.id] = reply
+        self.known.setdefault(reply.id, Acquaintance(reply.uid, self.state == NEW))
 
     def decide(self) -> Optional[HardState]:
         """The hard state that a new member begins with, or None while that is not clear.

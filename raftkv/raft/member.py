@@ -119,15 +119,21 @@ class Member:
         with self._mutex:
             before = self._joining.known.get(hello.id)
             reply = self._joining.answer(hello, term)
-            known = self._joining.known[hello.id]
-            if known != before:
-                self._persister.remember_peer(hello.id, *known)
+            self._remember(hello.id, before)
             return reply, self._joining.accepts(hello)
 
     def on_hello_reply(self, reply: HelloReply) -> None:
         with self._mutex:
+            before = self._joining.known.get(reply.id)
             self._joining.heard(reply)
+            self._remember(reply.id, before)
         self._join()
+
+    def _remember(self, peer: int, before: Optional[Acquaintance]) -> None:
+        """With the mutex held: make durable what is known of `peer`, if it is not what it was before."""
+        known = self._joining.known[peer]
+        if known != before:
+            self._persister.remember_peer(peer, *known)
 
     # -- taking part -------------------------------------------------------------------------------------------
 
