@@ -126,7 +126,7 @@ class Joining:
         if any(reply.knows_you is False for reply in replies):
             if not complete:
                 return None
-            term = max(reply.term for reply in replies)
+            term = max(1, *(reply.term for reply in replies))  # 0 would mean that it never lost anything
             return HardState(term + 1, None, term)
         founders = 1 + sum(1 for reply in replies if reply.founder)
         return HardState() if complete or founders > len(self.members) // 2 else None

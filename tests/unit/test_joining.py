@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import List
 
-from raftkv.raft.joining import MEMBER, Joining
+from raftkv.raft.joining import MEMBER, REJOINING, Joining
 
 
 def new_members(count: int) -> List[Joining]:
@@ -39,3 +39,23 @@ def test_a_new_member_alone_founds_nothing() -> None:
     settle(two)
     greet(one, two)  # which was a member when they first met
     assert one.decide() is None
+
+
+def test_a_member_that_lost_its_disk_before_the_first_election_is_taken_back_in() -> None:
+    founders = new_members(3)
+    for one in founders:
+        for other in founders:
+            if one is not other:
+                greet(one, other)
+    for founder in founders:
+        settle(founder)
+    empty = Joining(3, "another uid", "raftkv", (1, 2, 3), {})
+    for other in founders[:2]:
+        greet(empty, other)
+    hard_state = empty.decide()
+    assert hard_state is not None, "all others have answered"
+    empty.settle(hard_state)
+    assert empty.state == REJOINING, f"it begins as {empty.state} with {hard_state}, and no one would know its disk"
+    for other in founders[:2]:
+        greet(empty, other)
+        assert other.accepts(empty.hello())
