@@ -155,11 +155,10 @@ def no_thread_is_left():
     before = set(threading.enumerate())
     yield
     left = [thread for thread in threading.enumerate() if thread not in before]
-    deadline = time.monotonic() + 5
     for thread in left:
         if "handshake" in thread.name:  # short-lived, and nobody's to join
-            thread.join(deadline - time.monotonic())
-    assert not [thread for thread in left if thread.is_alive()]
+            thread.join(5)
+    assert not [thread for thread in left if "handshake" not in thread.name or thread.is_alive()]
 
 
 @pytest.fixture
@@ -475,6 +474,25 @@ def test_no_answer_means_unknown(cluster):
             clerk.submit("put", "a", "2").result(10)
 
 
+def test_what_a_closed_connection_did_not_take_is_not_in_doubt(cluster):
+    with impatient(cluster, 0.3) as clerk:
+        clerk.put("a", "1")
+        for end in clerk._driver.ends.values():
+            end.close()
+        for call in (lambda: clerk.put("a", "2"), lambda: clerk.submit("put", "a", "2").result(10)):
+            with pytest.raises(errors.NotApplied):
+                call()
+
+
+def test_silent_servers_get_fewer_and_longer_attempts(cluster, quick_attempts):
+    for server in cluster.servers.values():
+        server.behave = lambda method, args: SILENT if method == "append" else None
+    with impatient(cluster, 1.5) as clerk, pytest.raises(errors.OutcomeUnknown):
+        clerk.append("a", "1")
+    at_leader = [server for server, method, _ in cluster.requests if method == "append"]
+    assert 2 <= len(at_leader) <= 4, at_leader
+
+
 def test_a_command_given_up_does_not_take_effect_after_the_next_one(cluster):
     """A late copy of it finds its number below the floor."""
     with impatient(cluster, 0.3) as clerk:
@@ -556,10 +574,31 @@ def test_submit_blocks_when_the_window_is_full(clerk, cluster):
     for _ in range(WINDOW):
         assert cluster.servers[1].holds.acquire(timeout=10)
     cluster.servers[1].release()
-    one_more.join(10)
+    one_more.join(5)
+    assert not one_more.is_alive()
     for future in futures:
         future.result(10)
     assert len(cluster.value("a")) == 1 + WINDOW + 1
+
+
+def test_close_ends_the_wait_for_room(cluster):
+    caught = []
+
+    def submit():
+        try:
+            clerk.submit("put", "a", "2")
+        except errors.ClosedError as error:
+            caught.append(error)
+
+    clerk = Clerk(cluster.addresses, authkey=KEY)
+    clerk._driver._submitted = WINDOW
+    waiting = threading.Thread(target=submit)
+    waiting.start()
+    waiting.join(0.1)
+    assert waiting.is_alive()
+    clerk.close()
+    waiting.join(5)
+    assert len(caught) == 1
 
 
 def test_submit_does_not_wait_for_room_for_ever(cluster):
@@ -641,6 +680,8 @@ def test_pipeline_has_limits(clerk, cluster):
     with pytest.raises(errors.InvalidRequestError, match="execute"):
         pipeline.put("a", "2")
     assert len(pipeline.get("a").execute()) == MAX_BATCH_OPS + 1
+    half = "x" * (MAX_VALUE_BYTES * 2 // 3)
+    assert len(clerk.pipeline().put("a", half).get("a").put("b", half).execute()) == 3
     big = clerk.pipeline().put("a", "x" * (MAX_VALUE_BYTES - 100))
     with pytest.raises(errors.InvalidRequestError, match="execute"):
         big.put("b", "x" * 200)
@@ -653,6 +694,9 @@ def test_pipeline_that_fails_halfway_says_how_far_it_came(cluster):
         cluster.servers[1].behave = lambda method, args: SILENT if method == "gets" else None
         with pytest.raises(errors.UnavailableError, match="after the first 2 operations, which are done"):
             pipeline.execute()
+        with pytest.raises(errors.UnavailableError) as caught:
+            clerk.pipeline().get("a").execute()
+        assert "operations" not in str(caught.value)
     assert cluster.value("b") == "2" and cluster.store.get("c") is None
 
 
