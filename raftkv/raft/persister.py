@@ -160,7 +160,7 @@ class Persister:
                 assert entries[-1].term <= self.hard_state.term, (
                     f"entry {entries[-1]} is saved before its term is"
                 )
-                if self.snapshot is not None and entries[0].index > self.snapshot.index:
+                if self.snapshot is not None:
                     self._log.follow(self.snapshot)
                 self._log.append(entries)
 
@@ -241,7 +241,6 @@ class Persister:
                     raise damaged(self._path(name), "this folder is missing")
             disk.sync_folder(folder)  # a process killed in the middle of a rename may not have come to it
             return found
-        check_unclaimed(disk, folder)
         for name in ("log", "snapshot"):
             disk.make_folder(self._path(name))
         new = Identity(cluster, node_id, uid, tuple(sorted(voters)), {})

@@ -93,7 +93,7 @@ class SegmentedLog:
         self.bytes += len(data)
 
     def follow(self, snapshot: Snapshot) -> None:
-        """Entries after `snapshot`, which is durable, come next: drop the log if it does not lead up to them.
+        """Drop the log unless it leads up to `snapshot`, which is durable, and beyond.
 
         It does if it holds the snapshot's last entry; otherwise it is of another history, or ends before
         (paper section 7). Files go one by one from the newest, each durably, so that what a crash leaves never

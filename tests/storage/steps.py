@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import List
+import json
+import zlib
+from typing import List, Optional
 
+import pytest
+
+from raftkv.raft.persister import Persister
 from raftkv.raft.snapshot_file import encode_footer, encode_header
 from raftkv.raft.types import Entry, HardState, Snapshot
-from tests.storage.model import Step, entries, lines, snapshot
+from tests.sim.disk import SimDisk
+from tests.storage.model import Step, entries, lines, open_persister, snapshot
 
 
 def save(term: int, vote: int, new: List[Entry]) -> Step:
@@ -23,8 +29,6 @@ def write(taken: Snapshot) -> Step:
 
 def file_of(taken: Snapshot, count: int = 3) -> bytes:
     """The bytes of a snapshot file, as a leader sends them. (Made here so that the format is checked, too.)"""
-    import zlib
-
     body = encode_header(taken) + b"".join(lines(taken, count))
     return body + encode_footer(count, zlib.crc32(body))
 
@@ -78,3 +82,34 @@ HISTORY: List[Step] = [
     write(snapshot(89, 6)),  # of a term that this disk does not know yet
     save(6, 1, entries(90, 92, 6)),
 ]
+
+
+# -- shorthands for tests that go their own way ---------------------------------------------------------------
+
+
+def begun(disk: SimDisk, log: Optional[List[Entry]] = None) -> Persister:
+    persister = open_persister(disk)
+    persister.save(HardState(9, 1), log if log is not None else entries(1, 10, 1))
+    return persister
+
+
+def reopened(disk: SimDisk) -> Persister:
+    disk.kill()
+    return open_persister(disk)
+
+
+def content(persister: Persister) -> List[object]:
+    with persister.open_snapshot() or pytest.fail("there is no snapshot") as reader:
+        return list(reader.records())
+
+
+def expected(taken: Snapshot, count: int = 3) -> List[object]:
+    return [json.loads(line) for line in lines(taken, count)]
+
+
+def receive(persister: Persister, taken: Snapshot, chunk: int = 50) -> int:
+    data = file_of(taken)
+    held = 0
+    for start in range(0, len(data), chunk):
+        held = persister.receive_chunk(taken, start, data[start : start + chunk], start + chunk >= len(data))
+    return held

@@ -298,6 +298,21 @@ def test_a_hard_state_that_is_older_than_the_log_is_refused() -> None:
     assert "its term 1 is older" in refused(disk)
 
 
+def test_a_snapshot_without_a_header_is_refused_on_opening() -> None:
+    disk, path = with_snapshot()
+    disk.overwrite(path, b"garbage\n")
+    assert f"{path}, line 1" in refused(disk)
+
+
+def test_what_an_interrupted_start_left_is_removed() -> None:
+    disk = written(entries(1, 3, 1))
+    for name in ("log/00000000000000000005.jsonl.tmp", "snapshot/00000000000000000005-1.jsonl.tmp"):
+        disk.create(f"data/{name}")
+    before = len(disk.files())
+    assert reopened(disk) == (entries(1, 3, 1), [])
+    assert len(disk.files()) == before - 2
+
+
 def test_a_snapshot_under_another_name_is_refused() -> None:
     disk, path = with_snapshot()
     disk.rename(path, path.replace("3-1", "4-1"))

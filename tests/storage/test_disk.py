@@ -115,7 +115,12 @@ def test_a_write_is_one_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     sizes: List[int] = []
     write = os.write
     file = Disk().create(str(tmp_path / "a"))
-    monkeypatch.setattr(os, "write", lambda fd, data: sizes.append(len(data)) or write(fd, data))
+
+    def counted_write(fd: int, data: Any) -> int:
+        sizes.append(len(data))
+        return write(fd, data)
+
+    monkeypatch.setattr(os, "write", counted_write)
     file.write(b"x" * 5_000_000)
     monkeypatch.undo()
     file.close()

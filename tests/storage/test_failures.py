@@ -12,7 +12,15 @@ from raftkv.errors import StorageError
 from raftkv.raft.persister import Persister
 from raftkv.raft.types import HardState
 from tests.sim.disk import NOTHING, SOME, SimDisk
-from tests.storage.model import Model, Step, entries, lines, open_persister, snapshot, visible
+from tests.storage.model import (
+    Model,
+    Step,
+    entries,
+    lines,
+    open_persister,
+    snapshot,
+    visible,
+)
 from tests.storage.steps import HISTORY, append, save, transfer, write
 
 #: Everything that a persister which is at an end is asked to do, and refuses.

@@ -12,7 +12,15 @@ import pytest
 from raftkv.errors import StorageError
 from raftkv.raft.types import Entry, HardState, Snapshot
 from tests.sim.disk import SOME, Crash, SimDisk
-from tests.storage.model import Model, Step, entries, lines, open_persister, snapshot, visible
+from tests.storage.model import (
+    Model,
+    Step,
+    entries,
+    lines,
+    open_persister,
+    snapshot,
+    visible,
+)
 from tests.storage.steps import append, transfer
 
 SEEDS = 150

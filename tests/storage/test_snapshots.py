@@ -2,47 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from pathlib import Path
-from typing import Iterator, List, Optional
+from typing import Iterator, List
 
 import pytest
 
 from raftkv.raft.persister import Persister
-from raftkv.raft.types import Entry, HardState, Snapshot
+from raftkv.raft.types import HardState
 from tests.sim.disk import SimDisk
-from tests.storage.model import entries, lines, open_persister, snapshot
-from tests.storage.steps import file_of
-
-
-def begun(disk: SimDisk, log: Optional[List[Entry]] = None) -> Persister:
-    persister = open_persister(disk)
-    persister.save(HardState(9, 1), log if log is not None else entries(1, 10, 1))
-    return persister
-
-
-def reopened(disk: SimDisk) -> Persister:
-    disk.kill()
-    return open_persister(disk)
-
-
-def content(persister: Persister) -> List[object]:
-    with persister.open_snapshot() or pytest.fail("there is no snapshot") as reader:
-        return list(reader.records())
-
-
-def expected(taken: Snapshot, count: int = 3) -> List[object]:
-    return [json.loads(line) for line in lines(taken, count)]
-
-
-def receive(persister: Persister, taken: Snapshot, chunk: int = 50) -> int:
-    data = file_of(taken)
-    held = 0
-    for start in range(0, len(data), chunk):
-        held = persister.receive_chunk(taken, start, data[start : start + chunk], start + chunk >= len(data))
-    return held
-
+from tests.storage.model import entries, lines, snapshot
+from tests.storage.steps import begun, content, expected, file_of, receive, reopened
 
 # -- own ones --------------------------------------------------------------------------------------------------
 
@@ -249,109 +219,6 @@ def test_an_unfinished_transfer_does_not_survive_a_restart() -> None:
     persister = reopened(disk)
     assert disk.list_folder("data/snapshot") == []
     assert persister.receive_chunk(snapshot(20, 2), 40, b"x", False) == 0
-
-
-# -- what becomes of the log (paper section 7) -----------------------------------------------------------------
-
-
-@pytest.mark.parametrize("crash_before_the_log_is_dropped", [False, True])
-@pytest.mark.parametrize(
-    ("taken", "kept"),
-    [
-        pytest.param(snapshot(6, 1), entries(7, 10, 1), id="the log holds its last entry"),
-        pytest.param(snapshot(10, 1), [], id="the log ends with it"),
-        pytest.param(snapshot(6, 2), [], id="the log has another entry there"),
-        pytest.param(snapshot(11, 1), [], id="the log ends before"),
-        pytest.param(snapshot(100, 3), [], id="the log ends long before"),
-    ],
-)
-def test_what_install_keeps_of_the_log(
-    taken: Snapshot, kept: List[Entry], crash_before_the_log_is_dropped: bool
-) -> None:
-    disk = SimDisk()
-    persister = open_persister(disk, segment_bytes=100)
-    persister.save(HardState(9, 1), [])
-    for first in (1, 4, 7, 9):
-        persister.save(None, entries(first, min(first + 3, 10), 1))
-    receive(persister, taken)
-    if crash_before_the_log_is_dropped:
-        persister._log.follow = persister._log.compact = lambda _: None  # type: ignore[method-assign, assignment]
-    persister.install(taken)
-    persister = reopened(disk)
-    assert persister.snapshot == taken and persister.entries == kept
-    assert persister.last_index == (kept[-1].index if kept else taken.index)
-    dropped = persister.last_index == taken.index and taken != snapshot(10, 1)
-    assert any(f"{taken} replaced it" in notice for notice in persister.notices) == (
-        dropped and crash_before_the_log_is_dropped
-    )
-    after = entries(persister.last_index + 1, persister.last_index + 5, 9)
-    persister.save(None, after)
-    assert reopened(disk).entries == kept + after
-
-
-def test_after_install_the_log_goes_on_behind_the_snapshot() -> None:
-    disk = SimDisk()
-    persister = begun(disk)
-    receive(persister, snapshot(20, 2))
-    persister.install(snapshot(20, 2))
-    assert persister.last_index == 20 and persister.log_bytes == 0
-    assert disk.list_folder("data/log") == []
-    with pytest.raises(AssertionError, match="entry 22 would leave a gap after 20"):
-        persister.save(None, entries(22, 22, 2))
-    persister.save(None, entries(21, 22, 2))
-    assert disk.list_folder("data/log") == ["00000000000000000021.jsonl"]
-    assert reopened(disk).entries == entries(21, 22, 2)
-
-
-def test_dropping_the_log_is_durable_file_by_file_from_the_newest() -> None:
-    """If an old file went first, what is left could pass for the entries that follow the snapshot."""
-    disk = SimDisk()
-    persister = open_persister(disk, segment_bytes=100)
-    persister.save(HardState(9, 1), [])
-    for first in (1, 4, 7):
-        persister.save(None, entries(first, first + 2, 1))
-    receive(persister, snapshot(6, 2))
-    done: List[str] = []
-    disk.before = lambda operation, path: done.append(f"{operation} {path}") if "data/log" in path else None
-    persister.install(snapshot(6, 2))
-    removals = [f"remove data/log/{first:020d}.jsonl" for first in (7, 4, 1)]
-    assert done == [step for removal in removals for step in (removal, "sync_folder data/log")]
-
-
-def test_a_snapshot_of_entries_that_were_not_saved_here_yet() -> None:
-    """Others can commit what this node's disk has not seen (thesis 10.2.1): it may be applied, and in a snapshot."""
-    disk = SimDisk()
-    persister = begun(disk)
-    persister.write_snapshot(snapshot(12, 2), lines(snapshot(12, 2)))
-    assert persister.last_index == 12
-    persister.save(None, entries(9, 14, 2))  # what was waiting for the disk
-    assert reopened(disk).entries == entries(13, 14, 2)
-    persister = reopened(disk)
-    persister.write_snapshot(snapshot(20, 2), lines(snapshot(20, 2)))
-    persister.save(None, entries(21, 22, 2))  # what was waiting is not needed any more
-    assert reopened(disk).entries == entries(21, 22, 2)
-
-
-def test_the_file_with_the_snapshots_last_entry_tells_another_history_apart() -> None:
-    disk = SimDisk()
-    persister = open_persister(disk, segment_bytes=100)
-    persister.save(HardState(9, 1), [])
-    for first in (1, 4, 7):
-        persister.save(None, entries(first, first + 2, 1))
-    persister.write_snapshot(snapshot(6, 2), lines(snapshot(6, 2)))
-    persister.compact(6)
-    assert reopened(disk).entries == [], "7 to 9 of term 1 do not follow 6 of term 2"
-
-
-def test_a_snapshot_of_a_later_term_than_the_disk_knows() -> None:
-    disk = SimDisk()
-    persister = begun(disk)
-    persister.write_snapshot(snapshot(10, 12), lines(snapshot(10, 12)))
-    for _ in range(2):
-        persister = reopened(disk)
-        assert persister.hard_state == HardState(12, None, 0), (
-            "no vote was promised in a term that was not durable"
-        )
 
 
 # -- threads ---------------------------------------------------------------------------------------------------
