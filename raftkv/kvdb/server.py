@@ -2,10 +2,12 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import Callable, Optional
 
 from raftkv import __version__
 from raftkv.config import Address, ServerConfig
+from raftkv.errors import StorageError
 from raftkv.kvdb.commands import MAX_REQUEST_BYTES
 from raftkv.kvdb.service import KVService
 from raftkv.raft.crash_points import reach
@@ -31,7 +33,7 @@ class KVServer:
 
     def __init__(self, config: ServerConfig, *, on_fatal: Optional[Callable[[BaseException], None]] = None) -> None:
         self._config = config
-        on_fatal = on_fatal or die
+        on_fatal = on_fatal or _end
         client_key, peer_key = config.load_keys()
         self._service = KVService(send_replies, __version__)
         limits, id = config.limits, config.node_id
@@ -46,7 +48,9 @@ class KVServer:
         for notice in self._persister.notices:
             log.warning("%s", notice)
         others = {peer: tuple(address) for peer, address in config.peers.items() if peer != id}
-        self._network = PeerNetwork(others, peer_key, self._persister, config.raft.snapshot_chunk_bytes)
+        self._network = PeerNetwork(
+            others, peer_key, self._persister, config.raft.snapshot_chunk_bytes, on_fatal
+        )
         self._member = Member(
             id, config.cluster, self._persister, self._network, self._service, config.raft, on_fatal
         )
@@ -87,3 +91,12 @@ class KVServer:
         self._network.close()
         self._member.stop()
         self._persister.close()
+
+
+def _end(error: BaseException) -> None:
+    """The default `on_fatal`. A failed disk is no bug: its operator needs the sentence, and no traceback."""
+    if not isinstance(error, StorageError):
+        die(error)
+    log.critical("the node ends: %s", error)
+    logging.shutdown()
+    os._exit(1)

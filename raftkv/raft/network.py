@@ -12,7 +12,7 @@ import logging
 import threading
 from collections import deque
 from concurrent.futures import Future
-from typing import Any, Deque, Dict, List, Mapping, Optional, Protocol, Sequence, Tuple
+from typing import Any, Callable, Deque, Dict, List, Mapping, Optional, Protocol, Sequence, Tuple
 
 from raftkv.errors import BAD_REQUEST, ProtocolError, RpcError
 from raftkv.raft.joining import Hello, HelloReply
@@ -51,14 +51,22 @@ class PeerHandler(Protocol):
 
 
 class PeerNetwork:
-    """This node's connections to the others, and theirs to it. `addresses`: id -> (host, port) of the other nodes."""
+    """This node's connections to the others, and theirs to it. `addresses`: id -> (host, port) of the other nodes.
+
+    `on_fatal(exception)` is called when a connection's thread cannot go on: a failed disk, or a bug.
+    """
 
     def __init__(
-        self, addresses: Mapping[int, Tuple[str, int]], authkey: bytes, persister: Persister, chunk_bytes: int
+        self,
+        addresses: Mapping[int, Tuple[str, int]],
+        authkey: bytes,
+        persister: Persister,
+        chunk_bytes: int,
+        on_fatal: Callable[[BaseException], None],
     ) -> None:
         self.handler: PeerHandler  # from start() on
         self._links = {
-            peer: _Link(self, peer, address, authkey, SnapshotSource(persister, chunk_bytes))
+            peer: _Link(self, peer, address, authkey, SnapshotSource(persister, chunk_bytes), on_fatal)
             for peer, address in addresses.items()
         }
         self._channels: Dict[int, Channel] = {}  # the newest accepted connection from each peer
@@ -137,7 +145,13 @@ class _Link:
     """The way to one peer: what waits to be sent, and the end that sends it."""
 
     def __init__(
-        self, network: PeerNetwork, peer: int, address: Tuple[str, int], authkey: bytes, snapshots: "SnapshotSource"
+        self,
+        network: PeerNetwork,
+        peer: int,
+        address: Tuple[str, int],
+        authkey: bytes,
+        snapshots: "SnapshotSource",
+        on_fatal: Callable[[BaseException], None],
     ) -> None:
         self.outbox: Deque[Message] = deque()
         self.snapshots = snapshots
@@ -149,6 +163,7 @@ class _Link:
             name=f"peer-{peer}",
             hello=self._hello,
             on_hello=self._on_hello,
+            on_fatal=on_fatal,
             keep_connected=True,
         )
 

@@ -47,7 +47,7 @@ class ClientEnd:
 
     `hello()`, `on_hello(result)`, `on_up()` and `on_down(reason)` are called on the end's own thread, named
     `name`; they must not block nor wait for calls on this end. Should that thread die of a bug, that is
-    logged, `on_fatal(exception)` is called if there is one, and the end is closed.
+    logged, or `on_fatal(exception)` is called if it is given, and the end is closed.
     """
 
     def __init__(
@@ -185,9 +185,10 @@ class ClientEnd:
                     break
                 self._look_after(link)
         except BaseException as error:
-            logger.critical("%s: this thread died", self._name, exc_info=error)
             if self._on_fatal is not None:
                 self._on_fatal(error)
+            else:
+                logger.critical("%s: this thread died", self._name, exc_info=error)
         finally:
             where = self._where
             self._exchange.fail_all(
