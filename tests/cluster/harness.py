@@ -281,10 +281,10 @@ class Cluster:
             return None
         try:
             if node.connection is None:
-                node.connection = self.connect(id, 1.0)
+                node.connection = self.connect(id, 2.0)
             node.requests += 1
             node.connection.send((node.requests, "status", ()))
-            while node.connection.poll(1.0):
+            while node.connection.poll(2.0):
                 request, ok, result = node.connection.recv()
                 if request == node.requests:
                     return result if ok else None
