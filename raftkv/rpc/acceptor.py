@@ -23,6 +23,7 @@ from raftkv.rpc.complaints import Complaints
 _BACKLOG = 512  # the kernel's queue; Listener's own default of 1 makes a burst of clients wait a second each
 _FAIR_CHANCE_S = 0.25  # how long a silent connection may occupy a place that another one is waiting for
 _RETRY_S = 0.1  # after a failure to accept (out of descriptors, most likely)
+_FULL = "there are as many connections as are allowed (max_connections)"
 
 
 class Admission(NamedTuple):
@@ -40,10 +41,10 @@ class _Stranger:
     def __init__(self, sock: socket.socket, peer: str) -> None:
         self.sock = sock
         self.peer = peer
-        self.since = time.monotonic()
+        self.since = 0.0  # time.monotonic() when its handshake began
         self.has_proved = False
         self.evicted = False
-        self.thread: Optional[threading.Thread] = None
+        self.thread: threading.Thread
 
     @property
     def is_silent(self) -> bool:
@@ -54,7 +55,8 @@ class _Stranger:
 class Acceptor:
     """Owns a Listener and its threads, and hands every authenticated socket to `on_accepted(sock, peer)`.
 
-    Whoever takes the socket calls forget_one() when it closes it, for the count of connections.
+    `start_thread(body, name)` starts a thread that reports its death. Whoever takes a socket calls
+    forget_one() when it closes it, for the count of connections.
     """
 
     def __init__(
@@ -62,11 +64,13 @@ class Acceptor:
         name: str,
         address: Tuple[str, int],
         admission: Admission,
+        start_thread: Callable[[Callable[[], None], str], threading.Thread],
         on_accepted: Callable[[socket.socket, str], None],
     ) -> None:
         """Binds and listens; raises ConfigError when that cannot be done."""
         self._name = name
         self._admission = admission
+        self._start_thread = start_thread
         self._on_accepted = on_accepted
         try:
             self._listener = Listener((address[0], address[1]), backlog=_BACKLOG)
@@ -74,6 +78,7 @@ class Acceptor:
             raise _cannot_listen(address, error) from None
         self.address: Tuple[str, int] = self._listener.address  # type: ignore[assignment]
         self.complaints = Complaints(f"{name} {self.address[0]}:{self.address[1]}")
+        self._thread: Optional[threading.Thread] = None
         self._lock = threading.Lock()
         # Wakes the accept thread: a stranger is done, or closing.
         self._changed = threading.Condition(self._lock)
@@ -81,48 +86,47 @@ class Acceptor:
         self._connections = 0  # authenticated ones
         self._closing = False
 
-    def run(self) -> None:
-        """Accepts until close(). The body of the accept thread."""
-        while True:
-            try:
-                connection = self._listener.accept()
-                with connection:
-                    sock = socket.fromfd(connection.fileno(), socket.AF_INET, socket.SOCK_STREAM)
-            except OSError as error:
-                if self._closing:
-                    return
-                self.complaints.say("a new connection", f"cannot accept it: {handshake.reason_of(error)}")
-                self._pause()
-                continue
-            if self._closing:
-                sock.close()
-                return
-            self._admit(sock)
+    def start(self) -> None:
+        self._thread = self._start_thread(self._accept, f"{self._name}-accept")
 
     def forget_one(self) -> None:
         """An authenticated connection was closed. Thread-safe."""
         with self._lock:
             self._connections -= 1
 
-    def close(self, accept_thread: Optional[threading.Thread]) -> None:
-        """Stops accepting, ends all handshakes, joins their threads and `accept_thread`."""
+    def close(self) -> None:
+        """Stops accepting, ends all handshakes, joins all threads."""
         with self._lock:
             self._closing = True
             self._changed.notify_all()
             strangers = list(self._strangers)
-        for stranger in strangers:
-            _shut_down(stranger.sock)
-        while accept_thread is not None and accept_thread.is_alive():
+            for stranger in strangers:
+                _shut_down(stranger.sock)
+        while self._thread is not None and self._thread.is_alive():
             self._interrupt_accept()
-            accept_thread.join(_RETRY_S)
+            self._thread.join(_RETRY_S)
         self._listener.close()
-        with self._lock:
-            strangers += self._strangers  # one more may have been admitted meanwhile
         for stranger in strangers:
-            if stranger.thread is not None:
-                stranger.thread.join()
+            stranger.thread.join()
 
     # -- inside ----------------------------------------------------------------------------------------------
+
+    def _accept(self) -> None:
+        """The body of the accept thread."""
+        while True:
+            try:
+                with self._listener.accept() as connection:
+                    sock = socket.fromfd(connection.fileno(), socket.AF_INET, socket.SOCK_STREAM)
+            except OSError as error:
+                if self._closing:
+                    return
+                self.complaints.say("a new connection", f"cannot accept it: {handshake.reason_of(error)}")
+                with self._lock:
+                    self._changed.wait(_RETRY_S)
+                continue
+            self._admit(sock)
+            if self._closing:
+                return
 
     def _admit(self, sock: socket.socket) -> None:
         """Starts the handshake of a new connection, as soon as there is a place for it."""
@@ -131,26 +135,52 @@ class Acceptor:
         except OSError:
             sock.close()  # it was reset before we came to look at it
             return
-        peer = f"{host}:{port}"
+        stranger = _Stranger(sock, f"{host}:{port}")
         with self._lock:
-            if self._is_full(peer):
+            full = self._is_full()
+            if not full:
+                self._wait_for_place()
+            if full or self._closing:
                 sock.close()
-                return
-            self._wait_for_place()
-            stranger = _Stranger(sock, peer)
-            stranger.thread = threading.Thread(
-                target=self._shake_hands, args=(stranger,), name=f"{self._name}-handshake", daemon=True
-            )
-            self._strangers[stranger] = None
-            if self._closing:
-                _shut_down(sock)
-        stranger.thread.start()
-
-    def _is_full(self, peer: str) -> bool:
-        full = self._connections >= self._admission.max_connections
+            else:
+                stranger.since = time.monotonic()
+                stranger.thread = self._start_thread(
+                    lambda: self._shake_hands(stranger), f"{self._name}-handshake"
+                )
+                self._strangers[stranger] = None
         if full:
-            self.complaints.say(peer, f"there are {self._connections} connections already (max_connections)")
-        return full
+            self.complaints.say(stranger.peer, _FULL)
+
+    def _is_full(self) -> bool:
+        return self._connections >= self._admission.max_connections
+
+    def _shake_hands(self, stranger: _Stranger) -> None:
+        """The body of a handshake's thread."""
+
+        def on_proved() -> None:
+            stranger.has_proved = True
+
+        deadline = stranger.since + self._admission.handshake_timeout_s
+        reason: Optional[str] = None
+        try:
+            handshake.prove_as_server(stranger.sock, self._admission.authkey, deadline, "it", on_proved)
+        except RpcError as error:
+            reason = "it was silent while others waited" if stranger.evicted else str(error)
+        with self._lock:
+            del self._strangers[stranger]
+            closing = self._closing
+            if reason is None and self._is_full():
+                reason = _FULL
+            accepted = reason is None and not closing
+            if accepted:
+                self._connections += 1
+            else:
+                stranger.sock.close()
+            self._changed.notify_all()
+        if accepted:
+            self._on_accepted(stranger.sock, stranger.peer)
+        elif reason is not None and not closing:
+            self.complaints.say(stranger.peer, reason)
 
     def _wait_for_place(self) -> None:
         """Waits, with the lock held, until fewer than max_unauthenticated handshakes are going on."""
@@ -169,37 +199,6 @@ class Acceptor:
                     break
                 wait_s = _FAIR_CHANCE_S
             self._changed.wait(max(wait_s, 0.01))
-
-    def _shake_hands(self, stranger: _Stranger) -> None:
-        """The body of a handshake's thread."""
-
-        def on_proved() -> None:
-            stranger.has_proved = True
-
-        deadline = stranger.since + self._admission.handshake_timeout_s
-        accepted = False
-        try:
-            handshake.prove_as_server(stranger.sock, self._admission.authkey, deadline, "it", on_proved)
-            accepted = True
-        except RpcError as error:
-            if not self._closing:
-                reason = "it was silent while others waited" if stranger.evicted else str(error)
-                self.complaints.say(stranger.peer, reason)
-        with self._lock:
-            del self._strangers[stranger]
-            if accepted and not self._closing and not self._is_full(stranger.peer):
-                self._connections += 1
-            else:
-                accepted = False
-                stranger.sock.close()
-            self._changed.notify_all()
-        if accepted:
-            self._on_accepted(stranger.sock, stranger.peer)
-
-    def _pause(self) -> None:
-        with self._lock:
-            if not self._closing:
-                self._changed.wait(_RETRY_S)
 
     def _interrupt_accept(self) -> None:
         """Makes accept() return: closing the listener under it would not, on Linux; a connection does."""

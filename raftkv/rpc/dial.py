@@ -59,8 +59,7 @@ class Backoff:
         if lasted_s < _MAX_BACKOFF_S:
             self.failed()
         else:
-            self._failures = 0
-            self.next_at = 0.0
+            self.forget()
 
 
 class Dialer:

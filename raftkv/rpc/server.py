@@ -66,7 +66,6 @@ class _Port:
         self.handler = handler
         self.max_frame_bytes = max_frame_bytes
         self.batch: List[Request] = []
-        self.thread: Optional[threading.Thread] = None
 
 
 class RpcServer:
@@ -111,17 +110,17 @@ class RpcServer:
             sock.setblocking(False)
             self.attend(Channel(self, port, sock, peer))
 
-        acceptor = Acceptor(self._name, address, admission, on_accepted)
+        acceptor = Acceptor(self._name, address, admission, self._start_thread, on_accepted)
         port = _Port(acceptor, handler, max_frame_bytes)
         self._ports.append(port)
         if self._loop_thread is not None:
-            self._start_accepting(port)
+            acceptor.start()
         return acceptor.address
 
     def start(self) -> None:
         self._loop_thread = self._start_thread(self._run, self._name)
         for port in self._ports:
-            self._start_accepting(port)
+            port.acceptor.start()
 
     def close(self) -> None:
         """Close all listeners and connections and join all threads. May be called twice; not on the loop
@@ -130,7 +129,7 @@ class RpcServer:
             return
         self._closed = True
         for port in self._ports:
-            port.acceptor.close(port.thread)
+            port.acceptor.close()
         self._closing = True
         if self._loop_thread is None:
             self._tear_down()
@@ -144,9 +143,6 @@ class RpcServer:
         self._waker.wake()
 
     # -- threads ---------------------------------------------------------------------------------------------
-
-    def _start_accepting(self, port: _Port) -> None:
-        port.thread = self._start_thread(port.acceptor.run, f"{self._name}-accept")
 
     def _start_thread(self, body: Callable[[], None], name: str) -> threading.Thread:
         def run() -> None:

@@ -21,6 +21,7 @@ from raftkv.errors import (
     ProtocolError,
     RemoteError,
 )
+from raftkv.rpc import dial as dial_module
 from raftkv.rpc import exchange as exchange_module
 from raftkv.rpc import handshake
 from raftkv.rpc.channel import send_replies
@@ -401,6 +402,22 @@ def test_a_server_that_hangs_up_at_once_is_not_dialled_without_a_pause(connect: 
             times.append(time.monotonic())
         end.close()
     assert times[-1] - times[0] >= (0.05 + 0.1 + 0.2) / 2
+
+
+def test_who_is_known_to_be_back_is_reached_at_once(
+    serve: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dial_module, "_FIRST_BACKOFF_S", 60.0)
+    monkeypatch.setattr(dial_module, "_MAX_BACKOFF_S", 60.0)
+    served = serve()
+    up: queue.Queue[bool] = queue.Queue()
+    end = connect(served.address, keep_connected=True, on_up=lambda: up.put(True))
+    end.call("echo", (), 5.0)
+    with pytest.raises(ConnectionLostError):
+        end.call("hang up", (), 5.0)
+    assert up.get(timeout=5)
+    end.connect_now()
+    assert up.get(timeout=5)
 
 
 # -- half-open connections -----------------------------------------------------------------------------------

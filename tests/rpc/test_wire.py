@@ -17,12 +17,13 @@ from raftkv.errors import ProtocolError
 from raftkv.rpc.wire import FrameReader, dumps, frame, loads
 
 PLAIN = [
-    None, True, False, 0, 1, 255, 256, 65535, 65536, -1, 2**31 - 1, -(2**31), 2**31, 2**63, -(2**200), 1.5,
-    -0.0, float("inf"), "", "key", "x" * 255, "x" * 256, "x" * 70_000, "naïve ☃ 🐍", "\ud800", b"",
-    b"\0\xff", b"x" * 300, b"x" * 70_000, (), (1,), (1, 2), (1, 2, 3), (1, 2, 3, 4), [], [1], [1, [2, [3]]], {}, {"a": 1},
-    {1: {"b": ()}},
-    [{"id": n, "role": "follower"} for n in range(3)], tuple(range(2000)), {str(n): [n] for n in range(2000)},
-    [str(n) for n in range(300)] * 2, (7, "put", (12, 3, 2, "key000001", "xxxxxxxxxxxxxxxx")),
+    None, True, False, 0, 1, 255, 256, 65535, 65536, -1, 2**31 - 1, -(2**31), 2**31, 2**63, -(2**200),
+    1.5, -0.0, float("inf"), "", "key", "x" * 255, "x" * 256, "x" * 70_000, "naïve ☃ 🐍", "\ud800",
+    b"", b"\0\xff", b"x" * 300, b"x" * 70_000, (), (1,), (1, 2), (1, 2, 3), (1, 2, 3, 4), [], [1],
+    [1, [2, [3]]], {}, {"a": 1}, {1: {"b": ()}}, [{"id": n, "role": "follower"} for n in range(3)],
+    tuple(range(2000)),
+    {str(n): [n] for n in range(2000)}, [str(n) for n in range(300)] * 2,
+    (7, "put", (12, 3, 2, "key000001", "xxxxxxxxxxxxxxxx")),
 ]  # fmt: skip
 
 
