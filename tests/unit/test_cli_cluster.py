@@ -113,6 +113,18 @@ def test_no_node_outlives_a_killed_launcher(tmp_path):
         wait_until_silent(folder)
 
 
+@pytest.mark.skipif(not CAN_PAUSE, reason="SIGSTOP")
+def test_a_node_that_somebody_paused_stops_with_the_others(tmp_path):
+    folder = str(tmp_path)
+    with launched("--data-dir", folder) as launcher:
+        assert launcher.stdout.readline().startswith("ready")
+        servers = json.loads(kvclient(folder, "status", "--json")[1])["servers"]
+        os.kill(servers[0]["pid"], signal.SIGSTOP)
+        launcher.terminate()
+        _, err = launcher.communicate(timeout=PATIENCE_S)
+        assert "[node 1] stopped (exit status 0)\n" in err
+
+
 def test_a_node_that_dies_is_reported_and_the_others_go_on(tmp_path):
     folder = str(tmp_path)
     with launched("--data-dir", folder) as launcher:
@@ -263,8 +275,7 @@ def test_a_node_that_does_not_stop_is_killed(inis):
     node = Node(1, inis[1], output)
     node.start()
     output.expect("listens")
-    os.kill(node.pid, signal.SIGSTOP)  # without the node's knowledge, so that it is not woken
-    node.stop(timeout_s=0.1)
+    node.stop(timeout_s=0.0)
     assert output.ends == ["does not stop; killing it", "died of SIGKILL"]
 
 
