@@ -14,12 +14,12 @@ import random
 import threading
 import time
 from concurrent.futures import Future
-from functools import partial
 from typing import Any, Mapping, Optional, Tuple
 
 from raftkv import errors
 from raftkv.kvdb.client_command import Actions, Command, Done, Send
 from raftkv.kvdb.session import ClerkSession
+from raftkv.rpc.calls import AsyncCall
 from raftkv.rpc.client import ClientEnd
 
 #: So many commands of submit() may be without an answer. It blocks then, until a quarter of them have one: to
@@ -28,6 +28,29 @@ WINDOW = 1000
 _ROOM_AGAIN = WINDOW * 3 // 4
 
 _CONNECT_TIMEOUT_S = 1.5  # a little more than a lost first packet costs
+
+
+class _Attempt(AsyncCall):
+    """An attempt that nobody waits for. (A Future more would cost more than all else.)"""
+
+    __slots__ = ("_driver", "_command", "_attempt")
+
+    def __init__(self, driver: Driver, send: Send) -> None:
+        super().__init__(time.monotonic() + send.timeout_s)
+        self._driver = driver
+        self._command = send.command
+        self._attempt = send.attempt
+
+    def resolve(self, ok: bool, result: Any) -> None:
+        driver = self._driver
+        if ok:
+            driver.perform(driver.report(self._command, self._attempt, result))
+        else:
+            self.fail(errors.RemoteError(*result))
+
+    def fail(self, error: errors.RaftKVError) -> None:
+        driver = self._driver
+        driver.perform(driver.report_failure(self._command, self._attempt, error))
 
 
 class Driver:
@@ -68,7 +91,7 @@ class Driver:
         try:
             if first is not None:
                 actions = self._attempt(first)
-            self._perform(actions)
+            self.perform(actions)
             if not command.done:
                 command.context.wait()
         except BaseException:  # Ctrl-C
@@ -94,7 +117,7 @@ class Driver:
             self._submitted += 1
             actions = self._session.start(command, now)
             self._after(actions)
-        self._perform(actions)
+        self.perform(actions)
         return future
 
     def close(self) -> None:
@@ -104,7 +127,7 @@ class Driver:
             actions = self._session.close(time.monotonic())
             self._room.notify_all()
             self._planned.notify_all()
-        self._perform(actions)
+        self.perform(actions)
         for end in self.ends.values():
             end.close()
         if self._timer is not None:
@@ -119,10 +142,10 @@ class Driver:
             result = self.ends[send.server].call(send.method, send.args, send.timeout_s)
         except errors.RaftKVError as error:
             command.context = threading.Event()
-            return self._report_failure(command, send.attempt, error)
-        return self._report(command, send.attempt, result)
+            return self.report_failure(command, send.attempt, error)
+        return self.report(command, send.attempt, result)
 
-    def _perform(self, actions: Actions) -> None:
+    def perform(self, actions: Actions) -> None:
         for action in actions:
             if type(action) is Send:
                 self._send(action)
@@ -130,31 +153,21 @@ class Driver:
                 self._deliver(action.command)
 
     def _send(self, send: Send) -> None:
-        command, attempt, server, method, args, timeout_s = send
+        call = _Attempt(self, send)
         try:
-            answer = self.ends[server].submit(method, args, timeout_s)
+            self.ends[send.server].begin(call, send.method, send.args)
         except errors.ConnectionLostError as error:  # not sent, since too much waits to be sent
-            refusal = errors.RemoteError(errors.OVERLOADED, str(error))
-            self._perform(self._report_failure(command, attempt, refusal))
+            call.fail(errors.RemoteError(errors.OVERLOADED, str(error)))
         except errors.ClosedError as error:
-            self._perform(self._report_failure(command, attempt, error))
-        else:
-            answer.add_done_callback(partial(self._on_answer, command, attempt))
+            call.fail(error)
 
-    def _on_answer(self, command: Command, attempt: int, answer: "Future[Any]") -> None:
-        error = answer.exception()
-        if error is None:
-            self._perform(self._report(command, attempt, answer.result()))
-        else:
-            self._perform(self._report_failure(command, attempt, error))
-
-    def _report(self, command: Command, attempt: int, result: Any) -> Actions:
+    def report(self, command: Command, attempt: int, result: Any) -> Actions:
         with self._lock:
             actions = self._session.answered(command, attempt, result, time.monotonic())
             self._after(actions)
         return actions
 
-    def _report_failure(self, command: Command, attempt: int, error: BaseException) -> Actions:
+    def report_failure(self, command: Command, attempt: int, error: BaseException) -> Actions:
         session, now = self._session, time.monotonic()
         sent = getattr(error, "sent", not isinstance(error, errors.ClosedError))
         with self._lock:
@@ -173,7 +186,7 @@ class Driver:
         with self._lock:
             actions = self._session.abandon(command, time.monotonic())
             self._after(actions)
-        self._perform(actions)
+        self.perform(actions)
 
     @staticmethod
     def _deliver(command: Command) -> None:
@@ -236,4 +249,4 @@ class Driver:
                     continue
                 actions = self._session.wake(now)
                 self._after(actions)
-            self._perform(actions)
+            self.perform(actions)

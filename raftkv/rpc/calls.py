@@ -69,15 +69,33 @@ class BlockingCall:
         raise RemoteError(*result)
 
 
-class FutureCall:
-    """A Future waits for this one; whichever thread reads the reply sets it."""
+class AsyncCall:
+    """Nobody waits for this one: whichever thread reads the reply calls resolve() or fail(), once, holding no
+    lock. They must not block."""
 
-    __slots__ = ("deadline", "frame", "sent", "future")
+    __slots__ = ("deadline", "frame", "sent")
 
-    def __init__(self, deadline: float, frame: bytes) -> None:
-        self.deadline = deadline
-        self.frame = frame
-        self.sent = False
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline  # time.monotonic()
+        self.frame = b""  # set by ClientEnd.begin()
+        self.sent = False  # whether any of it may have left
+
+    def resolve(self, ok: bool, result: Any) -> None:
+        """The reply is here: a result, or a refusal (code, message, detail)."""
+        raise NotImplementedError
+
+    def fail(self, error: RpcError) -> None:
+        """No reply will come."""
+        raise NotImplementedError
+
+
+class FutureCall(AsyncCall):
+    """A Future waits for this one."""
+
+    __slots__ = ("future",)
+
+    def __init__(self, deadline: float) -> None:
+        super().__init__(deadline)
         self.future: Future[Any] = Future()
         self.future.set_running_or_notify_cancel()  # a request that has left cannot be called back
 
@@ -91,7 +109,7 @@ class FutureCall:
         self.future.set_exception(error)
 
 
-Call = Union[BlockingCall, FutureCall]
+Call = Union[BlockingCall, AsyncCall]
 
 
 class CallTable:
@@ -99,7 +117,7 @@ class CallTable:
 
     def __init__(self) -> None:
         self.blocking: Dict[int, BlockingCall] = {}
-        self.futures: Dict[int, FutureCall] = {}
+        self.futures: Dict[int, AsyncCall] = {}
         self.waiting_bytes = 0  # of requests that wait for a connection
         self.next_expiry = float("inf")  # no future's deadline is earlier
 
@@ -110,7 +128,7 @@ class CallTable:
         yield from self.blocking.values()
         yield from self.futures.values()
 
-    def add_future(self, request_id: int, call: FutureCall) -> None:
+    def add_future(self, request_id: int, call: AsyncCall) -> None:
         self.futures[request_id] = call
         if call.deadline < self.next_expiry:
             self.next_expiry = call.deadline
@@ -125,7 +143,7 @@ class CallTable:
         self.waiting_bytes = 0
         return calls
 
-    def take_expired(self, now: float) -> List[FutureCall]:
+    def take_expired(self, now: float) -> List[AsyncCall]:
         """The futures whose time is over. (Callers that block look at the clock themselves.)"""
         expired = [request_id for request_id, call in self.futures.items() if call.deadline <= now]
         calls = [self.futures.pop(request_id) for request_id in expired]

@@ -18,7 +18,7 @@ from typing import Any, Callable, Optional, Tuple
 
 from raftkv.errors import AuthenticationError, ClosedError, RpcError
 from raftkv.rpc import handshake
-from raftkv.rpc.calls import BlockingCall, FutureCall, lost, timed_out
+from raftkv.rpc.calls import AsyncCall, BlockingCall, FutureCall, lost, timed_out
 from raftkv.rpc.dial import Backoff, Dialer
 from raftkv.rpc.exchange import Exchange
 from raftkv.rpc.link import Link
@@ -121,7 +121,7 @@ class ClientEnd:
             while call.outcome is None:
                 remaining_s = call.deadline - time.monotonic()
                 if remaining_s <= 0:
-                    raise timed_out(f"no answer from {self._where} within {timeout_s:g} s", sent=call.sent)
+                    break
                 if call.reads is not None:
                     exchange.read(call.reads, remaining_s)
                 else:
@@ -133,6 +133,9 @@ class ClientEnd:
             raise
         finally:
             exchange.leave(request_id, call)
+        if call.outcome is None:
+            # Only now is `sent` final: until it left, the call could still go out on a new connection.
+            raise timed_out(f"no answer from {self._where} within {timeout_s:g} s", sent=call.sent)
         return call.result()
 
     def submit(self, method: str, args: tuple, timeout_s: float) -> Future[Any]:
@@ -144,13 +147,17 @@ class ClientEnd:
         deadline is kept by the end's own thread, which notices it late while it is connecting
         (`connect_timeout_s`).
         """
+        call = FutureCall(time.monotonic() + timeout_s)
+        self.begin(call, method, args)
+        return call.future
+
+    def begin(self, call: AsyncCall, method: str, args: tuple) -> None:
+        """What submit() does, for a call of another kind than a Future: its resolve() or fail() is called."""
         request_id = next(self._ids)
-        data = frame(dumps((request_id, method, args)))
-        call = FutureCall(time.monotonic() + timeout_s, data)
+        call.frame = frame(dumps((request_id, method, args)))
         if self._keeper is None:
             self.start()
         self._exchange.begin_future(request_id, call)
-        return call.future
 
     def notify(self, frames: bytes) -> bool:
         """Send whole frames of one-way requests, (None, method, args), in order. Never waits.

@@ -19,7 +19,7 @@ import threading
 from typing import Callable, Optional
 
 from raftkv.errors import ClosedError, RpcError
-from raftkv.rpc.calls import BlockingCall, Call, CallTable, FutureCall, lost, timed_out
+from raftkv.rpc.calls import AsyncCall, BlockingCall, Call, CallTable, lost, timed_out
 from raftkv.rpc.dial import check_reply
 from raftkv.rpc.link import Link
 from raftkv.rpc.waker import Waker
@@ -76,7 +76,7 @@ class Exchange:
             if self.link is not None and not self.link.reading:
                 self._appoint_reader()
 
-    def begin_future(self, request_id: int, call: FutureCall) -> None:
+    def begin_future(self, request_id: int, call: AsyncCall) -> None:
         with self.lock:
             self._check_room(call)
             link = self.link
@@ -88,6 +88,7 @@ class Exchange:
                     link.backlog += call.frame
                 else:
                     self._transmit(link, call.frame)
+                call.frame = b""  # thousands may be under way, and large
                 if not link.reading or call.deadline < self.wakes_at:
                     self._waker.wake()
             self.calls.add_future(request_id, call)
