@@ -6,8 +6,10 @@
     store.py      Store: the deterministic state machine of all that
     service.py    KVService: requests in, entries back, answers out
     server.py     KVServer: wires rpc, raft and the service into a server
-    session.py    ClerkSession: a client's half of "exactly once", without I/O
-    clerk.py      Clerk: the client library
+    session.py    ClerkSession: a client's half of "exactly once", without I/O; with numbering.py (sequence numbers),
+                  leader_search.py (which server next) and client_command.py (one command and its outcome)
+    driver.py     carries out what a ClerkSession decides, on real connections
+    clerk.py      Clerk: the client library; pipeline.py, its batches
 
 A write is proposed to the log, and answered once it is applied; a read asks for a ReadIndex and is answered from the store:
 both are linearizable. A client registers once (its id is the log index of that), numbers its commands, and repeats
