@@ -52,6 +52,7 @@ log = logging.getLogger("raftkv.raft")
 SLOW_FSYNC_S = 0.5  # a write that takes longer is reported
 SLOW_APPLY_S = 0.5
 SNAPSHOT_CHUNK_KEYS = 500  # read from the state machine at a time: about a millisecond
+LONGEST_PAUSE_S = 0.2  # of the snapshot thread after each of these
 
 
 class _Work(NamedTuple):
@@ -397,7 +398,8 @@ class RaftNode:
                 self._disk_work.notify()
 
     def _snapshot_lines(self, view: SnapshotView) -> Iterable[bytes]:
-        """The lines of the file. After each, other threads get as much time as it took."""
+        """The lines of the file. After each, other threads get as much time as it took (unless the process was stopped
+        meanwhile: then the log has waited long enough to be let go)."""
         while not self._stopping.is_set():
             started = self._clock()
             with self._apply_lock:
@@ -407,7 +409,7 @@ class RaftNode:
                 return
             for record in records:
                 yield self._machine.encode_record(record)
-            self._pause(self._clock() - started)
+            self._pause(min(self._clock() - started, LONGEST_PAUSE_S))
         raise _Stopped
 
     def _restore(self, work: _Work) -> None:
