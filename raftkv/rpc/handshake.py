@@ -21,8 +21,9 @@ from raftkv.rpc.wire import frame
 
 _SIZE = struct.Struct("!i")
 
-# A peer that is gone without a word (power cut, cable) is given up by the kernel after 30 + 3 * 10 seconds.
-_KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+# A peer that is gone without a word (power cut, cable) is given up by the kernel after 30 + 3 * 10 seconds, or
+# after 60 seconds when it owes acknowledgements.
+_VIGILANCE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 60_000))
 
 
 def connect(address: Tuple[str, int], authkey: bytes, timeout_s: float) -> socket.socket:
@@ -141,7 +142,7 @@ def set_options(sock: socket.socket) -> None:
     """Answers leave at once (TCP_NODELAY), and the kernel notices a peer that is gone (keepalive)."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _KEEPALIVE:
+    for name, value in _VIGILANCE:
         if hasattr(socket, name):  # macOS and Windows lack some of them
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 

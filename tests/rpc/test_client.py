@@ -410,14 +410,14 @@ def test_who_is_known_to_be_back_is_reached_at_once(
     monkeypatch.setattr(dial_module, "_FIRST_BACKOFF_S", 60.0)
     monkeypatch.setattr(dial_module, "_MAX_BACKOFF_S", 60.0)
     served = serve()
-    up: queue.Queue[bool] = queue.Queue()
-    end = connect(served.address, keep_connected=True, on_up=lambda: up.put(True))
-    end.call("echo", (), 5.0)
+    events: queue.Queue[str] = queue.Queue()
+    end = connect(served.address, keep_connected=True, on_up=lambda: events.put("up"), on_down=events.put)
     with pytest.raises(ConnectionLostError):
         end.call("hang up", (), 5.0)
-    assert up.get(timeout=5)
+    assert events.get(timeout=5) == "up"
+    assert "closed the connection" in events.get(timeout=5)  # and now it waits for a minute
     end.connect_now()
-    assert up.get(timeout=5)
+    assert events.get(timeout=5) == "up"
 
 
 # -- half-open connections -----------------------------------------------------------------------------------
