@@ -1,0 +1,103 @@
+"""Exactly once in a storm: many clients append while nodes are killed all the time.
+
+    python -m tests.cluster.append_storm
+
+runs five nodes by bin/kvcluster.py and 10,000 appends by 8 clients, while every 2 seconds a random node is killed with
+kill -9 and restarted. Each append must be there exactly once, in its client's order. Exit status 0 if so, else 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import List, Optional
+
+from raftkv import Clerk
+from tests.cluster.harness import Node, wait_until
+from tests.cluster.launched import Launched, launched
+from tests.cluster.workload import KEY, Appenders
+
+
+class Killer:
+    """Kills nodes of a launched cluster, and restarts them as `bin/kvserver.py DIR/serverN.ini`."""
+
+    def __init__(self, cluster: Launched, db: Clerk) -> None:
+        self._db = db
+        self.nodes = {id: Node(id, cluster.folder) for id in range(1, len(cluster.inis) + 1)}
+        self.kills = self.leader_kills = 0
+
+    def kill_one(self) -> None:
+        """Kill -9 a random node, wait until it is gone, start it again, and wait until it answers."""
+        victim = random.choice([status for status in self._db.status() if status["alive"]])
+        id, pid = victim["id"], victim["pid"]
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: self._pid(id) is None, f"node {id} to be gone")
+        self.nodes[id].close()  # if it is one of ours, for the second time
+        self.nodes[id].start()
+        wait_until(lambda: self._pid(id) not in (None, pid), f"node {id} to be back")
+        self.kills += 1
+        self.leader_kills += victim["role"] == "leader"
+
+    def close(self) -> None:
+        for node in self.nodes.values():
+            node.close()
+
+    def _pid(self, id: int) -> Optional[int]:
+        return {status["id"]: status["pid"] for status in self._db.status()}[id]
+
+
+def storm(cluster: Launched, clients: Appenders, every_s: float) -> str:
+    """Let the clients append to their end, and kill meanwhile. Returns what was done; raises AssertionError."""
+    with Clerk.from_config(cluster.client_ini) as db:
+        killer = Killer(cluster, db)
+        started = next_kill = time.monotonic()
+        try:
+            with clients:
+                while not clients.done:
+                    next_kill += every_s
+                    wait_until(lambda: clients.done or time.monotonic() >= next_kill, "the next kill", every_s + 30)  # noqa: B023
+                    if not clients.done:
+                        killer.kill_one()
+            took_s = time.monotonic() - started
+            clients.verify(db.get(KEY))
+            for log in (f"{cluster.folder}.log", *(node.log_file for node in killer.nodes.values())):
+                text = Path(log).read_text(errors="replace") if os.path.exists(log) else ""
+                assert "Traceback" not in text, f"a traceback in {log}:\n{text[-4000:]}"
+        finally:
+            killer.close()
+    return f"{clients.total} appends in {took_s:.1f} s, {killer.kills} kills, {killer.leader_kills} of them of the leader"
+
+
+def main(argv: Optional[List[str]] = None) -> int:
+    """Run the storm that the arguments describe, and print the verdict. Returns the exit status."""
+    parser = argparse.ArgumentParser("append_storm", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--nodes", type=int, default=5)
+    parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--appends", type=int, default=10_000, help="by all clients together")
+    parser.add_argument("--every", type=float, default=2.0, metavar="S", help="seconds between two kills")
+    args = parser.parse_args(argv)
+    with tempfile.TemporaryDirectory(prefix="raftkv-storm-") as folder:
+        try:
+            with launched(Path(folder, "cluster"), "--nodes", str(args.nodes)) as cluster:
+                clients = Appenders(
+                    lambda: Clerk.from_config(cluster.client_ini, timeout=60.0),
+                    args.clients,
+                    each=args.appends // args.clients,
+                )
+                done = storm(cluster, clients, args.every)
+            cluster.wait_until_gone()
+        except AssertionError as error:
+            print(f"FAILED: {error}")
+            return 1
+    print(f"OK: {done}; each append is there exactly once, in its client's order; no process is left")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
