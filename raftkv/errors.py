@@ -7,6 +7,7 @@ Two families matter to a caller who wants to know what happened to a write:
 
 Every message is one sentence or two that say what to do; none needs a traceback to be understood.
 """
+
 from __future__ import annotations
 
 from typing import Optional
@@ -16,7 +17,7 @@ class RaftKVError(Exception):
     """The base of every exception that raftkv raises on purpose."""
 
 
-# -- starting up -----------------------------------------------------------------------------------------------
+# -- starting up ---------------------------------------------------------------------------------------------
 
 
 class ConfigError(RaftKVError):
@@ -43,7 +44,7 @@ class CorruptEntryError(RaftKVError):
     """A log entry's bytes do not match their CRC-32, or are no entry at all."""
 
 
-# -- talking ---------------------------------------------------------------------------------------------------
+# -- talking -------------------------------------------------------------------------------------------------
 
 
 class RpcError(RaftKVError):
@@ -63,11 +64,13 @@ class AuthenticationError(RpcError):
 
 
 class ProtocolError(RpcError):
-    """The other side sent what no correct peer sends: an oversized frame, a pickle of more than plain data, …"""
+    """The other side sent what no correct peer sends: an oversized frame, a pickle of more than plain data,
+    …"""
 
 
 class RemoteError(RpcError):
-    """The server refused the call. `code` is one of the codes below, `detail` plain data that belongs to it."""
+    """The server refused the call. `code` is one of the codes below, `detail` plain data that belongs to
+    it."""
 
     def __init__(self, code: str, message: str, detail: object = None) -> None:
         super().__init__(message)
@@ -78,14 +81,18 @@ class RemoteError(RpcError):
 #: The codes of a refusal on the wire, `(id, False, (code, message, detail))`.
 NOT_LEADER = "not_leader"  # detail: the leader's node id, or None when unknown
 OVERLOADED = "overloaded"  # the proposal queue is full; nothing was proposed
-SESSION_EXPIRED = "session_expired"  # the client id is not (or no longer) registered; this attempt was not applied
+SESSION_EXPIRED = (
+    "session_expired"  # the client id is not (or no longer) registered; this attempt was not applied
+)
 STALE_SEQUENCE = "stale_sequence"  # the client said before that it no longer waits for this sequence number
-TOO_MANY_IN_FLIGHT = "too_many_in_flight"  # sequence number too far above the lowest unanswered one; not applied
+TOO_MANY_IN_FLIGHT = (
+    "too_many_in_flight"  # sequence number too far above the lowest unanswered one; not applied
+)
 BAD_REQUEST = "bad_request"  # malformed, too large, unknown method; nothing was proposed
 SHUTTING_DOWN = "shutting_down"  # the server is stopping
 
 
-# -- using the database ----------------------------------------------------------------------------------------
+# -- using the database --------------------------------------------------------------------------------------
 
 
 class InvalidRequestError(RaftKVError, ValueError):
@@ -101,7 +108,8 @@ class NotApplied(UnavailableError):
 
 
 class OutcomeUnknown(UnavailableError):
-    """The cluster did not answer in time: the command may or may not take effect. Read before repeating it."""
+    """The cluster did not answer in time: the command may or may not take effect. Read before repeating
+    it."""
 
 
 class SessionExpiredError(OutcomeUnknown):
@@ -113,7 +121,7 @@ class ClosedError(RaftKVError):
     """The object was closed, or its server is shutting down."""
 
 
-# -- inside a server -------------------------------------------------------------------------------------------
+# -- inside a server -----------------------------------------------------------------------------------------
 
 
 class NotLeaderError(RaftKVError):

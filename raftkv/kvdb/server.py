@@ -1,4 +1,5 @@
 """KVServer: one server process's worth of database. It wires rpc, raft and the service together."""
+
 from __future__ import annotations
 
 import logging
@@ -15,28 +16,31 @@ from raftkv.raft.member import Member
 from raftkv.raft.network import MAX_PEER_FRAME, PeerNetwork
 from raftkv.raft.persister import Persister
 from raftkv.rpc.channel import send_replies
-from raftkv.rpc.server import RpcServer, die
+from raftkv.rpc.server import Handler, RpcServer, die
 
 log = logging.getLogger("raftkv")
 
-#: A request's keys and values are at most MAX_REQUEST_BYTES; the rest is its frame, its names and its numbers.
+#: A request's keys and values are at most MAX_REQUEST_BYTES; the rest is its frame, its names and its
+#: numbers.
 MAX_CLIENT_FRAME = MAX_REQUEST_BYTES + (1 << 20)
 
 
 class KVServer:
     """One server of the cluster. start() and stop() are for one thread.
 
-    `on_fatal(exception)` is called when the server cannot go on (a failed disk, a bug); by default the process
-    ends at once, because a server that lost a thread must not look alive.
-    Raises ConfigError or StorageError, from the constructor or from start(), with a sentence for the operator.
+    `on_fatal(exception)` is called when the server cannot go on (a failed disk, a bug); by default the
+    process ends at once, because a server that lost a thread must not look alive. Raises ConfigError or
+    StorageError, from the constructor or from start(), with a sentence for the operator.
     """
 
-    def __init__(self, config: ServerConfig, *, on_fatal: Optional[Callable[[BaseException], None]] = None) -> None:
+    def __init__(
+        self, config: ServerConfig, *, on_fatal: Optional[Callable[[BaseException], None]] = None
+    ) -> None:
         self._config = config
         on_fatal = on_fatal or _end
         client_key, peer_key = config.load_keys()
         self._service = KVService(send_replies, __version__)
-        limits, id = config.limits, config.node_id
+        id = config.node_id
         self._persister = Persister(
             config.data_dir,
             node_id=id,
@@ -47,7 +51,7 @@ class KVServer:
         )
         for notice in self._persister.notices:
             log.warning("%s", notice)
-        others = {peer: tuple(address) for peer, address in config.peers.items() if peer != id}
+        others = {peer: address for peer, address in config.peers.items() if peer != id}
         self._network = PeerNetwork(
             others, peer_key, self._persister, config.raft.snapshot_chunk_bytes, on_fatal
         )
@@ -56,25 +60,31 @@ class KVServer:
         )
         self._service.consensus = self._member
         self._rpc = RpcServer("rpc", on_fatal)
-        options = {
-            "max_connections": limits.max_connections,
-            "max_unauthenticated": limits.max_unauthenticated,
-            "handshake_timeout_s": limits.handshake_timeout_ms / 1000,
-        }
-        listen = self._rpc.listen
         try:
-            self.client_address = Address(
-                *listen(config.servers[id], client_key, self._service, max_frame_bytes=MAX_CLIENT_FRAME, **options)
+            self.client_address = self._listen(
+                config.servers[id], client_key, self._service, MAX_CLIENT_FRAME
             )
-            self.peer_address = Address(
-                *listen(config.peers[id], peer_key, self._network, max_frame_bytes=MAX_PEER_FRAME, **options)
-            )
+            self.peer_address = self._listen(config.peers[id], peer_key, self._network, MAX_PEER_FRAME)
         except BaseException:
             self.stop()
             raise
 
+    def _listen(self, address: Address, key: bytes, handler: Handler, max_frame_bytes: int) -> Address:
+        limits = self._config.limits
+        bound = self._rpc.listen(
+            address,
+            key,
+            handler,
+            max_frame_bytes=max_frame_bytes,
+            max_connections=limits.max_connections,
+            max_unauthenticated=limits.max_unauthenticated,
+            handshake_timeout_s=limits.handshake_timeout_ms / 1000,
+        )
+        return Address(*bound)
+
     def start(self) -> None:
-        """Load what the disk holds, then serve. Returns when the server listens; a leader may not be known yet."""
+        """Load what the disk holds, then serve. Returns when the server listens; a leader may not be known
+        yet."""
         self._member.start()
         self._rpc.start()
         log.info(

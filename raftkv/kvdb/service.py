@@ -1,16 +1,24 @@
 """KVService: what one server does with its clients' requests, and with the entries that the log hands back.
 
 It has no thread, socket or file of its own. Requests come in as one batch a turn; writes of a turn become one
-batch of proposals and reads share one ReadIndex round. Entries come back committed, are applied to the Store, and
-their clients are answered from the thread that saw the commit, with one write a connection.
+batch of proposals and reads share one ReadIndex round. Entries come back committed, are applied to the Store,
+and their clients are answered from the thread that saw the commit, with one write a connection.
 """
+
 from __future__ import annotations
 
 import logging
 import os
 from typing import Any, Callable, Iterable, List, Protocol, Sequence, Tuple
 
-from raftkv.errors import BAD_REQUEST, NOT_LEADER, OVERLOADED, InvalidRequestError, NotLeaderError, OverloadedError
+from raftkv.errors import (
+    BAD_REQUEST,
+    NOT_LEADER,
+    OVERLOADED,
+    InvalidRequestError,
+    NotLeaderError,
+    OverloadedError,
+)
 from raftkv.kvdb.commands import WRITES, command, validate
 from raftkv.kvdb.store import SnapshotView, Store, encode_record
 from raftkv.raft.crash_points import reach
@@ -50,7 +58,7 @@ class KVService:
         self._role = RoleChange(Role.FOLLOWER, 0, None, "")
         self.consensus: Consensus
 
-    # -- requests (the rpc server's handler) -------------------------------------------------------------------
+    # -- requests (the rpc server's handler) -----------------------------------------------------------------
 
     def on_requests(self, batch: Sequence[Request]) -> None:
         commands: List[Any] = []
@@ -96,7 +104,7 @@ class KVService:
             refusal = (OVERLOADED, str(error), {"proposed": False})
         return [(channel, id, False, refusal) for channel, id, _, _ in requests]
 
-    # -- the state machine (raft.node.StateMachine) --------------------------------------------------------------
+    # -- the state machine (raft.node.StateMachine) ----------------------------------------------------------
 
     def apply(self, entries: List[Entry], contexts: List[Any]) -> None:
         apply = self._store.apply
@@ -115,7 +123,9 @@ class KVService:
         self._send_replies(replies)
 
     def read(self, contexts: List[Any]) -> None:
-        self._send_replies([(channel, id, *self._answer(method, args)) for channel, id, method, args in contexts])
+        self._send_replies(
+            [(channel, id, *self._answer(method, args)) for channel, id, method, args in contexts]
+        )
 
     def refuse(self, proposals: List[Any], reads: List[Any]) -> None:
         leader = self._role.leader
@@ -153,6 +163,8 @@ class KVService:
             items.append(item)
             size += len(item[0]) if item is not None else 0
             if size > MAX_GETS_CHARS:
-                message = f"the values of {len(args[0])} keys together are too large for one answer: ask for fewer"
+                message = (
+                    f"the values of {len(args[0])} keys together are too large for one answer: ask for fewer"
+                )
                 return False, (BAD_REQUEST, message, None)
         return True, items

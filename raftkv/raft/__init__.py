@@ -1,9 +1,9 @@
 """The consensus layer: a log that a majority of nodes agrees on, whatever fails.
 
-Raft in one paragraph. One node leads. Clients' commands become entries of its log, which it copies to the others;
-an entry that a majority has on disk is committed, will never be lost, and is applied by every node in the same
-order. When the leader falls silent, another node asks for votes; a majority votes only for a node whose log is at
-least as complete as its own, so the new leader has everything that was committed.
+Raft in one paragraph. One node leads. Clients' commands become entries of its log, which it copies to the
+others; an entry that a majority has on disk is committed, will never be lost, and is applied by every node in
+the same order. When the leader falls silent, another node asks for votes; a majority votes only for a node
+whose log is at least as complete as its own, so the new leader has everything that was committed.
 
 From the bottom up:
 
@@ -18,10 +18,11 @@ From the bottom up:
     node.py                 RaftNode: the mutex and the threads that drive the core
     member.py               Member: all of it together, for one process
 
-To follow one command: RaftNode.propose() → Raft.propose() → Raft.ready() → (Persister.save(), PeerNetwork.flush()) →
-Raft.step(AppendAccepted) → Raft.ready().committed → StateMachine.apply(). docs/architecture.md walks the same way slowly.
+To follow one command: RaftNode.propose() → Raft.propose() → Raft.ready() → (Persister.save(),
+PeerNetwork.flush()) → Raft.step(AppendAccepted) → Raft.ready().committed → StateMachine.apply().
+docs/architecture.md walks the same way slowly.
 
-What this layer does not do: it does not know what a command means (that is the state machine's), it does not remove
-duplicates (a client that repeats a command must be recognised by the state machine), and it does not yet change the
-membership of a running cluster, although voters are already read from the log.
+What this layer does not do: it does not know what a command means (that is the state machine's), it does not
+remove duplicates (a client that repeats a command must be recognised by the state machine), and it does not
+yet change the membership of a running cluster, although voters are already read from the log.
 """

@@ -2,13 +2,14 @@
 
 What goes in: `step(message)`, `tick(now)`, `propose(batch)`, `read_index(context)`. What comes out: `ready()`
 hands over everything there is to do, in a Ready; whoever drives the core does it, in the order that Ready
-describes, and calls `advance(ready)` when the disk part is done. There is no I/O here, no clock (time comes in as
-a number of seconds), no thread, and chance is the random.Random that is handed in. The same inputs give the same
-outputs, which is what lets a simulator run years of faults in minutes.
+describes, and calls `advance(ready)` when the disk part is done. There is no I/O here, no clock (time comes
+in as a number of seconds), no thread, and chance is the random.Random that is handed in. The same inputs give
+the same outputs, which is what lets a simulator run years of faults in minutes.
 
 Section numbers are those of the Raft paper (extended version) and, where so said, of Ongaro's thesis.
 Not thread-safe: RaftNode holds its mutex round every call.
 """
+
 from __future__ import annotations
 
 import random
@@ -91,9 +92,10 @@ class Raft:
         self._chunk: Optional[InstallSnapshot] = None
         self._restore: Optional[Snapshot] = None
         self._handed_out = log.applied  # committed entries up to here have been handed out to be applied
+        self._election_deadline = 0.0
         self._reset_election_timer()
 
-    # -- what others may ask -----------------------------------------------------------------------------------
+    # -- what others may ask ---------------------------------------------------------------------------------
 
     @property
     def voters(self) -> Tuple[int, ...]:
@@ -112,10 +114,11 @@ class Raft:
         """(current term, whether this node believes it is the leader): the original's GetState."""
         return self.term, self.role is Role.LEADER
 
-    # -- input: time -------------------------------------------------------------------------------------------
+    # -- input: time -----------------------------------------------------------------------------------------
 
     def tick(self, now: float) -> None:
-        """Time is now `now` seconds (of a clock that never goes back). Call it several times a heartbeat interval."""
+        """Time is now `now` seconds (of a clock that never goes back). Call it several times a heartbeat
+        interval."""
         self.now = max(self.now, now)
         if self.role is Role.LEADER:
             if not self._quorum_is_active():
@@ -129,7 +132,8 @@ class Raft:
                 self._reset_election_timer()
 
     def lost_contact(self, peer: int) -> None:
-        """The connection from `peer` broke: a hint, never proof. A leader's death is noticed without the timeout.
+        """The connection from `peer` broke: a hint, never proof. A leader's death is noticed without the
+        timeout.
 
         Safe whatever the truth is: the other voters are still asked, and refuse while they hear the leader.
         """
@@ -151,13 +155,13 @@ class Raft:
         self._election_deadline = self.now + self._rng.uniform(timeout, 2 * timeout)
 
     def _leader_is_alive(self) -> bool:
-        """Has this node heard from a leader within the least election timeout? Then it helps nobody to depose it
-        (paper section 6, thesis 4.2.3)."""
+        """Has this node heard from a leader within the least election timeout? Then it helps nobody to depose
+        it (paper section 6, thesis 4.2.3)."""
         if self.role is Role.LEADER:
             return True  # tick() would have ended that had a majority gone
         return self.leader is not None and self.now < self._leader_heard + self.options.election_timeout_s
 
-    # -- input: clients ----------------------------------------------------------------------------------------
+    # -- input: clients --------------------------------------------------------------------------------------
 
     def start(self, command: Any) -> Tuple[int, int]:
         """Propose one command: the original's Start. Returns (index, term), as propose() does."""
@@ -174,7 +178,8 @@ class Raft:
             raise NotLeaderError(self.leader)
         if self._uncommitted_bytes > self.options.max_uncommitted_bytes:
             raise OverloadedError(
-                f"{self._uncommitted_bytes} bytes of proposals are waiting for a majority to store them; try again later"
+                f"{self._uncommitted_bytes} bytes of proposals are waiting for a majority to store them; "
+                "try again later"
             )
         index, term, create = self.log.last_index + 1, self.term, Entry.create
         entries = [create(index + i, term, COMMAND, command) for i, command in enumerate(batch)]
@@ -182,18 +187,20 @@ class Raft:
         return index, term
 
     def read_index(self, context: Any) -> None:
-        """Ask for the right to read: `context` comes back in Ready.reads with the index that must be applied first.
+        """Ask for the right to read: `context` comes back in Ready.reads with the index that must be applied
+        first.
 
-        Linearizable without a log entry: the commit index of now, once a majority has confirmed, in a round of
-        heartbeats begun after this call, that this node still leads (thesis 6.4). Reads that arrive during a round
-        share the next one. When leadership ends, the context comes back in Ready.lost_reads. Raises NotLeaderError.
+        Linearizable without a log entry: the commit index of now, once a majority has confirmed, in a round
+        of heartbeats begun after this call, that this node still leads (thesis 6.4). Reads that arrive during
+        a round share the next one. When leadership ends, the context comes back in Ready.lost_reads. Raises
+        NotLeaderError.
         """
         if self.role is not Role.LEADER:
             raise NotLeaderError(self.leader)
         self._reads.add(context)
         self._advance_reads()
 
-    # -- input: messages ---------------------------------------------------------------------------------------
+    # -- input: messages -------------------------------------------------------------------------------------
 
     def step(self, message: Message) -> None:
         """Take in a message of another node."""
@@ -206,8 +213,12 @@ class Raft:
                 return  # a server that was removed or cut off must not depose a working leader (thesis 4.2.3)
             else:
                 leader = message.sender if isinstance(message, _FROM_LEADER) else None
-                self._become_follower(message.term, leader, f"node {message.sender} is at term {message.term}")
-        elif message.term < self.term and not isinstance(message, PreVoteReply):  # which names the term it is about
+                self._become_follower(
+                    message.term, leader, f"node {message.sender} is at term {message.term}"
+                )
+        elif message.term < self.term and not isinstance(
+            message, PreVoteReply
+        ):  # which names the term it is about
             self._answer_stale(message)
             return
         if message.sender in self.progress:
@@ -226,7 +237,7 @@ class Raft:
     def _step_nothing(self, message: Message) -> None:
         """StaleTerm has done its work through its term."""
 
-    # -- elections (5.2, 5.4.1; thesis 4.2.3, 9.6) ---------------------------------------------------------------
+    # -- elections (5.2, 5.4.1; thesis 4.2.3, 9.6) -----------------------------------------------------------
 
     def _become_follower(self, term: int, leader: Optional[int], reason: str) -> None:
         assert term >= self.term, f"term would go back from {self.term} to {term}"
@@ -251,7 +262,8 @@ class Raft:
         self._count_votes()
 
     def _become_candidate(self) -> None:
-        """5.2. The promises wait for term and vote to be durable; so does the vote for itself, see advance()."""
+        """5.2. The promises wait for term and vote to be durable; so does the vote for itself, see
+        advance()."""
         self.term, self.vote = self.term + 1, self.id
         self._set_role(Role.CANDIDATE, f"a majority would vote for it in term {self.term}")
         self.leader = None
@@ -261,7 +273,9 @@ class Raft:
             self._promise(RequestVote(self.id, peer, self.term, self.log.last_index, self.log.last_term))
 
     def _become_leader(self) -> None:
-        self._set_role(Role.LEADER, f"elected by {sorted(v for v, granted in self._votes.items() if granted)}")
+        self._set_role(
+            Role.LEADER, f"elected by {sorted(v for v, granted in self._votes.items() if granted)}"
+        )
         self.leader = self.id
         options, next = self.options, self.log.last_index + 1
         self.progress = {
@@ -293,7 +307,11 @@ class Raft:
                 self._become_leader()
 
     def _step_request_pre_vote(self, m: RequestPreVote) -> None:
-        granted = self.may_vote and not self._leader_is_alive() and self.log.is_up_to_date(m.last_index, m.last_term)
+        granted = (
+            self.may_vote
+            and not self._leader_is_alive()
+            and self.log.is_up_to_date(m.last_index, m.last_term)
+        )
         self._promise(PreVoteReply(self.id, m.sender, self.term, m.term + 1, granted))
 
     def _step_pre_vote_reply(self, m: PreVoteReply) -> None:
@@ -315,7 +333,7 @@ class Raft:
             self._votes[m.sender] = m.granted
             self._count_votes()
 
-    # -- replication, the leader's side (5.3, 5.4.2) -------------------------------------------------------------
+    # -- replication, the leader's side (5.3, 5.4.2) ---------------------------------------------------------
 
     def _append_as_leader(self, entries: List[Entry]) -> None:
         self.log.append(entries)
@@ -329,7 +347,9 @@ class Raft:
             if progress.state is ProgressState.SNAPSHOT:
                 self._send_chunk(peer, progress)
             elif progress.next < self.log.first_index:
-                assert self.latest_snapshot is not None, "entries are compacted away, but there is no snapshot"
+                assert self.latest_snapshot is not None, (
+                    "entries are compacted away, but there is no snapshot"
+                )
                 progress.become_snapshot(self.latest_snapshot)
             elif progress.state is ProgressState.REPLICATE and progress.next > self.log.last_index:
                 return
@@ -337,12 +357,14 @@ class Raft:
                 self._send_append(peer, progress)
 
     def _send_append(self, peer: int, progress: Progress) -> None:
-        """One AppendEntries from `progress.next` on; without entries (none are left, or the window is full) it asks
-        whether the logs agree there."""
+        """One AppendEntries from `progress.next` on; without entries (none are left, or the window is full)
+        it asks whether the logs agree there."""
         prev, log = progress.next - 1, self.log
         prev_term = log.term(prev)
         assert prev_term is not None
-        entries = [] if progress.paused else log.slice(prev + 1, log.last_index, self.options.max_append_bytes)
+        entries = (
+            [] if progress.paused else log.slice(prev + 1, log.last_index, self.options.max_append_bytes)
+        )
         self._send(AppendEntries(self.id, peer, self.term, prev, prev_term, tuple(entries), log.commit))
         progress.sent_entries(entries)
 
@@ -394,8 +416,8 @@ class Raft:
             self._replicate(m.sender, progress)
 
     def _maybe_commit(self) -> None:
-        """Commit what a majority holds durably, if it is of this term: older entries are committed only through
-        one of this term after them (5.4.2, figure 8)."""
+        """Commit what a majority holds durably, if it is of this term: older entries are committed only
+        through one of this term after them (5.4.2, figure 8)."""
         held = {peer: progress.match for peer, progress in self.progress.items()}
         held[self.id] = self.log.stable
         index = int(quorum_value(self.voters, held))
@@ -405,7 +427,7 @@ class Raft:
             self.log.commit_to(index)
             self._advance_reads()
 
-    # -- reads, the leader's side (thesis 6.4) -------------------------------------------------------------------
+    # -- reads, the leader's side (thesis 6.4) ---------------------------------------------------------------
 
     def _advance_reads(self) -> None:
         """Release the reads whose round a majority has answered; begin the next round if others wait."""
@@ -419,7 +441,7 @@ class Raft:
             if self.voters == (self.id,):
                 self._reads.confirm(self._reads.round)
 
-    # -- replication, the follower's side (5.3) ------------------------------------------------------------------
+    # -- replication, the follower's side (5.3) --------------------------------------------------------------
 
     def _hear_leader(self, leader: int) -> None:
         """A message of this term's leader: whoever campaigned in this term has lost (5.2)."""
@@ -447,7 +469,9 @@ class Raft:
             return
         verified = m.prev_index + len(m.entries)
         # Only a real conflict removes entries: a late message with fewer of them must not (5.3).
-        new_from = entries[0].index if m.prev_index == log.last_index and entries else log.find_conflict(entries)
+        new_from = (
+            entries[0].index if m.prev_index == log.last_index and entries else log.find_conflict(entries)
+        )
         if new_from:
             log.append(entries[new_from - entries[0].index :])
             self._unsaved_index = min(self._unsaved_index, new_from)
@@ -460,7 +484,7 @@ class Raft:
             self.log.commit_to(min(m.commit, self.log.last_index))
         self._promise(HeartbeatReply(self.id, m.sender, self.term, m.round))
 
-    # -- snapshots (section 7) -----------------------------------------------------------------------------------
+    # -- snapshots (section 7) -------------------------------------------------------------------------------
 
     def _step_install_snapshot(self, m: InstallSnapshot) -> None:
         self._hear_leader(m.sender)
@@ -472,8 +496,8 @@ class Raft:
                 self._installing = m.snapshot
 
     def chunk_stored(self, chunk: InstallSnapshot, offset: int, installed: bool) -> None:
-        """`offset` bytes of the chunk's snapshot are held now. `installed`: it is complete, its checksum is right,
-        and it is this node's durable snapshot."""
+        """`offset` bytes of the chunk's snapshot are held now. `installed`: it is complete, its checksum is
+        right, and it is this node's durable snapshot."""
         if chunk.done:
             self._installing = None
         if not installed:
@@ -491,14 +515,18 @@ class Raft:
     def compact(self, snapshot: Snapshot) -> None:
         """A snapshot of this node's own state machine is durable: entries up to it are not needed any more.
 
-        Those after a snapshot that is being sent to a live follower are kept, so that it need not begin again.
+        Those after a snapshot that is being sent to a live follower are kept, so that it need not begin
+        again.
         """
         if self.latest_snapshot is not None and snapshot.index < self.latest_snapshot.index:
             return  # it was written so slowly that a newer one was received meanwhile
         self.latest_snapshot = snapshot
         index = snapshot.index
         for progress in self.progress.values():
-            if progress.snapshot is not None and progress.last_heard > self.now - self.options.election_timeout_s:
+            if (
+                progress.snapshot is not None
+                and progress.last_heard > self.now - self.options.election_timeout_s
+            ):
                 index = min(index, progress.snapshot.index)
         self.log.compact(index)
 
@@ -508,7 +536,7 @@ class Raft:
         if progress is not None and progress.snapshot == snapshot and self.latest_snapshot is not None:
             progress.become_snapshot(self.latest_snapshot)
 
-    # -- output ------------------------------------------------------------------------------------------------
+    # -- output ----------------------------------------------------------------------------------------------
 
     def _send(self, message: Message) -> None:
         self._messages.append(message)
@@ -534,7 +562,9 @@ class Raft:
     def ready(self) -> Ready:
         """Take out everything there is to do. Each thing is handed out once."""
         log, hard_state = self.log, self.hard_state
-        entries = log.slice(self._unsaved_index, log.last_index) if self._unsaved_index <= log.last_index else []
+        entries = (
+            log.slice(self._unsaved_index, log.last_index) if self._unsaved_index <= log.last_index else []
+        )
         committed = log.slice(self._handed_out + 1, log.commit) if self._handed_out < log.commit else []
         ready = Ready(
             messages=self._messages,
@@ -560,7 +590,11 @@ class Raft:
             self.log.stable_to(ready.entries[-1])
             if self.role is Role.LEADER:
                 self._maybe_commit()
-        if ready.hard_state is not None and self.role is Role.CANDIDATE and ready.hard_state.term == self.term:
+        if (
+            ready.hard_state is not None
+            and self.role is Role.CANDIDATE
+            and ready.hard_state.term == self.term
+        ):
             self._votes[self.id] = True  # its own vote counts now that it cannot be forgotten
             self._count_votes()
 

@@ -1,8 +1,9 @@
 """Named places between a persist and a send, at which a test can kill the process.
 
-RAFTKV_CRASH_POINT=name or name@3 in a node's environment ends it, as kill -9 would, when it comes to that place
-for the first, or here the third, time. Without the variable, reach() does nothing.
+RAFTKV_CRASH_POINT=name or name@3 in a node's environment ends it, as kill -9 would, when it comes to that
+place for the first, or here the third, time. Without the variable, reach() does nothing.
 """
+
 from __future__ import annotations
 
 import os

@@ -1,7 +1,7 @@
 """Disk: the few file operations that storage is built of, and nothing more.
 
-All of raftkv's file access goes through here, so that a simulated disk with the same methods can stand in for it and
-lose what was not fsynced, tear writes, flip bits, fill up and crash between any two operations.
+All of raftkv's file access goes through here, so that a simulated disk with the same methods can stand in for
+it and lose what was not fsynced, tear writes, flip bits, fill up and crash between any two operations.
 
 What storage may rely on, and the simulated disk keeps to:
 
@@ -35,7 +35,8 @@ class DiskFile(Protocol):
         """Append all of `data`. After an error any part of it may be there."""
 
     def sync(self) -> None:
-        """Make all that was written durable. After an error nobody knows what is: it must not be tried again."""
+        """Make all that was written durable. After an error nobody knows what is: it must not be tried
+        again."""
 
     def read(self, offset: int, size: int) -> bytes:
         """Up to `size` bytes from `offset` on: fewer only at the end of the file."""
@@ -57,7 +58,8 @@ class Disk:
     """The operating system's files. Thread-safe."""
 
     def make_folder(self, path: str) -> None:
-        """Create the folder `path`, for its owner alone, and those above it that are missing; durable on return."""
+        """Create the folder `path`, for its owner alone, and those above it that are missing; durable on
+        return."""
         parent = os.path.dirname(os.path.abspath(path))
         if not os.path.isdir(parent):
             os.makedirs(parent)
@@ -100,7 +102,8 @@ class Disk:
         return _File(path, os.O_WRONLY | os.O_APPEND)
 
     def open(self, path: str) -> DiskFile:
-        """Open a file that is there for reading; it stays readable when it is removed or replaced meanwhile."""
+        """Open a file that is there for reading; it stays readable when it is removed or replaced
+        meanwhile."""
         return _File(path, os.O_RDONLY)
 
     def rename(self, old: str, new: str) -> None:
@@ -113,8 +116,8 @@ class Disk:
         except PermissionError:
             if os.name != "nt":
                 raise
-            # Windows does not remove an open file. All that is removed here is out of use, and is looked for again
-            # at the next start.
+            # Windows does not remove an open file. All that is removed here is out of use, and is looked for
+            # again at the next start.
 
     def sync_folder(self, path: str) -> None:
         """Make the names in the folder `path` durable."""

@@ -1,11 +1,12 @@
 """Whose data folder this is: LOCK and node.json.
 
     LOCK          locked by the process that uses the folder, and holds its pid
-    node.json     {"format","cluster","node","uid","voters","peers","crc"}: which node of which cluster, the random
-                  identity of this disk, the voters the cluster began with, and the identities of the others' disks
+    node.json     {"format","cluster","node","uid","voters","peers","crc"}: which node of which cluster, the
+                  random identity of this disk, the voters the cluster began with, and the identities of the others'
+                  disks
 
-node.json is written last when a folder is made: where it is, the folders log/ and snapshot/ are; where it is not,
-nothing that matters can be.
+node.json is written last when a folder is made: where it is, the folders log/ and snapshot/ are; where it is
+not, nothing that matters can be.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ _LEFTOVERS = (LOCK, NODE + ".tmp")
 
 
 class Identity(NamedTuple):
-    """The content of node.json. `peers`: node id -> (uid of its disk, whether it was met while this one was new)."""
+    """The content of node.json. `peers`: node id -> (uid of its disk, whether it was met while this one was
+    new)."""
 
     cluster: str
     node: int
@@ -59,8 +61,8 @@ def lock_folder(disk: Disk, folder: str) -> DiskLock:
     except BlockingIOError:
         pid = disk.read(path).decode(errors="replace").strip() or "unknown"
         raise LockedError(
-            f"the data folder {folder} is in use by the process {pid}: stop that one first, or give this node "
-            "a data_dir of its own"
+            f"the data folder {folder} is in use by the process {pid}: stop that one first, or give this "
+            "node a data_dir of its own"
         ) from None
 
 
@@ -74,8 +76,8 @@ def check_unclaimed(disk: Disk, folder: str) -> None:
             found.append(name)
     if found:
         raise ForeignDataError(
-            f"{folder} has no {NODE} but is not empty (it holds {found[0]}): data_dir must be a folder of this node's "
-            "own, or one that does not exist yet"
+            f"{folder} has no {NODE} but is not empty (it holds {found[0]}): data_dir must be a folder of "
+            "this node's own, or one that does not exist yet"
         )
 
 

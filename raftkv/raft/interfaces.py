@@ -1,4 +1,6 @@
-"""What a node stands between: the state machine that it replicates, and the network that carries its messages."""
+"""What a node stands between: the state machine that it replicates, and the network that carries its
+messages."""
+
 from __future__ import annotations
 
 from typing import Any, Iterable, List, NamedTuple, Optional, Protocol, Sequence
@@ -27,7 +29,8 @@ class StateMachine(Protocol):
         """Answer reads: what was applied up to now is recent enough for them."""
 
     def refuse(self, proposals: List[Any], reads: List[Any]) -> None:
-        """Leadership ended: these will not be answered. The proposals may still be committed by the next leader."""
+        """Leadership ended: these will not be answered. The proposals may still be committed by the next
+        leader."""
 
     def role_changed(self, change: RoleChange) -> None: ...
 

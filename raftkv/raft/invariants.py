@@ -1,8 +1,11 @@
-"""The paper's properties (figure 3), as checks that can run anywhere: under a node's mutex, in a simulator, in tests.
+"""The paper's properties (figure 3), as checks that can run anywhere: under a node's mutex, in a simulator,
+in tests.
 
 check_state() looks at one node at one moment; check_delta() at one node at two moments; ClusterHistory and
-check_log_matching() at all nodes of a simulated cluster. Each raises AssertionError with the values that contradict each other.
+check_log_matching() at all nodes of a simulated cluster. Each raises AssertionError with the values that
+contradict each other.
 """
+
 from __future__ import annotations
 
 import threading
@@ -18,7 +21,8 @@ def check_state(raft: Raft) -> None:
     """What must hold of one node at any moment between two calls of its core."""
     log = raft.log
     assert log.snapshot.index <= log.applied <= log.commit <= log.last_index, (
-        f"snapshot {log.snapshot.index} <= applied {log.applied} <= commit {log.commit} <= last {log.last_index}"
+        f"snapshot {log.snapshot.index} <= applied {log.applied} <= commit {log.commit} "
+        f"<= last {log.last_index}"
     )
     assert log.stable <= log.last_index, f"stable {log.stable} <= last {log.last_index}"
     if log.entries:
@@ -35,7 +39,9 @@ def check_state(raft: Raft) -> None:
     assert raft.leader == raft.id, f"leads, but believes that {raft.leader} does"
     for peer, progress in raft.progress.items():
         assert progress.match < progress.next, f"node {peer}: match {progress.match} < next {progress.next}"
-        assert progress.match <= log.last_index, f"node {peer} is said to hold {progress.match} > {log.last_index}"
+        assert progress.match <= log.last_index, (
+            f"node {peer} is said to hold {progress.match} > {log.last_index}"
+        )
         if progress.state is ProgressState.SNAPSHOT:
             assert progress.snapshot is not None, f"node {peer} is sent a snapshot, but which?"
 
@@ -55,7 +61,13 @@ class Observation(NamedTuple):
 def observe(raft: Raft) -> Observation:
     log = raft.log
     return Observation(
-        raft.term, raft.vote, log.commit, log.applied, raft.role is Role.LEADER, log.last_index, log.term(log.commit)
+        raft.term,
+        raft.vote,
+        log.commit,
+        log.applied,
+        raft.role is Role.LEADER,
+        log.last_index,
+        log.term(log.commit),
     )
 
 
@@ -66,18 +78,23 @@ def check_delta(before: Observation, raft: Raft) -> Observation:
     assert after.commit >= before.commit, f"commit went back from {before.commit} to {after.commit}"
     assert after.applied >= before.applied, f"applied went back from {before.applied} to {after.applied}"
     if after.term == before.term:
-        assert before.vote in (None, after.vote), f"voted for {before.vote} and {after.vote} in term {after.term}"
+        assert before.vote in (None, after.vote), (
+            f"voted for {before.vote} and {after.vote} in term {after.term}"
+        )
         if before.leads and after.leads:
             assert after.last_index >= before.last_index, (  # leader append-only
                 f"a leader's log shrank from {before.last_index} to {after.last_index}"
             )
     term = raft.log.term(before.commit)
-    assert term in (None, before.committed_term), f"committed entry {before.commit} changed its term to {term}"
+    assert term in (None, before.committed_term), (
+        f"committed entry {before.commit} changed its term to {term}"
+    )
     return after
 
 
 class ClusterHistory:
-    """Election safety, log matching, leader completeness and state-machine safety over a cluster's whole life.
+    """Election safety, log matching, leader completeness and state-machine safety over a cluster's whole
+    life.
 
     It remembers every leader and every committed entry that it was ever shown.
     """
@@ -100,12 +117,16 @@ class ClusterHistory:
         self._checked.pop(node, None)
 
     def check_leader_completeness(self, raft: Raft) -> None:
-        """A leader holds every entry that was committed in an earlier term. Costly; call it at each election."""
+        """A leader holds every entry that was committed in an earlier term. Costly; call it at each
+        election."""
         for index, (term, line) in self.committed.items():
             if term < raft.term and index >= raft.log.first_index:
-                entry = raft.log.entries[index - raft.log.first_index] if index <= raft.log.last_index else None
+                entry = (
+                    raft.log.entries[index - raft.log.first_index] if index <= raft.log.last_index else None
+                )
                 assert entry is not None and entry.line == line, (
-                    f"the leader of term {raft.term}, node {raft.id}, lacks the committed entry {index}@{term}"
+                    f"the leader of term {raft.term}, node {raft.id}, lacks the committed entry "
+                    f"{index}@{term}"
                 )
 
     def _check_committed(self, raft: Raft) -> None:
@@ -130,7 +151,9 @@ def check_log_matching(rafts: List[Raft]) -> None:
             a = one.log.entries[index - one.log.first_index]
             b = other.log.entries[index - other.log.first_index]
             agreed = agreed or a.term == b.term
-            assert not agreed or a.line == b.line, f"nodes {one.id} and {other.id} differ at {a} / {b}, but agree after it"
+            assert not agreed or a.line == b.line, (
+                f"nodes {one.id} and {other.id} differ at {a} / {b}, but agree after it"
+            )
 
 
 class CheckedLock:

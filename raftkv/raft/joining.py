@@ -1,19 +1,21 @@
 """Who is who: may this member vote at once, or did it lose its disk since it last voted?
 
-A member whose disk was wiped looks like one that never was. If it voted again in a term in which it has voted, or
-helped to elect a leader that lacks an entry it had acknowledged, committed data would be lost. So every disk has an
-identity (`uid`), members remember each other's, and a member with an empty disk asks before it takes part:
+A member whose disk was wiped looks like one that never was. If it voted again in a term in which it has
+voted, or helped to elect a leader that lacks an entry it had acknowledged, committed data would be lost. So
+every disk has an identity (`uid`), members remember each other's, and a member with an empty disk asks before
+it takes part:
 
 * `new` members that make up a majority found the cluster: nothing can have been committed before.
-* Otherwise every other member is asked. If none knows this member under another uid, it is truly new (a late first
-  start). If one does, its disk was lost: it rejoins at a term above all of theirs, and does not vote before its log
-  holds an entry of such a term (HardState.rejoin_term says why that is enough).
+* Otherwise every other member is asked. If none knows this member under another uid, it is truly new (a late
+  first start). If one does, its disk was lost: it rejoins at a term above all of theirs, and does not vote
+  before its log holds an entry of such a term (HardState.rejoin_term says why that is enough).
 
-What it does not do: tell apart a member that lost its disk from a new one when every member it was ever in contact
-with is down, and those that are up were never started before. docs/divergence.md.
+What it does not do: tell apart a member that lost its disk from a new one when every member it was ever in
+contact with is down, and those that are up were never started before. docs/divergence.md.
 
 Pure: no I/O. Not thread-safe.
 """
+
 from __future__ import annotations
 
 from typing import Dict, NamedTuple, Optional, Sequence
@@ -78,11 +80,17 @@ class Joining:
         Raises ProtocolError if it does not belong here; the message tells its operator what to do.
         """
         if hello.version != VERSION:
-            raise ProtocolError(f"node {hello.id} speaks version {hello.version} of the peers' protocol, not {VERSION}")
+            raise ProtocolError(
+                f"node {hello.id} speaks version {hello.version} of the peers' protocol, not {VERSION}"
+            )
         if hello.cluster != self.cluster:
-            raise ProtocolError(f"node {hello.id} belongs to cluster {hello.cluster!r}, this is {self.cluster!r}")
+            raise ProtocolError(
+                f"node {hello.id} belongs to cluster {hello.cluster!r}, this is {self.cluster!r}"
+            )
         if hello.id == self.id or hello.id not in self.members:
-            raise ProtocolError(f"node {hello.id} is no other member of this cluster; the members are {self.members}")
+            raise ProtocolError(
+                f"node {hello.id} is no other member of this cluster; the members are {self.members}"
+            )
         known = self.known.get(hello.id)
         if known is None:
             self.known[hello.id] = known = Acquaintance(hello.uid, self.state == NEW)
@@ -96,8 +104,8 @@ class Joining:
             knows_you = False
         else:
             raise ProtocolError(
-                f"node {hello.id} came with another disk than the one known here; if its data folder was replaced, "
-                "move the folder away and start it with an empty one"
+                f"node {hello.id} came with another disk than the one known here; if its data folder was "
+                "replaced, move the folder away and start it with an empty one"
             )
         founder = self.state == NEW or (known.uid == hello.uid and known.founder)
         return HelloReply(self.cluster, self.id, self.uid, term, knows_you, founder)
@@ -109,8 +117,8 @@ class Joining:
     def heard(self, reply: HelloReply) -> None:
         """Take in a reply to this member's own hello; whoever sent it is remembered, as in answer().
 
-        Else, of two new members, the one that has decided first would not be a founder to the other, whose own hello
-        comes a moment later: and that one would wait for a third.
+        Else, of two new members, the one that has decided first would not be a founder to the other, whose
+        own hello comes a moment later: and that one would wait for a third.
         """
         self._replies[reply.id] = reply
         self.known.setdefault(reply.id, Acquaintance(reply.uid, self.state == NEW))
@@ -118,7 +126,8 @@ class Joining:
     def decide(self) -> Optional[HardState]:
         """The hard state that a new member begins with, or None while that is not clear.
 
-        Make it durable, then call settle(): said aloud before that, a crash would make it forget its own decision.
+        Make it durable, then call settle(): said aloud before that, a crash would make it forget its own
+        decision.
         """
         others = [self._replies.get(member) for member in self.members if member != self.id]
         replies = [reply for reply in others if reply is not None]

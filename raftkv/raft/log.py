@@ -11,6 +11,7 @@ Invariants, always:
 
 Not thread-safe; no I/O.
 """
+
 from __future__ import annotations
 
 from typing import List, Optional, Sequence, Tuple
@@ -19,7 +20,8 @@ from raftkv.raft.types import CONFIG, Configuration, Entry, Snapshot
 
 
 class RaftLog:
-    """The entries after `snapshot`, all of which are durable when the log is created (they were recovered)."""
+    """The entries after `snapshot`, all of which are durable when the log is created (they were
+    recovered)."""
 
     def __init__(self, snapshot: Snapshot, entries: Sequence[Entry] = ()) -> None:
         self.snapshot = snapshot
@@ -28,10 +30,12 @@ class RaftLog:
         self.applied = snapshot.index
         self.bytes = sum(len(entry.line) for entry in self.entries)  # of the encoded entries held here
         self.stable = self.last_index
-        self._configurations: List[Tuple[int, Configuration]] = []  # of the entries held here, with their index
+        self._configurations: List[
+            Tuple[int, Configuration]
+        ] = []  # of the entries held here, with their index
         self._note_configurations(self.entries)
 
-    # -- asking ------------------------------------------------------------------------------------------------
+    # -- asking ----------------------------------------------------------------------------------------------
 
     @property
     def first_index(self) -> int:
@@ -67,7 +71,9 @@ class RaftLog:
 
     def slice(self, low: int, high: int, max_bytes: Optional[int] = None) -> List[Entry]:
         """The entries low..high, both included: fewer when they exceed `max_bytes`, but at least one."""
-        assert self.first_index <= low <= high + 1, f"entries {low}..{high} asked of a log from {self.first_index}"
+        assert self.first_index <= low <= high + 1, (
+            f"entries {low}..{high} asked of a log from {self.first_index}"
+        )
         base = self.snapshot.index + 1
         found = self.entries[low - base : high + 1 - base]
         if max_bytes is not None:
@@ -83,7 +89,8 @@ class RaftLog:
         return (last_term, last_index) >= (self.last_term, self.last_index)
 
     def find_conflict(self, entries: Sequence[Entry]) -> int:
-        """The index of the first of `entries` that this log lacks or has of another term; 0 if it has them all."""
+        """The index of the first of `entries` that this log lacks or has of another term; 0 if it has them
+        all."""
         for entry in entries:
             if self.term(entry.index) != entry.term:
                 return entry.index
@@ -92,18 +99,19 @@ class RaftLog:
     def find_conflict_by_term(self, index: int, term: int) -> Tuple[int, int]:
         """The last (index, term) at or before `index` whose term is not above `term`.
 
-        If the other log has `term` at `index`, all after this place differs for certain: a whole divergent term
-        is skipped in one step (paper 5.3, end). The term is 0 where it is compacted away.
+        If the other log has `term` at `index`, all after this place differs for certain: a whole divergent
+        term is skipped in one step (paper 5.3, end). The term is 0 where it is compacted away.
         """
         index = min(index, self.last_index)
         while index >= self.first_index and self.entries[index - self.first_index].term > term:
             index -= 1
         return index, self.term(index) or 0
 
-    # -- changing ----------------------------------------------------------------------------------------------
+    # -- changing --------------------------------------------------------------------------------------------
 
     def append(self, entries: Sequence[Entry]) -> None:
-        """Put `entries` at the end; where the first one's index is taken, it and all after it are replaced."""
+        """Put `entries` at the end; where the first one's index is taken, it and all after it are
+        replaced."""
         if not entries:
             return
         index = entries[0].index
@@ -130,7 +138,9 @@ class RaftLog:
         self.commit = max(self.commit, index)
 
     def applied_to(self, index: int) -> None:
-        assert self.applied <= index <= self.commit, f"applied {index} is not in {self.applied}..{self.commit}"
+        assert self.applied <= index <= self.commit, (
+            f"applied {index} is not in {self.applied}..{self.commit}"
+        )
         self.applied = index
 
     def compact(self, index: int) -> None:

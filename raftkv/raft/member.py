@@ -4,6 +4,7 @@
 
 Until that is decided the member takes no part: it knows no leader, and drops Raft messages.
 """
+
 from __future__ import annotations
 
 import logging
@@ -29,8 +30,8 @@ log = logging.getLogger("raftkv.raft")
 class Member:
     """The disk, the network and the node of one member. Thread-safe.
 
-    `machine` is what is replicated. `on_fatal(exception)` is called when the member cannot go on. A simulator gives
-    `clock` (seconds), `rng`, `spawn` and `pause` of its own; see RaftNode.
+    `machine` is what is replicated. `on_fatal(exception)` is called when the member cannot go on. A simulator
+    gives `clock` (seconds), `rng`, `spawn` and `pause` of its own; see RaftNode.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class Member:
         if self.node is not None:
             self.node.stop()
 
-    # -- what the database asks of it ----------------------------------------------------------------------------
+    # -- what the database asks of it ------------------------------------------------------------------------
 
     def propose(self, commands: Sequence[Any], contexts: Sequence[Any]) -> None:
         """See RaftNode.propose."""
@@ -96,7 +97,7 @@ class Member:
         joining = {"id": self.id, "role": "joining", "leader": None, "log_first_index": 1}
         return {**joining, **dict.fromkeys(numbers, 0)}
 
-    # -- what the network asks of it (network.PeerHandler) ---------------------------------------------------------
+    # -- what the network asks of it (network.PeerHandler) ---------------------------------------------------
 
     def on_messages(self, messages: List[Message]) -> None:
         if self.node is not None:
@@ -135,7 +136,7 @@ class Member:
         if known != before:
             self._persister.remember_peer(peer, *known)
 
-    # -- taking part -------------------------------------------------------------------------------------------
+    # -- taking part -----------------------------------------------------------------------------------------
 
     def _join(self) -> None:
         """If it is clear now how this new member begins, make that durable and begin."""
@@ -146,7 +147,10 @@ class Member:
             self._persister.save(hard_state, [])
             self._joining.settle(hard_state)
         if hard_state.rejoin_term:
-            log.warning("this member's disk is empty, but others know it: it rejoins, and does not vote until it caught up")
+            log.warning(
+                "this member's disk is empty, but others know it: it rejoins, and does not vote until it "
+                "caught up"
+            )
         self._network.greet()  # before the first message of the node that begins now
         self._run_node(hard_state)
 

@@ -4,6 +4,7 @@ Messages are one-way: the reply of the paper's RPC is a message of its own, so t
 loss, delay, duplication and reordering. In every message `sender` and `to` are node ids and `term` is the
 sender's current term. Indexes and terms of log entries are named `..._index` and `..._term`.
 """
+
 from __future__ import annotations
 
 from typing import NamedTuple, Tuple, Union
@@ -12,7 +13,7 @@ from raftkv.raft.types import Entry, Snapshot
 
 
 class RequestPreVote(NamedTuple):
-    """"Would you vote for me in term `term + 1`?" Changes nothing at the receiver (thesis 9.6)."""
+    """ "Would you vote for me in term `term + 1`?" Changes nothing at the receiver (thesis 9.6)."""
 
     sender: int
     to: int
@@ -32,7 +33,7 @@ class PreVoteReply(NamedTuple):
 
 
 class RequestVote(NamedTuple):
-    """"Vote for me in `term`; this is how far my log goes" (paper 5.2, 5.4.1)."""
+    """ "Vote for me in `term`; this is how far my log goes" (paper 5.2, 5.4.1)."""
 
     sender: int
     to: int
@@ -72,8 +73,8 @@ class AppendAccepted(NamedTuple):
 class AppendRejected(NamedTuple):
     """The sender has no entry `prev_index` of the term that the leader named.
 
-    `hint_index` and `hint_term` name the last entry at the sender at or before `prev_index` that can be equal to
-    the leader's: the leader skips a whole divergent term at once (paper 5.3, end).
+    `hint_index` and `hint_term` name the last entry at the sender at or before `prev_index` that can be equal
+    to the leader's: the leader skips a whole divergent term at once (paper 5.3, end).
     """
 
     sender: int
@@ -85,7 +86,7 @@ class AppendRejected(NamedTuple):
 
 
 class Heartbeat(NamedTuple):
-    """"I lead." `commit` is never beyond what the receiver is known to hold; `round` numbers the leader's
+    """ "I lead." `commit` is never beyond what the receiver is known to hold; `round` numbers the leader's
     heartbeat rounds, for ReadIndex (thesis 6.4)."""
 
     sender: int
@@ -103,7 +104,8 @@ class HeartbeatReply(NamedTuple):
 
 
 class InstallSnapshot(NamedTuple):
-    """A chunk of the leader's snapshot file (paper section 7): the bytes from `offset` on; `done` with the last.
+    """A chunk of the leader's snapshot file (paper section 7): the bytes from `offset` on; `done` with the
+    last.
 
     The core emits it with empty `data` and `done` False; whoever sends it reads the chunk from the file.
     """
@@ -128,7 +130,7 @@ class SnapshotReply(NamedTuple):
 
 
 class StaleTerm(NamedTuple):
-    """"Your term is over, this is mine": the answer to a leader's message of an earlier term."""
+    """ "Your term is over, this is mine": the answer to a leader's message of an earlier term."""
 
     sender: int
     to: int

@@ -1,11 +1,13 @@
 """PeerNetwork: Raft messages over the RPC layer, both ways.
 
-Outgoing: each other node has a ClientEnd, and messages are one-way requests ``(None, "raft", message)`` on it. Any thread
-may send: enqueue() keeps messages in their order (under the node's mutex), and flush() lets one thread a peer put
-them on the wire while others go on. A message that cannot be sent now is dropped; Raft sends again what matters.
-Incoming: the listener for peers hands over each turn's messages as one batch. The first request on a connection is a
-"hello" (see joining.py); what comes before it, or from who does not belong here, closes the connection.
+Outgoing: each other node has a ClientEnd, and messages are one-way requests ``(None, "raft", message)`` on
+it. Any thread may send: enqueue() keeps messages in their order (under the node's mutex), and flush() lets
+one thread a peer put them on the wire while others go on. A message that cannot be sent now is dropped; Raft
+sends again what matters. Incoming: the listener for peers hands over each turn's messages as one batch. The
+first request on a connection is a "hello" (see joining.py); what comes before it, or from who does not belong
+here, closes the connection.
 """
+
 from __future__ import annotations
 
 import logging
@@ -47,11 +49,13 @@ class PeerHandler(Protocol):
     def on_hello_reply(self, reply: HelloReply) -> None: ...
 
     def on_snapshot_unreadable(self, peer: int, snapshot: Snapshot) -> None:
-        """The snapshot that `peer` is being sent is not there any more. Called with no lock held but the link's."""
+        """The snapshot that `peer` is being sent is not there any more. Called with no lock held but the
+        link's."""
 
 
 class PeerNetwork:
-    """This node's connections to the others, and theirs to it. `addresses`: id -> (host, port) of the other nodes.
+    """This node's connections to the others, and theirs to it. `addresses`: id -> (host, port) of the other
+    nodes.
 
     `on_fatal(exception)` is called when a connection's thread cannot go on: a failed disk, or a bug.
     """
@@ -87,7 +91,7 @@ class PeerNetwork:
         for link in self._links.values():
             link.greet()
 
-    # -- outgoing (see node.Network) ---------------------------------------------------------------------------
+    # -- outgoing (see node.Network) -------------------------------------------------------------------------
 
     def enqueue(self, messages: Sequence[Message]) -> None:
         for message in messages:
@@ -100,7 +104,7 @@ class PeerNetwork:
             if link.outbox:
                 link.flush()
 
-    # -- incoming: the rpc server's handler for the peers' listener ----------------------------------------------
+    # -- incoming: the rpc server's handler for the peers' listener ------------------------------------------
 
     def on_requests(self, batch: List[Tuple[Channel, Any, str, tuple]]) -> None:
         messages: List[Message] = []
@@ -168,7 +172,8 @@ class _Link:
         )
 
     def flush(self) -> None:
-        """Send the outbox in its order. Only tries for the lock: whoever has it looks again after letting go."""
+        """Send the outbox in its order. Only tries for the lock: whoever has it looks again after letting
+        go."""
         outbox = self.outbox
         while outbox and self._sending.acquire(blocking=False):
             try:
@@ -205,7 +210,9 @@ class _Link:
         except TypeError:
             raise ProtocolError("not an answer to a hello") from None
         if reply.id != self._peer:
-            raise ProtocolError(f"node {reply.id} answers at the address of node {self._peer}: compare the [peers] sections")
+            raise ProtocolError(
+                f"node {reply.id} answers at the address of node {self._peer}: compare the [peers] sections"
+            )
         self._network.handler.on_hello_reply(reply)
 
     def _with_chunk(self, message: InstallSnapshot) -> Optional[InstallSnapshot]:

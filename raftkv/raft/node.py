@@ -1,34 +1,37 @@
 """RaftNode: a monitor round the core, with the threads, the disk and the network that drive it.
 
-One mutex guards the core and the queues below. Whoever has input for the core (a client's batch, messages of other
-nodes, a tick, a finished write) takes the mutex, calls the core, sorts what came out (`_sort_ready`) into queues,
-releases the mutex, and only then works on the queues (`_work`). Nothing is written, fsynced, sent or unpickled with the mutex
-held. With RAFTKV_CHECK=1, raft/invariants.py is run at every release of it.
+One mutex guards the core and the queues below. Whoever has input for the core (a client's batch, messages of
+other nodes, a tick, a finished write) takes the mutex, calls the core, sorts what came out (`_sort_ready`)
+into queues, releases the mutex, and only then works on the queues (`_work`). Nothing is written, fsynced,
+sent or unpickled with the mutex held. With RAFTKV_CHECK=1, raft/invariants.py is run at every release of it.
 
 Threads
     ticker        tells the core the time, every fifth of a heartbeat interval.
-    log-writer    takes all that waits for the disk, writes it with one fsync (group commit), tells the core, and only
-                  then lets the promises leave: the messages that say that it is durable.
+    log-writer    takes all that waits for the disk, writes it with one fsync (group commit), tells the core,
+                  and only then lets the promises leave: the messages that say that it is durable.
     snapshot      at times: writes the state machine's snapshot, or begins anew from a received one.
-    (callers)     the threads of the rpc layer: they call propose(), read_index() and step(), send what may leave, and
-                  apply and answer what they saw committed. No thread is woken for a request.
+    (callers)     the threads of the rpc layer: they call propose(), read_index() and step(), send what may
+                  leave, and apply and answer what they saw committed. No thread is woken for a request.
 
 Condition variables
     _disk_work    (on the mutex) something waits for the disk, or the node stops. Waits: log-writer.
                   Notified by: _sort_ready(), compaction after a snapshot, stop().
     _stopping     (an Event) ends the ticker and the throttling of snapshots.
 
-Who applies: whoever holds `_apply_lock`. It is only ever tried for; a thread that does not get it leaves its work in the queue
-to the one that has it, which looks again after it let go. So entries are applied in order, and nobody waits.
+Who applies: whoever holds `_apply_lock`. It is only ever tried for; a thread that does not get it leaves its
+work in the queue to the one that has it, which looks again after it let go. So entries are applied in order,
+and nobody waits.
 
 The order of effects
-    1. messages that promise nothing leave at once (a leader sends entries while it writes its own disk, thesis 10.2.1)
+    1. messages that promise nothing leave at once (a leader sends entries while it writes its own disk,
+       thesis 10.2.1)
     2. term and vote, then entries, then snapshot chunks are made durable
     3. the promises of these leave: votes, acknowledgements
     4. committed entries are applied, in order; then their clients are answered
 A failed write or fsync ends the node: what the disk holds is not known any more (see Persister).
 A thread that dies takes the node down through `on_fatal`.
 """
+
 from __future__ import annotations
 
 import logging
@@ -73,9 +76,9 @@ class RaftNode:
     `max_raft_state`: bytes of log after which a snapshot is taken; -1 for never.
     `on_fatal(exception)` is called at most once, by the thread that cannot go on.
 
-    A simulator has no threads: it gives a `clock` (seconds) and a `spawn(name, target, *args)` of its own, which keeps the
-    targets of "log-writer" and "ticker" to itself and calls tick() and, while `has_disk_work`, write_log() instead, whenever it
-    likes; and a `pause(seconds)` that stands for waiting.
+    A simulator has no threads: it gives a `clock` (seconds) and a `spawn(name, target, *args)` of its own,
+    which keeps the targets of "log-writer" and "ticker" to itself and calls tick() and, while
+    `has_disk_work`, write_log() instead, whenever it likes; and a `pause(seconds)` that stands for waiting.
     """
 
     def __init__(
@@ -114,7 +117,7 @@ class RaftNode:
         self._applied = raft.log.applied
         self._snapshot_running = False
 
-    # -- life --------------------------------------------------------------------------------------------------
+    # -- life ------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Load the state machine from the snapshot, then begin to take part."""
@@ -151,7 +154,7 @@ class RaftNode:
         if first:
             self._on_fatal(error)
 
-    # -- input -------------------------------------------------------------------------------------------------
+    # -- input -----------------------------------------------------------------------------------------------
 
     def propose(self, commands: Sequence[Any], contexts: Sequence[Any]) -> None:
         """Propose `commands` (plain JSON data); each one's context goes to the state machine with its entry.
@@ -164,7 +167,8 @@ class RaftNode:
         self._work()
 
     def read_index(self, contexts: Sequence[Any]) -> None:
-        """Have the state machine read for `contexts` as soon as this is linearizable. Raises NotLeaderError."""
+        """Have the state machine read for `contexts` as soon as this is linearizable. Raises
+        NotLeaderError."""
         with self._mutex:
             self._raft.read_index(contexts)
             self._sort_ready()
@@ -226,7 +230,7 @@ class RaftNode:
         while not self._stopping.wait(interval_s):
             self.tick()
 
-    # -- output: sorting, with the mutex held ------------------------------------------------------------------
+    # -- output: sorting, with the mutex held ----------------------------------------------------------------
 
     def _sort_ready(self) -> None:
         """Put everything that the core wants done into the queue it belongs to."""
@@ -260,7 +264,7 @@ class RaftNode:
         led = last.role is Role.LEADER
         return self._last_role, self._proposals.lost() if led else []
 
-    # -- output: working, without the mutex --------------------------------------------------------------------
+    # -- output: working, without the mutex ------------------------------------------------------------------
 
     def _work(self) -> None:
         """Send what may leave, apply what is committed."""
@@ -285,7 +289,9 @@ class RaftNode:
         machine = self._machine
         if work.role_change is not None:
             machine.role_changed(work.role_change)
-        if work.entries and work.entries[0].index > self._applied:  # else a newer snapshot was loaded meanwhile
+        if (
+            work.entries and work.entries[0].index > self._applied
+        ):  # else a newer snapshot was loaded meanwhile
             reach("node:before-apply")
             started = self._clock()
             machine.apply(work.entries, work.contexts)
@@ -313,7 +319,7 @@ class RaftNode:
             self._snapshot_running = True
         self._spawn("snapshot", self._write_snapshot, snapshot, self._machine.begin_snapshot())
 
-    # -- the log-writer ----------------------------------------------------------------------------------------
+    # -- the log-writer --------------------------------------------------------------------------------------
 
     def _run_log_writer(self) -> None:
         while not self._stopping.is_set():
@@ -345,7 +351,8 @@ class RaftNode:
             self._persister.compact(compact_to.index)
 
     def _save(self, batch: Sequence[Ready]) -> None:
-        """Make a batch durable: one write and one fsync, unless it holds a snapshot chunk or replaces entries."""
+        """Make a batch durable: one write and one fsync, unless it holds a snapshot chunk or replaces
+        entries."""
         reach("node:before-save")
         started = self._clock()
         hard_state, entries = None, []  # type: ignore[var-annotated]
@@ -375,10 +382,11 @@ class RaftNode:
             self._raft.chunk_stored(chunk, held, installed)
             self._sort_ready()
 
-    # -- snapshots ---------------------------------------------------------------------------------------------
+    # -- snapshots -------------------------------------------------------------------------------------------
 
     def _write_snapshot(self, snapshot: Snapshot, view: SnapshotView) -> None:
-        """Write the state machine's state at `snapshot` while it goes on, then let go of the log up to there."""
+        """Write the state machine's state at `snapshot` while it goes on, then let go of the log up to
+        there."""
         started = self._clock()
         try:
             self._persister.write_snapshot(snapshot, self._snapshot_lines(view))
@@ -398,8 +406,8 @@ class RaftNode:
                 self._disk_work.notify()
 
     def _snapshot_lines(self, view: SnapshotView) -> Iterable[bytes]:
-        """The lines of the file. After each, other threads get as much time as it took (unless the process was stopped
-        meanwhile: then the log has waited long enough to be let go)."""
+        """The lines of the file. After each, other threads get as much time as it took (unless the process
+        was stopped meanwhile: then the log has waited long enough to be let go)."""
         while not self._stopping.is_set():
             started = self._clock()
             with self._apply_lock:
@@ -413,7 +421,8 @@ class RaftNode:
         raise _Stopped
 
     def _restore(self, work: _Work) -> None:
-        """The rest of `work` after a received snapshot; with _apply_lock, which the spawning thread acquired."""
+        """The rest of `work` after a received snapshot; with _apply_lock, which the spawning thread
+        acquired."""
         self._load_snapshot()
         self._apply(work)
         self._apply_lock.release()

@@ -6,20 +6,22 @@
       log/               the log, in append-only files                        segments.py
       snapshot/          the newest snapshot, and what is on the way to it    snapshots.py
 
-What it promises: when a method returns, what it was given is durable, and after a crash at any instant the next open
-finds everything that was. What was under way is there, or is not, or (entries) the first part of it is.
+What it promises: when a method returns, what it was given is durable, and after a crash at any instant the
+next open finds everything that was. What was under way is there, or is not, or (entries) the first part of it
+is.
 
 The order in which things become durable matters:
 
 * term and vote before entries of that term;
-* a snapshot before the log that it stands for is let go. On opening, as well as while running, a log that does not
-  lead up to the snapshot's last entry (another term there, or it ends before) is dropped (paper section 7).
+* a snapshot before the log that it stands for is let go. On opening, as well as while running, a log that
+  does not lead up to the snapshot's last entry (another term there, or it ends before) is dropped (paper
+  section 7).
 
-A failed write or fsync ends the persister: nobody knows what the disk holds after it, and trying again can succeed
-without having written anything. The process must end; the next open reads what is really there.
+A failed write or fsync ends the persister: nobody knows what the disk holds after it, and trying again can
+succeed without having written anything. The process must end; the next open reads what is really there.
 
-What it does not do: take its own decisions (which entry replaces which, when to take a snapshot), or repair damage.
-Damage that no crash can have caused is refused, with the file and the way back.
+What it does not do: take its own decisions (which entry replaces which, when to take a snapshot), or repair
+damage. Damage that no crash can have caused is refused, with the file and the way back.
 """
 
 from __future__ import annotations
@@ -61,15 +63,16 @@ CRASH_POINTS = (
 class Persister:
     """One node's disk. Opening recovers what is there; the attributes say what that was:
 
-    `hard_state`, `snapshot` (None if there is none), `entries` (those after the snapshot; see forget_recovered()),
-    `configuration` (the voters the cluster began with), `uid` (the random identity of this disk), `fresh` (nothing
-    was ever saved here), `notices` (sentences that an operator should read), `known_peers` (node id -> (uid, whether
-    it was met while this member was new)).
+    `hard_state`, `snapshot` (None if there is none), `entries` (those after the snapshot; see
+    forget_recovered()), `configuration` (the voters the cluster began with), `uid` (the random identity of
+    this disk), `fresh` (nothing was ever saved here), `notices` (sentences that an operator should read),
+    `known_peers` (node id -> (uid, whether it was met while this member was new)).
 
-    Threads: save(), compact(), receive_chunk() and install() are for one thread (the log-writer), write_snapshot() for
-    one other; open_snapshot() and remember_peer() are for any.
+    Threads: save(), compact(), receive_chunk() and install() are for one thread (the log-writer),
+    write_snapshot() for one other; open_snapshot() and remember_peer() are for any.
 
-    Everything raises StorageError, or the kind of it that fits: LockedError, ForeignDataError, DamagedDataError.
+    Everything raises StorageError, or the kind of it that fits: LockedError, ForeignDataError,
+    DamagedDataError.
     """
 
     def __init__(
@@ -84,8 +87,8 @@ class Persister:
         crash_point: Optional[Callable[[str], None]] = None,
         uid: Optional[str] = None,
     ) -> None:
-        """`segment_bytes`: size after which a new log file is begun. `uid`: for a new folder; random by default.
-        `crash_point` is called with its name at each of CRASH_POINTS."""
+        """`segment_bytes`: size after which a new log file is begun. `uid`: for a new folder; random by
+        default. `crash_point` is called with its name at each of CRASH_POINTS."""
         self._disk: Disk = disk or Disk()
         self._folder = os.fspath(data_dir)
         self._reach = crash_point or _nothing
@@ -112,7 +115,7 @@ class Persister:
         self._snapshots.close()
         self._lock.release()
 
-    # -- what is there -----------------------------------------------------------------------------------------
+    # -- what is there ---------------------------------------------------------------------------------------
 
     @property
     def uid(self) -> str:
@@ -145,13 +148,13 @@ class Persister:
         """Let go of the memory of `entries`."""
         self.entries = []
 
-    # -- term, vote and log ------------------------------------------------------------------------------------
+    # -- term, vote and log ----------------------------------------------------------------------------------
 
     def save(self, hard_state: Optional[HardState], entries: Sequence[Entry]) -> None:
         """Make `hard_state` (unless None), then `entries`, durable.
 
-        Entries are contiguous and begin right after the last one, or at an earlier index: then the first one replaces
-        the entry there and all after it. One write and one fsync for all of them.
+        Entries are contiguous and begin right after the last one, or at an earlier index: then the first one
+        replaces the entry there and all after it. One write and one fsync for all of them.
         """
         with self._guarded():
             if hard_state is not None and (self.fresh or hard_state != self.hard_state):
@@ -165,19 +168,20 @@ class Persister:
                 self._log.append(entries)
 
     def compact(self, index: int) -> None:
-        """Let go of the log up to `index`, which a durable snapshot stands for. Whole files go, one may stay."""
+        """Let go of the log up to `index`, which a durable snapshot stands for. Whole files go, one may
+        stay."""
         have = self.snapshot.index if self.snapshot else 0
         assert index <= have, f"the log up to {index} is still needed, the snapshot ends with {have}"
         with self._guarded():
             self._log.compact(index)
 
-    # -- snapshots ---------------------------------------------------------------------------------------------
+    # -- snapshots -------------------------------------------------------------------------------------------
 
     def write_snapshot(self, snapshot: Snapshot, lines: Iterable[bytes]) -> bool:
         """Make `snapshot` durable, the content of which is `lines`: each a JSON value and a newline.
 
-        Meant for a thread of its own. What `lines` raises is passed on, and then nothing is left of the attempt.
-        Returns False if a newer snapshot was installed meanwhile; that one stays.
+        Meant for a thread of its own. What `lines` raises is passed on, and then nothing is left of the
+        attempt. Returns False if a newer snapshot was installed meanwhile; that one stays.
         """
         with self._guarded():
             return self._snapshots.write(snapshot, lines)
@@ -190,15 +194,16 @@ class Persister:
     def receive_chunk(self, snapshot: Snapshot, offset: int, data: bytes, done: bool) -> int:
         """Take the bytes of the file of `snapshot` from `offset` on; `done` with the last ones.
 
-        Returns how many bytes of it are held: where to go on. If that is the end of a `done` chunk, it is complete,
-        checked and durable. 0: begin again (it is damaged, or not newer than the snapshot that is here).
+        Returns how many bytes of it are held: where to go on. If that is the end of a `done` chunk, it is
+        complete, checked and durable. 0: begin again (it is damaged, or not newer than the snapshot that is
+        here).
         """
         with self._guarded():
             return self._snapshots.receive(snapshot, offset, data, done)
 
     def install(self, snapshot: Snapshot) -> bool:
-        """Make the completely received `snapshot` this node's own, and drop the log that it replaces: all of it, unless
-        it holds the snapshot's last entry with the same term (paper section 7).
+        """Make the completely received `snapshot` this node's own, and drop the log that it replaces: all of
+        it, unless it holds the snapshot's last entry with the same term (paper section 7).
 
         Returns False, and changes nothing, if the snapshot that is here is not older.
         """
@@ -209,7 +214,7 @@ class Persister:
             self._log.compact(snapshot.index)
             return True
 
-    # -- who is who --------------------------------------------------------------------------------------------
+    # -- who is who ------------------------------------------------------------------------------------------
 
     def remember_peer(self, id: int, uid: str, founder: bool) -> None:
         """The node `id` has the disk `uid`; `founder`: it was met while this member was new itself."""
@@ -219,7 +224,7 @@ class Persister:
             changed.write(self._disk, self._folder, self._reach)
             self._identity = changed
 
-    # -- opening -----------------------------------------------------------------------------------------------
+    # -- opening ---------------------------------------------------------------------------------------------
 
     def _prepare_folder(self) -> None:
         disk, folder = self._disk, self._folder
@@ -254,8 +259,8 @@ class Persister:
         self.hard_state, self.fresh = self._read_hard_state()
         snapshot = self.snapshot
         if snapshot is not None and snapshot.term > self.hard_state.term:
-            # An entry can be committed by others, applied, and stand in a snapshot before this node's own log-writer
-            # has come to the term that it is of. So nothing was promised in that term yet.
+            # An entry can be committed by others, applied, and stand in a snapshot before this node's own
+            # log-writer has come to the term that it is of. So nothing was promised in that term yet.
             self._save_hard_state(HardState(snapshot.term, None, self.hard_state.rejoin_term))
 
     def _read_hard_state(self) -> Tuple[HardState, bool]:
@@ -273,7 +278,7 @@ class Persister:
             )
         return found, False
 
-    # -- helpers -----------------------------------------------------------------------------------------------
+    # -- helpers ---------------------------------------------------------------------------------------------
 
     def _save_hard_state(self, new: HardState) -> None:
         old = self.hard_state

@@ -7,6 +7,7 @@
 
 Invariants: `match < next`; `match` never decreases; in REPLICATE `next` is one more than the last entry sent.
 """
+
 from __future__ import annotations
 
 import enum
@@ -33,12 +34,16 @@ class Progress:
         self.round = 0  # the last heartbeat round it answered, for ReadIndex
         self.snapshot: Optional[Snapshot] = None  # what is being sent, in SNAPSHOT
         self.snapshot_offset = 0  # the follower holds that many bytes of it
-        self._waiting = False  # PROBE, SNAPSHOT: a message is out, and no answer to it or a later heartbeat came
+        self._waiting = (
+            False  # PROBE, SNAPSHOT: a message is out, and no answer to it or a later heartbeat came
+        )
         self._max_inflight, self._max_inflight_bytes = max_inflight, max_inflight_bytes
-        self._inflight: Deque[Tuple[int, int]] = deque()  # REPLICATE: (last index, bytes) of each unanswered message
+        self._inflight: Deque[Tuple[int, int]] = (
+            deque()
+        )  # REPLICATE: (last index, bytes) of each unanswered message
         self._inflight_bytes = 0
 
-    # -- transitions -------------------------------------------------------------------------------------------
+    # -- transitions -----------------------------------------------------------------------------------------
 
     def become_probe(self) -> None:
         """Find out anew where the logs agree, from what is certain."""
@@ -60,13 +65,15 @@ class Progress:
         self._inflight.clear()
         self._inflight_bytes = 0
 
-    # -- sending -----------------------------------------------------------------------------------------------
+    # -- sending ---------------------------------------------------------------------------------------------
 
     @property
     def paused(self) -> bool:
         """Must nothing more be sent before an answer comes?"""
         if self.state is ProgressState.REPLICATE:
-            return len(self._inflight) >= self._max_inflight or self._inflight_bytes >= self._max_inflight_bytes
+            return (
+                len(self._inflight) >= self._max_inflight or self._inflight_bytes >= self._max_inflight_bytes
+            )
         return self._waiting
 
     def sent_entries(self, entries: Sequence[Entry]) -> None:
@@ -82,7 +89,7 @@ class Progress:
     def sent_chunk(self) -> None:
         self._waiting = True
 
-    # -- hearing -----------------------------------------------------------------------------------------------
+    # -- hearing ---------------------------------------------------------------------------------------------
 
     def accepted(self, match: int) -> bool:
         """The follower holds everything up to `match`. Returns whether that is news."""
@@ -94,15 +101,19 @@ class Progress:
             self.next = max(self.next, match + 1)
         if self.state is ProgressState.PROBE and match >= self.next - 1:
             self.become_replicate()
-        elif self.state is ProgressState.SNAPSHOT and self.snapshot is not None and match >= self.snapshot.index:
+        elif (
+            self.state is ProgressState.SNAPSHOT
+            and self.snapshot is not None
+            and match >= self.snapshot.index
+        ):
             self.become_replicate()
         return news
 
     def rejected(self, prev_index: int, retry_index: int) -> bool:
         """It lacks the entry `prev_index`; `retry_index` is the last one that may agree.
 
-        Returns False for an answer to a message that has been overtaken: it says nothing new. (Or the follower's disk
-        lost what it had acknowledged. To ask again at once would be to ask without end.)
+        Returns False for an answer to a message that has been overtaken: it says nothing new. (Or the
+        follower's disk lost what it had acknowledged. To ask again at once would be to ask without end.)
         """
         if prev_index <= self.match:
             return False

@@ -1,8 +1,9 @@
 """Proposals: which client waits for which entry of the present leadership.
 
-A leader's log grows only by its own proposals (after the no-op), one after the other, so that a queue is enough:
-what is committed is paired with those who wait, and what is left when leadership ends is in doubt.
+A leader's log grows only by its own proposals (after the no-op), one after the other, so that a queue is
+enough: what is committed is paired with those who wait, and what is left when leadership ends is in doubt.
 """
+
 from __future__ import annotations
 
 from collections import deque
@@ -29,10 +30,11 @@ class Proposals:
         self._contexts.extend(contexts)
 
     def committed(self, entries: Sequence[Entry]) -> List[Any]:
-        """Those who wait for `entries`, aligned to them with None where nobody does; [] if nobody does at all.
+        """Those who wait for `entries`, aligned to them with None where nobody does; [] if nobody does at
+        all.
 
-        An entry of another term than the one proposed is another entry: its index was overwritten by a new leader,
-        and those who wait for it will be among the lost.
+        An entry of another term than the one proposed is another entry: its index was overwritten by a new
+        leader, and those who wait for it will be among the lost.
         """
         if not self._contexts or entries[-1].index < self._first or entries[-1].term < self._term:
             return []

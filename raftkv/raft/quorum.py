@@ -1,4 +1,5 @@
 """What a set of voters has decided, as pure functions."""
+
 from __future__ import annotations
 
 import enum

@@ -2,11 +2,13 @@
 
 Reads are gathered while a round of heartbeats is under way, and go together with the next one:
 
-    waiting --begin_round(commit)--> in round N, at index `commit` --confirm(N)--> confirmed --take_confirmed()
+    waiting --begin_round(commit)--> in round N, at index `commit` --confirm(N)--> confirmed
+    --take_confirmed()
 
 A read is only ever confirmed by a round that began after it arrived: an answer to an earlier round proves
 nothing about now.
 """
+
 from __future__ import annotations
 
 from typing import Any, List, Tuple
@@ -31,7 +33,8 @@ class ReadQueue:
         self._waiting.append(context)
 
     def begin_round(self, commit: int) -> bool:
-        """Put the waiting reads into a new round, at the commit index of now. False if there is nothing to begin."""
+        """Put the waiting reads into a new round, at the commit index of now. False if there is nothing to
+        begin."""
         if self._in_round or not self._waiting:
             return False
         self.round += 1

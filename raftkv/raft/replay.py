@@ -1,9 +1,9 @@
 """Replaying log files: what they add up to, and whether what is wrong with them is a torn tail or damage.
 
-**A torn tail** is what a power cut can leave of the last write, and nothing else: a last line without its end, or
-with a whole disk sector of zeros in it (the file had grown, the sector was never written). It is cut off, and a
-notice says so. No single flipped bit looks like that, not even one in the very last line. Everything else is damage
-and is refused: to cut there would lose entries that were acknowledged.
+**A torn tail** is what a power cut can leave of the last write, and nothing else: a last line without its
+end, or with a whole disk sector of zeros in it (the file had grown, the sector was never written). It is cut
+off, and a notice says so. No single flipped bit looks like that, not even one in the very last line.
+Everything else is damage and is refused: to cut there would lose entries that were acknowledged.
 """
 
 from __future__ import annotations

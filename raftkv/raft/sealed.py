@@ -1,9 +1,11 @@
-"""Sealed JSON: one JSON object on one line whose last member is the CRC-32 of all bytes before that member's comma.
+"""Sealed JSON: one JSON object on one line whose last member is the CRC-32 of all bytes before that member's
+comma.
 
     {"format":1,"term":7,"vote":2,"crc":1122334455}
 
-The small files (node.json, hard_state.json) and a snapshot's header are written so. Whatever a later format changes,
-it keeps the seal and the member "format": then an older raftkv can tell an unknown format from damage.
+The small files (node.json, hard_state.json) and a snapshot's header are written so. Whatever a later format
+changes, it keeps the seal and the member "format": then an older raftkv can tell an unknown format from
+damage.
 """
 
 from __future__ import annotations
@@ -48,8 +50,8 @@ def damaged(path: str, why: str, line: Optional[int] = None) -> DamagedDataError
     """The error that says that the file `path` cannot be trusted, and the way back."""
     where = path if line is None else f"{path}, line {line}"
     return DamagedDataError(
-        f"this member's data is damaged at {where}: {why}. Move its data folder away and start the member with an "
-        "empty one: it will catch up from the others"
+        f"this member's data is damaged at {where}: {why}. Move its data folder away and start the member "
+        "with an empty one: it will catch up from the others"
     )
 
 

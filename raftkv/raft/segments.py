@@ -3,19 +3,19 @@
     log/00000000000000000001.jsonl      entries as they are encoded (Entry.line), one a line
     log/00000000000000004711.jsonl      the name is the index of the file's first entry
 
-**Nothing is ever truncated or overwritten.** An entry whose index is not above the last one's replaces that entry and
-all after it; replaying the files in order does the same. So removing a conflicting suffix (paper 5.3) and writing
-what replaces it are one append, and a crash leaves the old suffix, or the new entries, or the first few of these:
-each is a log that this node may have, since none of the new ones was acknowledged yet, and none of the old ones is
-committed.
+**Nothing is ever truncated or overwritten.** An entry whose index is not above the last one's replaces that
+entry and all after it; replaying the files in order does the same. So removing a conflicting suffix (paper
+5.3) and writing what replaces it are one append, and a crash leaves the old suffix, or the new entries, or
+the first few of these: each is a log that this node may have, since none of the new ones was acknowledged
+yet, and none of the old ones is committed.
 
-**The order of the files is that of their names.** A new file is begun only for an index above the current file's name.
-After a replacement reached back behind that name, entries go on into the current file, whatever its size, until they
-have passed it again.
+**The order of the files is that of their names.** A new file is begun only for an index above the current
+file's name. After a replacement reached back behind that name, entries go on into the current file, whatever
+its size, until they have passed it again.
 
-**The last file is written anew when the log is opened**; that is also how a torn tail (replay.py) is cut off. What
-the page cache shows need not be what the disk holds: the process may have been killed before its fsync, or the fsync
-may have failed, after which another one of the same file says yes to anything.
+**The last file is written anew when the log is opened**; that is also how a torn tail (replay.py) is cut off.
+What the page cache shows need not be what the disk holds: the process may have been killed before its fsync,
+or the fsync may have failed, after which another one of the same file says yes to anything.
 
 Not thread-safe: one thread appends and compacts.
 """
@@ -70,10 +70,11 @@ class SegmentedLog:
     def last_index(self) -> int:
         return self._terms.last
 
-    # -- running -----------------------------------------------------------------------------------------------
+    # -- running ---------------------------------------------------------------------------------------------
 
     def append(self, entries: Sequence[Entry]) -> None:
-        """Make `entries` durable, with one write and one fsync; the first one's index may be taken (see above)."""
+        """Make `entries` durable, with one write and one fsync; the first one's index may be taken (see
+        above)."""
         first, last = entries[0].index, entries[-1].index
         assert first <= self.last_index + 1, f"entry {first} would leave a gap after {self.last_index}"
         assert last - first == len(entries) - 1, (
@@ -96,8 +97,8 @@ class SegmentedLog:
         """Drop the log unless it leads up to `snapshot`, which is durable, and beyond.
 
         It does if it holds the snapshot's last entry; otherwise it is of another history, or ends before
-        (paper section 7). Files go one by one from the newest, each durably, so that what a crash leaves never
-        holds entries after the snapshot without that which shows that they are of another history.
+        (paper section 7). Files go one by one from the newest, each durably, so that what a crash leaves
+        never holds entries after the snapshot without that which shows that they are of another history.
         """
         if self._terms.at(snapshot.index) != snapshot.term:
             self.close()
@@ -113,9 +114,9 @@ class SegmentedLog:
     def compact(self, index: int) -> None:
         """Remove the files of which a durable snapshot at or after `index` has made every entry superfluous.
 
-        Nothing in a file matters from the next one's first index on: that one replaced it. The file that holds the
-        entry `index` stays: recovery compares its term with the snapshot's. The removals need not be durable:
-        recovery tolerates any of these files, and does not miss any.
+        Nothing in a file matters from the next one's first index on: that one replaced it. The file that
+        holds the entry `index` stays: recovery compares its term with the snapshot's. The removals need not
+        be durable: recovery tolerates any of these files, and does not miss any.
         """
         while len(self._segments) > 1 and self._segments[1].first <= index:
             self._disk.remove(self._segments[0].path)
@@ -145,7 +146,7 @@ class SegmentedLog:
         assert self._file is not None
         return self._file
 
-    # -- recovery ----------------------------------------------------------------------------------------------
+    # -- recovery --------------------------------------------------------------------------------------------
 
     def recover(self, snapshot: Optional[Snapshot]) -> List[Entry]:
         """Replay the files; returns the entries after `snapshot`. Raises DamagedDataError."""

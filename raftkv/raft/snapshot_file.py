@@ -1,8 +1,8 @@
 """The snapshot file: a header line, the state machine's records, a footer line.
 
-    {"format":1,"index":4710,"term":3,"configuration":{"voters":[1,2,3]},"crc":…}     sealed (sealed.py)
-    ["kv",[["k","v",17]]]                                                             a JSON value a line
-    {"records":1,"crc":…}                                                             CRC-32 of all bytes before
+    {"format":1,"index":4710,"term":3,"configuration":{"voters":[1,2,3]},"crc":…} sealed (sealed.py)
+    ["kv",[["k","v",17]]]                                                         a JSON value a line
+    {"records":1,"crc":…}                                                         CRC-32 of all bytes before
 
 The same bytes go to followers, in chunks.
 """
@@ -58,7 +58,8 @@ class SnapshotReader:
         self._file.close()
 
     def read(self, offset: int, size: int) -> bytes:
-        """Up to `size` bytes of the file from `offset` on, as they are: the receiver checks the CRC of the whole."""
+        """Up to `size` bytes of the file from `offset` on, as they are: the receiver checks the CRC of the
+        whole."""
         return self._file.read(offset, size)
 
     def verify(self) -> None:
@@ -103,7 +104,8 @@ class SnapshotReader:
 
 
 class SnapshotWriter:
-    """Writes one snapshot file, and fsyncs it bit by bit: a great heap of unwritten pages would hold up the log's."""
+    """Writes one snapshot file, and fsyncs it bit by bit: a great heap of unwritten pages would hold up the
+    log's."""
 
     SYNC_EVERY = 4 << 20  # bytes
     WRITE_EVERY = 1 << 18  # bytes
@@ -113,7 +115,8 @@ class SnapshotWriter:
         self._snapshot = snapshot
 
     def write(self, lines: Iterable[bytes]) -> None:
-        """Write the file, all of it durable on return. `lines`: the records, each one JSON value and a newline."""
+        """Write the file, all of it durable on return. `lines`: the records, each one JSON value and a
+        newline."""
         waiting, size, unsynced, count, crc = [encode_header(self._snapshot)], 0, 0, 0, 0
         for line in lines:
             assert line[-1:] == b"\n" and line.count(b"\n") == 1, f"a record is one line, not {line[:80]!r}"

@@ -4,9 +4,9 @@
     snapshot/00000000000000005200-3.jsonl.tmp      being written by this node
     snapshot/00000000000000009000-4.jsonl.part     being received from the leader
 
-A file gets its final name when all of it is durable and checked, and only if it is newer than what is there. Then
-the older ones are removed; that need not be durable, the next start does it again. Unfinished ones do not survive a
-restart.
+A file gets its final name when all of it is durable and checked, and only if it is newer than what is there.
+Then the older ones are removed; that need not be durable, the next start does it again. Unfinished ones do
+not survive a restart.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class SnapshotStore:
         if self._incoming is not None:
             self._incoming.file.close()
 
-    # -- an own one --------------------------------------------------------------------------------------------
+    # -- an own one ------------------------------------------------------------------------------------------
 
     def write(self, snapshot: Snapshot, lines: Iterable[bytes]) -> bool:
         """Write a snapshot and make it the newest. Returns False if a newer one was installed meanwhile.
@@ -99,14 +99,14 @@ class SnapshotStore:
         self._reach("snapshot-synced")
         return self._publish(snapshot, temporary)
 
-    # -- one from the leader -----------------------------------------------------------------------------------
+    # -- one from the leader ---------------------------------------------------------------------------------
 
     def receive(self, snapshot: Snapshot, offset: int, data: bytes, done: bool) -> int:
         """Take a chunk. Returns how many bytes of `snapshot` are held: the offset to go on from.
 
-        A chunk that does not begin there is not taken. One at offset 0 of another snapshot replaces what is held. With
-        `done`, and if all is there, it is checked and made durable; 0 if it is damaged, and none of it is held then.
-        A snapshot that is not newer than `newest` is refused: 0.
+        A chunk that does not begin there is not taken. One at offset 0 of another snapshot replaces what is
+        held. With `done`, and if all is there, it is checked and made durable; 0 if it is damaged, and none
+        of it is held then. A snapshot that is not newer than `newest` is refused: 0.
         """
         if self._is_old(snapshot):
             return 0
@@ -127,7 +127,8 @@ class SnapshotStore:
         return incoming.size
 
     def install(self, snapshot: Snapshot) -> bool:
-        """Make the received snapshot the newest. Returns False if there is one meanwhile that is not older."""
+        """Make the received snapshot the newest. Returns False if there is one meanwhile that is not
+        older."""
         if self._is_old(snapshot):
             return False
         incoming = self._incoming
@@ -152,7 +153,7 @@ class SnapshotStore:
             self._disk.remove(self._incoming.path)
             self._incoming = None
 
-    # -- both --------------------------------------------------------------------------------------------------
+    # -- both ------------------------------------------------------------------------------------------------
 
     def _publish(self, snapshot: Snapshot, temporary: str) -> bool:
         with self._lock:

@@ -2,6 +2,7 @@
 
 All are immutable. Indexes count from 1; index 0 is the state before the first entry, with term 0.
 """
+
 from __future__ import annotations
 
 import enum
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
     from raftkv.raft.messages import InstallSnapshot, Message
 
 NOOP = "noop"  # the entry each new leader begins its term with (paper section 8); data is None
-CONFIG = "config"  # data is a Configuration as plain data; takes effect as soon as it is in the log (thesis 4.1)
+CONFIG = (
+    "config"  # data is a Configuration as plain data; takes effect as soon as it is in the log (thesis 4.1)
+)
 COMMAND = "cmd"  # data belongs to the state machine, and the core never looks at it
 
 _KINDS = {b'"%b"' % kind.encode(): kind for kind in (NOOP, CONFIG, COMMAND)}
@@ -28,13 +31,13 @@ _crc32 = zlib.crc32
 class Entry(NamedTuple):
     """One log entry.
 
-    `line` is its only encoding: ``[index,term,kind,data,crc]\\n``, a JSON array in ASCII on a line of its own,
-    where crc is the CRC-32 of all the bytes before its comma. It is made once, by the leader that creates the
-    entry; the same bytes then go over the wire and to every disk. `data` is kept in no other form: a log in memory
-    is many entries that were applied long ago.
+    `line` is its only encoding: ``[index,term,kind,data,crc]\\n``, a JSON array in ASCII on a line of its
+    own, where crc is the CRC-32 of all the bytes before its comma. It is made once, by the leader that
+    creates the entry; the same bytes then go over the wire and to every disk. `data` is kept in no other
+    form: a log in memory is many entries that were applied long ago.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # shadows tuple.index, which nobody asks of an entry
     term: int
     kind: str
     line: bytes
@@ -95,10 +98,10 @@ class Configuration(NamedTuple):
 class HardState(NamedTuple):
     """What a node must have on disk before it speaks (paper figure 2, "persistent state").
 
-    `rejoin_term` is for a member that lost its disk and came back empty: in terms up to this one it may already
-    have voted, and entries of those terms it may already have acknowledged. It neither votes nor campaigns until
-    its log holds an entry of a later term, which only a leader elected without its vote can have given it.
-    0 for a member that never lost anything. docs/divergence.md has the argument.
+    `rejoin_term` is for a member that lost its disk and came back empty: in terms up to this one it may
+    already have voted, and entries of those terms it may already have acknowledged. It neither votes nor
+    campaigns until its log holds an entry of a later term, which only a leader elected without its vote can
+    have given it. 0 for a member that never lost anything. docs/divergence.md has the argument.
     """
 
     term: int = 0
@@ -110,7 +113,7 @@ class Snapshot(NamedTuple):
     """What a snapshot stands for (its content is a file that only persister and state machine see):
     the state after applying the entry `index` of `term`, and the configuration in force there."""
 
-    index: int
+    index: int  # type: ignore[assignment]
     term: int
     configuration: Configuration
 
@@ -131,15 +134,15 @@ class Ready(NamedTuple):
     """Everything the core wants done.
 
     1. `messages` may leave at once.
-    2. `hard_state` (if not None), then `entries`, then `chunk` are made durable, in this order, and after those of
-       every earlier Ready. An entry whose index is taken replaces that one and all after it.
+    2. `hard_state` (if not None), then `entries`, then `chunk` are made durable, in this order, and after
+       those of every earlier Ready. An entry whose index is taken replaces that one and all after it.
     3. Then `promises` may leave, the messages that say that it is durable, and `advance(ready)` is called.
        For a `chunk`, `chunk_stored()` is called as well.
-    4. `restore`, if not None, is a durable snapshot that the state machine begins anew from, and `committed` are
-       then the entries it applies, in this order and after those of every earlier Ready. They need not wait for
-       2 and 3: a majority holds them. `applied_to()` reports how far the state machine has come.
-    5. `reads` are answered once the state machine has applied each one's index: (context, index). `lost_reads`
-       are the contexts that never will be, because leadership ended.
+    4. `restore`, if not None, is a durable snapshot that the state machine begins anew from, and `committed`
+       are then the entries it applies, in this order and after those of every earlier Ready. They need not
+       wait for 2 and 3: a majority holds them. `applied_to()` reports how far the state machine has come.
+    5. `reads` are answered once the state machine has applied each one's index: (context, index).
+       `lost_reads` are the contexts that never will be, because leadership ended.
     """
 
     messages: List[Message]

@@ -1,8 +1,9 @@
 """Raft messages as plain data, and back: what the RPC layer carries between peers.
 
-A message is ``(class name, *fields)``. Entries travel as their encoded lines, joined: the bytes that the leader
-made once are what every follower checks (CRC-32), stores and applies.
+A message is ``(class name, *fields)``. Entries travel as their encoded lines, joined: the bytes that the
+leader made once are what every follower checks (CRC-32), stores and applies.
 """
+
 from __future__ import annotations
 
 from typing import Any, Dict, Tuple, Type, get_args, get_type_hints
@@ -30,8 +31,8 @@ def to_plain(message: Message) -> Tuple[Any, ...]:
 
 
 def from_plain(plain: Any) -> Message:
-    """The message that `plain` stands for. Raises ProtocolError for anything else, and for entries that do not
-    match their CRC-32."""
+    """The message that `plain` stands for. Raises ProtocolError for anything else, and for entries that do
+    not match their CRC-32."""
     if type(plain) is not tuple or not plain or type(plain[0]) is not str or plain[0] not in _CLASSES:
         raise ProtocolError("not a Raft message of this version")
     name, fields = plain[0], list(plain[1:])

@@ -21,8 +21,8 @@ from raftkv.rpc.wire import frame
 
 _SIZE = struct.Struct("!i")
 
-# A peer that is gone without a word (power cut, cable) is given up by the kernel after 30 + 3 * 10 seconds, or
-# after 60 seconds when it owes acknowledgements.
+# A peer that is gone without a word (power cut, cable) is given up by the kernel after 30 + 3 * 10 seconds,
+# or after 60 seconds when it owes acknowledgements.
 _VIGILANCE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 60_000))
 
 
