@@ -2,8 +2,8 @@
 
     LOCK          locked by the process that uses the folder, and holds its pid
     node.json     {"format","cluster","node","uid","voters","peers","crc"}: which node of which cluster, the
-                  random identity of this disk, the voters the cluster began with, and the identities of the others'
-                  disks
+                  random identity of this disk, the voters the cluster began with, and the identities of the
+                  others' disks
 
 node.json is written last when a folder is made: where it is, the folders log/ and snapshot/ are; where it is
 not, nothing that matters can be.
