@@ -7,7 +7,7 @@ whose log is at least as complete as its own, so the new leader has everything t
 
 From the bottom up:
 
-    types.py, messages.py   the nouns, and what nodes say to each other
+    types.py, messages.py, ready.py   the nouns, what nodes say to each other, what the core wants done
     log.py                  RaftLog: the log in memory
     progress.py, quorum.py, reads.py   small pieces of the leader's bookkeeping
     core.py                 Raft: the algorithm, as a state machine without I/O, clock or threads

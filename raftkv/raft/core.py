@@ -13,7 +13,6 @@ Not thread-safe: RaftNode holds its mutex round every call.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Type
 
 from raftkv.errors import NotLeaderError, OverloadedError
@@ -36,19 +35,8 @@ from raftkv.raft.messages import (
 from raftkv.raft.progress import Progress, ProgressState
 from raftkv.raft.quorum import VoteResult, quorum_value, vote_result
 from raftkv.raft.reads import ReadQueue
-from raftkv.raft.types import COMMAND, NOOP, Entry, HardState, Ready, Role, Snapshot
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a node behaves in time and how much it lets be under way. Durations in seconds, sizes in bytes."""
-
-    election_timeout_s: float = 0.5  # an election begins after one to two of these without a leader
-    heartbeat_interval_s: float = 0.05
-    max_append_bytes: int = 1 << 20  # of entries in one message (one entry may exceed it)
-    max_inflight_appends: int = 16  # unanswered messages to one follower
-    max_inflight_bytes: int = 8 << 20
-    max_uncommitted_bytes: int = 64 << 20  # beyond this, a leader that cannot commit refuses proposals
+from raftkv.raft.ready import Ready
+from raftkv.raft.types import COMMAND, NOOP, Entry, HardState, Options, Role, Snapshot
 
 
 class Raft:

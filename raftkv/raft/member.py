@@ -15,14 +15,14 @@ from typing import Any, Callable, List, Optional, Sequence, Tuple
 
 from raftkv.config import RaftOptions
 from raftkv.errors import NotLeaderError
-from raftkv.raft.core import Options, Raft
+from raftkv.raft.core import Raft
 from raftkv.raft.joining import NEW, Acquaintance, Hello, HelloReply, Joining
 from raftkv.raft.log import RaftLog
 from raftkv.raft.messages import Message
 from raftkv.raft.network import PeerNetwork
 from raftkv.raft.node import RaftNode, StateMachine
 from raftkv.raft.persister import Persister
-from raftkv.raft.types import HardState, Snapshot
+from raftkv.raft.types import HardState, Options, Snapshot
 
 log = logging.getLogger("raftkv.raft")
 

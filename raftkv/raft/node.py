@@ -48,7 +48,8 @@ from raftkv.raft.invariants import CheckedLock
 from raftkv.raft.messages import InstallSnapshot, Message
 from raftkv.raft.persister import Persister
 from raftkv.raft.proposals import Proposals
-from raftkv.raft.types import Entry, Ready, Role, Snapshot
+from raftkv.raft.ready import Ready
+from raftkv.raft.types import Entry, Role, Snapshot
 
 log = logging.getLogger("raftkv.raft")
 

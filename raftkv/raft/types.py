@@ -8,12 +8,10 @@ from __future__ import annotations
 import enum
 import json
 import zlib
-from typing import TYPE_CHECKING, Any, Iterable, List, NamedTuple, Optional, Tuple
+from dataclasses import dataclass
+from typing import Any, Iterable, List, NamedTuple, Optional, Tuple
 
 from raftkv.errors import CorruptEntryError
-
-if TYPE_CHECKING:
-    from raftkv.raft.messages import InstallSnapshot, Message
 
 NOOP = "noop"  # the entry each new leader begins its term with (paper section 8); data is None
 CONFIG = (
@@ -130,31 +128,13 @@ class Role(enum.Enum):
     LEADER = "leader"
 
 
-class Ready(NamedTuple):
-    """Everything the core wants done.
+@dataclass(frozen=True)
+class Options:
+    """How a node behaves in time and how much it lets be under way. Durations in seconds, sizes in bytes."""
 
-    1. `messages` may leave at once.
-    2. `hard_state` (if not None), then `entries`, then `chunk` are made durable, in this order, and after
-       those of every earlier Ready. An entry whose index is taken replaces that one and all after it.
-    3. Then `promises` may leave, the messages that say that it is durable, and `advance(ready)` is called.
-       For a `chunk`, `chunk_stored()` is called as well.
-    4. `restore`, if not None, is a durable snapshot that the state machine begins anew from, and `committed`
-       are then the entries it applies, in this order and after those of every earlier Ready. They need not
-       wait for 2 and 3: a majority holds them. `applied_to()` reports how far the state machine has come.
-    5. `reads` are answered once the state machine has applied each one's index: (context, index).
-       `lost_reads` are the contexts that never will be, because leadership ended.
-    """
-
-    messages: List[Message]
-    hard_state: Optional[HardState]
-    entries: List[Entry]
-    chunk: Optional[InstallSnapshot]
-    promises: List[Message]
-    restore: Optional[Snapshot]
-    committed: List[Entry]
-    reads: List[Tuple[Any, int]]
-    lost_reads: List[Any]
-
-    @property
-    def needs_disk(self) -> bool:
-        return bool(self.hard_state or self.entries or self.chunk)
+    election_timeout_s: float = 0.5  # an election begins after one to two of these without a leader
+    heartbeat_interval_s: float = 0.05
+    max_append_bytes: int = 1 << 20  # of entries in one message (one entry may exceed it)
+    max_inflight_appends: int = 16  # unanswered messages to one follower
+    max_inflight_bytes: int = 8 << 20
+    max_uncommitted_bytes: int = 64 << 20  # beyond this, a leader that cannot commit refuses proposals

@@ -9,13 +9,26 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from typing import Any, Callable, Deque, Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import (
+    Any,
+    Callable,
+    Deque,
+    Dict,
+    Iterable,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+)
 
 from raftkv.raft import invariants
-from raftkv.raft.core import Options, Raft
+from raftkv.raft.core import Raft
 from raftkv.raft.log import RaftLog
 from raftkv.raft.messages import AppendEntries, InstallSnapshot, Message
-from raftkv.raft.types import COMMAND, Entry, HardState, Ready, Role, Snapshot
+from raftkv.raft.ready import Ready
+from raftkv.raft.types import COMMAND, Entry, HardState, Options, Role, Snapshot
 from tests.raft.harness import empty_snapshot
 from tests.raft.sim_disk import Machine, SimDisk
 from tests.raft.trace import format_entries, format_message, format_raft, format_saved

@@ -11,10 +11,25 @@ import random
 from typing import Any, Iterable, List, Optional, Sequence, Tuple, Type, TypeVar
 
 from raftkv.raft import invariants
-from raftkv.raft.core import Options, Raft
+from raftkv.raft.core import Raft
 from raftkv.raft.log import RaftLog
-from raftkv.raft.messages import AppendAccepted, AppendEntries, Heartbeat, Message, PreVoteReply, VoteReply
-from raftkv.raft.types import COMMAND, Configuration, Entry, HardState, Role, Snapshot
+from raftkv.raft.messages import (
+    AppendAccepted,
+    AppendEntries,
+    Heartbeat,
+    Message,
+    PreVoteReply,
+    VoteReply,
+)
+from raftkv.raft.types import (
+    COMMAND,
+    Configuration,
+    Entry,
+    HardState,
+    Options,
+    Role,
+    Snapshot,
+)
 
 TIMEOUT_S = Options().election_timeout_s
 HEARTBEAT_S = Options().heartbeat_interval_s

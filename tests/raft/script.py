@@ -27,9 +27,8 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional
 
-from raftkv.raft.core import Options
 from raftkv.raft.log import RaftLog
-from raftkv.raft.types import Role
+from raftkv.raft.types import Options, Role
 from tests.raft.cluster import Cluster
 from tests.raft.harness import empty_snapshot, entries
 from tests.raft.trace import format_log, format_progress, format_raft

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from raftkv.errors import CorruptEntryError
+from raftkv.raft.ready import Ready
 from raftkv.raft.types import (
     COMMAND,
     CONFIG,
@@ -14,7 +15,6 @@ from raftkv.raft.types import (
     Configuration,
     Entry,
     HardState,
-    Ready,
     Snapshot,
     decode_entries,
     encode_entries,
