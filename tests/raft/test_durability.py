@@ -69,8 +69,12 @@ def test_votes_of_an_earlier_candidacy_do_not_count() -> None:
     driven.become_candidate()
     driven.step(VoteReply(2, 1, 1, True))
     driven.become_candidate()
-    driven.step(VoteReply(3, 1, 1, True), VoteReply(3, 1, 2, True), VoteReply(3, 1, 2, True))
+    driven.step(VoteReply(3, 1, 1, True), VoteReply(4, 1, 1, True), VoteReply(5, 1, 1, True))
     assert (driven.raft.role, driven.raft.term) == (Role.CANDIDATE, 2)
+    driven.step(VoteReply(3, 1, 2, True), VoteReply(3, 1, 2, True))
+    assert driven.raft.role is Role.CANDIDATE, "one voter's answer, doubled"
+    driven.step(VoteReply(4, 1, 2, True))
+    assert driven.raft.role is Role.LEADER
 
 
 # -- entries ---------------------------------------------------------------------------------------

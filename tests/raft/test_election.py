@@ -165,6 +165,18 @@ def test_a_candidate_in_a_later_term_gets_its_way_through_the_leaders_own_messag
     assert (driven.raft.role, driven.raft.term) == (Role.FOLLOWER, 5)
 
 
+def test_who_granted_a_vote_gives_the_candidate_time() -> None:
+    """Figure 2, followers: an election begins when the timeout elapses "without (…) granting vote"."""
+    driven = make(term=1)
+    driven.wait(TIMEOUT_S * 0.99)
+    assert only(driven.step(RequestVote(2, 1, 1, 0, 0))).granted is True
+    assert driven.wait(TIMEOUT_S * 0.99) == []
+    refusing = make(terms=[1])
+    refusing.wait(TIMEOUT_S * 0.99)
+    assert only(refusing.step(RequestVote(2, 1, 1, 0, 0))).granted is False
+    assert of(RequestPreVote, refusing.wait(TIMEOUT_S * 1.01)), "who refused it does not"
+
+
 # -- check-quorum (thesis 6.2) ---------------------------------------------------------------------
 
 

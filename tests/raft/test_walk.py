@@ -43,6 +43,6 @@ def test_a_walk_is_fixed_by_its_seed() -> None:
     traces = []
     for _ in range(2):
         trace: List[str] = []
-        Walk(3, trace.append).run(300)
+        Walk(3, trace.append).run(1000)
         traces.append(trace)
     assert traces[0] == traces[1] and len(traces[0]) > 100

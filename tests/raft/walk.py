@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import random
 from contextlib import suppress
-from typing import Callable, List
+from typing import Callable, Dict, List
 
 from raftkv.errors import OverloadedError
 from raftkv.raft import invariants
-from raftkv.raft.core import Options
-from raftkv.raft.types import Role
+from raftkv.raft.messages import Message
+from raftkv.raft.types import Options, Role
 from tests.raft.cluster import Cluster, Member
 from tests.raft.trace import format_raft
 
@@ -33,36 +33,34 @@ class Walk:
         self.hostility = self.rng.choice([0.1, 0.3, 1.0])
         self.cluster = Cluster(size, seed=seed, options=OPTIONS, chunk_bytes=200, say=say)
         self.say = say
+        self._late: List[Message] = []  # under way for long: copies, or the only ones
         self._count = 0
 
     # -- trouble -----------------------------------------------------------------------------------
 
     def run(self, events: int) -> None:
-        kinds: List[Callable[[], None]] = [
-            self._tick, self._deliver, self._write, self._apply, self._propose, self._read, self._snapshot,
-            self._duplicate, self._drop, self._cut, self._heal, self._crash, self._start, self._lost_contact,
-            self._damage, self._wipe,
-        ]  # fmt: skip
         bad = self.hostility
-        often = [
-            14,
-            60,
-            25,
-            20,
-            6,
-            3,
-            5,
-            4 * bad,
-            4 * bad,
-            2 * bad,
-            1,
-            2 * bad,
-            1.5,
-            bad,
-            0.3 * bad,
-            0.4 * bad,
-        ]
-        for event in self.rng.choices(kinds, often, k=events):
+        weights: Dict[Callable[[], None], float] = {
+            self._tick: 14,
+            self._deliver: 60,
+            self._write: 25,
+            self._apply: 20,
+            self._propose: 6,
+            self._read: 3,
+            self._snapshot: 5,
+            self._start: 1.5,
+            self._heal: 1,
+            self._duplicate: 4 * bad,
+            self._drop: 4 * bad,
+            self._delay: 5 * bad,
+            self._arrive_late: 5 * bad,
+            self._cut: 2 * bad,
+            self._crash: 2 * bad,
+            self._lost_contact: bad,
+            self._damage: 0.3 * bad,
+            self._wipe: 0.4 * bad,
+        }
+        for event in self.rng.choices(list(weights), list(weights.values()), k=events):
             event()
         self.cluster.check_machines()
         invariants.check_log_matching([raft for _, raft in self.cluster.live()])
@@ -88,6 +86,18 @@ class Walk:
     def _duplicate(self) -> None:
         if self.cluster.wire:
             self.cluster.deliver(self.rng.randrange(len(self.cluster.wire)), keep=True)
+
+    def _delay(self) -> None:
+        """A message, or a copy of it, takes a long way: it may arrive in another term."""
+        wire = self.cluster.wire
+        if wire:
+            at = self.rng.randrange(len(wire))
+            self._late.append(wire[at] if self.rng.random() < 0.5 else wire.pop(at))
+
+    def _arrive_late(self) -> None:
+        if self._late:
+            self.cluster.wire.append(self._late.pop(self.rng.randrange(len(self._late))))
+            self.cluster.deliver(len(self.cluster.wire) - 1)
 
     def _drop(self) -> None:
         wire = self.cluster.wire
