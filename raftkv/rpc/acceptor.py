@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from multiprocessing.connection import Listener, wait
-from typing import Callable, Dict, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from raftkv.errors import ConfigError, RpcError
 from raftkv.rpc import handshake
@@ -44,7 +44,6 @@ class _Stranger:
         self.since = 0.0  # time.monotonic() when its handshake began
         self.has_proved = False
         self.evicted = False
-        self.thread: threading.Thread
 
     @property
     def is_silent(self) -> bool:
@@ -79,6 +78,7 @@ class Acceptor:
         self.address: Tuple[str, int] = self._listener.address  # type: ignore[assignment]
         self.complaints = Complaints(f"{name} {self.address[0]}:{self.address[1]}")
         self._thread: Optional[threading.Thread] = None
+        self._handshakes: List[threading.Thread] = []  # those that are alive, and perhaps some that are not
         self._lock = threading.Lock()
         # Wakes the accept thread: a stranger is done, or closing.
         self._changed = threading.Condition(self._lock)
@@ -99,15 +99,14 @@ class Acceptor:
         with self._lock:
             self._closing = True
             self._changed.notify_all()
-            strangers = list(self._strangers)
-            for stranger in strangers:
+            for stranger in self._strangers:
                 _shut_down(stranger.sock)
         while self._thread is not None and self._thread.is_alive():
             self._interrupt_accept()
             self._thread.join(_RETRY_S)
         self._listener.close()
-        for stranger in strangers:
-            stranger.thread.join()
+        for thread in self._handshakes:
+            thread.join()
 
     # -- inside ----------------------------------------------------------------------------------------------
 
@@ -144,9 +143,8 @@ class Acceptor:
                 sock.close()
             else:
                 stranger.since = time.monotonic()
-                stranger.thread = self._start_thread(
-                    lambda: self._shake_hands(stranger), f"{self._name}-handshake"
-                )
+                thread = self._start_thread(lambda: self._shake_hands(stranger), f"{self._name}-handshake")
+                self._handshakes = [*filter(threading.Thread.is_alive, self._handshakes), thread]
                 self._strangers[stranger] = None
         if full:
             self.complaints.say(stranger.peer, _FULL)
