@@ -5,9 +5,9 @@
         with cluster.clerk() as db: db.put("k", "v")
         cluster.kill(leader)
 
-Every wait is for a condition, with a deadline. On the way out every process is ended, however the test went, and then
-every node's log is searched: a traceback (an invariant that RAFTKV_CHECK=1 found broken is one) fails the test.
-When a test fails, the end of each node's log is printed.
+Every wait is for a condition, with a deadline. On the way out every process is ended, however the test went,
+and then every node's log is searched: a traceback (RAFTKV_CHECK=1 makes one of a broken invariant) fails the
+test. When a test fails, the end of each node's log is printed.
 """
 
 from __future__ import annotations
@@ -19,12 +19,9 @@ import re
 import shutil
 import signal
 import socket
-import subprocess
-import sys
-import time
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence
 
 from raftkv import Clerk
 from raftkv.config import load_server_config
@@ -35,40 +32,20 @@ from raftkv.raft.crash_points import EXIT_STATUS
 from raftkv.raft.persister import Persister
 from raftkv.raft.types import COMMAND
 from raftkv.rpc.client import try_connect
+from tests.cluster.node import Node
+from tests.cluster.waiting import PATIENCE_S, wait_until
 
-ROOT = Path(__file__).resolve().parents[2]
 HOST = "127.0.0.1"
-PATIENCE_S = 30.0  # for what takes a second on a machine that is not busy
-POLL_S = 0.02
 TAIL_LINES = 60
 
-#: Short, so that the tests are: and yet a heartbeat may be 200 ms late, on a machine that does other things as well.
+#: Short, so that the tests are; and yet a heartbeat may be 200 ms late on a busy machine.
 RAFT = {"election_timeout_ms": 250, "heartbeat_interval_ms": 40}
-
-
-def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = PATIENCE_S) -> Any:
-    """The first true value of `condition()`. Fails with the words "waited for `what`" if none comes in time."""
-    deadline = time.monotonic() + timeout_s
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < deadline, f"waited {timeout_s:g} s for {what}"
-        time.sleep(POLL_S)
-
-
-def hold(condition: Callable[[], Any], what: str, for_s: float) -> None:
-    """Watch for `for_s` that `condition()` is true all the time. For what must not happen; never to wait for something."""
-    end = time.monotonic() + for_s
-    while time.monotonic() < end:
-        assert condition(), f"no more: {what}"
-        time.sleep(POLL_S)
 
 
 def free_ports(count: int) -> List[int]:
     """Ports that nobody listens on.
 
-    Not ephemeral ones (port 0): to those, a node that is down for a moment can lose its port to an outgoing connection.
+    Not ephemeral ones (port 0): such a port can go to an outgoing connection while its node is down.
     """
     with contextlib.ExitStack() as held:
         ports: List[int] = []
@@ -81,78 +58,14 @@ def free_ports(count: int) -> List[int]:
         return ports
 
 
-class Node:
-    """One server: its files, and its process while there is one."""
-
-    def __init__(self, id: int, folder: Path) -> None:
-        self.id = id
-        self.ini = folder / f"server{id}.ini"
-        self.data_dir = folder / f"data{id}"
-        self.log_file = folder / f"server{id}.log"
-        self.process: Optional[subprocess.Popen] = None
-        self.crash_point = ""
-        self.may_end = False  # by itself, or because the test ended it
-        self.connection: Optional[Connection] = None  # for status()
-        self.requests = 0
-
-    @property
-    def running(self) -> bool:
-        return self.process is not None and self.process.poll() is None
-
-    @property
-    def log(self) -> str:
-        """All that the node has ever printed."""
-        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
-
-    def start(self, crash_point: str = "", max_file_bytes: int = 0) -> None:
-        """Start the server. `crash_point`: end at that place. `max_file_bytes`: no file may grow larger."""
-        assert not self.running, f"node {self.id} runs already"
-        self.close()
-        command = [sys.executable, str(ROOT / "bin" / "kvserver.py"), str(self.ini), "--exit-with-parent"]
-        if max_file_bytes:
-            command = ["sh", "-c", f'ulimit -f {max_file_bytes // 512}; exec "$@"', "sh", *command]
-        self.crash_point, self.may_end = crash_point, bool(crash_point or max_file_bytes)
-        environment = {**os.environ, "RAFTKV_CHECK": "1", "RAFTKV_CRASH_POINT": crash_point}
-        with open(self.log_file, "ab") as log:
-            # Its standard input is a pipe whose other end is here: should the tests be killed, it stops.
-            self.process = subprocess.Popen(
-                command, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log
-            )
-
-    def wait(self, timeout_s: float = PATIENCE_S) -> int:
-        """Wait until the process has ended; returns its exit status."""
-        assert self.process is not None
-        self.may_end = True
-        try:
-            return self.process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            where = f" at {self.crash_point}" if self.crash_point else ""
-            raise AssertionError(f"waited {timeout_s:g} s for node {self.id} to end{where}") from None
-
-    def send_signal(self, number: int) -> None:
-        assert self.process is not None and self.running, f"node {self.id} does not run"
-        self.process.send_signal(number)
-
-    def close(self) -> None:
-        """End the process, if there is one, and give back what belonged to it."""
-        if self.connection is not None:
-            self.connection.close()
-            self.connection = None
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            assert self.process.stdin is not None
-            self.process.stdin.close()
-            self.process = None
-
-
 class Cluster:
-    """`size` nodes on free ports of this machine, with all files in `folder`. Starts all, unless `start` is False.
-
-    `raft`: options of the section [raft]. `edit` changes a node's ini file afterwards.
+    """`size` nodes on free ports of this machine, with all files in `folder`. `start`: all nodes at once.
+    `raft`: options of the section [raft].
     """
 
-    def __init__(self, folder: Path, size: int = 3, start: bool = True, **raft: int) -> None:
+    def __init__(
+        self, folder: Path, size: int = 3, *, start: bool = True, raft: Optional[Mapping[str, int]] = None
+    ) -> None:
         self.folder = folder
         self._start = start
         ports = free_ports(2 * size)
@@ -166,10 +79,10 @@ class Cluster:
         auth = _section("auth", {"client_key_file": "client.key", "peer_key_file": "peer.key"})
         for id, node in self.nodes.items():
             own = _section("node", {"id": id, "data_dir": node.data_dir.name})
-            node.ini.write_text(own + servers + peers + auth + _section("raft", {**RAFT, **raft}))
+            node.ini.write_text(own + servers + peers + auth + _section("raft", {**RAFT, **(raft or {})}))
         self.client_ini.write_text(servers + _section("auth", {"client_key_file": "client.key"}))
 
-    def __enter__(self) -> "Cluster":
+    def __enter__(self) -> Cluster:
         if self._start:
             try:
                 self.start(*self.nodes)
@@ -182,7 +95,9 @@ class Cluster:
         self.close()
         if error is not None:
             for node in self.nodes.values():
-                print(f"--- the end of node {node.id}'s log ---", *node.log.splitlines()[-TAIL_LINES:], sep="\n")
+                print(
+                    f"--- the end of node {node.id}'s log ---", *node.log.splitlines()[-TAIL_LINES:], sep="\n"
+                )
         else:
             self.check_logs()
             self.check_election_safety()
@@ -198,7 +113,7 @@ class Cluster:
                 assert sign not in node.log, f"node {node.id} printed:\n{node.log[-4000:]}"
 
     def check_election_safety(self) -> None:
-        """At most one leader a term, over the cluster's whole life (paper 5.2), as the nodes themselves said."""
+        """At most one leader a term, over the cluster's whole life (paper 5.2), by the nodes' own words."""
         leaders: Dict[str, int] = {}
         for node in self.nodes.values():
             for term in re.findall(r"INFO leader in term (\d+)", node.log):
@@ -206,7 +121,7 @@ class Cluster:
                 leaders[term] = node.id
         assert leaders or not self._start, "nobody ever led"
 
-    # -- what happens to nodes -----------------------------------------------------------------------------------
+    # -- what happens to nodes -------------------------------------------------------------------------------
 
     def start(self, *ids: int, crash_point: str = "", max_file_bytes: int = 0) -> None:
         for id in ids:
@@ -261,7 +176,7 @@ class Cluster:
         assert old in text, f"{old!r} is not in {text}"
         self.nodes[id].ini.write_text(text.replace(old, new))
 
-    # -- what nodes say ------------------------------------------------------------------------------------------
+    # -- what nodes say --------------------------------------------------------------------------------------
 
     @property
     def authkey(self) -> bytes:
@@ -296,7 +211,7 @@ class Cluster:
         return None
 
     def statuses(self, ids: Iterable[int] = ()) -> List[Dict[str, Any]]:
-        """Of those of `ids` (default: all nodes) that answer. Fails if a node has ended that was not meant to."""
+        """Of those of `ids` (default: all nodes) that answer. Fails if a node has ended by itself."""
         for node in self.nodes.values():
             status = node.process.poll() if node.process is not None and not node.may_end else None
             assert status is None, f"node {node.id} ended with status {status}"
@@ -305,7 +220,7 @@ class Cluster:
     def role(self, id: int) -> Optional[str]:
         """None if node `id` does not answer."""
         status = self.status(id)
-        return status and status["role"]
+        return status["role"] if status else None
 
     def leader(self, ids: Iterable[int] = ()) -> Optional[int]:
         """The one that leads in the highest term, as the nodes `ids` themselves say."""
@@ -313,11 +228,9 @@ class Cluster:
         return max(leaders, key=lambda status: status["term"])["id"] if leaders else None
 
     def stored_data(self, id: int) -> Dict[str, str]:
-        """What node `id`, which has been stopped, holds on its own disk: keys and values after its last entry."""
+        """Keys and values that node `id`, which has been stopped, holds on its own disk."""
         config = load_server_config(self.nodes[id].ini)
-        persister = Persister(
-            config.data_dir, node_id=id, cluster=config.cluster, voters=tuple(config.peers)
-        )
+        persister = Persister(config.data_dir, node_id=id, cluster=config.cluster, voters=tuple(config.peers))
         store, reader = Store(), persister.open_snapshot()
         if reader is not None:
             with reader:
@@ -330,7 +243,7 @@ class Cluster:
         assert not more, "these tests' data fits into one page"
         return {key: value for key, value, _ in rows}
 
-    # -- waiting -------------------------------------------------------------------------------------------------
+    # -- waiting ---------------------------------------------------------------------------------------------
 
     def wait_for_leader(self, *ids: int) -> int:
         """The leader that a majority follows; looked for among `ids` (default: all nodes)."""
@@ -355,14 +268,16 @@ class Cluster:
         def equal() -> bool:
             statuses = self.statuses(ids)
             commits = [status["commit_index"] for status in statuses if status["role"] == "leader"]
-            return len(statuses) == len(ids) and bool(commits) and all(
-                status["applied_index"] == max(commits) for status in statuses
+            return (
+                len(statuses) == len(ids)
+                and bool(commits)
+                and all(status["applied_index"] == max(commits) for status in statuses)
             )
 
         wait_until(equal, f"the nodes {ids} to have applied the same entries")
 
     def wait_until_caught_up(self, id: int) -> None:
-        """Wait until node `id` has applied all that was committed when this was called, while clients go on."""
+        """Wait until node `id` has applied all that is committed now, while clients go on."""
         goal = max(status["commit_index"] for status in wait_until(self.statuses, "any node to answer"))
         wait_until(lambda: self._applied(id) >= goal, f"node {id} to have applied entry {goal}")
 
@@ -398,7 +313,7 @@ class Cluster:
 
 
 def request(connection: Connection, method: str, *args: Any) -> Any:
-    """One request on a connection of its own, and its result; a refusal is returned as (code, message, detail)."""
+    """One request on an idle connection, and its result: for a refusal (code, message, detail)."""
     connection.send((0, method, args))
     assert connection.poll(PATIENCE_S), f"no answer to {method} {args}"
     return connection.recv()[2]

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Iterator, List
 
 from raftkv.config import Address, load_server_config
-from tests.cluster.harness import ROOT, wait_until
+from tests.cluster.node import ROOT
+from tests.cluster.waiting import wait_until
 
 
 class Launched:
@@ -21,6 +22,11 @@ class Launched:
         self.folder, self.process = folder, process
         self.client_ini = folder / "client.ini"
         self.inis = sorted(folder.glob("server*.ini"))
+
+    @property
+    def log(self) -> str:
+        """All that the launcher and its nodes have ever printed."""
+        return Path(f"{self.folder}.log").read_text(errors="replace")
 
     @property
     def addresses(self) -> List[Address]:

@@ -1,7 +1,7 @@
-"""A node that dies at each named place between two effects, and comes back: nothing is lost or doubled, and it catches up.
+"""A node that dies at each named place between two effects, and comes back: nothing is lost or doubled.
 
-The clients go on meanwhile. A node that has died at one place is mostly started so that it dies at the next: it has to
-recover first to get there. In the end every node's own disk must hold every acknowledged word.
+The clients go on meanwhile. A node that has died at one place is mostly started so that it dies at the next:
+it has to recover first to get there. In the end every node's own disk must hold every acknowledged word.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from raftkv.raft import crash_points, persister
-from tests.cluster.harness import Cluster, wait_until
+from tests.cluster.harness import Cluster
+from tests.cluster.waiting import wait_until
 from tests.cluster.workload import KEY, Appenders
 
 SMALL = {"max_raft_state": 16_000, "segment_bytes": 4096, "snapshot_chunk_bytes": 2048}
@@ -20,8 +21,8 @@ JOINING = ("node-file-written", "node-file-synced", "node-file-renamed")
 VOTING = ("hard-state-written", "hard-state-synced", "hard-state-renamed")
 #: Reached only by a leader that has clients.
 LEADING = ("node:before-reply",)
-#: Reached by a member that is sent a snapshot. Before "segment-dropped" none may have been installed: it must still have
-#: a log that ends before it; and from then on it has an older snapshot.
+#: Reached by a member that is sent a snapshot. Before "segment-dropped" none may have been installed: it must
+#: still have a log that ends before it; and from then on it has an older snapshot.
 RECEIVING = (
     "chunk-written",
     "node:chunk-stored",
@@ -63,7 +64,7 @@ def test_every_crash_point_belongs_to_a_test() -> None:
 
 
 def test_crashes_while_clients_write(tmp_path: Path) -> None:
-    with Cluster(tmp_path, **SMALL) as cluster, Appenders(cluster.clerk, 2, filler_bytes=400) as clients:
+    with Cluster(tmp_path, raft=SMALL) as cluster, Appenders(cluster.clerk, 2, filler_bytes=400) as clients:
         clients.wait_for_more(10)
         for victim in cluster.nodes:
             cluster.kill(victim)
@@ -76,15 +77,14 @@ def test_crashes_while_clients_write(tmp_path: Path) -> None:
 
 
 def test_crashes_while_voting(tmp_path: Path) -> None:
-    with Cluster(tmp_path, **SMALL) as cluster, Appenders(cluster.clerk, 2) as clients:
+    with Cluster(tmp_path, raft=SMALL) as cluster, Appenders(cluster.clerk, 2) as clients:
         clients.wait_for_more(10)
         victim = next(id for id in cluster.nodes if id != cluster.wait_for_leader())
         cluster.kill(victim)
         for name in VOTING:
             leader = cluster.wait_for_leader()
             cluster.start(victim, crash_point=name)
-            node = cluster.nodes[victim]
-            wait_until(lambda: cluster.status(victim) or not node.running, f"node {victim} to answer")  # noqa: B023
+            wait_until(lambda: cluster.status(victim) or not cluster.nodes[victim].running, "it to answer")
             cluster.kill(leader)  # now the other two elect one, in a new term, if they have not already
             cluster.wait_for_crash(victim)
             cluster.start(leader)
@@ -108,7 +108,7 @@ def test_crash_of_a_leader_that_has_not_answered(tmp_path: Path) -> None:
 
 
 def test_crashes_while_receiving_a_snapshot(tmp_path: Path) -> None:
-    with Cluster(tmp_path, **SMALL) as cluster, Appenders(cluster.clerk, 2, filler_bytes=400) as clients:
+    with Cluster(tmp_path, raft=SMALL) as cluster, Appenders(cluster.clerk, 2, filler_bytes=400) as clients:
         victim = next(id for id in cluster.nodes if id != cluster.wait_for_leader())
         others = [id for id in cluster.nodes if id != victim]
         clients.wait_for_more(10)

@@ -1,4 +1,4 @@
-"""What people run, on real clusters: the launcher leaves no process behind, and kvclient's exit statuses mean what they say."""
+"""What people run, on real clusters: the launcher leaves no process behind, kvclient exits as it says."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Tuple
 
 from tests.cluster import append_storm
-from tests.cluster.harness import ROOT, Cluster
+from tests.cluster.harness import Cluster
 from tests.cluster.launched import launched
+from tests.cluster.node import ROOT
 
 
 def kvclient(ini: Path, *words: str) -> Tuple[int, str]:
-    """(exit status, standard output) of a one-shot command. What it says on standard error is one line, or none."""
+    """(exit status, standard output) of a one-shot command. If it failed, it said why on one line."""
     command = [sys.executable, str(ROOT / "bin" / "kvclient.py"), "--config", str(ini), *words]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
     assert len(done.stderr.splitlines()) == (done.returncode > 1), done.stderr
@@ -34,7 +35,7 @@ def test_the_launcher_runs_and_stops_a_cluster(tmp_path: Path) -> None:
         cluster.process.kill()
         cluster.process.wait()
         cluster.wait_until_gone()
-    assert "Traceback" not in (tmp_path / "cluster.log").read_text()
+    assert "Traceback" not in cluster.log
 
 
 def test_exit_statuses_of_kvclient(tmp_path: Path) -> None:
@@ -49,7 +50,10 @@ def test_exit_statuses_of_kvclient(tmp_path: Path) -> None:
         cluster.kill(1)
         status, output = kvclient(ini, "status", "--json")
         servers = {server["id"]: server for server in json.loads(output)["servers"]}
-        assert (status, {id: server["alive"] for id, server in servers.items()}) == (0, {1: False, 2: True, 3: True})
+        assert (status, {id: server["alive"] for id, server in servers.items()}) == (
+            0,
+            {1: False, 2: True, 3: True},
+        )
         assert servers[2]["pid"] == cluster.status(2)["pid"]  # type: ignore[index]
         cluster.kill(2)
         assert kvclient(ini, "--timeout", "0.5", "put", "k", "v") == (3, "")

@@ -9,7 +9,8 @@ from typing import Tuple
 import pytest
 
 from raftkv.errors import NotApplied
-from tests.cluster.harness import RAFT, Cluster, hold
+from tests.cluster.harness import RAFT, Cluster
+from tests.cluster.waiting import hold
 from tests.cluster.workload import KEY, Appenders
 
 SEVERAL_ELECTIONS_S = 6 * RAFT["election_timeout_ms"] / 1000

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Dict, Tuple
+from typing import Any, Dict, Tuple
 
 import pytest
 
 from raftkv.errors import NOT_LEADER, NotApplied, OutcomeUnknown, UnavailableError
-from tests.cluster.harness import PATIENCE_S, Cluster, request, wait_until
+from tests.cluster.harness import Cluster, request
+from tests.cluster.waiting import PATIENCE_S, wait_until
 
 
-def replies(connection: Connection, count: int) -> Dict[int, Tuple[bool, object]]:
+def replies(connection: Connection, count: int) -> Dict[int, Tuple[bool, Any]]:
     """The next replies on a connection: id -> (ok, result)."""
-    found = {}
+    found: Dict[int, Tuple[bool, Any]] = {}
     while len(found) < count:
         assert connection.poll(PATIENCE_S), f"only {len(found)} of {count} answers came: {found}"
         id, ok, result = connection.recv()
@@ -76,7 +77,7 @@ def test_a_paused_leader_comes_back_and_serves_nothing_stale(tmp_path: Path) -> 
             client = request(connection, "register")
             assert request(connection, "get", "k")[0] == "old"
             cluster.pause(old)
-            # These wait in its socket, and are the first that it sees when it wakes up and believes that it leads.
+            # These wait in its socket: the first that it sees when it wakes up and believes that it leads.
             connection.send((1, "get", ("k",)))
             connection.send((2, "put", (client, 1, 1, "k", "stale")))
             connection.send((3, "get", ("k",)))
@@ -84,7 +85,9 @@ def test_a_paused_leader_comes_back_and_serves_nothing_stale(tmp_path: Path) -> 
             db.put("k", "new")
             cluster.resume(old)
             for id, (ok, result) in replies(connection, 3).items():
-                assert not ok and result[0] == NOT_LEADER, f"back from its sleep, it answered {id} with {result}"
+                assert not ok and result[0] == NOT_LEADER, (
+                    f"back from its sleep, it answered {id} with {result}"
+                )
 
         def follows() -> bool:
             status = cluster.status(old)
@@ -99,7 +102,7 @@ def test_a_paused_leader_comes_back_and_serves_nothing_stale(tmp_path: Path) -> 
 
 def test_a_paused_follower_comes_back_and_disturbs_nobody(tmp_path: Path) -> None:
     # A busy machine must not cause the election that its return must not.
-    with Cluster(tmp_path, election_timeout_ms=1000) as cluster, cluster.clerk() as db:
+    with Cluster(tmp_path, raft={"election_timeout_ms": 1000}) as cluster, cluster.clerk() as db:
         leader = cluster.wait_for_leader()
         follower = next(id for id in cluster.nodes if id != leader)
         cluster.pause(follower)

@@ -1,13 +1,14 @@
-"""Snapshots: a member that was away past the compacted log catches up by one, and a restart begins with one."""
+"""A member that was away past the compacted log catches up by a snapshot, and a restart begins with one."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, Dict
 
-from tests.cluster.harness import Cluster, request, wait_until
+from tests.cluster.harness import Cluster, request
+from tests.cluster.waiting import wait_until
 
-#: A snapshot after some forty writes of SIZE bytes, of which a dozen make a log file; it is sent in a dozen chunks.
+#: A snapshot after some forty writes of SIZE bytes, of which a dozen make a log file; sent in many chunks.
 SMALL = {"max_raft_state": 20_000, "segment_bytes": 4096, "snapshot_chunk_bytes": 2048}
 SIZE = 400
 
@@ -21,7 +22,7 @@ def put_all(db: Any, keys: range, data: Dict[str, str]) -> None:
 
 def test_a_follower_that_was_away_past_the_compacted_log_catches_up_by_a_snapshot(tmp_path: Path) -> None:
     data: Dict[str, str] = {}
-    with Cluster(tmp_path, **SMALL) as cluster, cluster.clerk() as db:
+    with Cluster(tmp_path, raft=SMALL) as cluster, cluster.clerk() as db:
         put_all(db, range(20), data)
         leader = cluster.wait_for_leader()
         away = next(id for id in cluster.nodes if id != leader)
@@ -44,15 +45,16 @@ def test_a_follower_that_was_away_past_the_compacted_log_catches_up_by_a_snapsho
 
 def test_a_restart_begins_with_the_snapshot_and_goes_on_with_the_log(tmp_path: Path) -> None:
     data: Dict[str, str] = {}
-    with Cluster(tmp_path, **SMALL) as cluster, cluster.clerk() as db:
+    with Cluster(tmp_path, raft=SMALL) as cluster, cluster.clerk() as db:
         put_all(db, range(200), data)
 
         def compacted() -> bool:
-            return all(len(list(node.data_dir.glob("log/*"))) < 12 for node in cluster.nodes.values())
+            folders = [node.data_dir for node in cluster.nodes.values()]
+            return all(len(list(folder.glob("log/*"))) < 12 for folder in folders) and all(
+                len(list(folder.glob("snapshot/*"))) == 1 for folder in folders
+            )
 
-        wait_until(compacted, "all nodes to remove the log before their snapshots")
-        for node in cluster.nodes.values():
-            wait_until(lambda: len(list(node.data_dir.glob("snapshot/*"))) == 1, "one snapshot to stay")  # noqa: B023
+        wait_until(compacted, "all nodes to remove older snapshots, and the log before the newest")
         put_all(db, range(195, 205), data)  # too few for another one
         cluster.kill(*cluster.nodes)
         before = {id: len(node.log) for id, node in cluster.nodes.items()}

@@ -1,8 +1,8 @@
 """Clients whose every write can be accounted for afterwards.
 
-Each appends the words `<client>.0;`, `<client>.1;`, … to one key that all share. In the end each word must be there exactly
-once, and the words of each client in their order: a lost acknowledged write is a gap, one that took effect twice is
-a repetition.
+Each appends the words `<client>.0;`, `<client>.1;`, … to one key that all share. In the end each word must be
+there exactly once, and the words of each client in their order: a lost acknowledged write is a gap, one that
+took effect twice is a repetition.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from typing import Any, Callable, Dict, List, Optional
 
-from tests.cluster.harness import wait_until
+from tests.cluster.waiting import wait_until
 
 KEY = "words"
 FILLERS = 20  # keys
@@ -20,8 +20,9 @@ PAUSE_S = 0.004  # between a client's words: the nodes under test need the proce
 class Appenders:
     """`clients` threads that append until they have done `each` words, or until the context is left.
 
-    `make_clerk` makes a client for each. With `filler_bytes` each also puts so many bytes with each word, to make the
-    log grow. A context manager: on the way out it stops the clients, and raises what went wrong in them.
+    `make_clerk` makes a client for each. With `filler_bytes` each also puts so many bytes with each word, to
+    make the log grow. A context manager: on the way out it stops the clients, and raises what went wrong in
+    them.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class Appenders:
             for client in self.acknowledged
         ]
 
-    def __enter__(self) -> "Appenders":
+    def __enter__(self) -> Appenders:
         for thread in self._threads:
             thread.start()
         return self
@@ -88,10 +89,10 @@ class Appenders:
         for word in value.split(";")[:-1]:
             client, number = word.split(".")
             found[int(client)].append(int(number))
-        for client, count in self.acknowledged.items():
-            numbers = found[client]
-            wrong = next((i for i, number in enumerate(numbers) if number != i), len(numbers))
+        for id, count in self.acknowledged.items():
+            numbers = found[id]
+            wrong = next((i for i, one in enumerate(numbers) if one != i), len(numbers))
             assert numbers == list(range(count)), (
-                f"client {client}: {count} words were acknowledged and {len(numbers)} are there; the first "
+                f"client {id}: {count} words were acknowledged and {len(numbers)} are there; the first "
                 f"{wrong} are right, then come {numbers[wrong : wrong + 5]}"
             )

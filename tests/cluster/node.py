@@ -1,0 +1,79 @@
+"""One server process of a cluster under test."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Optional
+
+from tests.cluster.waiting import PATIENCE_S
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Node:
+    """One server: its files, and its process while there is one."""
+
+    def __init__(self, id: int, folder: Path) -> None:
+        self.id = id
+        self.ini = folder / f"server{id}.ini"
+        self.data_dir = folder / f"data{id}"
+        self.log_file = folder / f"server{id}.log"
+        self.process: Optional[subprocess.Popen] = None
+        self.crash_point = ""
+        self.may_end = False  # by itself, or because the test ended it
+        self.connection: Optional[Connection] = None  # for status()
+        self.requests = 0
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    @property
+    def log(self) -> str:
+        """All that the node has ever printed."""
+        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
+
+    def start(self, crash_point: str = "", max_file_bytes: int = 0) -> None:
+        """Start the server. `crash_point`: end at that place. `max_file_bytes`: no file may grow larger."""
+        assert not self.running, f"node {self.id} runs already"
+        self.close()
+        command = [sys.executable, str(ROOT / "bin" / "kvserver.py"), str(self.ini), "--exit-with-parent"]
+        if max_file_bytes:
+            command = ["sh", "-c", f'ulimit -f {max_file_bytes // 512}; exec "$@"', "sh", *command]
+        self.crash_point, self.may_end = crash_point, bool(crash_point or max_file_bytes)
+        environment = {**os.environ, "RAFTKV_CHECK": "1", "RAFTKV_CRASH_POINT": crash_point}
+        with open(self.log_file, "ab") as log:
+            # Its standard input is a pipe whose other end is here: should the tests be killed, it stops.
+            self.process = subprocess.Popen(
+                command, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log
+            )
+
+    def wait(self, timeout_s: float = PATIENCE_S) -> int:
+        """Wait until the process has ended; returns its exit status."""
+        assert self.process is not None
+        self.may_end = True
+        try:
+            return self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            where = f" at {self.crash_point}" if self.crash_point else ""
+            raise AssertionError(f"waited {timeout_s:g} s for node {self.id} to end{where}") from None
+
+    def send_signal(self, number: int) -> None:
+        assert self.process is not None and self.running, f"node {self.id} does not run"
+        self.process.send_signal(number)
+
+    def close(self) -> None:
+        """End the process, if there is one, and give back what belonged to it."""
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            assert self.process.stdin is not None
+            self.process.stdin.close()
+            self.process = None
