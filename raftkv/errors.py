@@ -52,11 +52,18 @@ class RpcError(RaftKVError):
 
 
 class ConnectionLostError(RpcError):
-    """No connection, or it ended before the answer came: the call may or may not have been carried out."""
+    """No connection, or it ended before the answer came.
+
+    If `sent` is False the request certainly never left; else it may or may not have been carried out.
+    """
+
+    sent: bool = True
 
 
 class CallTimeoutError(RpcError):
-    """No answer within the call's deadline: the call may or may not have been carried out."""
+    """No answer within the call's deadline. `sent`: as in ConnectionLostError."""
+
+    sent: bool = True
 
 
 class AuthenticationError(RpcError):
