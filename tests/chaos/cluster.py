@@ -1,0 +1,140 @@
+"""A Cluster whose peers talk through proxies, and whose disks can be made to fail."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import IO, List, Set
+
+from raftkv.config import load_server_config
+from tests.chaos.proxy import Key, Proxy
+from tests.cluster.harness import Cluster
+from tests.cluster.node import ROOT, Node
+
+CAN_FILL_DISKS = hasattr(resource, "prlimit")  # Linux
+
+#: Small enough that snapshots are taken all the time, consist of several chunks, and are what a node that was away needs.
+TINY = {"max_raft_state": 48 << 10, "segment_bytes": 24 << 10, "snapshot_chunk_bytes": 4 << 10}
+
+
+class ChaosNode(Node):
+    """A Node that tests/chaos/launcher.py runs. Its lines come through a pipe: a full disk is not to swallow them."""
+
+    def __init__(self, id: int, folder: Path) -> None:
+        super().__init__(id, folder)
+        self._orders = Path(f"{self.ini}.fsync")
+        self._reader = threading.Thread()
+
+    def start(self, crash_point: str = "", max_file_bytes: int = 0) -> None:
+        """Start the server. `crash_point`: end at that place."""
+        assert not max_file_bytes, "see fill_disk()"
+        assert not self.running, f"node {self.id} runs already"
+        self.close()
+        self.crash_point, self.may_end = crash_point, bool(crash_point)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.chaos.launcher", str(self.ini), "--exit-with-parent"],
+            cwd=ROOT,
+            env={**os.environ, "RAFTKV_CHECK": "1", "RAFTKV_CRASH_POINT": crash_point},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        self._reader = threading.Thread(target=self._read, args=(self.process.stdout,), name=f"log-{self.id}")
+        self._reader.start()
+
+    def _read(self, lines: IO[bytes]) -> None:
+        with open(self.log_file, "ab", buffering=0) as log, lines:
+            for line in lines:
+                log.write(line)
+
+    def wait(self, timeout_s: float = 30.0) -> int:
+        status = super().wait(timeout_s)
+        self._reader.join()
+        return status
+
+    def close(self) -> None:
+        super().close()
+        if self._reader.ident is not None:
+            self._reader.join()
+
+    def fill_disk(self, room_bytes: int) -> None:
+        """From now on, none of its files grows by more than `room_bytes` beyond the newest part of its log."""
+        segments = sorted((self.data_dir / "log").glob("*.jsonl"))
+        limit = segments[-1].stat().st_size + room_bytes if segments else room_bytes
+        self._limit_files(limit)
+
+    def free_disk(self) -> None:
+        self._limit_files(resource.RLIM_INFINITY)
+
+    def _limit_files(self, limit: int) -> None:
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError):  # it has ended
+                resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+
+    def order_fsync(self, order: str) -> None:
+        """See launcher.py. "": its fsync works."""
+        if order:
+            fresh = self._orders.with_suffix(".new")
+            fresh.write_text(order)
+            os.replace(fresh, self._orders)
+        elif self._orders.exists():
+            self._orders.unlink()
+
+
+class ChaosCluster(Cluster):
+    """`size` nodes; each one's address in the files of the others is that of a proxy. Does not start them."""
+
+    def __init__(self, folder: Path, size: int, seed: int) -> None:
+        super().__init__(folder, size, start=False, raft=TINY)
+        self.chaos_nodes = {id: ChaosNode(id, folder) for id in self.nodes}
+        self.nodes = dict(self.chaos_nodes)
+        self.paused: Set[int] = set()
+        self.proxy = Proxy(seed)
+        peers = load_server_config(self.nodes[1].ini).peers
+        for dialer in self.nodes:
+            for listener in self.nodes:
+                if dialer != listener:
+                    real = peers[listener]
+                    host, port = self.proxy.add_link((dialer, listener), tuple(real))
+                    self.edit(dialer, f"{listener} = {real}\n", f"{listener} = {host}:{port}\n")
+
+    def begin(self) -> None:
+        self.proxy.start()
+        self.start(*self.nodes)
+
+    def close(self) -> None:
+        """End all processes and the proxy. May be called twice."""
+        super().close()
+        self.proxy.close()
+
+    @property
+    def links(self) -> List[Key]:
+        return list(self.proxy.links)
+
+    def pause(self, *ids: int) -> None:
+        super().pause(*ids)
+        self.paused.update(ids)
+
+    def resume(self, *ids: int) -> None:
+        super().resume(*ids)
+        self.paused.difference_update(ids)
+
+    def awake(self) -> List[int]:
+        """The nodes that can be asked something without waiting for long."""
+        return [id for id, node in self.nodes.items() if node.running and id not in self.paused]
+
+    def find_leader(self) -> int:
+        """The one that leads, as far as can be seen; any running node if none does."""
+        awake = self.awake()
+        return (self.leader(awake) if awake else None) or (awake or list(self.nodes))[0]
+
+    def expect_running(self) -> None:
+        """Fails if a node has ended that nobody has ended."""
+        for id, node in self.nodes.items():
+            status = node.process.poll() if node.process is not None and not node.may_end else None
+            assert status is None, f"node {id} ended by itself, with status {status}"

@@ -1,0 +1,55 @@
+"""A server whose disk can be made to misbehave: kvserver, with another fsync.
+
+    python -m tests.chaos.launcher SERVER.ini --exit-with-parent
+
+While there is a file SERVER.ini.fsync, it says what an fsync does:
+
+    slow 0.2    takes so many seconds more
+    fail        fails (EIO)
+    lose        fails, and what was written since the last one is not there any more, as when a kernel drops the
+                pages that it could not write
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import time
+from typing import Callable, Dict, Tuple
+
+from raftkv.cli import server
+from raftkv.raft import disk
+
+
+class Fsync:
+    """Stands in for `real`. Several threads may call it for different files."""
+
+    def __init__(self, real: Callable[[int], None], orders: str) -> None:
+        self._real, self._orders = real, orders
+        self._synced: Dict[Tuple[int, int], int] = {}  # bytes, by device and inode
+
+    def __call__(self, fd: int) -> None:
+        verb, _, argument = self._order().partition(" ")
+        if verb == "slow":
+            time.sleep(float(argument))
+        file = os.fstat(fd)
+        identity = (file.st_dev, file.st_ino)
+        if verb == "lose" and self._synced.get(identity, file.st_size) < file.st_size:
+            os.ftruncate(fd, self._synced[identity])
+        if verb in ("lose", "fail"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        self._real(fd)
+        self._synced[identity] = file.st_size
+
+    def _order(self) -> str:
+        try:
+            with open(self._orders, encoding="ascii") as file:
+                return file.read()
+        except FileNotFoundError:
+            return ""
+
+
+if __name__ == "__main__":
+    disk._fsync = Fsync(disk._fsync, sys.argv[1] + ".fsync")
+    sys.exit(server.main())

@@ -1,0 +1,217 @@
+"""What the nemesis does to processes and disks.
+
+Each fault is a generator: it does something, yields the seconds to wait before it is to go on, and undoes in the end what it
+did. All nodes run when it begins, and when it has ended.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Callable, Dict, Iterator, List
+
+from raftkv.raft.crash_points import CRASH_POINTS as NODE_CRASH_POINTS
+from raftkv.raft.crash_points import EXIT_STATUS
+from raftkv.raft.persister import CRASH_POINTS as DISK_CRASH_POINTS
+from tests.chaos.cluster import CAN_FILL_DISKS, ChaosCluster
+
+PATIENCE_S = 40.0
+POLL_S = 0.1
+DISK_FAILS_WITHIN_S = 8.0  # a node that nobody writes to notices nothing
+STORAGE_ERROR = "the node ends: cannot read or write"
+
+Fault = Iterator[float]
+
+
+class ProcessFaults:
+    """`spared`: nodes that only restart_all() ends, so that somebody's memory can be watched for long.
+
+    `quiet(wanted)` asks for the network to be left alone (or no longer), and returns whether it is.
+    """
+
+    def __init__(
+        self, cluster: ChaosCluster, rng: random.Random, spared: List[int], quiet: Callable[[bool], bool]
+    ) -> None:
+        self._cluster, self._rng, self._quiet = cluster, rng, quiet
+        self._mortal = [id for id in cluster.nodes if id not in spared]
+        self.minority = (len(cluster.nodes) - 1) // 2
+        self.ended_by_disk = self.ended_at_crash_point = 0
+
+    def kinds(self) -> Dict[str, Callable[[], Fault]]:
+        kinds = {
+            "kill -9 a minority": self.kill_minority,
+            "kill -9 the leader": self.kill_leader,
+            "kill -9 a majority": self.kill_majority,
+            "kill -9 at a crash point": self.crash_point,
+            "pause some": self.pause_some,
+            "pause the leader": self.pause_leader,
+            "rolling restart": self.rolling_restart,
+            "fsync fails": self.fsync_fails,
+            "slow disk": self.slow_disk,
+            "wiped member": self.wipe,
+        }
+        if CAN_FILL_DISKS:
+            kinds["disk full"] = self.disk_full
+        return kinds
+
+    # -- processes -----------------------------------------------------------------------------------------------
+
+    def kill_minority(self) -> Fault:
+        yield from self._kill(self._some(self._mortal, self.minority))
+
+    def kill_leader(self) -> Fault:
+        leader = self._cluster.find_leader()
+        yield from self._kill([leader if leader in self._mortal else self._rng.choice(self._mortal)])
+
+    def kill_majority(self) -> Fault:
+        yield from self._kill(self._rng.sample(self._mortal, min(self.minority + 1, len(self._mortal))))
+
+    def restart_all(self) -> Fault:
+        if self._rng.random() < 0.5:
+            yield from self._kill(list(self._cluster.nodes))
+        else:
+            self._cluster.stop(*self._cluster.nodes)
+            yield self._rng.random()
+            self._cluster.start(*self._cluster.nodes)
+
+    def _kill(self, ids: List[int]) -> Fault:
+        self._cluster.kill(*ids)
+        yield self._rng.choice((0.0, 0.5, 3.0)) * self._rng.random()
+        for id in ids:
+            self._cluster.start(id)
+            yield self._rng.choice((0.0, 1.0)) * self._rng.random()
+        yield from self._until_answering(*ids)
+
+    def crash_point(self) -> Fault:
+        """One node ends at a random place between two steps, somewhere after its next start or in it."""
+        cluster, id = self._cluster, self._rng.choice(self._mortal)
+        name = self._rng.choice((*NODE_CRASH_POINTS, *DISK_CRASH_POINTS))
+        times = self._rng.choice((1, 2, 10, 100))
+        cluster.kill(id)
+        cluster.start(id, crash_point=f"{name}@{times}")
+        for _ in range(40):
+            if not cluster.nodes[id].running:
+                status = cluster.nodes[id].wait()
+                assert status == EXIT_STATUS, (
+                    f"node {id}, which was to end at {name}, ended with status {status}"
+                )
+                self.ended_at_crash_point += 1
+                break
+            yield POLL_S
+        else:
+            cluster.kill(id)
+        cluster.start(id)
+        yield from self._until_answering(id)
+
+    def rolling_restart(self) -> Fault:
+        """One after the other, each as soon as the one before answers."""
+        ids = self._rng.sample(self._mortal, len(self._mortal))
+        for id in ids:
+            (self._cluster.stop if self._rng.random() < 0.7 else self._cluster.kill)(id)
+            self._cluster.start(id)
+            yield from self._until_answering(id)
+
+    def pause_some(self) -> Fault:
+        ids = list(self._cluster.nodes)
+        yield from self._pause(self._rng.sample(ids, self._rng.randint(1, self.minority + 1)))
+
+    def pause_leader(self) -> Fault:
+        yield from self._pause([self._cluster.find_leader()])
+
+    def _pause(self, ids: List[int]) -> Fault:
+        self._cluster.pause(*ids)
+        try:
+            yield self._rng.choice((0.3, 2.0, 6.0)) * self._rng.uniform(0.5, 1)
+        finally:
+            self._cluster.resume(*ids)
+
+    # -- disks -----------------------------------------------------------------------------------------------------
+
+    def disk_full(self) -> Fault:
+        id = self._rng.choice(self._mortal)
+        node = self._cluster.chaos_nodes[id]
+        node.may_end = True
+        node.fill_disk(self._rng.randrange(1, 6000))
+        yield from self._until_disk_ends(id, node.free_disk)
+
+    def fsync_fails(self) -> Fault:
+        id = self._rng.choice(self._mortal)
+        node = self._cluster.chaos_nodes[id]
+        node.may_end = True
+        node.order_fsync(self._rng.choice(("fail", "lose")))
+        yield from self._until_disk_ends(id, lambda: node.order_fsync(""))
+
+    def _until_disk_ends(self, id: int, mend: Callable[[], None]) -> Fault:
+        """A node whose disk failed ends, with one sentence. Then its disk is mended, and it starts again."""
+        node = self._cluster.chaos_nodes[id]
+        said = node.log.count(STORAGE_ERROR)
+        for _ in range(int(DISK_FAILS_WITHIN_S / POLL_S)):
+            if not node.running:
+                break
+            yield POLL_S
+        if node.running:
+            mend()
+            yield POLL_S
+        if node.running:
+            node.may_end = False
+            return
+        status = node.wait()
+        assert status == 1, f"node {id}, whose disk failed, ended with status {status}"
+        assert node.log.count(STORAGE_ERROR) > said, f"node {id} did not say that its disk failed"
+        self.ended_by_disk += 1
+        mend()
+        yield self._rng.random()
+        self._cluster.start(id)
+        yield from self._until_answering(id)
+
+    def slow_disk(self) -> Fault:
+        nodes = [
+            self._cluster.chaos_nodes[id]
+            for id in self._some(list(self._cluster.nodes), len(self._cluster.nodes))
+        ]
+        try:
+            for node in nodes:
+                node.order_fsync(f"slow {self._rng.choice((0.02, 0.1, 0.5))}")
+            yield self._rng.uniform(2, 5)
+        finally:
+            for node in nodes:
+                node.order_fsync("")
+
+    def wipe(self) -> Fault:
+        """A node loses its disk, while all others can be reached; it comes back with an empty one."""
+        cluster, id = self._cluster, self._rng.choice(self._mortal)
+        try:
+            while not self._quiet(True):
+                yield POLL_S
+            yield from self._until_answering(*cluster.nodes)
+            cluster.kill(id)
+            cluster.wipe(id)
+            yield self._rng.choice((0.0, 2.0)) * self._rng.random()
+            said = cluster.nodes[id].log.count("it rejoins")
+            cluster.start(id)
+            yield from self._until(
+                lambda: cluster.nodes[id].log.count("it rejoins") > said, f"node {id} to rejoin"
+            )
+            goal = max(status["commit_index"] for status in cluster.statuses())
+            caught_up = lambda: any(status["applied_index"] >= goal for status in cluster.statuses([id]))  # noqa: E731
+            yield from self._until(caught_up, f"node {id}, which lost its disk, to catch up")
+        finally:
+            self._quiet(False)
+
+    # -- helpers -----------------------------------------------------------------------------------------------
+
+    def _some(self, ids: List[int], most: int) -> List[int]:
+        return self._rng.sample(ids, self._rng.randint(1, max(1, min(most, len(ids)))))
+
+    def _until_answering(self, *ids: int) -> Fault:
+        """Until the nodes answer their clients: a leader is not needed for that."""
+        yield from self._until(
+            lambda: len(self._cluster.statuses(ids)) == len(ids), f"the nodes {ids} to answer"
+        )
+
+    @staticmethod
+    def _until(condition: Callable[[], bool], what: str) -> Fault:
+        for _ in range(int(PATIENCE_S / POLL_S)):
+            if condition():
+                return
+            yield POLL_S
+        raise AssertionError(f"waited {PATIENCE_S:g} s for {what}")

@@ -1,0 +1,94 @@
+"""Memory, threads and open files of the nodes, sampled over a run. From /proc, so on Linux only; elsewhere: no samples."""
+
+from __future__ import annotations
+
+import os
+import re
+from statistics import median
+from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
+
+PARTS = 4  # of the run, in the table
+MIN_RUN_S = 100.0  # in a shorter run, what grows is mostly what a young process needs
+MIN_SAMPLES = 8  # of a node in a part
+
+#: How much more the last part may show than the second: (factor, and so much on top). In kB for memory.
+SLACK = {"memory": (1.25, 4096), "threads": (1.0, 4), "files": (1.0, 12)}
+
+
+class Sample(NamedTuple):
+    at_s: float  # since the beginning of the run
+    memory: int  # resident, kB
+    threads: int
+    files: int  # open
+    age_s: float  # of the process
+
+
+def read_proc(pid: int, at_s: float, age_s: float) -> Optional[Sample]:
+    """What process `pid` uses now; None if it is gone, or the system has no /proc."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+            status = file.read()
+        files = len(os.listdir(f"/proc/{pid}/fd"))
+    except OSError:
+        return None
+    memory, threads = (re.search(rf"^{name}:\s+(\d+)", status, re.M) for name in ("VmRSS", "Threads"))
+    if memory is None or threads is None:
+        return None  # a zombie
+    return Sample(at_s, int(memory[1]), int(threads[1]), files, age_s)
+
+
+class Resources:
+    """The samples of each node. `pids()` gives the processes that run, by node."""
+
+    def __init__(self, pids: Callable[[], Mapping[int, int]]) -> None:
+        self._pids = pids
+        self._born: Dict[int, Tuple[int, float]] = {}  # node -> (pid, when it was first seen)
+        self.samples: Dict[int, List[Sample]] = {}
+
+    def sample(self, at_s: float) -> None:
+        for node, pid in self._pids().items():
+            if self._born.get(node, (0, 0.0))[0] != pid:
+                self._born[node] = (pid, at_s)
+            found = read_proc(pid, at_s, at_s - self._born[node][1])
+            if found is not None:
+                self.samples.setdefault(node, []).append(found)
+
+    def table(self, length_s: float) -> List[str]:
+        """The lines of the table: for each part of the run the median, and the highest of all."""
+        quarters = "".join(f"{f'part {part + 1}':>8}" for part in range(PARTS))
+        lines = [f"{'node':<6}{'oldest':>8}  {'':<8}{quarters}{'highest':>9}"]
+        for node, samples in sorted(self.samples.items()):
+            for index, what in enumerate(SLACK):
+                values = [getattr(sample, what) for sample in samples]
+                parts = "".join(f"{_text(what, m):>8}" for m in self._medians(node, what, length_s))
+                age = f"{max(sample.age_s for sample in samples):.0f} s"
+                left = f"{node:<6}{age:>8}" if index == 0 else " " * 14
+                lines.append(f"{left}  {what:<8}{parts}{_text(what, max(values)):>9}")
+        return lines
+
+    def growing(self, length_s: float) -> List[str]:
+        """What was more in the last part than in the second, by more than SLACK. Of a short run: nothing."""
+        if length_s < MIN_RUN_S:
+            return []
+        problems = []
+        for node in sorted(self.samples):
+            for what, (factor, extra) in SLACK.items():
+                medians = self._medians(node, what, length_s)
+                before, after = medians[1], medians[-1]
+                if before is not None and after is not None and after > before * factor + extra:
+                    problems.append(
+                        f"node {node}: {what} grew from {_text(what, before)} to {_text(what, after)}"
+                    )
+        return problems
+
+    def _medians(self, node: int, what: str, length_s: float) -> List[Optional[float]]:
+        parts: List[List[int]] = [[] for _ in range(PARTS)]
+        for sample in self.samples[node]:
+            parts[min(PARTS - 1, int(sample.at_s / length_s * PARTS))].append(getattr(sample, what))
+        return [median(part) if len(part) >= MIN_SAMPLES else None for part in parts]
+
+
+def _text(what: str, value: Optional[float]) -> str:
+    if value is None:
+        return "-"
+    return f"{value / 1024:.1f}M" if what == "memory" else f"{value:.0f}"
