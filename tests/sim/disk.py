@@ -115,6 +115,10 @@ class SimDisk(Disk):
         """The paths of all files."""
         return sorted(os.path.join(folder, name) for folder, f in self.folders.items() for name in f.names)
 
+    def size_of(self, path: str) -> int:
+        """Bytes."""
+        return len(self._inode(path).data)
+
     def used(self) -> int:
         """Bytes."""
         return sum(len(inode.data) for folder in self.folders.values() for inode in folder.names.values())

@@ -1,0 +1,102 @@
+"""python -m tests.sim: run many seeds, or one with its trace. See the package's docstring."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from typing import List, Optional, Tuple
+
+from tests.sim import __doc__ as tutorial
+from tests.sim.report import Report
+from tests.sim.runner import Case, run, run_many
+from tests.sim.sabotage import BY_NAME, SABOTAGES
+from tests.sim.shrink import Shrinker
+
+CATCH_WITHIN = 2000  # seeds, for each sabotage
+
+
+def main(argv: Optional[List[str]] = None) -> int:
+    """0: nothing was wrong. 1: something was. 130: stopped by Ctrl-C."""
+    options = _parser().parse_args(argv)
+    try:
+        if options.sabotages:
+            return _try_sabotages(options)
+        if options.shrink is not None:
+            return _shrink(_case(options, options.shrink))
+        if options.replay is not None:
+            return 1 if run(_case(options, options.replay), print).failure else 0
+        return _run_many(options)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "python -m tests.sim", description=tutorial, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seeds", type=int, help="how many (default: 1000, or as many as --minutes allows)")
+    parser.add_argument("--start", type=int, help="the first seed (default: of the clock)")
+    parser.add_argument("--minutes", type=float, help="end after so many")
+    parser.add_argument("--servers", type=_numbers, default=(3, 5), help="sizes of clusters (default: 3,5)")
+    parser.add_argument("--jobs", type=int, default=2, help="processes (default: 2)")
+    parser.add_argument("--replay", type=int, metavar="SEED", help="run one seed, and print all that happens")
+    parser.add_argument("--shrink", type=int, metavar="SEED", help="find the few faults that make a seed fail")
+    parser.add_argument("--events", type=int, help="the faults end after so many (default: the seed decides)")
+    parser.add_argument("--only", type=_numbers, help="only these faults strike (numbers as in the trace, or: none)")
+    parser.add_argument("--sabotage", choices=sorted(BY_NAME), help="break the product first")
+    parser.add_argument("--sabotages", action="store_true", help="after how many seeds is each sabotage caught?")
+    return parser
+
+
+def _numbers(text: str) -> Tuple[int, ...]:
+    return () if text == "none" else tuple(int(word) for word in text.split(","))
+
+
+def _case(options: argparse.Namespace, seed: int) -> Case:
+    return Case(seed, options.servers, options.events, options.only, options.sabotage)
+
+
+def _run_many(options: argparse.Namespace) -> int:
+    start = options.start if options.start is not None else int(time.time()) % 10_000_000 * 1000
+    seeds = options.seeds if options.seeds is not None or options.minutes is not None else 1000
+    print(f"seeds from {start} on", flush=True)
+    report = Report()
+    try:
+        for outcome in run_many(_case(options, start), seeds, options.minutes, options.jobs):
+            report.add(outcome)
+    finally:
+        print(report.summary())
+    return 1 if report.failures else 0
+
+
+def _shrink(case: Case) -> int:
+    outcome = Shrinker(case, lambda line: print(line, flush=True)).shrink()
+    if outcome.failure is None:
+        print(f"seed {case.seed} does not fail")
+        return 0
+    print(f"the smallest that was found: {outcome.case.command()}\n    {outcome.failure}")
+    return 1
+
+
+def _try_sabotages(options: argparse.Namespace) -> int:
+    """A table: each sabotage, after how many seeds it is caught, and by what."""
+    start = options.start if options.start is not None else 1
+    missed = 0
+    for sabotage in SABOTAGES:
+        if options.sabotage not in (None, sabotage.name):
+            continue
+        case = _case(options, start)._replace(sabotage=sabotage.name)
+        seeds, failure = 0, None
+        for outcome in run_many(case, options.seeds or CATCH_WITHIN, None, options.jobs):
+            seeds += 1
+            if outcome.failure is not None:
+                failure = outcome.failure
+                break
+        missed += failure is None
+        print(f"{sabotage.name:48} {seeds if failure else f'not in {seeds}':>12}  {(failure or '')[:110]}", flush=True)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,158 @@
+"""What must be true: of a server after each event, of the whole cluster all the time, and of the clients at the end."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Dict, List, Tuple
+
+from raftkv.kvdb.store import Store
+from raftkv.raft import invariants
+from raftkv.raft.core import Raft
+from raftkv.raft.types import COMMAND, Role
+
+if TYPE_CHECKING:
+    from tests.sim.client import SimClient
+    from tests.sim.host import Host
+    from tests.sim.process import Process
+    from tests.sim.world import World
+
+MATCHING_EVERY = 500  # events between two comparisons of all logs
+
+
+class Checks:
+    """All of them raise AssertionError with what contradicts what."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self.history = invariants.ClusterHistory()
+
+    # -- all the time ------------------------------------------------------------------------------------------
+
+    def after(self, process: "Process") -> None:
+        """Something happened to `process`."""
+        raft = process.raft
+        if raft is None:
+            return
+        invariants.check_state(raft)
+        process.seen = invariants.check_delta(process.seen, raft)
+        self.history.check((raft,))
+        if raft.role is Role.LEADER and process.was_leader_of != raft.term:
+            process.was_leader_of = raft.term
+            self._world.count["elections"] += 1
+            self._world.say(f"n{raft.id}@{raft.term} leads: {raft.role_reason}")
+            self.history.check_leader_completeness(raft)
+            self.compare_logs()
+
+    def compare_logs(self) -> None:
+        """Log matching, between all that run."""
+        rafts = self._rafts()
+        invariants.check_log_matching(rafts)
+        if len(rafts) > 2:
+            invariants.check_log_matching([rafts[0], rafts[-1]])
+
+    def recovered(self, host: "Host", process: "Process") -> None:
+        """A process has opened its disk: all that the one before it believed durable must be there."""
+        self.history.restarted(host.id)
+        promised, persister = host.promised, process.persister
+        if promised is None:
+            return
+        found, had = persister.hard_state, promised.hard_state
+        assert found.term >= had.term and (found.term > had.term or had.vote in (None, found.vote)), (
+            f"n{host.id} had {had} on its disk, and finds {found}"
+        )
+        snapshot_index, snapshot_term = persister.snapshot[:2] if persister.snapshot else (0, 0)
+        assert snapshot_index >= promised.snapshot_index, (
+            f"n{host.id} had a snapshot at {promised.snapshot_index}, and finds one at {snapshot_index}"
+        )
+        if any(index == snapshot_index and term != snapshot_term for index, term in promised.entries):
+            return  # a snapshot was installed that shows the rest of the log to be of another history
+        terms = {entry.index: entry.term for entry in persister.entries}
+        for index, term in promised.entries:
+            if index > snapshot_index:
+                assert terms.get(index) == term, (
+                    f"n{host.id} had the entry {index}@{term} on its disk, and finds {terms.get(index)}"
+                )
+
+    def acknowledged(self, client: "SimClient", method: str, args: tuple, seq: Tuple[int, int], result: Any) -> None:
+        """A client was told that a write with a revision took effect: it is in the log, at that place."""
+        committed = self.history.committed.get(result)
+        assert committed is not None, f"{client.name} was told {result} for its {method}, which nobody committed"
+        data = json.loads(committed[1])[3]
+        assert (data[0], data[1], data[3]) == (*seq, method) and data[4:] == list(args), (
+            f"{client.name} was told {result} for its {method} {args}, but that entry is {data}"
+        )
+
+    # -- at the end --------------------------------------------------------------------------------------------
+
+    def settled(self) -> bool:
+        """Is there one leader, and do all hold and apply the same, with nothing under way?"""
+        rafts = self._rafts()
+        if len(rafts) < len(self._world.hosts):
+            return False
+        last = rafts[0].log.last_index
+        return (
+            len({raft.term for raft in rafts}) == 1
+            and sum(raft.role is Role.LEADER for raft in rafts) == 1
+            and all(raft.log.last_index == raft.log.commit == last for raft in rafts)
+            and all(host.process is not None and host.process.has_applied(last) for host in self._world.hosts.values())
+        )
+
+    def at_the_end(self) -> None:
+        """Stores, sessions, appends and histories, once all is settled."""
+        self.compare_logs()
+        store, applied = self._replay()
+        expected = _dump(store)
+        for host in self._world.hosts.values():
+            assert host.process is not None, f"n{host.id} does not run"
+            found = _dump(host.process.machine._store)
+            assert found == expected, f"n{host.id} is in another state: {_difference(found, expected)}"
+        for client in self._world.clients:
+            client.check_acknowledged(applied)
+        self._check_tokens(store)
+
+    def _replay(self) -> Tuple[Store, Dict[Tuple[int, int], List[int]]]:
+        """What all committed entries add up to, and where each numbered command stands in the log."""
+        committed = self.history.committed
+        store, places = Store(), {}  # type: ignore[var-annotated]
+        for index in range(1, len(committed) + 1):
+            assert index in committed, f"nobody ever showed the committed entry {index} of {len(committed)}"
+            _, _, kind, data, _ = json.loads(committed[index][1])
+            if kind == COMMAND:
+                store.apply(index, data)
+                places.setdefault((data[0], data[1]), []).append(index)
+        return store, places
+
+    def _check_tokens(self, store: Store) -> None:
+        """Exactly once: each append that was acknowledged is there once, the others at most once or not at all."""
+        for client in self._world.clients:
+            item = store.get(client.own_key)
+            found = item[0].split(";")[:-1] if item is not None else []
+            assert len(set(found)) == len(found), f"{client.name}: applied twice in {found}"
+            for token, outcome in client.tokens.items():
+                assert (token in found) or outcome != "ok", f"{client.name}: the acknowledged append {token} is lost"
+                assert (token not in found) or outcome != "fail", (
+                    f"{client.name}: the append {token} took effect, but was reported as not applied"
+                )
+            assert set(found) <= set(client.tokens), f"{client.name}: appends that nobody made: {found}"
+
+    def _rafts(self) -> List[Raft]:
+        processes = [host.process for host in self._world.hosts.values() if host.process is not None]
+        return [process.raft for process in processes if process.raft is not None]
+
+
+def _dump(store: Store) -> List[Any]:
+    """All that a snapshot of `store` would hold, whatever its chunks."""
+    view, rows = store.begin_snapshot(), []
+    while True:
+        records = view.next_chunk(1 << 30)
+        if not records:
+            view.close()
+            return rows
+        for record in records:
+            rows += [(record[0], json.dumps(row)) for row in record[1]] if record[0] != "store" else []
+
+
+def _difference(found: List[Any], expected: List[Any]) -> str:
+    extra = [row for row in found if row not in expected][:3]
+    missing = [row for row in expected if row not in found][:3]
+    return f"it has {extra}, and lacks {missing}" if extra or missing else "the order of its sessions"

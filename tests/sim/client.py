@@ -1,0 +1,275 @@
+"""SimClient: a client's real session (ClerkSession) on the simulated network, and the record of what it saw.
+
+It makes up its own work: reads and writes of few keys that all clients share, and appends to a key of its own that
+show at the end what was applied, and how often.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
+
+from raftkv.errors import InvalidRequestError, NotApplied, SessionExpiredError, UnavailableError
+from raftkv.kvdb.client_command import Command, Done, Send
+from raftkv.kvdb.commands import WRITES
+from raftkv.kvdb.session import ClerkSession
+from tests.sim.record import Record
+
+if TYPE_CHECKING:
+    from tests.sim.world import World
+
+REFUSED_S = 0.002  # until a machine without the process says so
+LAST = 3
+LAST_S = 60.0  # for the commands after the faults: longer than the simulator waits
+
+
+class Work:
+    """One command: its place among those of its client, and the operations that the history knows it as."""
+
+    def __init__(self, slot: int, method: str, args: tuple, operations: List[Tuple[str, str, Any]]) -> None:
+        self.slot, self.method, self.args, self.operations = slot, method, args, operations
+        self.token: Optional[str] = None  # of an append to the client's own key
+        self.open: List[int] = []  # the operations' places in the record
+
+
+class SimClient:
+    """`tokens`: what became of each append to its own key ("ok", "fail" or "info")."""
+
+    def __init__(self, world: "World", number: int) -> None:
+        self.world, self.name, self.own_key = world, f"c{number}", f"own{number}"
+        plan = self._plan = world.plan
+        self._rng = random.Random(f"{plan.seed}/client/{number}")
+        self._session = ClerkSession(sorted(world.hosts), self._rng)
+        self._pending: Dict[int, Tuple[Command, int, int]] = {}  # request -> (command, attempt, server)
+        self._requests = self._written = 0
+        self._seen: Dict[str, Optional[str]] = {}  # what it last read or wrote: for cas
+        self._acknowledged: List[Tuple[str, Tuple[int, int]]] = []
+        self._wake_at: Optional[float] = None
+        self._last = LAST  # commands to come after the faults
+        self.under_way: Dict[int, Command] = {}  # slot -> command
+        self.tokens: Dict[str, str] = {}
+        for slot in range(plan.window):
+            world.schedule(self._rng.random() * plan.think_s, self._begin, slot)
+
+    @property
+    def finished(self) -> bool:
+        """Has it nothing under way, and done its last commands?"""
+        return not self.under_way and self._last == 0
+
+    # -- making up work ----------------------------------------------------------------------------------------
+
+    def _begin(self, slot: int) -> None:
+        if slot in self.under_way:
+            return
+        if self.world.calm:
+            if self._last == 0:
+                return
+            self._last -= 1
+        work = self._make_work(slot)
+        now = self.world.now
+        command = Command(work.method, work.args, now + (LAST_S if self.world.calm else self._plan.timeout_s), work)
+        record = self.world.record
+        process = f"{self.name}.{slot}"
+        work.open = [
+            record.invoke(f"{process}.{at}" if at else process, *operation)
+            for at, operation in enumerate(work.operations)
+        ]
+        self.under_way[slot] = command
+        self.world.count["client operations"] += 1
+        if self.world.tracing:
+            self.world.say(f"{process} begins {work.method} {work.args}")
+        self._perform(self._session.start(command, now))
+
+    def _make_work(self, slot: int) -> Work:
+        rng = self._rng
+        key = rng.choice(self._plan.keys)
+        roll = 0.3 * (self._last % 2) if self.world.calm else rng.random()  # then its own appends, and reads
+        self._written += 1
+        value = f"{self.name}-{self._written}"
+        if roll < 0.25:
+            work = Work(slot, "append", (self.own_key, value + ";"), [])
+            work.token = value
+            self.tokens[value] = "info"
+            return work
+        if roll < 0.45:
+            return Work(slot, "get", (key,), [("get", key, None)])
+        if roll < 0.6:
+            return Work(slot, "put", (key, value), [("put", key, value)])
+        if roll < 0.7:
+            return Work(slot, "append", (key, "+" + value), [("append", key, "+" + value)])
+        if roll < 0.75:
+            return Work(slot, "delete", (key,), [("delete", key, None)])
+        if roll < 0.85:
+            expected = self._seen.get(key)
+            return Work(slot, "cas", (key, expected, value), [("cas", key, (expected, value))])
+        if roll < 0.9:
+            return Work(slot, "scan", ("k", "", None), [("get", each, None) for each in self._plan.keys])
+        keys = rng.sample(self._plan.keys, rng.randint(1, len(self._plan.keys)))
+        if roll < 0.95:
+            return Work(slot, "gets", (keys,), [("get", each, None) for each in keys])
+        operations = [["put", each, value] if rng.random() < 0.5 else ["append", each, "+" + value] for each in keys]
+        return Work(slot, "batch", (operations,), [(op, each, text) for op, each, text in operations])
+
+    def abandon_one(self) -> None:
+        """The user does not wait for one of its commands any more (Ctrl-C)."""
+        for command in list(self.under_way.values())[:1]:
+            self._perform(self._session.abandon(command, self.world.now))
+
+    def restart(self) -> None:
+        """A new process, without the session: nobody learns what becomes of the commands under way."""
+        self._session = ClerkSession(sorted(self.world.hosts), self._rng)
+        self._pending.clear()
+        self._wake_at = None
+        for slot in self.under_way:
+            self.world.schedule(self._rng.random() * self._plan.think_s, self._begin, slot)
+        self.under_way.clear()
+
+    def mend(self) -> None:
+        """The faults have ended: do the last commands, too."""
+        for slot in range(self._plan.window):
+            self._begin(slot)
+
+    # -- what the session wants --------------------------------------------------------------------------------
+
+    def _perform(self, actions: List[Any]) -> None:
+        for action in actions:
+            if type(action) is Send:
+                self._send(action)
+            else:
+                self._done(action)
+        wake_at = self._session.wake_at
+        if wake_at is not None and (self._wake_at is None or wake_at < self._wake_at):
+            self._wake_at = wake_at
+            self.world.schedule(max(0.0, wake_at - self.world.now), self._wake, wake_at)
+
+    def _wake(self, planned: float) -> None:
+        if planned != self._wake_at:
+            return
+        self._wake_at = None
+        if self._session.wake_at is not None:
+            self._perform(self._session.wake(self.world.now))
+
+    def _send(self, send: Send) -> None:
+        self._requests += 1
+        request, world = self._requests, self.world
+        self._pending[request] = (send.command, send.attempt, send.server)
+        world.schedule(send.timeout_s, self._time_out, request)
+        world.network.carry(
+            self.name, send.server, self._arrive, request, send.server, send.method, send.args
+        )
+
+    def _arrive(self, request: int, server: int, method: str, args: tuple) -> None:
+        process = self.world.hosts[server].process
+        if process is None:
+            self.world.network.carry(server, self.name, self._lose, request, False)
+            return
+        if self.world.tracing:
+            self.world.say(f"{self.name} -> n{server} {method} {args}")
+        process.run(process.receive_request, (self, request, method, args))
+
+    # -- what becomes of its requests --------------------------------------------------------------------------
+
+    def receive(self, request: int, ok: bool, result: Any) -> None:
+        """An answer arrived. One that comes after the session gave the attempt up is as good."""
+        if request not in self._pending:
+            return
+        command, attempt, server = self._pending.pop(request)
+        if self.world.tracing:
+            self.world.say(f"n{server} -> {self.name} {'' if ok else 'refused: '}{result}")
+        now = self.world.now
+        if ok:
+            self._perform(self._session.answered(command, attempt, result, now))
+        else:
+            code, message, detail = result
+            self.world.count["refusals"] += 1
+            self._perform(self._session.refused(command, attempt, code, message, detail, now))
+
+    def _time_out(self, request: int) -> None:
+        pending = self._pending.get(request)
+        if pending is None:
+            return
+        if pending[0].done:
+            del self._pending[request]
+        else:
+            self._perform(self._session.timed_out(pending[0], pending[1], True, self.world.now))
+
+    def _lose(self, request: int, sent: bool) -> None:
+        pending = self._pending.pop(request, None)
+        if pending is not None:
+            reason = "the connection was lost" if sent else "connection refused"
+            self._perform(self._session.lost(pending[0], pending[1], sent, reason, self.world.now))
+
+    def server_gone(self, server: int, within_s: Optional[float]) -> None:
+        """The process there ended. `within_s`: its machine says so; None: it does not."""
+        if within_s is None:
+            return
+        for request, (_, _, to) in list(self._pending.items()):
+            if to == server:
+                self.world.schedule(self._rng.uniform(0, within_s), self._lose, request, True)
+
+    # -- outcomes ----------------------------------------------------------------------------------------------
+
+    def _done(self, done: Done) -> None:
+        command = done.command
+        work: Work = command.context
+        outcome = self._outcome(command)
+        if self.world.tracing:
+            said = command.result if command.error is None else f"{type(command.error).__name__}: {command.error}"
+            self.world.say(f"{self.name}.{work.slot} {outcome}: {work.method} {said}")
+        self.world.count[f"operations that ended {outcome}"] += 1
+        if work.token is not None:
+            self.tokens[work.token] = outcome
+        self._record(work, outcome, command.result)
+        if outcome == "ok" and command.method in WRITES:
+            self._acknowledge(command, work)
+        del self.under_way[work.slot]
+        self.world.schedule(self._rng.random() * 2 * self._plan.think_s, self._begin, work.slot)
+
+    def _outcome(self, command: Command) -> str:
+        error = command.error
+        if error is None:
+            return "ok"
+        assert not isinstance(error, InvalidRequestError), f"{self.name}: {command.method} {command.args}: {error}"
+        assert isinstance(error, UnavailableError), f"{self.name}: {command.method}: {error!r}"
+        if self.world.calm and not isinstance(error, SessionExpiredError):
+            assert command.deadline < self.world.now + 1, f"{self.name}: failed in peace: {error!r}"
+        return "fail" if isinstance(error, NotApplied) or command.method not in WRITES else "info"
+
+    def _record(self, work: Work, outcome: str, result: Any) -> None:
+        record: Record = self.world.record
+        results: List[Any] = [None] * len(work.open)
+        if outcome == "ok":
+            results = self._results(work, result)
+        for at, result_, (f, key, value) in zip(work.open, results, work.operations):
+            record.end(at, outcome, result_)
+            if outcome == "ok":
+                self._seen[key] = result_ if f == "get" else value if f == "put" else self._seen.get(key)
+
+    @staticmethod
+    def _results(work: Work, result: Any) -> List[Any]:
+        """The result of each of the operations, as the history wants it."""
+        if work.method == "get":
+            return [result and result[0]]
+        if work.method == "gets":
+            return [item and item[0] for item in result]
+        if work.method == "scan":
+            rows, more = result
+            assert not more, f"a scan of {len(rows)} small keys was cut short"
+            values = {key: value for key, value, _ in rows}
+            return [values.get(key) for _, key, _ in work.operations]
+        if work.method in ("cas", "delete"):
+            return [result]
+        return [None] * len(work.operations)
+
+    def _acknowledge(self, command: Command, work: Work) -> None:
+        numbering = command.numbering
+        assert numbering is not None, f"{command.method} was answered without ever having had a number"
+        number = (numbering.client, command.seq)
+        self._acknowledged.append((command.method, number))
+        if command.method in ("put", "append"):
+            self.world.checks.acknowledged(self, command.method, work.args, number, command.result)
+
+    def check_acknowledged(self, places: Dict[Tuple[int, int], List[int]]) -> None:
+        """Every write that it was told of is in the log. `places`: where each numbered command is."""
+        for method, number in self._acknowledged:
+            assert number in places, f"{self.name}: the acknowledged {method} {number} is not in the log"

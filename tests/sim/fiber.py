@@ -1,0 +1,167 @@
+"""Fibers: calls that stop in the middle and go on later, one at a time, when the simulator says so.
+
+The product's log-writer and its snapshot jobs are plain blocking calls. To let other things happen in the middle of
+one (another message while an fsync runs, a crash between two writes), each runs on a thread of its own, but only
+while the simulator waits for it: `resume()` hands it the only turn, and gets that back when it suspends or ends. So
+there is never more than one thread running, and nothing depends on how threads are scheduled.
+"""
+
+from __future__ import annotations
+
+import _thread
+import threading
+from typing import Any, Callable, List, Optional
+
+from tests.sim.disk import Crash
+
+
+class Fiber:
+    """One call of `target`. Made by Fibers.start(); begins with the first resume()."""
+
+    def __init__(self, fibers: "Fibers", target: Callable[..., None], args: tuple) -> None:
+        self._fibers, self._target, self._args = fibers, target, args
+        self._worker: Optional[_Worker] = None
+        self._wait_s: Optional[float] = None
+        self._killed = False
+        self.over = False
+
+    def resume(self) -> Optional[float]:
+        """Let it run until it suspends: returns for how many seconds it wants to. None: it has ended.
+
+        What the target raises is raised here.
+        """
+        assert not self.over, "a fiber that has ended was resumed"
+        fibers = self._fibers
+        if self._worker is None:
+            self._worker = fibers.take_worker()
+            self._worker.fiber = self
+        assert fibers.current is None, "a fiber resumed another one"
+        fibers.current = self
+        self._wait_s = None
+        self._worker.switch()
+        fibers.current = None
+        if not self.over:
+            return self._wait_s
+        worker, self._worker = self._worker, None
+        fibers.give_back(worker)
+        error, worker.error = worker.error, None
+        if error is not None:
+            raise error
+        return None
+
+    def kill(self) -> None:
+        """End it: suspend() raises Crash, also for whatever the target still does on its way out."""
+        self._killed = True
+        while self._worker is not None:
+            try:
+                self.resume()
+            except Crash:
+                pass  # what it was told to do
+        self.over = True
+
+    def suspend(self, wait_s: float) -> None:
+        """Called by the fiber itself: go on after `wait_s` seconds of virtual time. Raises Crash when killed."""
+        if not self._killed:
+            self._wait_s = wait_s
+            worker = self._worker
+            assert worker is not None, "a fiber that does not run suspends itself"
+            worker.switch_back()
+        if self._killed:
+            raise Crash
+
+
+class Fibers:
+    """All fibers of one simulation, and the threads they run on. `current`: the one that runs now."""
+
+    def __init__(self) -> None:
+        self.current: Optional[Fiber] = None
+        self._idle: List[_Worker] = []
+        self._threads: List[threading.Thread] = []
+
+    def start(self, target: Callable[..., None], *args: Any) -> Fiber:
+        return Fiber(self, target, args)
+
+    def take_worker(self) -> "_Worker":
+        if self._idle:
+            return self._idle.pop()
+        worker = _Worker()
+        self._threads.append(threading.Thread(target=worker.run, name="fiber", daemon=True))
+        self._threads[-1].start()
+        return worker
+
+    def give_back(self, worker: "_Worker") -> None:
+        self._idle.append(worker)
+
+    def close(self) -> None:
+        """End the threads. Every fiber has ended or was killed."""
+        assert len(self._idle) == len(self._threads), "a fiber was left behind"
+        for worker in self._idle:
+            worker.fiber = None
+            worker.wake()
+        for thread in self._threads:
+            thread.join()
+
+
+class _Worker:
+    """A thread that runs one fiber after the other, in turns with the simulator's own thread."""
+
+    def __init__(self) -> None:
+        self.fiber: Optional[Fiber] = None
+        self.error: Optional[BaseException] = None
+        self._its_turn, self._our_turn = _thread.allocate_lock(), _thread.allocate_lock()
+        self._its_turn.acquire()
+        self._our_turn.acquire()
+
+    def wake(self) -> None:
+        self._its_turn.release()
+
+    def switch(self) -> None:
+        """The simulator gives the turn away, and waits until it is back."""
+        self._its_turn.release()
+        self._our_turn.acquire()
+
+    def switch_back(self) -> None:
+        self._our_turn.release()
+        self._its_turn.acquire()
+
+    def run(self) -> None:
+        while True:
+            self._its_turn.acquire()
+            fiber = self.fiber
+            if fiber is None:
+                return
+            try:
+                fiber._target(*fiber._args)
+            except BaseException as error:  # it is raised in the thread that resumed this fiber
+                self.error = error
+            fiber.over = True
+            self._our_turn.release()
+
+
+class FiberLock:
+    """A lock among fibers: who waits for it is suspended, where a real one would stop the whole simulation."""
+
+    RETRY_S = 0.001
+
+    def __init__(self, fibers: Fibers) -> None:
+        self._fibers = fibers
+        self._held = False
+
+    def acquire(self, blocking: bool = True) -> bool:
+        while self._held:
+            if not blocking:
+                return False
+            assert self._fibers.current is not None, "nobody can wait for this lock but a fiber"
+            self._fibers.current.suspend(self.RETRY_S)
+        self._held = True
+        return True
+
+    def release(self) -> None:
+        assert self._held, "a lock that nobody holds was released"
+        self._held = False
+
+    def __enter__(self) -> bool:
+        return self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()

@@ -1,0 +1,214 @@
+"""Host: a machine of the cluster. Its disk and its clock outlive the processes that run on it."""
+
+from __future__ import annotations
+
+import errno
+import random
+from typing import TYPE_CHECKING, List, NamedTuple, Optional, Tuple
+
+from raftkv.errors import DamagedDataError, StorageError
+from raftkv.raft.types import HardState
+from tests.sim.disk import Crash, SimDisk
+from tests.sim.process import Process
+
+if TYPE_CHECKING:
+    from tests.sim.world import World
+
+RESTART_S = (0.1, 1.5)
+RETRY_S = (0.2, 1.0)  # after a start that failed
+PING_TIMEOUT_S = 3.0  # when the others notice at the latest that a machine is gone
+
+
+class Trap:
+    """The process dies at the `count`th place of this name, or, without a name, at the `count`th disk operation."""
+
+    def __init__(self, name: Optional[str], count: int, power: bool) -> None:
+        self.name, self.count, self.power = name, count, power
+
+    def springs(self, name: Optional[str]) -> bool:
+        if name != self.name:
+            return False
+        self.count -= 1
+        return self.count == 0
+
+
+class Promised(NamedTuple):
+    """What the process that ended believed durable."""
+
+    hard_state: HardState
+    entries: List[Tuple[int, int]]  # (index, term)
+    snapshot_index: int
+
+
+class Host:
+    """`process` is None while none runs."""
+
+    def __init__(self, world: "World", id: int) -> None:
+        self.world, self.id = world, id
+        self.rng = random.Random(f"{world.plan.seed}/host/{id}")
+        self.process: Optional[Process] = None
+        self.lives = self.disks = 0
+        self.trap: Optional[Trap] = None
+        self.promised: Optional[Promised] = None
+        self.flipped = False  # a bit of its disk was flipped, and no start has shown that it does not matter
+        self.wiped = False  # its disk was lost, and it has not caught up since
+        self.settled = False  # it has taken part at least once
+        self.sick = False  # the next fsync fails
+        self.slowness = 1.0  # of the disk
+        self._rate, self._clock_base, self._clock_since = world.plan.clock_rates[0], 0.0, 0.0
+        self.set_rate(self.rng.uniform(*world.plan.clock_rates))
+        self.disk = self._new_disk()
+
+    # -- clock and disk ----------------------------------------------------------------------------------------
+
+    def clock(self) -> float:
+        return self._clock_base + (self.world.now - self._clock_since) * self._rate
+
+    def set_rate(self, rate: float, jump_s: float = 0.0) -> None:
+        self._clock_base, self._clock_since = self.clock() + jump_s, self.world.now
+        self._rate = rate
+
+    @property
+    def tick_s(self) -> float:
+        return self.world.plan.tick_s / self._rate
+
+    def _new_disk(self) -> SimDisk:
+        self.disks += 1
+        disk = SimDisk(random.Random(self.rng.getrandbits(64)), reorders=self.world.plan.reorders)
+        disk.before = self._before
+        return disk
+
+    def _before(self, operation: str, path: str) -> None:
+        """Ahead of each disk operation: it may be the last one, take its time, or fail."""
+        if self.trap is not None:
+            self.spring(None)
+        fiber = self.world.fibers.current
+        if fiber is not None and operation in ("write", "sync"):
+            plan = self.world.plan
+            usual_s = plan.sync_s if operation == "sync" else plan.write_s
+            if usual_s:
+                fiber.suspend(usual_s * (0.5 + self.rng.random()) * self.slowness)
+        if self.sick and operation == "sync":
+            self.sick = False
+            self.world.count["failed fsyncs"] += 1
+            raise OSError(errno.EIO, "Input/output error", path)
+
+    def spring(self, name: Optional[str]) -> None:
+        if self.trap is not None and self.trap.springs(name):
+            self.world.count["crashes at a named point" if name else "crashes at a disk operation"] += 1
+            self.world.points[name or "disk operation"] += 1
+            self.world.say(f"n{self.id} dies at {name or 'a disk operation'}")
+            raise Crash
+
+    # -- lives -------------------------------------------------------------------------------------------------
+
+    def boot(self) -> None:
+        """Start the process, unless it runs."""
+        if self.process is not None:
+            return
+        self.lives += 1
+        try:
+            process = Process(self)
+        except Crash:
+            self.end(power=self._sprung())
+        except StorageError as error:
+            self.failed(error)
+        else:
+            self.world.say(f"n{self.id} starts{' with ' + '; '.join(process.notices) if process.notices else ''}")
+            self.world.checks.recovered(self, process)
+            self.promised = None
+            self.process = process
+            process.run(process.start)
+            if self.process is process:
+                self.flipped = False  # all that it needs was read and found right
+
+    def _sprung(self) -> bool:
+        """The trap has done its work. Returns whether it was a power cut."""
+        trap, self.trap = self.trap, None
+        return trap is not None and trap.power
+
+    def crashed(self) -> None:
+        """The process died at the place that the trap was set at."""
+        self.end(power=self._sprung())
+
+    def failed(self, error: StorageError) -> None:
+        """The process ended itself, since it could not use its disk."""
+        self.world.say(f"n{self.id} ends: {error}")
+        self.end(power=False, retry=True)
+        if isinstance(error, DamagedDataError):
+            assert self.flipped, f"n{self.id} finds damage where there is none: {error}"
+            self.world.count["damage found"] += 1
+            self.wipe()
+        else:
+            self.world.count["stops for a disk that is full or failing"] += 1
+
+    def end(self, power: bool, retry: bool = False) -> None:
+        """The process, if there is one, ends at once; with `power`, so does the machine. It will be started again."""
+        process, self.process = self.process, None
+        self.sick = False
+        if process is not None:
+            self.promised = process.die()
+            self._tell(process, power)
+        if power:
+            self.world.count["power cuts"] += 1
+            self.disk.power_cut()
+        else:
+            self.disk.kill()
+        after_s = self.rng.uniform(*(RETRY_S if retry else RESTART_S))
+        self.world.schedule(0.05 if self.world.calm else after_s, self.boot)
+
+    def _tell(self, process: Process, power: bool) -> None:
+        """The other sides of its connections notice: soon, or after a power cut when they hear nothing."""
+        longest_s = PING_TIMEOUT_S if power and not self.world.calm else 0.01
+        for connection in [*process.port.dialled.values()]:
+            if connection.open:
+                connection.open = False
+                to = connection.to
+                wait_s = self.rng.uniform(0, longest_s)
+                self.world.schedule(wait_s, to.run, to.port.lost_incoming, connection)
+        for host in self.world.hosts.values():
+            connection = host.process.port.dialled.get(self.id) if host.process is not None else None
+            if connection is not None and connection.open:
+                connection.open = False
+                sender = connection.sender
+                self.world.schedule(self.rng.uniform(0, longest_s), sender.run, sender.port.end, connection)
+        for client in self.world.clients:
+            client.server_gone(self.id, None if power else longest_s)
+
+    def stop(self) -> None:
+        """SIGTERM: the process ends in good order."""
+        if self.process is not None and not self.process.paused:
+            self.process.stop()
+            self.end(power=False)
+
+    def wipe(self) -> None:
+        """Its disk is replaced by an empty one."""
+        if self.process is not None:
+            self.end(power=True)
+        self.disk = self._new_disk()
+        self.promised = None
+        self.flipped, self.wiped = False, True
+        self.world.network.forget(self.id)
+        self.world.count["wiped disks"] += 1
+        self.world.say(f"n{self.id} gets an empty disk")
+
+    def mend(self) -> None:
+        """Nothing of this machine is wrong any more, but for what nobody knows yet."""
+        self.trap, self.sick, self.slowness = None, False, 1.0
+        self.disk.capacity = None
+        self.set_rate(1.0)
+        if self.process is None:
+            self.boot()
+        elif self.process.paused:
+            self.process.resume()
+
+    # -- what may still be lost --------------------------------------------------------------------------------
+
+    @property
+    def whole(self) -> bool:
+        """Does it hold, durably, all that it ever acknowledged? The faults leave a majority of such hosts alone."""
+        if self.wiped and self.process is not None and self.process.raft is not None:
+            raft = self.process.raft
+            term = raft.log.term(raft.log.stable)
+            self.wiped = raft.rejoin_term > 0 and (term is None or term <= raft.rejoin_term)
+        return not (self.wiped or self.flipped)

@@ -1,0 +1,211 @@
+"""PeerPort: what PeerNetwork is to a real member, over the simulated network.
+
+A connection is one direction between two processes, as there: its first words are a hello, and what comes before a
+hello that was accepted ends it. When it ends, the receiver learns it sooner or later, and the sender dials again.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from typing import TYPE_CHECKING, Any, Deque, Dict, List, Optional, Sequence
+
+from raftkv.errors import ProtocolError
+from raftkv.raft.joining import Hello, HelloReply
+from raftkv.raft.messages import AppendEntries, InstallSnapshot, Message
+from raftkv.raft.network import PeerHandler, SnapshotSource
+from raftkv.raft.types import Entry
+from raftkv.raft.wire import from_plain, to_plain
+from tests.sim.network import Network
+from tests.sim.trace import format_hello, format_received, format_sent
+
+if TYPE_CHECKING:
+    from tests.sim.process import Process
+
+HELLO_TIMEOUT_S = 1.0
+REDIAL_S = (0.05, 0.5)
+
+
+class Connection:
+    """From the process `sender` to the process `to`. `up`: the sender was answered; `accepted`: by the receiver."""
+
+    def __init__(self, sender: "Process", to: "Process") -> None:
+        self.sender, self.to = sender, to
+        self.open = True
+        self.up = self.accepted = False
+
+
+class PeerPort:
+    """The links of one process. `peers` are the ids of the others."""
+
+    def __init__(self, process: "Process", peers: Sequence[int], chunk_bytes: int, rng: random.Random) -> None:
+        self._process, self._world, self._rng = process, process.world, rng
+        self._network: Network = process.world.network
+        self._encoded = process.world.plan.encoded
+        self._handler: PeerHandler
+        self._outboxes: Dict[int, Deque[Message]] = {peer: deque() for peer in peers}
+        self._sources = {peer: SnapshotSource(process.persister, chunk_bytes) for peer in peers}
+        self._flushing: List[int] = []
+        self._waiting = False  # is anything in an outbox?
+        self.dialled: Dict[int, Connection] = {}
+        self.incoming: Dict[int, Connection] = {}
+
+    # -- what the member calls ---------------------------------------------------------------------------------
+
+    def start(self, handler: PeerHandler) -> None:
+        self._handler = handler
+        for peer in self._outboxes:
+            self._later(self._rng.uniform(0, 0.02), self._dial, peer)
+
+    def close(self) -> None:
+        for source in self._sources.values():
+            source.close()
+
+    def greet(self) -> None:
+        for connection in self.dialled.values():
+            if connection.open:
+                self._say_hello(connection)
+
+    def enqueue(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            self._outboxes[message.to].append(message)
+            self._waiting = True
+
+    def flush(self) -> None:
+        if not self._waiting:
+            return
+        self._waiting = False
+        for peer, outbox in self._outboxes.items():
+            if outbox and peer not in self._flushing:
+                self._flushing.append(peer)
+                while outbox:
+                    message = self._with_chunk(peer, outbox.popleft())
+                    if message is not None:
+                        self._send(message)
+                self._flushing.remove(peer)
+
+    # -- sending -----------------------------------------------------------------------------------------------
+
+    def _with_chunk(self, peer: int, message: Message) -> Optional[Message]:
+        """Fill in a snapshot's bytes, as network._Link does."""
+        if type(message) is not InstallSnapshot:
+            return message
+        chunk = self._sources[peer].read(message.snapshot, message.offset)
+        if chunk is None:
+            self._handler.on_snapshot_unreadable(peer, message.snapshot)
+            return None
+        return message._replace(data=chunk[0], done=chunk[1])
+
+    def _send(self, message: Message) -> None:
+        world, connection = self._world, self.dialled.get(message.to)
+        world.count["messages"] += 1
+        carried = False
+        if connection is not None and connection.open and connection.up:
+            cargo = to_plain(message) if self._encoded else message
+            to = connection.to
+            carried = self._network.carry_loosely(
+                message.sender, message.to, to.run, to.receive_peer, connection, cargo
+            )
+            self._network.recent.append((message.sender, message.to, cargo))
+        if not carried and world.tracing:
+            world.say(f"{format_sent(self._process.raft, message)} (lost)")
+
+    # -- connections, as the one who dials ---------------------------------------------------------------------
+
+    def _later(self, delay_s: float, action: Any, *args: Any) -> None:
+        self._world.schedule(delay_s, self._process.run, action, *args)
+
+    def _dial(self, peer: int) -> None:
+        old = self.dialled.get(peer)
+        if old is not None and old.open:
+            return
+        other = self._world.hosts[peer].process
+        id = self._process.id
+        if other is None or self._network.is_cut(id, peer) or self._network.is_cut(peer, id):
+            self._later(self._rng.uniform(*REDIAL_S), self._dial, peer)
+            return
+        connection = self.dialled[peer] = Connection(self._process, other)
+        self._say_hello(connection)
+        self._later(HELLO_TIMEOUT_S, self._give_up, connection)
+
+    def _say_hello(self, connection: Connection) -> None:
+        hello = self._handler.make_hello()
+        id, to = self._process.id, connection.to
+        self._network.carry(id, to.id, to.run, to.port.receive_hello, connection, hello)
+
+    def _give_up(self, connection: Connection) -> None:
+        if connection.open and not connection.up:
+            self.end(connection)
+
+    def end(self, connection: Connection) -> None:
+        """It broke, or was given up: dial again. The other side learns it, if it can."""
+        connection.open = False
+        if self.dialled.get(connection.to.id) is connection:
+            self._later(self._rng.uniform(*REDIAL_S), self._dial, connection.to.id)
+        to = connection.to
+        self._network.carry(self._process.id, to.id, to.run, to.port.lost_incoming, connection)
+
+    def receive_hello_reply(self, connection: Connection, reply: Optional[HelloReply]) -> None:
+        """`reply` is None if the other side refused."""
+        if not connection.open:
+            return
+        if reply is None:
+            self.end(connection)
+            return
+        self._handler.on_hello_reply(reply)
+        connection.up = True
+
+    # -- connections, as the one who is called -----------------------------------------------------------------
+
+    def receive_hello(self, connection: Connection, hello: Hello) -> None:
+        if not connection.open:
+            return
+        reply: Optional[HelloReply]
+        try:
+            reply, accepted = self._handler.on_hello(hello)
+        except ProtocolError as error:
+            reply, accepted = None, False
+            self._world.say(f"n{self._process.id} refuses n{hello.id}: {error}")
+        if accepted:
+            connection.accepted = True
+            self.incoming[hello.id] = connection
+        if self._world.tracing:
+            self._world.say(format_hello(self._process.id, hello, reply))
+        sender = connection.sender
+        self._network.carry(
+            self._process.id, sender.id, sender.run, sender.port.receive_hello_reply, connection, reply
+        )
+
+    def receive(self, batch: Sequence[Any]) -> None:
+        """Take in what arrived in one turn: (connection, cargo). A connection of None is not checked."""
+        messages: List[Message] = []
+        for connection, cargo in batch:
+            if connection is not None:
+                if not connection.open:
+                    continue
+                if not connection.accepted:  # before its hello: closed, and the sender dials again
+                    connection.open = False
+                    self._world.schedule(0.001, connection.sender.run, connection.sender.port.end, connection)
+                    continue
+            message = from_plain(cargo) if self._encoded else _copy(cargo)
+            if self._world.tracing:
+                self._world.say(format_received(message))
+            messages.append(message)
+        if messages:
+            self._handler.on_messages(messages)
+
+    def lost_incoming(self, connection: Connection) -> None:
+        """The connection from a peer ended."""
+        id = connection.sender.id
+        if self.incoming.get(id) is connection:
+            del self.incoming[id]
+            self._handler.on_lost_contact(id)
+
+
+def _copy(message: Message) -> Message:
+    """What comes over a wire is never the sender's own object, and some of the core's care is about that."""
+    if type(message) is AppendEntries:
+        return message._replace(entries=tuple([Entry(*entry) for entry in message.entries]))
+    return message
+
+

@@ -1,0 +1,102 @@
+"""What a seed decides before anything happens: the cluster, its options, its clients, and what may go wrong.
+
+Each seed turns on its own few kinds of trouble (swarm testing): runs in which everything happens at once hide what
+only shows when one kind is rare.
+"""
+
+from __future__ import annotations
+
+import random
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+
+from raftkv.config import RaftOptions
+from raftkv.kvdb import sessions
+from raftkv.raft import node, snapshot_file
+
+MANY = 1 << 30
+
+
+class Plan:
+    """All is fixed by `seed`, and by `sizes`: the cluster sizes to choose from. Times are in seconds."""
+
+    def __init__(self, seed: int, sizes: Sequence[int] = (3, 5), events: Optional[int] = None) -> None:
+        self.seed = seed
+        rng = random.Random(f"{seed}/plan")
+        self.servers = rng.choice(list(sizes))
+        self.events = rng.choice([2000, 4000, 8000])  # before the faults end
+        self.options = _options(rng)
+        self.tick_s = self.options.heartbeat_interval_ms / 1000 * rng.uniform(0.3, 1.0)
+        self.constants = _constants(rng)
+        # the network
+        self.encoded = rng.random() < 0.3  # messages pass through their wire form
+        self.ordered = rng.random() < 0.5  # what leaves first on a link arrives first, as with TCP
+        self.delay_s = rng.choice([0.0005, 0.002, 0.01])
+        self.tail = rng.choice([0.0, 0.01, 0.05])  # how many messages take far longer
+        self.loss = rng.choice([0.0, 0.0, 0.01, 0.05])
+        self.doubling = rng.choice([0.0, 0.02, 0.1])
+        self.batching = rng.choice([0.0, 0.2, 0.5])  # how often what arrives waits for what comes next
+        # the disks
+        self.write_s = rng.choice([0.0, 0.0002])
+        self.sync_s = rng.choice([0.0005, 0.003, 0.02])
+        self.reorders = rng.random() < 0.3  # unsynced names survive a power cut in any subset
+        self.preemption = rng.choice([0.0, 0.05, 0.3])  # how often a thread stops at a crash point for a moment
+        # the clients
+        self.clients = rng.choice([2, 3, 5])
+        self.window = rng.choice([1, 1, 3])  # commands of a client under way at once
+        self.keys = [f"k{n}" for n in range(rng.choice([1, 3, 6]))]
+        self.think_s = rng.choice([0.01, 0.05, 0.2])
+        self.timeout_s = rng.choice([1.0, 4.0, 10.0])
+        # the faults
+        self.clock_rates = rng.choice([(1.0, 1.0), (0.95, 1.05), (0.5, 2.0)])
+        self.late_starts = rng.random() < 0.2
+        self.fault_every_s = rng.choice([0.15, 0.4, 1.0])
+        self.faults_at_once = rng.choice([1, 1, 2, 4])  # of those that last
+        self.enabled = rng.random() * 0.7 + 0.15  # the share of the kinds of faults that may happen
+        if events is not None:
+            self.events = events
+
+    def __str__(self) -> str:
+        o = self.options
+        return (
+            f"{self.servers} servers, {self.clients} clients x {self.window}, {len(self.keys)} keys, "
+            f"max_raft_state={o.max_raft_state}, segment={o.segment_bytes}, chunk={o.snapshot_chunk_bytes}, "
+            f"append={o.max_append_bytes} x {o.max_inflight_appends}, loss={self.loss}, doubling={self.doubling}, "
+            f"{'ordered' if self.ordered else 'unordered'}, sync={self.sync_s} s, a fault every {self.fault_every_s} s"
+        )
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """The product's constants that this seed makes small, for as long as it runs."""
+        before = [(module, name, getattr(module, name)) for module, name, _ in self.constants]
+        try:
+            for module, name, value in self.constants:
+                setattr(module, name, value)
+            yield
+        finally:
+            for module, name, value in before:
+                setattr(module, name, value)
+
+
+def _options(rng: random.Random) -> RaftOptions:
+    values: Dict[str, List[int]] = {
+        "heartbeat_interval_ms": [50, 100, 150],
+        "max_raft_state": [-1, 500, 1500, 1500, 4000, 20_000],
+        "max_append_bytes": [100, 400, MANY],
+        "max_inflight_appends": [1, 2, 4, 16],
+        "max_inflight_bytes": [300, 2000, MANY],
+        "max_uncommitted_bytes": [500, 4000, MANY, MANY],
+        "segment_bytes": [200, 1000, 8000],
+        "snapshot_chunk_bytes": [100, 700, MANY],
+    }
+    return RaftOptions(election_timeout_ms=500, **{name: rng.choice(choice) for name, choice in values.items()})
+
+
+def _constants(rng: random.Random) -> List[Tuple[Any, str, int]]:
+    """(module or class, name, value)."""
+    return [
+        (node, "SNAPSHOT_CHUNK_KEYS", rng.choice([1, 3, 500])),
+        (sessions, "MAX_SESSIONS", rng.choice([3, 10_000, 10_000])),
+        (snapshot_file.SnapshotWriter, "WRITE_EVERY", rng.choice([50, 1 << 18])),
+        (snapshot_file.SnapshotWriter, "SYNC_EVERY", rng.choice([200, 4 << 20])),
+    ]

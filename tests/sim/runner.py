@@ -1,0 +1,118 @@
+"""One run, from a seed to what came of it; and many of them, on several processors."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import multiprocessing
+import os
+import signal
+import time
+from collections import Counter
+from typing import Any, Callable, Iterator, NamedTuple, Optional, Tuple
+
+from tests.sim.plan import Plan
+from tests.sim.sabotage import BY_NAME
+from tests.sim.world import Failure, World
+
+
+class Case(NamedTuple):
+    """What to run. `events`: before the faults end; None is up to the seed. `only`: the faults that may strike."""
+
+    seed: int
+    sizes: Tuple[int, ...] = (3, 5)
+    events: Optional[int] = None
+    only: Optional[Tuple[int, ...]] = None
+    sabotage: Optional[str] = None
+
+    def command(self, option: str = "--replay") -> str:
+        """The command that runs it alone."""
+        words = ["python -m tests.sim", option, str(self.seed)]
+        words += ["--servers", ",".join(map(str, self.sizes))] if self.sizes != (3, 5) else []
+        words += ["--events", str(self.events)] if self.events is not None else []
+        words += ["--only", ",".join(map(str, self.only)) or "none"] if self.only is not None else []
+        words += ["--sabotage", f'"{self.sabotage}"'] if self.sabotage else []
+        return " ".join(words)
+
+
+class Outcome(NamedTuple):
+    """What came of a run. `failure` is None if nothing was wrong. `seconds` are virtual."""
+
+    case: Case
+    failure: Optional[str]
+    events: int
+    seconds: float
+    count: "Counter[str]"
+    points: "Counter[str]"
+    struck: Tuple[int, ...]
+
+
+def run(case: Case, say: Optional[Callable[[str], None]] = None) -> Outcome:
+    """Run one case. `say` gets the trace."""
+    if case.sabotage is not None:
+        with BY_NAME[case.sabotage].applied():
+            return run(case._replace(sabotage=None), say)._replace(case=case)
+    logging.getLogger("raftkv").setLevel(logging.CRITICAL + 1)
+    plan = Plan(case.seed, case.sizes, case.events)
+    if say is not None:
+        say(f"seed {case.seed}: {plan}")
+    world = World(plan, only=case.only, say=say)
+    failure = None
+    try:
+        world.run()
+    except Failure as error:
+        failure = str(error)
+        if say is not None:
+            say(f"FAILED: {failure}")
+    return Outcome(case, failure, world.events, world.now, world.count, world.points, tuple(world.struck))
+
+
+def run_many(first: Case, count: Optional[int], minutes: Optional[float], jobs: int) -> Iterator[Outcome]:
+    """Run `first` and those with the seeds after it, on `jobs` processes, until there were `count` or the time is over.
+
+    The outcomes come in the order in which they are there.
+    """
+    if jobs == 1:
+        yield from _in_turn(first, count, minutes, 0, 1)
+        return
+    context = multiprocessing.get_context()
+    queue = context.SimpleQueue()
+    workers = [
+        context.Process(target=_work, args=(queue, first, count, minutes, number, jobs), daemon=True)
+        for number in range(jobs)
+    ]
+    for worker in workers:
+        worker.start()
+    try:
+        working = jobs
+        while working:
+            outcome = queue.get()
+            if outcome is None:
+                working -= 1
+            else:
+                yield outcome
+    finally:
+        for worker in workers:
+            worker.terminate()
+            worker.join()
+
+
+def _work(
+    queue: Any, first: Case, count: Optional[int], minutes: Optional[float], number: int, jobs: int
+) -> None:
+    """The work of process `number` of `jobs`."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who collects
+    os.environ.pop("RAFTKV_CHECK", None)  # the simulator checks by itself, after every event
+    gc.set_threshold(100_000, 20, 100)  # the cluster of one run is garbage all at once
+    for outcome in _in_turn(first, count, minutes, number, jobs):
+        queue.put(outcome)
+    queue.put(None)
+
+
+def _in_turn(
+    first: Case, count: Optional[int], minutes: Optional[float], number: int, jobs: int
+) -> Iterator[Outcome]:
+    end = float("inf") if minutes is None else time.monotonic() + 60 * minutes
+    while (count is None or number < count) and time.monotonic() < end:
+        yield run(first._replace(seed=first.seed + number))
+        number += jobs

@@ -1,0 +1,47 @@
+"""The lines of a replayed run: one event a line, in the words of tests/raft/trace.py."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+from raftkv.raft.core import Raft
+from raftkv.raft.joining import Hello, HelloReply
+from raftkv.raft.messages import AppendEntries, Heartbeat, InstallSnapshot, Message, RequestPreVote, RequestVote
+from raftkv.raft.types import Role
+from tests.raft.trace import format_message, format_raft, format_saved
+
+_ROLE_OF = {
+    AppendEntries: Role.LEADER,
+    Heartbeat: Role.LEADER,
+    InstallSnapshot: Role.LEADER,
+    RequestVote: Role.CANDIDATE,
+    RequestPreVote: Role.PRE_CANDIDATE,
+}
+
+__all__ = ["format_saved"]
+
+
+def format_sent(raft: Optional[Raft], message: Message) -> str:
+    return format_message(message, raft.role if raft is not None else None)
+
+
+def format_received(message: Message) -> str:
+    """Only a leader can have sent some messages, only a candidate others; the rest are answers."""
+    return format_message(message, _ROLE_OF.get(type(message), Role.FOLLOWER))
+
+
+def format_hello(id: int, hello: Hello, reply: Optional[HelloReply]) -> str:
+    said = f"n{hello.id} -> n{id} Hello {hello.uid} {hello.state}"
+    if reply is None:
+        return f"{said}: refused"
+    return f"{said}: term={reply.term} knows_you={reply.knows_you} founder={reply.founder}"
+
+
+def describe(id: int, raft: Optional[Raft]) -> str:
+    """`n1@3 leader`, or `n1` for a process that takes no part yet."""
+    return f"n{id}" if raft is None else format_raft(raft)
+
+
+def shorten(value: Any, limit: int = 100) -> str:
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"

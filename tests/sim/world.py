@@ -1,0 +1,180 @@
+"""World: one simulated cluster from its first start to its end, decided by a seed.
+
+It is a queue of events on a virtual clock. First comes a time in which anything may go wrong (faults.py), and every
+event is followed by the checks of safety (checks.py). Then the calm: whatever is broken is mended, and within LIVENESS_S
+of virtual time there must be one leader, equal logs and states, and an end of every command.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import traceback
+from collections import Counter
+from contextlib import contextmanager
+from typing import Any, Callable, Collection, Dict, Iterator, List, Optional, Tuple
+
+from raftkv.kvdb import service as service_module
+from raftkv.raft import node as node_module
+from tests.linearizability.history import Operation
+from tests.sim.checks import Checks
+from tests.sim.client import SimClient
+from tests.sim.faults import Faults
+from tests.sim.fiber import Fibers
+from tests.sim.host import Host
+from tests.sim.network import Network
+from tests.sim.plan import Plan
+from tests.sim.process import Process
+from tests.sim.record import Record
+
+LIVENESS_S = 20.0  # of virtual time; the election timeout is 0.5 s
+SETTLED_EVERY_S = 0.1
+LATE_START_S = 3.0
+
+
+class Failure(Exception):
+    """A run showed that something is wrong. `events`: how many it took."""
+
+    def __init__(self, message: str, events: int) -> None:
+        super().__init__(message)
+        self.events = events
+
+
+class World:
+    """`say` gets a line for each event, if anybody wants to read them. `only`: the faults that may strike, or all."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        only: Optional[Collection[int]] = None,
+        say: Optional[Callable[[str], None]] = None,
+    ) -> None:
+        self.plan = plan
+        self.now = 0.0
+        self.events = 0
+        self.calm = False
+        self.calm_since = 0.0
+        self.count: "Counter[str]" = Counter()
+        self.points: "Counter[str]" = Counter()  # where processes died
+        self.struck: List[int] = []  # the faults that did something
+        self.current: Optional[Process] = None  # whose code runs
+        self.fibers = Fibers()
+        self.tracing, self._say = say is not None, say
+        self._queue: List[Tuple[float, int, Callable[..., None], tuple]] = []
+        self._order = itertools.count()
+        self.network = Network(plan, self.schedule, self.count)
+        self.checks = Checks(self)
+        self.record = Record(lambda: self.now)
+        self.hosts: Dict[int, Host] = {}
+        self.hosts = {id: Host(self, id) for id in range(1, plan.servers + 1)}
+        self.clients: List[SimClient] = []
+        self.clients = [SimClient(self, number) for number in range(1, plan.clients + 1)]
+        for host in self.hosts.values():
+            late = plan.late_starts and host.rng.random() < 0.5
+            self.schedule(host.rng.random() * (LATE_START_S if late else 0.05), host.boot)
+        self.faults = Faults(self, only)
+
+    # -- events ------------------------------------------------------------------------------------------------
+
+    def schedule(self, delay_s: float, action: Callable[..., None], *args: Any) -> None:
+        """`action(*args)` happens after `delay_s` seconds. Events of one moment happen in the order of these calls."""
+        heapq.heappush(self._queue, (self.now + delay_s, next(self._order), action, args))
+
+    def say(self, line: str) -> None:
+        if self._say is not None:
+            self._say(f"{self.now:10.6f}  {line}")
+
+    def reach(self, name: str) -> None:
+        """Stands for crash_points.reach in the product's modules."""
+        if self.current is not None:
+            self.current.reach(name)
+
+    def _step(self) -> None:
+        self.now, _, action, args = heapq.heappop(self._queue)
+        self.network.now = self.now
+        self.events += 1
+        action(*args)
+
+    # -- a whole run -------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Raises Failure."""
+        try:
+            with self.plan.applied(), self._crash_points():
+                while self.events < self.plan.events:
+                    self._step()
+                self._begin_calm()
+                self._live()
+                self.checks.at_the_end()
+        except Exception as error:
+            raise Failure(_describe(error), self.events) from error
+        finally:
+            self._close()
+
+    def operations(self) -> List[Operation]:
+        """What the clients saw, for the linearizability checker."""
+        return self.record.operations
+
+    @contextmanager
+    def _crash_points(self) -> Iterator[None]:
+        real = node_module.reach
+        node_module.reach = service_module.reach = self.reach
+        try:
+            yield
+        finally:
+            node_module.reach = service_module.reach = real
+
+    def _begin_calm(self) -> None:
+        """From here on nothing goes wrong, and what did is mended."""
+        self.calm, self.calm_since = True, self.now
+        self.say("the faults end")
+        self.network.calm()
+        for host in self.hosts.values():
+            host.mend()
+        for client in self.clients:
+            client.mend()
+
+    def _live(self) -> None:
+        """Wait until the cluster is well; it must be before the time is over."""
+        due = self.now
+        while True:
+            self._step()
+            if self.now >= due:
+                due = self.now + SETTLED_EVERY_S
+                if all(client.finished for client in self.clients) and self.checks.settled():
+                    break
+            assert self.now < self.calm_since + LIVENESS_S, f"no life {LIVENESS_S} s after the faults: {self._state()}"
+        self.count["calm until all was well, ms"] = round((self.now - self.calm_since) * 1000)
+
+    def _state(self) -> str:
+        """Where everybody is, for a failure of liveness."""
+        words = []
+        for host in self.hosts.values():
+            raft = host.process.raft if host.process is not None else None
+            if raft is None:
+                words.append(f"n{host.id} {'is down' if host.process is None else 'has not joined'}")
+            else:
+                log = raft.log
+                words.append(
+                    f"n{host.id}@{raft.term} {raft.role.value} last={log.last_index} commit={log.commit} "
+                    f"applied={log.applied} stable={log.stable}"
+                )
+        for client in self.clients:
+            if not client.finished:
+                words.append(f"{client.name} waits for {[command.method for command in client.under_way.values()]}")
+        return "; ".join(words)
+
+    def _close(self) -> None:
+        for host in self.hosts.values():
+            if host.process is not None:
+                host.process.die()
+        self.fibers.close()
+
+
+def _describe(error: Exception) -> str:
+    """The error, and where in the product or the simulator it came up."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = next((f for f in reversed(frames) if f"{'raftkv'}/" in f.filename.replace("\\", "/")), frames[-1])
+    place = "/".join(where.filename.replace("\\", "/").split("/")[-3:])
+    return f"{type(error).__name__}: {error} (at {place}:{where.lineno})"
