@@ -16,7 +16,7 @@ from tests.chaos.network_faults import NetworkFaults
 from tests.chaos.process_faults import ProcessFaults
 
 Fault = Iterator[float]
-PAUSE_S = 2.0  # at most, between two faults of a hand
+PAUSE_S = 2.0  # at most, by default, between two faults of a hand
 RESTART_ALL = "restart of all"
 RESTARTS_OF_ALL_UNTIL = 1 / 3  # of the run: after that the spared node shows what a long life costs it
 WIND_DOWN_S = 120.0
@@ -26,9 +26,13 @@ class Hand:
     """Runs one fault after the other. `note(kind)` is called as one begins."""
 
     def __init__(
-        self, kinds: Dict[str, Callable[[], Fault]], rng: random.Random, note: Callable[[str], None]
+        self,
+        kinds: Dict[str, Callable[[], Fault]],
+        rng: random.Random,
+        note: Callable[[str], None],
+        pause_s: float = PAUSE_S,
     ) -> None:
-        self._kinds, self._rng, self._note = kinds, rng, note
+        self._kinds, self._rng, self._note, self._pause_s = kinds, rng, note, pause_s
         self._bag: List[str] = []
         self._fault: Optional[Fault] = None
         self._next_at = 0.0
@@ -51,7 +55,7 @@ class Hand:
             wait_s = next(self._fault)
         except StopIteration:
             self._fault = None
-            wait_s = PAUSE_S * self._rng.random()
+            wait_s = self._pause_s * self._rng.random()
         self._next_at = time.monotonic() + wait_s
 
     def _draw(self) -> Fault:

@@ -17,7 +17,7 @@ from tests.chaos.cluster import CAN_FILL_DISKS, ChaosCluster
 PATIENCE_S = 40.0
 POLL_S = 0.1
 DISK_FAILS_WITHIN_S = 8.0  # a node that nobody writes to notices nothing
-STORAGE_ERROR = "the node ends: cannot read or write"
+STORAGE_ERROR = "cannot read or write"  # said as it ends, or as it fails to start
 
 Fault = Iterator[float]
 
@@ -72,6 +72,7 @@ class ProcessFaults:
             self._cluster.stop(*self._cluster.nodes)
             yield self._rng.random()
             self._cluster.start(*self._cluster.nodes)
+            yield from self._until_answering(*self._cluster.nodes)
 
     def _kill(self, ids: List[int]) -> Fault:
         self._cluster.kill(*ids)

@@ -93,12 +93,14 @@ class Run:
         self._folder, self._seconds, self._nodes, self._seed, self._say = folder, seconds, nodes, seed, say
         self._problems: List[str] = []
         self._lines: List[str] = []
+        self._began = time.monotonic()
         self._next_sample = 0.0
+        self._length_s = 0.0  # of the run, up to the end of the last fault
+        self._resources = Resources(dict)
 
     def run(self) -> Report:
         """Everything from the first start to the verdict. No process is left, whatever happens."""
         cluster = ChaosCluster(self._folder, self._nodes, self._seed)
-        self._cluster = cluster
         with open(self._folder / "faults.log", "w", encoding="utf-8") as self._fault_log:
             try:
                 self._run_cluster(cluster)
@@ -115,7 +117,7 @@ class Run:
         cluster.begin()
         cluster.wait_for_leader()
         self._began = time.monotonic()
-        self._resources = Resources(lambda: {id: cluster.nodes[id].process.pid for id in cluster.awake()})  # type: ignore[union-attr]
+        self._resources = Resources(cluster.pids)
         clients = Clients(self._folder, cluster.client_ini, self._seed, self._began)
         try:
             self._rage(cluster, clients)
@@ -236,10 +238,9 @@ class Run:
             f"elections won: {terms.keys}, never two in a term: {'no' if terms.problems else 'yes'}; "
             f"nodes whose log shows a traceback or a broken invariant: {len(tracebacks)}"
         )
-        if hasattr(self, "_resources") and hasattr(self, "_length_s"):
+        if self._length_s:
             self._lines += self._resources.table(self._length_s)
-            growing = self._resources.growing(self._length_s)
-            self._problems += growing
+            self._problems += self._resources.growing(self._length_s)
 
 
 def processes_left(folder: Path) -> List[int]:

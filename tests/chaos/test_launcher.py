@@ -1,0 +1,47 @@
+"""The fsync that can be made to fail."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import List
+
+import pytest
+
+from tests.chaos.launcher import Fsync
+
+
+def test_it_fails_when_told_to(tmp_path: Path) -> None:
+    synced: List[int] = []
+    orders = tmp_path / "orders"
+    fsync = Fsync(synced.append, str(orders))
+    with open(tmp_path / "file", "wb", buffering=0) as file:
+        fsync(file.fileno())
+        orders.write_text("fail")
+        with pytest.raises(OSError, match="Input/output error"):
+            fsync(file.fileno())
+        orders.unlink()
+        fsync(file.fileno())
+        assert synced == [file.fileno()] * 2
+
+
+def test_a_failed_fsync_can_lose_what_was_not_synced(tmp_path: Path) -> None:
+    orders, path = tmp_path / "orders", tmp_path / "file"
+    fsync = Fsync(os.fsync, str(orders))
+    with open(path, "wb", buffering=0) as file:
+        file.write(b"durable")
+        fsync(file.fileno())
+        file.write(b" and not")
+        orders.write_text("lose")
+        with pytest.raises(OSError):
+            fsync(file.fileno())
+    assert path.read_bytes() == b"durable"
+
+
+def test_it_is_slow_when_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: List[float] = []
+    monkeypatch.setattr("tests.chaos.launcher.time.sleep", slept.append)
+    (tmp_path / "orders").write_text("slow 0.25")
+    with open(tmp_path / "file", "wb") as file:
+        Fsync(os.fsync, str(tmp_path / "orders"))(file.fileno())
+    assert slept == [0.25]
