@@ -5,22 +5,23 @@
 
 What takes part, each in a file of its own:
 
-    proxy.py        a TCP proxy on each directed link between two peers: it holds, refuses, delays, throttles and
-                    loses frames, or ends a connection in the middle of one
+    proxy.py        a TCP proxy on each directed link between two peers: it holds, refuses, delays, throttles
+                    and loses frames, or ends a connection in the middle of one (pipe.py)
     launcher.py     runs a server whose fsync can be made to fail or to take long
     cluster.py      tests/cluster's Cluster with both of these
     client.py       a process of clients: they write and read a few keys with Clerk
     recorder.py     what they asked and what they were told, in the format of tests/linearizability
-    nemesis.py      decides what happens when; has two hands, one for processes and disks (process_faults.py), one for
-                    the network (network_faults.py), so that faults of both sorts overlap
+    nemesis.py      decides what happens when; has two hands, one for processes and disks (process_faults.py),
+                    one for the network (network_faults.py), so that faults of both sorts overlap
     resources.py    memory, threads and open files of each node over the run
     verdict.py      the histories' linearizability, and that each append took effect exactly once
     run.py          one run from the first start to the verdict
 
-A seed fixes which faults come, and in which order. It does not fix the rest: real processes share real processors, and
-who leads at which moment is theirs to decide. So a failure keeps its folder, with all logs and histories.
+A seed fixes which faults come, and in which order. It does not fix the rest: real processes share real
+processors, and who leads at which moment is theirs to decide. So a failure keeps its folder, with all logs
+and histories.
 
-What it does not do: power failures (a page cache that is lost; the simulator has them, and here only a failed
-fsync loses what was not synced), and clocks that jump. It needs a POSIX system; the disk that fills up and the resource
-table need Linux.
+What it does not do: power failures (a page cache that is lost; the simulator has them, and here only a
+failed fsync loses what was not synced), and clocks that jump. It needs a POSIX system; the disk that fills
+up and the resource table need Linux.
 """

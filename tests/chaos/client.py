@@ -2,12 +2,13 @@
 
     python -m tests.chaos.client CLIENT.ini --name A --history FILE --began SECONDS --seed S
 
-Each of its threads is one client: one operation after the other, each on a random one of a few keys that all clients
-of all processes share, and now and then an append to a counter (see verdict.py). Two of the threads share a Clerk, so
-that a session has several commands under way.
+Each of its threads is one client: one operation after the other, each on a random one of a few keys that
+all clients of all processes share, and now and then an append to a counter (see verdict.py). Two of the
+threads share a Clerk, so that a session has several commands under way.
 
-Keys are rotated: a key's name holds the number of its period since `began` (of time.monotonic()), so that every key's
-history stays short enough to be checked. Data keys of an older period are deleted, so that the data does not grow.
+Keys are rotated: a key's name holds the number of its period since `began` (of time.monotonic()), so that
+every key's history stays short enough to be checked. Data keys of an older period are deleted, so that the
+data does not grow.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from tests.chaos.recorder import Recorder
 KEYS = 4
 PERIOD_S = 8.0  # of a data key
 COUNTER_PERIOD_S = 60.0
-TIMEOUT_S = 3.0
+TIMEOUTS_S = (0.3, 1.0, 3.0)  # of a Clerk, one at random: some give up before an election can end, some after
 PAUSE_S = 0.012  # at most, between two operations of a client: the nodes need the processors, too
 THREADS = 4
 SHARED = 2  # of them use one Clerk together
@@ -48,7 +49,7 @@ class Client:
         self._name, self._ini, self._recorder, self._began = name, ini, recorder, began
         self._rng = random.Random(seed)
         self._shared = clerk is not None
-        self._clerk = clerk or Clerk.from_config(ini, timeout=TIMEOUT_S)
+        self._clerk = clerk or self._new_clerk()
         self._life = 0  # how many Clerks there were before this one
         self._number = 0  # of operations
         self._seen: Dict[str, Optional[str]] = {}  # what this client believes that a key holds, for cas
@@ -59,12 +60,15 @@ class Client:
         if not self._shared:
             self._clerk.close()
 
+    def _new_clerk(self) -> Clerk:
+        return Clerk.from_config(self._ini, timeout=self._rng.choice(TIMEOUTS_S))
+
     def _step(self) -> None:
         rng, now = self._rng, time.monotonic() - self._began
         self._number += 1
         if rng.random() < NEW_CLERK and not self._shared:
             self._clerk.close()
-            self._clerk = Clerk.from_config(self._ini, timeout=TIMEOUT_S)
+            self._clerk = self._new_clerk()
             self._life += 1
         period, number = int(now / PERIOD_S), rng.randrange(KEYS)
         f, key = rng.choice(OPERATIONS), f"k{number}-{period}"
@@ -144,7 +148,7 @@ def main(argv: Optional[List[str]] = None) -> int:
     # Line by line: an operation must be on record before it can have an effect.
     with (
         open(args.history, "w", buffering=1, encoding="ascii") as file,
-        Clerk.from_config(args.ini, timeout=TIMEOUT_S) as shared,
+        Clerk.from_config(args.ini, timeout=TIMEOUTS_S[-1]) as shared,
     ):
         recorder = Recorder(file)
         threads = []

@@ -18,12 +18,12 @@ from tests.cluster.node import ROOT, Node
 
 CAN_FILL_DISKS = hasattr(resource, "prlimit")  # Linux
 
-#: Small enough that snapshots are taken all the time, consist of several chunks, and are what a node that was away needs.
+#: So small that snapshots are taken all the time, in many chunks, and are what a node that was away needs.
 TINY = {"max_raft_state": 48 << 10, "segment_bytes": 24 << 10, "snapshot_chunk_bytes": 4 << 10}
 
 
 class ChaosNode(Node):
-    """A Node that tests/chaos/launcher.py runs. Its lines come through a pipe: a full disk is not to swallow them."""
+    """A Node that launcher.py runs. Its lines come through a pipe: a full disk is not to swallow them."""
 
     def __init__(self, id: int, folder: Path) -> None:
         super().__init__(id, folder)
@@ -63,7 +63,7 @@ class ChaosNode(Node):
             self._reader.join()
 
     def fill_disk(self, room_bytes: int) -> None:
-        """From now on, none of its files grows by more than `room_bytes` beyond the newest part of its log."""
+        """From now on, no file of it grows by more than `room_bytes` beyond the newest part of its log."""
         segments = sorted((self.data_dir / "log").glob("*.jsonl"))
         limit = segments[-1].stat().st_size + room_bytes if segments else room_bytes
         self._limit_files(limit)
@@ -100,7 +100,7 @@ class ChaosCluster(Cluster):
             for listener in self.nodes:
                 if dialer != listener:
                     real = peers[listener]
-                    host, port = self.proxy.add_link((dialer, listener), tuple(real))
+                    host, port = self.proxy.add_link((dialer, listener), (real.host, real.port))
                     self.edit(dialer, f"{listener} = {real}\n", f"{listener} = {host}:{port}\n")
 
     def begin(self) -> None:

@@ -6,8 +6,8 @@ While there is a file SERVER.ini.fsync, it says what an fsync does:
 
     slow 0.2    takes so many seconds more
     fail        fails (EIO)
-    lose        fails, and what was written since the last one is not there any more, as when a kernel drops the
-                pages that it could not write
+    lose        fails, and what was written since the last one is not there any more, as when a kernel drops
+                the pages that it could not write
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""The nemesis: decides what goes wrong when. Two hands work at the same time, one on processes, one on the network.
+"""The nemesis: decides what goes wrong when.
 
-Each hand has a bag with one of each of its faults; it draws until the bag is empty, and fills it again: so every kind
-comes equally often. The order, and all that is drawn by lot within a fault, comes from the seed.
+Two hands work at the same time, one on processes and disks, one on the network.
+
+Each hand has a bag with one of each of its faults; it draws until the bag is empty, and fills it again: so
+every kind comes equally often. The order, and all that is drawn by lot within a fault, comes from the seed.
 """
 
 from __future__ import annotations
@@ -110,11 +112,14 @@ class Nemesis:
     @property
     def summary(self) -> str:
         kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(self.faults.items()))
-        ended = self._process_faults
-        return f"{kinds} (nodes ended by a failed disk: {ended.ended_by_disk}, at a crash point: {ended.ended_at_crash_point})"
+        by = self._process_faults
+        ends = (
+            f"nodes ended by a failed disk: {by.ended_by_disk}, at a crash point: {by.ended_at_crash_point}"
+        )
+        return f"{kinds} ({ends})"
 
     def _quiet(self, wanted: bool) -> bool:
-        self._network.resting = wanted
+        self._network.resting = wanted or self._processes.resting
         return wanted and not self._network.busy
 
     def _note(self, kind: str) -> None:

@@ -1,13 +1,13 @@
 """What the nemesis does to the network. Generators, as in process_faults.py; run by run.
 
-A cut is silent (what is sent arrives when it is over, or never), or refuses (connections end, and new ones do too): a
-real network does either.
+A cut is silent (what is sent arrives when it is over, or never), or refuses (connections end, and new ones
+do too): a real network does either.
 """
 
 from __future__ import annotations
 
 import random
-from typing import Callable, Dict, Iterable, Iterator, List, Set
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Set
 
 from tests.chaos.cluster import ChaosCluster
 from tests.chaos.proxy import BACK, BOTH, OUT, Key
@@ -36,7 +36,7 @@ class NetworkFaults:
     def heal(self) -> None:
         self._proxy.heal()
 
-    # -- cuts ------------------------------------------------------------------------------------------------------
+    # -- cuts ------------------------------------------------------------------------------------------------
 
     def halves(self) -> Fault:
         ids = self._shuffled()
@@ -48,7 +48,7 @@ class NetworkFaults:
         yield from self._cut(self._between([leader], [id for id in self._ids if id != leader]))
 
     def one_way(self) -> Fault:
-        """One node, often the leader, is not heard by the others, or does not hear them; or only one of them."""
+        """One node, often the leader, is not heard by the others, or only by one, or does not hear them."""
         leader = self._cluster.find_leader()
         one = leader if self._rng.random() < 0.6 else self._rng.choice(self._ids)
         others = [id for id in self._ids if id != one]
@@ -87,7 +87,7 @@ class NetworkFaults:
         else:
             self._proxy.refuse(links)
 
-    # -- bad links -------------------------------------------------------------------------------------------------
+    # -- bad links -------------------------------------------------------------------------------------------
 
     def slow(self) -> Fault:
         delay = self._rng.choice((0.01, 0.05, 0.2))
@@ -107,7 +107,7 @@ class NetworkFaults:
         yield self._rng.random()
         yield from self._spoil(cut=self._rng.choice((0.002, 0.02)))
 
-    def _spoil(self, **faults: float) -> Fault:
+    def _spoil(self, **faults: Any) -> Fault:
         """For all links, or those of one node, or some."""
         links = self._cluster.links
         one = self._rng.choice(self._ids)
@@ -121,7 +121,7 @@ class NetworkFaults:
         yield self._a_while()
         self._proxy.heal(chosen)
 
-    # -- helpers ---------------------------------------------------------------------------------------------------
+    # -- helpers ---------------------------------------------------------------------------------------------
 
     def _shuffled(self) -> List[int]:
         return self._rng.sample(self._ids, len(self._ids))

@@ -1,7 +1,7 @@
 """What the nemesis does to processes and disks.
 
-Each fault is a generator: it does something, yields the seconds to wait before it is to go on, and undoes in the end what it
-did. All nodes run when it begins, and when it has ended.
+Each fault is a generator: it does something, yields the seconds to wait before it is to go on, and undoes
+in the end what it did. All nodes run when it begins, and when it has ended.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class ProcessFaults:
             kinds["disk full"] = self.disk_full
         return kinds
 
-    # -- processes -----------------------------------------------------------------------------------------------
+    # -- processes -------------------------------------------------------------------------------------------
 
     def kill_minority(self) -> Fault:
         yield from self._kill(self._some(self._mortal, self.minority))
@@ -125,7 +125,7 @@ class ProcessFaults:
         finally:
             self._cluster.resume(*ids)
 
-    # -- disks -----------------------------------------------------------------------------------------------------
+    # -- disks -----------------------------------------------------------------------------------------------
 
     def disk_full(self) -> Fault:
         id = self._rng.choice(self._mortal)
@@ -193,12 +193,14 @@ class ProcessFaults:
                 lambda: cluster.nodes[id].log.count("it rejoins") > said, f"node {id} to rejoin"
             )
             goal = max(status["commit_index"] for status in cluster.statuses())
-            caught_up = lambda: any(status["applied_index"] >= goal for status in cluster.statuses([id]))  # noqa: E731
-            yield from self._until(caught_up, f"node {id}, which lost its disk, to catch up")
+            yield from self._until(
+                lambda: any(status["applied_index"] >= goal for status in cluster.statuses([id])),
+                f"node {id}, which lost its disk, to catch up",
+            )
         finally:
             self._quiet(False)
 
-    # -- helpers -----------------------------------------------------------------------------------------------
+    # -- helpers ---------------------------------------------------------------------------------------------
 
     def _some(self, ids: List[int], most: int) -> List[int]:
         return self._rng.sample(ids, self._rng.randint(1, max(1, min(most, len(ids)))))

@@ -7,14 +7,15 @@
     proxy.heal()
     proxy.close()
 
-A link is named (dialer, listener). Two peers have two links, since each of them dials the other; Raft messages of node 1 to
-node 2 travel on (1, 2) only. Each link has two ways: OUT, from the dialer, and BACK.
+A link is named (dialer, listener). Two peers have two links, since each of them dials the other; Raft
+messages of node 1 to node 2 travel on (1, 2) only. Each link has two ways: OUT, from the dialer, and BACK.
 
-What is forwarded are the frames of multiprocessing.connection, each as soon as it is complete: so the proxy knows
-where the middle of one is. While a way is held, what was sent stays in the sockets, and arrives late when the way is
-released, as with a cable that is plugged in again; not even the end of a connection is passed on before that.
+What is forwarded are whole frames (pipe.py). While a way is held, what was sent stays in the sockets, and
+arrives late when the way is released, as with a cable that is plugged in again; not even the end of a
+connection is passed on before that.
 
-One thread runs everything. The public methods are thread-safe; when they return, what they ask for is in force.
+One thread runs everything. The public methods are thread-safe; when they return, what they ask for is in
+force.
 """
 
 from __future__ import annotations
@@ -22,40 +23,17 @@ from __future__ import annotations
 import random
 import selectors
 import socket
-import struct
 import threading
 import time
 from collections import deque
-from typing import Any, Callable, Deque, Dict, Iterable, List, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Deque, Dict, Iterable, Optional, Sequence, Set, Tuple
+
+from tests.chaos.pipe import BACK, OUT, Address, Connection, End, Pipe, Way
 
 Key = Tuple[int, int]
-Address = Tuple[str, int]
 
 HOST = "127.0.0.1"
-OUT, BACK = "out", "back"
 BOTH = (OUT, BACK)
-MAX_BUFFERED = 1 << 20  # bytes a connection and way; then the sender is made to wait
-OPENING_FRAMES = (
-    8  # of each way: the challenges and the hello, which are not lost, since that would only cost time
-)
-SLICE_S = 0.02  # a throttled way sends that often
-
-
-class Way:
-    """The faults of one way of a link."""
-
-    def __init__(self) -> None:
-        self.heal()
-
-    def heal(self) -> None:
-        self.hold = False
-        self.delay_s = 0.0
-        self.jitter_s = 0.0  # up to this is added to the delay of each frame; their order stays
-        self.loss = 0.0  # the probability that a frame is lost
-        self.cut = (
-            0.0  # the probability that a frame is the last of its connection, and only half of it arrives
-        )
-        self.bytes_per_s: Optional[float] = None
 
 
 class Link:
@@ -65,7 +43,7 @@ class Link:
         self.target = target
         self.ways: Dict[str, Way] = {OUT: Way(), BACK: Way()}
         self.refuse = False
-        self.connections: Set[_Connection] = set()
+        self.connections: Set[Connection] = set()
         self.listener = socket.create_server((HOST, 0))
         self.listener.setblocking(False)
 
@@ -74,201 +52,15 @@ class Link:
         return self.listener.getsockname()
 
 
-class FrameCutter:
-    """Cuts a stream into the frames that multiprocessing.connection writes, header included."""
-
-    def __init__(self) -> None:
-        self.rest = b""
-
-    def feed(self, data: bytes) -> List[bytes]:
-        """The frames that are complete now."""
-        data, at, frames = self.rest + data, 0, []
-        while True:
-            size = self._frame_size(data, at)
-            if size is None or at + size > len(data):
-                break
-            frames.append(data[at : at + size])
-            at += size
-        self.rest = data[at:]
-        return frames
-
-    @staticmethod
-    def _frame_size(data: bytes, at: int) -> Optional[int]:
-        if len(data) - at < 4:
-            return None
-        (size,) = struct.unpack_from("!i", data, at)
-        if size != -1:
-            return 4 + size
-        return 12 + struct.unpack_from("!Q", data, at + 4)[0] if len(data) - at >= 12 else None
-
-
-class _Pipe:
-    """One way of one connection: what was read from `source` and is not yet written to `target`."""
-
-    def __init__(
-        self, proxy: "Proxy", connection: "_Connection", way: Way, source: "_End", target: "_End"
-    ) -> None:
-        self.way, self.source, self.target = way, source, target
-        self._proxy, self._connection = proxy, connection
-        self._queue: Deque[Tuple[float, bytes]] = deque()  # (when it is due, bytes)
-        self._cutter = FrameCutter()
-        self._frames = 0
-        self._buffered = 0
-        self._next_slice = 0.0
-        self.blocked = False  # the target takes nothing at the moment
-        self.ended = False  # nothing more comes from the source
-        self.cut_next = False  # end the connection in the middle of the next frame
-        source.inbound, target.outbound = self, self
-
-    @property
-    def wants_data(self) -> bool:
-        return not (self.ended or self.way.hold) and self._buffered < MAX_BUFFERED
-
-    def read(self, now: float) -> None:
-        try:
-            data = self.source.sock.recv(1 << 16)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""  # a reset is passed on as an end
-        if data:
-            for frame in self._cutter.feed(data):
-                if not self.ended:
-                    self._take(frame, now)
-        else:
-            self._put(self._cutter.rest, now)
-            self.ended = True
-        self.pump(now)
-
-    def _take(self, frame: bytes, now: float) -> None:
-        self._frames += 1
-        self._proxy.frames += 1
-        way, chance = self.way, self._proxy.rng.random
-        if self.cut_next or (way.cut and chance() < way.cut):
-            self._put(frame[: max(1, len(frame) // 2)], now)
-            self.ended = True
-            self._proxy.cut_frames += 1
-        elif way.loss and self._frames > OPENING_FRAMES and chance() < way.loss:
-            self._proxy.lost_frames += 1
-        else:
-            self._put(frame, now)
-
-    def _put(self, data: bytes, now: float) -> None:
-        due = now + self.way.delay_s + self.way.jitter_s * self._proxy.rng.random()
-        if self._queue:
-            due = max(due, self._queue[-1][0])
-        self._queue.append((due, data))
-        self._buffered += len(data)
-
-    def pump(self, now: float) -> None:
-        """Write what is due and what the target takes; close the connection after the last byte."""
-        self.blocked = False
-        while self._queue and not self.way.hold and not self.blocked and now >= self.due_at:
-            due, data = self._queue.popleft()
-            sent = self._send(data, now)
-            self._buffered -= sent
-            if sent < len(data):
-                self._queue.appendleft((due, data[sent:]))
-        if self._queue or not self.ended or self.way.hold:
-            self._proxy.note(self)
-            self.source.watch()
-            self.target.watch()
-        else:
-            self._connection.close()
-
-    def _send(self, data: bytes, now: float) -> int:
-        speed = self.way.bytes_per_s
-        if speed is not None:
-            data = data[: max(1, int(speed * SLICE_S))]
-            self._next_slice = now + len(data) / speed
-        try:
-            return self.target.sock.send(data)
-        except BlockingIOError:
-            self.blocked = True
-            return 0
-        except OSError:
-            self._queue.clear()
-            self.ended = True
-            return len(data)
-
-    @property
-    def due_at(self) -> float:
-        """When the next bytes may leave."""
-        due = self._queue[0][0] if self._queue else float("inf")
-        return due if self.way.bytes_per_s is None else max(due, self._next_slice)
-
-    @property
-    def waits_for_time(self) -> bool:
-        return bool(self._queue) and not self.blocked and not self.way.hold
-
-
-class _End:
-    """One socket of a connection, and what the selector watches of it."""
-
-    inbound: _Pipe  # reads from it
-    outbound: _Pipe  # writes to it
-
-    def __init__(self, selector: selectors.BaseSelector, sock: socket.socket) -> None:
-        sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.sock, self._selector, self._mask = sock, selector, 0
-
-    def watch(self) -> None:
-        mask = selectors.EVENT_READ if self.inbound.wants_data else 0
-        mask |= selectors.EVENT_WRITE if self.outbound.blocked and not self.outbound.way.hold else 0
-        if mask == self._mask:
-            return
-        if not self._mask:
-            self._selector.register(self.sock, mask, self)
-        elif mask:
-            self._selector.modify(self.sock, mask, self)
-        else:
-            self._selector.unregister(self.sock)
-        self._mask = mask
-
-    def close(self) -> None:
-        if self._mask:
-            self._selector.unregister(self.sock)
-            self._mask = 0
-        self.sock.close()
-
-
-class _Connection:
-    """A dialer's connection and the one that continues it, with a pipe for each way."""
-
-    def __init__(self, proxy: "Proxy", link: Link, dialer: socket.socket) -> None:
-        self._proxy, self._link = proxy, link
-        onward = socket.socket()
-        onward.setblocking(False)
-        onward.connect_ex(link.target)  # a failure shows when it is read
-        ends = [_End(proxy.selector, sock) for sock in (dialer, onward)]
-        self.open = True
-        self.pipes = {
-            OUT: _Pipe(proxy, self, link.ways[OUT], ends[0], ends[1]),
-            BACK: _Pipe(proxy, self, link.ways[BACK], ends[1], ends[0]),
-        }
-        link.connections.add(self)
-        for end in ends:
-            end.watch()
-
-    def close(self) -> None:
-        if self.open:
-            self.open = False
-            self._link.connections.discard(self)
-            for pipe in self.pipes.values():
-                self._proxy.forget(pipe)
-                pipe.source.close()
-
-
 class Proxy:
-    """All links of a cluster. `frames`, `lost_frames` and `cut_frames` count what passed, and what did not."""
+    """All links of a cluster. `frames`, `lost_frames` and `cut_frames` count what was read, lost and cut."""
 
     def __init__(self, seed: int = 0) -> None:
         self.rng = random.Random(seed)
-        self.selector = selectors.DefaultSelector()
+        self.selector: selectors.BaseSelector = selectors.DefaultSelector()
         self.links: Dict[Key, Link] = {}
         self.frames = self.lost_frames = self.cut_frames = 0
-        self._waiting: Set[_Pipe] = set()  # those that will have something to do later
+        self._waiting: Set[Pipe] = set()  # those that will have something to do later
         self._orders: Deque[Callable[[], None]] = deque()
         self._bell, self._bell_out = socket.socketpair()
         self._bell.setblocking(False)
@@ -298,7 +90,7 @@ class Proxy:
         self._bell.close()
         self._bell_out.close()
 
-    # -- faults ------------------------------------------------------------------------------------------------
+    # -- faults ----------------------------------------------------------------------------------------------
 
     def set(self, keys: Iterable[Key], ways: Sequence[str] = BOTH, **faults: Any) -> None:
         """Give the attributes of Way the values `faults`, on these ways of these links."""
@@ -353,18 +145,19 @@ class Proxy:
         """Have the proxy's thread carry out `order`, and wait until it has."""
         assert self._thread.is_alive(), "the proxy does not run"
         done = threading.Event()
-        self._orders.append(lambda: (order(), done.set()))  # type: ignore[func-returns-value]
+        self._orders.append(order)
+        self._orders.append(done.set)
         self._bell_out.send(b"!")
         while not done.wait(1.0):
             assert self._thread.is_alive(), "the proxy's thread has died"
 
-    # -- the thread ----------------------------------------------------------------------------------------------
+    # -- the thread ------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
         while not self._closing:
             for selected, events in self.selector.select(self._timeout_s()):
                 now = time.monotonic()
-                if type(selected.data) is _End:
+                if type(selected.data) is End:
                     self._serve(selected.data, events, now)
                 elif type(selected.data) is Link:
                     self._accept(selected.data)
@@ -382,16 +175,16 @@ class Proxy:
             return None
         return max(0.0, min(pipe.due_at for pipe in self._waiting) - time.monotonic())
 
-    def note(self, pipe: _Pipe) -> None:
+    def note(self, pipe: Pipe) -> None:
         """Remember to pump `pipe` when its next bytes are due, if there are any."""
         (self._waiting.add if pipe.waits_for_time else self._waiting.discard)(pipe)
 
-    def forget(self, pipe: _Pipe) -> None:
+    def forget(self, pipe: Pipe) -> None:
         """`pipe` is closed."""
         self._waiting.discard(pipe)
 
     @staticmethod
-    def _serve(end: _End, events: int, now: float) -> None:
+    def _serve(end: End, events: int, now: float) -> None:
         if events & selectors.EVENT_WRITE and end.sock.fileno() >= 0:
             end.outbound.pump(now)
         if events & selectors.EVENT_READ and end.sock.fileno() >= 0 and end.inbound.wants_data:
@@ -405,7 +198,7 @@ class Proxy:
         if link.refuse:
             dialer.close()
         else:
-            _Connection(self, link, dialer)
+            Connection(self, link.ways, link.connections, dialer, link.target)
 
     @staticmethod
     def _stir(link: Link) -> None:

@@ -1,6 +1,7 @@
 """Histories of clients that are processes: written line by line while they run, and put together afterwards.
 
-The format is that of tests/linearizability/history.py. All processes of one machine share the clock time.monotonic().
+The format is that of tests/linearizability/history.py. All processes of one machine share the clock
+time.monotonic().
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Memory, threads and open files of the nodes, sampled over a run. From /proc, so on Linux only; elsewhere: no samples."""
+"""Memory, threads and open files of the nodes, sampled over a run. From /proc, so on Linux only; elsewhere:
+no samples.
+"""
 
 from __future__ import annotations
 

@@ -44,31 +44,31 @@ class _Betrayal(Nemesis):
 
 
 class _Lie(Nemesis):
-    """Makes a node forget one acknowledged word, on its own disk and on all others'."""
+    """Adds a word that is there already, behind the back of the history."""
 
     def wind_down(self, meanwhile: Any) -> None:
         super().wind_down(meanwhile)
         with self._cluster.clerk() as db:
             value = wait_until(lambda: db.get("count-0"), "a word")
-            while not db.cas("count-0", value, value[value.index(";") + 1 :]):
+            while not db.cas("count-0", value, value + value[: value.index(";") + 1]):
                 value = db.get("count-0")
 
 
 @pytest.mark.parametrize(
     "nemesis, problem",
-    [(_Betrayal, "node 1 ended by itself, with status -9"), (_Lie, "whose outcome was ok, is there 0 times")],
+    [(_Betrayal, "node 1 ended by itself, with status -9"), (_Lie, "is there 2 times")],
 )
 def test_a_problem_is_reported_and_nothing_is_left(
     nemesis: Any, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chaos_run, "Nemesis", nemesis)
     report = Run(tmp_path, 0.5, 3, 1, print).run()
-    assert len(report.problems) == 1 and problem in report.problems[0]
+    assert any(problem in found for found in report.problems), report.problems
     expect_nothing_left(tmp_path)
     assert (tmp_path / "server1.log").exists() and list(tmp_path.glob("history-*.jsonl"))
 
 
-# -- the nemesis's hands -----------------------------------------------------------------------------------------------
+# -- the nemesis's hands -------------------------------------------------------------------------------------
 
 
 def drawn(seed: int, count: int) -> List[str]:
@@ -78,7 +78,7 @@ def drawn(seed: int, count: int) -> List[str]:
     def fault() -> Iterator[float]:
         yield 0.0
 
-    hand = Hand({kind: fault for kind in "abcde"}, random.Random(seed), notes.append, pause_s=0.0)
+    hand = Hand(dict.fromkeys("abcde", fault), random.Random(seed), notes.append, pause_s=0.0)
     while len(notes) < count:
         hand.turn()
     return notes

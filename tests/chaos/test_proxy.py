@@ -8,11 +8,12 @@ import struct
 import threading
 import time
 from multiprocessing.connection import Client, Connection, Listener
-from typing import Iterator, Tuple
+from typing import Iterator, List, Tuple
 
 import pytest
 
-from tests.chaos.proxy import BACK, HOST, OPENING_FRAMES, OUT, FrameCutter, Proxy
+from tests.chaos.pipe import BACK, OPENING_FRAMES, OUT, FrameCutter
+from tests.chaos.proxy import HOST, Proxy
 from tests.cluster.waiting import wait_until
 
 LINK = (1, 2)
@@ -251,7 +252,8 @@ def test_frames_are_found_however_they_arrive(piece: int) -> None:
     payloads = [b"", b"a", bytes(500), b"\xff" * 5]
     big = struct.pack("!i", -1) + struct.pack("!Q", 3) + b"big"  # as Connection writes one of 2 GiB or more
     frames = [*map(frame, payloads), big]
-    stream, cutter, found = b"".join(frames) + b"\0\0", FrameCutter(), []
+    stream, cutter = b"".join(frames) + b"\0\0", FrameCutter()
+    found: List[bytes] = []
     for at in range(0, len(stream), piece):
         found += cutter.feed(stream[at : at + piece])
     assert found == frames
@@ -262,7 +264,8 @@ def test_what_connection_writes_is_one_frame() -> None:
     ours, theirs = socket.socketpair()
     with Connection(theirs.detach()) as connection, ours:
         connection.send_bytes(b"x" * 20_000)  # it writes header and payload apart
-        cutter, found = FrameCutter(), []
+        cutter = FrameCutter()
+        found: List[bytes] = []
         while not found:
             found = cutter.feed(ours.recv(1 << 16))
         assert found == [frame(b"x" * 20_000)]

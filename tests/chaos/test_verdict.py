@@ -110,7 +110,7 @@ def test_a_traceback_in_a_log_is_found() -> None:
     assert "node 2" in check_logs({1: "", 2: "INFO\nTraceback (most recent call last)\nAssertionError: x"})[0]
 
 
-# -- recorder ----------------------------------------------------------------------------------------------------------
+# -- recorder ------------------------------------------------------------------------------------------------
 
 
 def test_histories_of_several_processes_are_merged_in_the_order_of_time(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_only_the_last_line_may_be_torn(tmp_path: Path) -> None:
         merge([path])
 
 
-# -- resources ---------------------------------------------------------------------------------------------------------
+# -- resources -----------------------------------------------------------------------------------------------
 
 
 def resources(memory_at_end: int, files_at_end: int = 30) -> Resources:

@@ -1,9 +1,10 @@
-"""What the recorded histories must show: that each key was linearizable, and each append took effect exactly once.
+"""What histories and logs must show: linearizability, exactly once, one leader a term.
 
-A counter is a key to which clients append the words `<client>.<session>.<number>;`. In the end an acknowledged word is
-there once, one that certainly failed is not there, and one of unknown outcome is there once or not at all. The
-words of one client and session are in the order of their numbers (not if the session is shared: there the Clerk has
-other commands under way, and only promises that none takes effect twice).
+A counter is a key to which clients append the words `<client>.<session>.<number>;`. In the end an
+acknowledged word is there once, one that certainly failed is not there, and one of unknown outcome is there
+once or not at all. The words of one client and session are in the order of their numbers (not if the
+session is shared: there the Clerk has other commands under way, and only promises that none takes effect
+twice).
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ def _wrong_words(events: Events, words: List[str]) -> List[str]:
 
 
 def check_terms(logs: Mapping[int, str]) -> Judged:
-    """From the logs of all nodes: at most one leader a term (paper 5.2). `keys` is how many elections there were."""
+    """From the logs of all nodes: at most one leader a term (paper 5.2). `keys`: the elections."""
     leaders: Dict[str, int] = {}
     problems: List[str] = []
     for node, log in logs.items():
