@@ -43,9 +43,7 @@ class Replay:
                     break
                 raise damaged(path, str(error), number) from None
             if number == 1 and entry.index != name:
-                raise damaged(
-                    path, f"the first entry is {entry}, not the one that the file is named for", number
-                )
+                raise damaged(path, f"the first entry is {entry}, which the file is not named for", number)
             if entry.index != expected:
                 expected, term = self._jump(entry, path, number)
             if entry.term < term:
@@ -62,14 +60,10 @@ class Replay:
         """Make `entry` the next one; returns its index and the term of the one before it."""
         entries, last = self.entries, self.first + len(self.entries) - 1
         if entry.index > last and entry.index > self._snapshot_index + 1:
-            have = (
-                f"the one before is {last}" if entries else f"the snapshot ends with {self._snapshot_index}"
-            )
-            raise damaged(path, f"entries are missing: this one is {entry.index}, and {have}", number)
-        if (
-            entry.index > last or entry.index <= self.first
-        ):  # the snapshot stands for what is missing in between
-            entries.clear()
+            end = max(last, self._snapshot_index)
+            raise damaged(path, f"entries are missing between {end} and this one, {entry.index}", number)
+        if entry.index > last or entry.index <= self.first:
+            entries.clear()  # all are replaced, or the snapshot stands for them and for what is missing
             self.first = entry.index
         else:
             del entries[entry.index - self.first :]

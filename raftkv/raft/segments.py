@@ -211,9 +211,8 @@ class Terms:
 
     def __init__(self, snapshot: Optional[Snapshot] = None) -> None:
         self.last = snapshot.index if snapshot else 0
-        self._runs: List[Tuple[int, int]] = (
-            [(self.last, snapshot.term)] if snapshot else []
-        )  # (first index, term)
+        # (first index, term) a run
+        self._runs: List[Tuple[int, int]] = [(self.last, snapshot.term)] if snapshot else []
 
     def at(self, index: int) -> Optional[int]:
         """The term of the entry `index`; None if it is not known (any more), or not there."""

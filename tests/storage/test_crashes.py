@@ -146,10 +146,8 @@ def test_crash_at_every_named_point(name: str) -> None:
         legal = play(disk, HISTORY, crash_point=point)
         if not point.reached:
             disk.kill()
-            if name == "segment-discarded":
-                disk.create(
-                    f"data/log/{1000:020d}.jsonl"
-                )  # begun, but the power went before anything was written
+            if name == "segment-discarded":  # a file was begun, and nothing written to it
+                disk.create(f"data/log/{1000:020d}.jsonl")
             with contextlib.suppress(Crash):
                 open_persister(disk, crash_point=point)
         crash(disk, NOTHING)
