@@ -1,0 +1,22 @@
+"""Every test of this folder takes `course`: its Run, with a fixed seed."""
+
+from __future__ import annotations
+
+from typing import Iterator
+
+import pytest
+
+from tests.course.run import Run
+
+SEED = 1
+
+
+@pytest.fixture
+def course(request: pytest.FixtureRequest) -> Iterator[Run]:
+    name = request.node.name[len("test_") :]
+    run = Run(name, SEED)
+    print(f"seed {SEED}; to replay with a trace: python -m tests.course {name} --start {SEED} --trace")
+    try:
+        yield run
+    finally:
+        run.close()

@@ -1,0 +1,101 @@
+"""Lab 3B: the database with snapshots, max_raft_state being 1,000 bytes.
+
+Measured is what is on the disks: the files of the log with term and vote, and the newest snapshot. A file of the log is
+continued in a new one after 1,000 bytes, too, since a log goes by whole files.
+"""
+
+from __future__ import annotations
+
+from tests.course.generic import ELECTION_S, generic, speed
+from tests.course.run import Run
+
+MAX_RAFT_STATE = 1000  # bytes
+MAX_SNAPSHOT = 500  # bytes, of one key
+
+
+def test_snapshot_rpc(course: Run) -> None:
+    """A server that missed 50 puts, the log of which is gone, has them from a snapshot when its vote is needed again."""
+    cluster = course.kv(3, max_raft_state=MAX_RAFT_STATE)
+    clerk = cluster.make_client()
+    cluster.do(clerk.put("a", "A"))
+    cluster.check(clerk, "a", "A")
+
+    cluster.partition([1, 2], [3])
+    without_3 = cluster.make_client([1, 2])
+    for number in range(50):
+        cluster.do(without_3.put(str(number), str(number)))
+    cluster.sleep(ELECTION_S)
+    cluster.do(without_3.put("b", "B"))
+    course.at_most("bytes of Raft's state on a disk", cluster.log_size(), 8 * MAX_RAFT_STATE)
+
+    cluster.partition([1, 3], [2])
+    without_2 = cluster.make_client([1, 3])
+    cluster.do(without_2.put("c", "C"))
+    cluster.do(without_2.put("d", "D"))
+    for key, value in (("a", "A"), ("b", "B"), ("1", "1"), ("49", "49")):
+        cluster.check(without_2, key, value)
+    assert cluster.world.count["restored snapshots"], "the server that was away needed no snapshot"
+
+    cluster.connect_all()
+    cluster.do(clerk.put("e", "E"))
+    for key, value in (("c", "C"), ("e", "E"), ("1", "1")):
+        cluster.check(clerk, key, value)
+    cluster.end()
+
+
+def test_snapshot_size(course: Run) -> None:
+    """400 puts to one key, each read back: the log stays within 8,000 bytes, the snapshot within 500."""
+    cluster = course.kv(3, max_raft_state=MAX_RAFT_STATE)
+    clerk = cluster.make_client()
+    for _ in range(200):
+        for value in ("0", "1"):
+            cluster.do(clerk.put("x", value))
+            cluster.check(clerk, "x", value)
+    course.at_most("bytes of Raft's state on a disk", cluster.log_size(), 8 * MAX_RAFT_STATE)
+    assert cluster.snapshot_size() > 0, "no server took a snapshot"
+    course.at_most("bytes of a snapshot", cluster.snapshot_size(), MAX_SNAPSHOT)
+    cluster.end()
+
+
+def test_speed_snapshot(course: Run) -> None:
+    """At most 33.3 ms a call, while snapshots are taken."""
+    speed(course, MAX_RAFT_STATE)
+
+
+def test_snapshot_recover(course: Run) -> None:
+    """One client, all servers crash."""
+    generic(course, 1, 5, crash=True, max_raft_state=MAX_RAFT_STATE)
+
+
+def test_snapshot_recover_many_clients(course: Run) -> None:
+    """Twenty clients, all servers crash."""
+    generic(course, 20, 5, crash=True, max_raft_state=MAX_RAFT_STATE)
+
+
+def test_snapshot_unreliable(course: Run) -> None:
+    """Five clients on an unreliable network."""
+    generic(course, 5, 5, unreliable=True, max_raft_state=MAX_RAFT_STATE)
+
+
+def test_snapshot_unreliable_recover(course: Run) -> None:
+    """Five clients on an unreliable network, all servers crash."""
+    generic(course, 5, 5, unreliable=True, crash=True, max_raft_state=MAX_RAFT_STATE)
+
+
+def test_snapshot_unreliable_recover_concurrent_partition(course: Run) -> None:
+    """Five clients on an unreliable network, partitions, all servers crash."""
+    generic(course, 5, 5, unreliable=True, crash=True, partitions=True, max_raft_state=MAX_RAFT_STATE)
+
+
+def test_snapshot_unreliable_recover_concurrent_partition_linearizable(course: Run) -> None:
+    """Fifteen clients that share their keys, seven servers, an unreliable network, partitions, all servers crash."""
+    generic(
+        course,
+        15,
+        7,
+        unreliable=True,
+        crash=True,
+        partitions=True,
+        max_raft_state=MAX_RAFT_STATE,
+        random_keys=True,
+    )
