@@ -29,13 +29,13 @@ _LEFTOVERS = (LOCK, NODE + ".tmp")
 
 class Identity(NamedTuple):
     """The content of node.json. `peers`: node id -> (uid of its disk, whether it was met while this one was
-    new)."""
+    new, the disk's rejoin_term)."""
 
     cluster: str
     node: int
     uid: str
     voters: Tuple[int, ...]
-    peers: Dict[int, Tuple[str, bool]]
+    peers: Dict[int, Tuple[str, bool, int]]
 
     def write(self, disk: Disk, folder: str, reach: Callable[[str], None]) -> None:
         """Durable on return."""
@@ -49,7 +49,7 @@ class Identity(NamedTuple):
         """Raises DamagedDataError or ForeignDataError."""
         path = os.path.join(folder, NODE)
         plain = unseal(disk.read(path), path)
-        peers = {int(id): (uid, founder) for id, (uid, founder) in plain["peers"].items()}
+        peers = {int(id): (uid, founder, term) for id, (uid, founder, term) in plain["peers"].items()}
         return cls(plain["cluster"], plain["node"], plain["uid"], tuple(plain["voters"]), peers)
 
 

@@ -18,7 +18,7 @@ Pure: no I/O. Not thread-safe.
 
 from __future__ import annotations
 
-from typing import Dict, NamedTuple, Optional, Sequence
+from typing import Dict, NamedTuple, Optional, Sequence, Tuple
 
 from raftkv.errors import ProtocolError
 from raftkv.raft.types import HardState
@@ -38,6 +38,7 @@ class Hello(NamedTuple):
     id: int
     uid: str
     state: str
+    rejoin_term: int  # HardState.rejoin_term of this disk; 0 while that is undecided
 
 
 class HelloReply(NamedTuple):
@@ -50,13 +51,20 @@ class HelloReply(NamedTuple):
     term: int
     knows_you: Optional[bool]
     founder: bool
+    rejoin_term: int  # of the replying member's own disk, as in Hello
 
 
 class Acquaintance(NamedTuple):
-    """What a member remembers of another one, durably."""
+    """What a member remembers of another one, durably.
+
+    `rejoin_term` orders the disks that a member had: each one that is lost is followed by one with a higher
+    one. So an older disk that turns up again (a backup, a machine that was thought dead) is told from the one
+    that replaced it.
+    """
 
     uid: str
     founder: bool  # it was met while this member was new itself
+    rejoin_term: int
 
 
 class Joining:
@@ -69,10 +77,11 @@ class Joining:
         self.members = tuple(members)
         self.known = dict(known)  # whoever drives this makes it durable before a reply leaves
         self.state = NEW  # until settle()
+        self._rejoin_term = 0
         self._replies: Dict[int, HelloReply] = {}
 
     def hello(self) -> Hello:
-        return Hello(VERSION, self.cluster, self.id, self.uid, self.state)
+        return Hello(VERSION, self.cluster, self.id, self.uid, self.state, self._rejoin_term)
 
     def answer(self, hello: Hello, term: int) -> HelloReply:
         """Answer another member, whose uid is remembered from now on. `term` is this node's own, durable one.
@@ -91,24 +100,28 @@ class Joining:
             raise ProtocolError(
                 f"node {hello.id} is no other member of this cluster; the members are {self.members}"
             )
+        knows_you, known = self._meet(hello)
+        if knows_you is False:
+            term = max(term, known.rejoin_term + 1)  # so that its rejoin_term will be above the last disk's
+        founder = self.state == NEW or (known.uid == hello.uid and known.founder)
+        return HelloReply(self.cluster, self.id, self.uid, term, knows_you, founder, self._rejoin_term)
+
+    def _meet(self, hello: Hello) -> Tuple[Optional[bool], Acquaintance]:
+        """Whether the sender was known before (see HelloReply), and what is known now."""
         known = self.known.get(hello.id)
+        knows_you = None if known is None else known.uid == hello.uid
         if known is None:
-            self.known[hello.id] = known = Acquaintance(hello.uid, self.state == NEW)
-            knows_you = None
-        elif known.uid == hello.uid:
+            known = Acquaintance(hello.uid, self.state == NEW, hello.rejoin_term)
+        elif hello.rejoin_term > known.rejoin_term:
+            known = Acquaintance(hello.uid, bool(knows_you) and known.founder, hello.rejoin_term)
             knows_you = True
-        elif hello.state == REJOINING:
-            self.known[hello.id] = known = Acquaintance(hello.uid, False)
-            knows_you = True
-        elif hello.state == NEW:
-            knows_you = False
-        else:
+        elif not knows_you and hello.state != NEW:
             raise ProtocolError(
                 f"node {hello.id} came with another disk than the one known here; if its data folder was "
                 "replaced, move the folder away and start it with an empty one"
             )
-        founder = self.state == NEW or (known.uid == hello.uid and known.founder)
-        return HelloReply(self.cluster, self.id, self.uid, term, knows_you, founder)
+        self.known[hello.id] = known
+        return knows_you, known
 
     def accepts(self, hello: Hello) -> bool:
         """May the sender of `hello`, which was answered, take part in Raft?"""
@@ -121,7 +134,7 @@ class Joining:
         own hello comes a moment later: and that one would wait for a third.
         """
         self._replies[reply.id] = reply
-        self.known.setdefault(reply.id, Acquaintance(reply.uid, self.state == NEW))
+        self.known.setdefault(reply.id, Acquaintance(reply.uid, self.state == NEW, reply.rejoin_term))
 
     def decide(self) -> Optional[HardState]:
         """The hard state that a new member begins with, or None while that is not clear.
@@ -143,3 +156,4 @@ class Joining:
     def settle(self, hard_state: HardState) -> None:
         """This member has `hard_state` on its disk, and is new no more."""
         self.state = REJOINING if hard_state.rejoin_term else MEMBER
+        self._rejoin_term = hard_state.rejoin_term

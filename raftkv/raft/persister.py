@@ -66,7 +66,7 @@ class Persister:
     `hard_state`, `snapshot` (None if there is none), `entries` (those after the snapshot; see
     forget_recovered()), `configuration` (the voters the cluster began with), `uid` (the random identity of
     this disk), `fresh` (nothing was ever saved here), `notices` (sentences that an operator should read),
-    `known_peers` (node id -> (uid, whether it was met while this member was new)).
+    `known_peers` (node id -> (uid, whether it was met while this member was new, its rejoin_term)).
 
     Threads: save(), compact(), receive_chunk() and install() are for one thread (the log-writer),
     write_snapshot() for one other; open_snapshot() and remember_peer() are for any.
@@ -141,7 +141,7 @@ class Persister:
         return self._log.bytes
 
     @property
-    def known_peers(self) -> Dict[int, Tuple[str, bool]]:
+    def known_peers(self) -> Dict[int, Tuple[str, bool, int]]:
         return dict(self._identity.peers)
 
     def forget_recovered(self) -> None:
@@ -216,10 +216,10 @@ class Persister:
 
     # -- who is who ------------------------------------------------------------------------------------------
 
-    def remember_peer(self, id: int, uid: str, founder: bool) -> None:
-        """The node `id` has the disk `uid`; `founder`: it was met while this member was new itself."""
+    def remember_peer(self, id: int, uid: str, founder: bool, rejoin_term: int) -> None:
+        """The node `id` has the disk `uid`; see joining.Acquaintance."""
         with self._guarded(), self._peers_lock:
-            peers = {**self._identity.peers, id: (uid, founder)}
+            peers = {**self._identity.peers, id: (uid, founder, rejoin_term)}
             changed = self._identity._replace(peers=peers)
             changed.write(self._disk, self._folder, self._reach)
             self._identity = changed

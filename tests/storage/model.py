@@ -23,7 +23,7 @@ class Model(NamedTuple):
     snapshot: Optional[Snapshot] = None
     log: Tuple[Entry, ...] = ()
     follows: Optional[Snapshot] = None
-    peers: Tuple[Tuple[int, Tuple[str, bool]], ...] = ()
+    peers: Tuple[Tuple[int, Tuple[str, bool, int]], ...] = ()
 
     def leads_to(self, snapshot: Snapshot) -> bool:
         """Does the log hold the last entry that `snapshot` stands for?"""
@@ -92,8 +92,9 @@ class Step(NamedTuple):
             states.append(states[-1]._replace(log=(), follows=snapshot))
         return states
 
-    def _remember_peer(self, model: Model, id: int, uid: str, founder: bool) -> List[Model]:
-        return [model, model._replace(peers=tuple(sorted({**dict(model.peers), id: (uid, founder)}.items())))]
+    def _remember_peer(self, model: Model, id: int, uid: str, founder: bool, term: int) -> List[Model]:
+        peers = {**dict(model.peers), id: (uid, founder, term)}
+        return [model, model._replace(peers=tuple(sorted(peers.items())))]
 
 
 def open_persister(disk: SimDisk, **options: Any) -> Persister:

@@ -46,7 +46,7 @@ def transfer(taken: Snapshot) -> List[Step]:
 
 HISTORY: List[Step] = [
     save(1, 1, entries(1, 3, 1)),
-    Step("remember_peer", (2, "u2", True)),
+    Step("remember_peer", (2, "u2", True, 0)),
     append(entries(4, 5, 1)),
     append(entries(6, 20, 1)),  # more than a file
     append(entries(21, 22, 1)),  # the next file
@@ -60,7 +60,7 @@ HISTORY: List[Step] = [
     write(snapshot(30, 2)),
     Step("compact", (30,)),
     append(entries(33, 45, 2)),
-    Step("remember_peer", (3, "u3", False)),
+    Step("remember_peer", (3, "u3", False, 7)),
     *transfer(snapshot(40, 2)),  # the log holds its last entry: what follows is kept
     append(entries(46, 47, 2)),
     save(3, 3, entries(48, 60, 3)),

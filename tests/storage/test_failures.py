@@ -33,7 +33,7 @@ EVERYTHING: List[Callable[[Persister], object]] = [
     lambda persister: persister.open_snapshot(),
     lambda persister: persister.receive_chunk(snapshot(1000, 1), 0, b"some", False),
     lambda persister: persister.install(snapshot(1000, 1)),
-    lambda persister: persister.remember_peer(2, "u", True),
+    lambda persister: persister.remember_peer(2, "u", True, 0),
 ]
 
 

@@ -99,10 +99,10 @@ def test_a_path_object_is_as_good_as_a_string(tmp_path: Path) -> None:
 
 def test_known_peers_are_remembered(tmp_path: Path) -> None:
     persister = opened(tmp_path / "data")
-    persister.remember_peer(3, "c", False)
-    persister.remember_peer(2, "b", True)
-    persister.remember_peer(3, "d", True)
-    expected = {2: ("b", True), 3: ("d", True)}
+    persister.remember_peer(3, "c", False, 0)
+    persister.remember_peer(2, "b", True, 0)
+    persister.remember_peer(3, "d", False, 7)
+    expected = {2: ("b", True, 0), 3: ("d", False, 7)}
     assert persister.known_peers == expected
     persister.close()
     persister = opened(tmp_path / "data")

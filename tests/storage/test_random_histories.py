@@ -193,4 +193,4 @@ class _History:
         return steps
 
     def peer(self) -> List[Step]:
-        return [Step("remember_peer", (self.rng.choice([2, 3]), f"u{self.rng.randint(0, 9)}", True))]
+        return [Step("remember_peer", (self.rng.choice([2, 3]), f"u{self.rng.randint(0, 9)}", True, 0))]

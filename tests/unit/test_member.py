@@ -1,0 +1,187 @@
+"""Member: how one begins, what it remembers of the others, and which disks it lets take part."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, List, Optional, Sequence
+
+import pytest
+
+from raftkv.config import RaftOptions
+from raftkv.errors import NotLeaderError, ProtocolError
+from raftkv.kvdb.service import KVService
+from raftkv.raft.joining import MEMBER, NEW, REJOINING, Hello, HelloReply
+from raftkv.raft.member import Member
+from raftkv.raft.messages import Message, RequestPreVote
+from raftkv.raft.persister import Persister
+from raftkv.raft.types import HardState
+
+
+class SilentNetwork:
+    """Sends nothing, and notes when it is asked to greet."""
+
+    def __init__(self) -> None:
+        self.sent: List[Message] = []
+        self.greetings: List[Hello] = []
+        self.member: Optional[Member] = None
+
+    def start(self, handler: Any) -> None:
+        self.member = handler
+
+    def greet(self) -> None:
+        assert self.member is not None
+        self.greetings.append(self.member.make_hello())
+
+    def enqueue(self, messages: Sequence[Message]) -> None:
+        self.sent += messages
+
+    def flush(self) -> None:
+        """Nothing waits here."""
+
+
+def member_on(folder: Path, id: int = 1, uid: str = "mine") -> Member:
+    """A member of three whose node has no threads: nothing happens unless a test does it."""
+    persister = Persister(str(folder), node_id=id, cluster="c", voters=[1, 2, 3], uid=uid)
+    return Member(
+        id,
+        "c",
+        persister,
+        SilentNetwork(),  # type: ignore[arg-type]
+        KVService(lambda replies: None, "test"),
+        RaftOptions(),
+        on_fatal=pytest.fail,
+        clock=lambda: 0.0,
+        spawn=lambda name, target, *args: None,
+    )
+
+
+def stop(member: Member) -> None:
+    member.stop()
+    member._persister.close()
+
+
+def network_of(member: Member) -> SilentNetwork:
+    return member._network  # type: ignore[return-value]
+
+
+def reply_of(id: int, term: int = 0, knows_you: Optional[bool] = None, founder: bool = False) -> HelloReply:
+    return HelloReply("c", id, f"uid{id}", term, knows_you, founder, 0)
+
+
+def hello_of(id: int, uid: str, state: str = MEMBER, rejoin_term: int = 0) -> Hello:
+    return Hello(1, "c", id, uid, state, rejoin_term)
+
+
+def test_until_it_is_decided_a_member_takes_no_part(tmp_path: Path) -> None:
+    member = member_on(tmp_path)
+    member.start()
+    assert member.status()["role"] == "joining"
+    with pytest.raises(NotLeaderError):
+        member.propose(["x"], ["x"])
+    with pytest.raises(NotLeaderError):
+        member.read_index(["x"])
+    member.on_messages([RequestPreVote(2, 1, 0, 0, 0)])
+    assert network_of(member).sent == []
+    stop(member)
+
+
+def test_a_founder_is_durable_before_it_says_that_it_is_one(tmp_path: Path) -> None:
+    member = member_on(tmp_path)
+    member.start()
+    assert member.make_hello().state == NEW
+    member.on_hello_reply(reply_of(2, founder=True))
+    assert not member._persister.fresh and member.node is not None
+    assert [hello.state for hello in network_of(member).greetings] == [MEMBER]
+    stop(member)
+
+
+def test_who_lost_its_disk_waits_for_all_others_and_rejoins_above_their_terms(tmp_path: Path) -> None:
+    member = member_on(tmp_path)
+    member.start()
+    member.on_hello_reply(reply_of(2, term=7, knows_you=False))
+    assert member.node is None, "member 3 has not answered"
+    member.on_hello_reply(reply_of(3, term=4))
+    assert member._persister.hard_state == HardState(8, None, 7)
+    assert [(hello.state, hello.rejoin_term) for hello in network_of(member).greetings] == [(REJOINING, 7)]
+    stop(member)
+
+
+def test_a_decision_is_found_again_after_a_restart(tmp_path: Path) -> None:
+    member = member_on(tmp_path)
+    member.start()
+    member.on_hello_reply(reply_of(2, term=7, knows_you=False))
+    member.on_hello_reply(reply_of(3, term=4))
+    stop(member)
+    member = member_on(tmp_path)
+    member.start()
+    assert (member.make_hello().state, member.make_hello().rejoin_term) == (REJOINING, 7)
+    assert member.node is not None and not member.node._raft.may_vote
+    stop(member)
+
+
+def test_two_answers_make_one_decision(tmp_path: Path) -> None:
+    member = member_on(tmp_path)
+    member.start()
+    member.on_hello_reply(reply_of(2, founder=True))
+    node = member.node
+    member.on_hello_reply(reply_of(3, term=9, knows_you=False))
+    assert member.node is node and member._persister.hard_state == HardState()
+    stop(member)
+
+
+def test_who_said_hello_is_remembered_before_the_answer_leaves(tmp_path: Path) -> None:
+    member = member_on(tmp_path)
+    reply, accepted = member.on_hello(hello_of(2, "uid2"))
+    assert (reply.knows_you, accepted) == (None, True)
+    assert member._persister.known_peers == {2: ("uid2", True, 0)}
+    stop(member)
+    member = member_on(tmp_path)
+    assert member.on_hello(hello_of(2, "uid2"))[0].knows_you is True
+    with pytest.raises(ProtocolError, match="another disk"):
+        member.on_hello(hello_of(2, "a foreign one"))
+    stop(member)
+
+
+def test_a_member_that_is_new_is_answered_but_not_accepted(tmp_path: Path) -> None:
+    member = member_on(tmp_path)
+    assert member.on_hello(hello_of(2, "uid2", NEW))[1] is False
+    stop(member)
+
+
+# -- the disks that one member had, one after the other --------------------------------------------------------
+
+
+def test_the_disk_that_was_lost_first_is_refused_after_the_second_was_lost(tmp_path: Path) -> None:
+    """Each of them had rejoined: without the order of their terms, the backup of the second would be taken for a
+    third, vote in terms in which its successor has voted, and have lost what that acknowledged."""
+    member = member_on(tmp_path)
+    member.on_hello(hello_of(3, "first"))
+    assert member.on_hello(hello_of(3, "second", REJOINING, 5))[1]
+    assert member.on_hello(hello_of(3, "third", REJOINING, 8))[1]
+    for uid, state, rejoin_term in (("second", REJOINING, 5), ("first", MEMBER, 0)):
+        with pytest.raises(ProtocolError, match="another disk"):
+            member.on_hello(hello_of(3, uid, state, rejoin_term))
+    stop(member)
+    member = member_on(tmp_path)  # which has not forgotten
+    with pytest.raises(ProtocolError, match="another disk"):
+        member.on_hello(hello_of(3, "second", REJOINING, 5))
+    assert member.on_hello(hello_of(3, "third", REJOINING, 8))[1]
+    stop(member)
+
+
+def test_the_next_disk_gets_a_higher_rejoin_term_even_if_no_term_has_passed(tmp_path: Path) -> None:
+    member = member_on(tmp_path)
+    member.on_hello(hello_of(3, "first"))
+    member.on_hello(hello_of(3, "second", REJOINING, 5))
+    reply, _ = member.on_hello(hello_of(3, "third", NEW))
+    assert (reply.knows_you, reply.term) == (False, 6)
+    stop(member)
+
+
+def test_a_disk_that_was_met_new_is_remembered_with_the_term_it_rejoins_at(tmp_path: Path) -> None:
+    member = member_on(tmp_path)  # it never met the first one
+    assert member.on_hello(hello_of(3, "second", NEW))[0].knows_you is None
+    assert member.on_hello(hello_of(3, "second", REJOINING, 5))[1]
+    with pytest.raises(ProtocolError, match="another disk"):
+        member.on_hello(hello_of(3, "an older one", REJOINING, 4))
+    stop(member)
