@@ -52,6 +52,12 @@ class ChaosNode(Node):
             for line in lines:
                 log.write(line)
 
+    def end(self) -> int:
+        """Kill the process, which may have ended by itself just now. Returns its exit status."""
+        assert self.process is not None
+        self.process.kill()
+        return self.wait()
+
     def wait(self, timeout_s: float = 30.0) -> int:
         status = super().wait(timeout_s)
         self._reader.join()

@@ -76,7 +76,7 @@ class Nemesis:
     """Call turn() often. `faults` counts those that began, by kind; `current` is the newest."""
 
     def __init__(self, cluster: ChaosCluster, seed: int, length_s: float, log: Callable[[str], None]) -> None:
-        # The oldest friend is spared, if the others suffice to be a majority that dies.
+        # With five nodes or more, a majority can die without the one that is spared.
         spared = [max(cluster.nodes)] if len(cluster.nodes) > 3 else []
         self.faults: Counter[str] = Counter()
         self._log = log

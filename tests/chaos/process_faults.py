@@ -7,6 +7,7 @@ in the end what it did. All nodes run when it begins, and when it has ended.
 from __future__ import annotations
 
 import random
+import signal
 from typing import Callable, Dict, Iterator, List
 
 from raftkv.raft.crash_points import CRASH_POINTS as NODE_CRASH_POINTS
@@ -16,6 +17,8 @@ from tests.chaos.cluster import CAN_FILL_DISKS, ChaosCluster
 
 PATIENCE_S = 40.0
 POLL_S = 0.1
+CRASHES_WITHIN_S = 4.0
+LAST_WORDS_S = 1.0  # of a node whose disk failed in the last moment
 DISK_FAILS_WITHIN_S = 8.0  # a node that nobody writes to notices nothing
 STORAGE_ERROR = "cannot read or write"  # said as it ends, or as it fails to start
 
@@ -89,17 +92,14 @@ class ProcessFaults:
         times = self._rng.choice((1, 2, 10, 100))
         cluster.kill(id)
         cluster.start(id, crash_point=f"{name}@{times}")
-        for _ in range(40):
-            if not cluster.nodes[id].running:
-                status = cluster.nodes[id].wait()
-                assert status == EXIT_STATUS, (
-                    f"node {id}, which was to end at {name}, ended with status {status}"
-                )
-                self.ended_at_crash_point += 1
+        node = cluster.chaos_nodes[id]
+        for _ in range(int(CRASHES_WITHIN_S / POLL_S)):
+            if not node.running:
                 break
             yield POLL_S
-        else:
-            cluster.kill(id)
+        status = node.end()
+        assert status in (EXIT_STATUS, -signal.SIGKILL), f"node {id}, to end at {name}, ended with {status}"
+        self.ended_at_crash_point += status == EXIT_STATUS
         cluster.start(id)
         yield from self._until_answering(id)
 
@@ -151,7 +151,7 @@ class ProcessFaults:
             yield POLL_S
         if node.running:
             mend()
-            yield POLL_S
+            yield LAST_WORDS_S
         if node.running:
             node.may_end = False
             return
