@@ -104,7 +104,7 @@ class RaftNode:
         self._disk_work = threading.Condition(self._mutex)  # type: ignore[arg-type]
         self._stopping = threading.Event()
         self._pause = pause or self._stopping.wait
-        self._failed = False
+        self._failed = threading.Lock()  # acquired by the first thread that cannot go on
         self._threads: List[threading.Thread] = []
         # guarded by the mutex
         self._disk_queue: List[Ready] = []
@@ -150,9 +150,8 @@ class RaftNode:
 
     def fail(self, error: BaseException) -> None:
         """The node cannot go on."""
-        with self._mutex:
-            first, self._failed = not self._failed, True
-        if first:
+        # Not under the mutex: with RAFTKV_CHECK=1 that raises again what has perhaps just been raised.
+        if self._failed.acquire(blocking=False):
             self._on_fatal(error)
 
     # -- input -----------------------------------------------------------------------------------------------
@@ -312,7 +311,7 @@ class RaftNode:
             log_ = self._raft.log
             self._raft.applied_to(self._applied)
             due = 0 <= self._max_raft_state < log_.bytes and not self._snapshot_running
-            if not due or self._applied == log_.snapshot.index:
+            if not due or self._applied <= log_.snapshot.index:  # less: one was received meanwhile
                 return
             term = log_.term(self._applied)
             assert term is not None

@@ -1,0 +1,409 @@
+"""RaftNode: what leaves when, what is applied by whom, and how it ends. No thread runs unless a test says so."""
+
+from __future__ import annotations
+
+import random
+import threading
+from pathlib import Path
+from typing import Any, Callable, Iterable, List, Optional, Sequence, Tuple
+
+import pytest
+
+from raftkv.errors import NotLeaderError, StorageError
+from raftkv.raft.core import Raft
+from raftkv.raft.interfaces import RoleChange
+from raftkv.raft.log import RaftLog
+from raftkv.raft.messages import (
+    AppendAccepted,
+    AppendEntries,
+    Heartbeat,
+    HeartbeatReply,
+    InstallSnapshot,
+    Message,
+    PreVoteReply,
+    RequestVote,
+    SnapshotReply,
+    VoteReply,
+)
+from raftkv.raft.node import RaftNode
+from raftkv.raft.persister import Persister
+from raftkv.raft.types import COMMAND, Configuration, Entry, HardState, Role, Snapshot
+
+VOTERS = (1, 2, 3)
+
+
+class Wire:
+    """A network that keeps what is sent."""
+
+    def __init__(self) -> None:
+        self.sent: List[Message] = []
+
+    def enqueue(self, messages: Sequence[Message]) -> None:
+        self.sent += messages
+
+    def flush(self) -> None:
+        """Nothing waits here."""
+
+    def take(self) -> List[Message]:
+        sent, self.sent = self.sent, []
+        return sent
+
+
+class Commands:
+    """A state machine: the list of the commands, and a list of all that was asked of it."""
+
+    def __init__(self) -> None:
+        self.state: List[Any] = []
+        self.calls: List[Any] = []
+        self.before_apply: Callable[[], None] = lambda: None
+
+    def apply(self, entries: List[Entry], contexts: List[Any]) -> None:
+        self.before_apply()
+        self.state += [entry.data for entry in entries if entry.kind == COMMAND]
+        self.calls.append(("apply", entries[0].index, entries[-1].index, [c for c in contexts if c is not None]))
+
+    def read(self, contexts: List[Any]) -> None:
+        self.calls.append(("read", contexts, list(self.state)))
+
+    def refuse(self, proposals: List[Any], reads: List[Any]) -> None:
+        self.calls.append(("refuse", proposals, reads))
+
+    def role_changed(self, change: RoleChange) -> None:
+        """Not looked at here."""
+
+    def begin_snapshot(self) -> "View":
+        return View(self.state)
+
+    def restore(self, records: Iterable[Any]) -> None:
+        self.state = [command for record in records for command in record]
+        self.calls.append(("restore", list(self.state)))
+
+    def encode_record(self, record: Any) -> bytes:
+        return line_of(record)
+
+
+class View:
+    def __init__(self, state: List[Any]) -> None:
+        self._rest: List[Any] = [list(state)]
+
+    def next_chunk(self, n: int) -> List[Any]:
+        rest, self._rest = self._rest, []
+        return rest
+
+    def close(self) -> None:
+        self._rest = []
+
+
+def line_of(record: Any) -> bytes:
+    return b'["%b"]\n' % '","'.join(record).encode() if record else b"[]\n"
+
+
+class Bench:
+    """A node of three on a real disk. Its threads are kept in `spawned` until a test runs them."""
+
+    def __init__(self, folder: Path, max_raft_state: int = -1) -> None:
+        self.folder = folder
+        self.persister = open_disk(folder)
+        if self.persister.fresh:
+            self.persister.save(HardState(), [])
+        self.wire, self.machine = Wire(), Commands()
+        self.spawned: List[Tuple[str, Callable[..., None], tuple]] = []
+        self.deaths: List[BaseException] = []
+        snapshot = self.persister.snapshot or Snapshot(0, 0, Configuration(VOTERS))
+        self.raft = Raft(
+            1, RaftLog(snapshot, self.persister.entries), self.persister.hard_state, rng=random.Random(1)
+        )
+        self.now = 0.0
+        self.node = RaftNode(
+            self.raft,
+            self.persister,
+            self.wire,
+            self.machine,
+            max_raft_state=max_raft_state,
+            on_fatal=self.deaths.append,
+            clock=lambda: self.now,
+            spawn=lambda name, target, *args: self.spawned.append((name, target, args)),
+            pause=lambda seconds: None,
+        )
+        self.node.start()
+        self.spawned.clear()
+
+    def run_spawned(self) -> str:
+        """Run the thread that was spawned last. Returns its name."""
+        name, target, args = self.spawned.pop()
+        target(*args)
+        return name
+
+    def lead(self) -> None:
+        """Win the election of term 1, and commit the no-op."""
+        self.now = 5.0
+        self.node.tick()
+        self.node.step([PreVoteReply(2, 1, 0, 1, True)])
+        self.node.write_log()
+        self.node.step([VoteReply(2, 1, 1, True)])
+        self.node.write_log()
+        self.node.step([AppendAccepted(2, 1, 1, 1)])
+        assert self.node.get_state() == (1, True) and self.raft.log.commit == 1
+        self.wire.take()
+        self.machine.calls.clear()
+
+    def close(self) -> None:
+        self.node.stop()
+        self.persister.close()
+
+
+def open_disk(folder: Path) -> Persister:
+    return Persister(str(folder), node_id=1, cluster="c", voters=VOTERS)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterable[Bench]:
+    bench = Bench(tmp_path / "data")
+    yield bench
+    bench.close()
+
+
+def entry(index: int, term: int = 1) -> Entry:
+    return Entry.create(index, term, COMMAND, f"{index}@{term}")
+
+
+def append(*entries: Entry, prev_term: int = 0, commit: int = 0, sender: int = 2) -> AppendEntries:
+    first, last = entries[0], entries[-1]
+    return AppendEntries(sender, 1, last.term, first.index - 1, prev_term, entries, commit)
+
+
+def snapshot_message(index: int, record: List[str], folder: Path, **changes: Any) -> InstallSnapshot:
+    """A whole snapshot in one chunk, made by another disk."""
+    source = open_disk(folder)
+    snapshot = Snapshot(index, 1, Configuration(VOTERS))
+    source.write_snapshot(snapshot, [line_of(record)])
+    reader = source.open_snapshot()
+    assert reader is not None
+    message = InstallSnapshot(2, 1, 1, snapshot, 0, reader.read(0, reader.size), True)
+    reader.close()
+    source.close()
+    return message._replace(**changes)
+
+
+# -- promises --------------------------------------------------------------------------------------------------
+
+
+def test_a_vote_leaves_when_it_is_durable(bench: Bench) -> None:
+    bench.node.step([RequestVote(2, 1, 1, 0, 0)])
+    assert bench.wire.take() == [] and bench.node.has_disk_work
+    bench.node.write_log()
+    assert bench.persister.hard_state == HardState(1, 2)
+    assert bench.wire.take() == [VoteReply(1, 2, 1, True)]
+
+
+def test_a_promise_that_needs_no_disk_waits_for_those_before_it(bench: Bench) -> None:
+    bench.node.step([append(entry(1))])
+    bench.node.step([Heartbeat(2, 1, 1, 0, 9)])
+    assert bench.wire.take() == []
+    bench.node.write_log()
+    assert bench.wire.take() == [AppendAccepted(1, 2, 1, 1), HeartbeatReply(1, 2, 1, 9)]
+    bench.node.step([Heartbeat(2, 1, 1, 0, 10)])
+    assert bench.wire.take() == [HeartbeatReply(1, 2, 1, 10)], "the disk is idle, nothing to wait for"
+
+
+def test_a_promise_made_while_the_disk_is_busy_waits_for_the_next_write(bench: Bench) -> None:
+    save = bench.persister.save
+
+    def save_and_receive(*args: Any) -> None:
+        save(*args)
+        bench.node.step([Heartbeat(2, 1, 1, 0, 9)])
+
+    bench.persister.save = save_and_receive  # type: ignore[method-assign]
+    bench.node.step([append(entry(1))])
+    bench.node.write_log()
+    assert bench.wire.take() == [AppendAccepted(1, 2, 1, 1)] and bench.node.has_disk_work
+    bench.node.write_log()
+    assert bench.wire.take() == [HeartbeatReply(1, 2, 1, 9)]
+
+
+def test_what_replaces_entries_that_still_wait_for_the_disk_is_what_it_holds_in_the_end(bench: Bench) -> None:
+    bench.node.step([append(entry(1), entry(2), entry(3))])
+    bench.node.step([append(entry(2, 2), prev_term=1, sender=3)])
+    bench.node.write_log()
+    bench.persister.close()
+    again = open_disk(bench.folder)
+    assert [str(each) for each in again.entries] == ["1@1", "2@2"] and again.hard_state == HardState(2)
+    again.close()
+
+
+def test_a_failed_write_lets_no_promise_leave(bench: Bench) -> None:
+    def fail(*args: Any) -> None:
+        raise StorageError("the disk is on fire")
+
+    bench.persister.save = fail  # type: ignore[method-assign]
+    bench.node.step([RequestVote(2, 1, 1, 0, 0)])
+    bench.node._run(bench.node.write_log)
+    assert [str(death) for death in bench.deaths] == ["the disk is on fire"]
+    bench.node.step([Heartbeat(2, 1, 1, 0, 1)])
+    assert bench.wire.take() == []
+
+
+# -- applying --------------------------------------------------------------------------------------------------
+
+
+def test_what_comes_while_another_thread_applies_is_applied_by_that_one_and_in_order(bench: Bench) -> None:
+    def receive_more() -> None:
+        bench.machine.before_apply = lambda: None
+        bench.node.step([append(entry(2), prev_term=1, commit=2)])
+        assert bench.machine.state == [], "it was applied before the one before it"
+
+    bench.machine.before_apply = receive_more
+    bench.node.step([append(entry(1), commit=1)])
+    assert bench.machine.state == ["1@1", "2@1"]
+    assert not bench.node._apply_lock.locked() and not bench.node._apply_queue
+
+
+def test_clients_are_answered_for_their_own_entries_and_refused_when_leadership_ends(bench: Bench) -> None:
+    bench.lead()
+    bench.node.propose(["a", "b"], ["client a", "client b"])
+    bench.node.propose(["c"], ["client c"])
+    bench.node.write_log()
+    bench.node.step([AppendAccepted(2, 1, 1, 3)])
+    assert bench.machine.calls == [("apply", 2, 3, ["client a", "client b"])]
+    bench.node.step([append(Entry.create(4, 2, COMMAND, "other"), prev_term=1, commit=4)])
+    assert bench.machine.calls[1:] == [("apply", 4, 4, []), ("refuse", ["client c"], [])]
+    with pytest.raises(NotLeaderError):
+        bench.node.propose(["d"], ["client d"])
+    assert len(bench.machine.calls) == 3, "who was refused by an exception is not refused again"
+
+
+def test_a_read_sees_what_was_committed_before_it_or_is_refused(bench: Bench) -> None:
+    bench.lead()
+    bench.node.propose(["a"], ["client a"])
+    bench.node.write_log()
+    bench.node.step([AppendAccepted(2, 1, 1, 2)])
+    bench.machine.calls.clear()
+    bench.node.read_index(["read 1"])
+    bench.node.step([HeartbeatReply(3, 1, 1, 1)])
+    assert bench.machine.calls == [("read", ["read 1"], ["a"])]
+    bench.node.read_index(["read 2"])
+    bench.node.step([HeartbeatReply(3, 1, 1, 1)])  # of the round before
+    bench.node.step([Heartbeat(2, 1, 2, 0, 0)])
+    assert bench.machine.calls[1:] == [("refuse", [], ["read 2"])]
+
+
+# -- snapshots -------------------------------------------------------------------------------------------------
+
+
+def test_an_own_snapshot_lets_go_of_the_log_and_is_begun_from_again(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "data", max_raft_state=60)
+    bench.node.step([append(entry(1), entry(2), entry(3), commit=2)])
+    assert [name for name, _, _ in bench.spawned] == ["snapshot"]
+    bench.node.write_log()
+    bench.run_spawned()
+    assert bench.node.status()["log_first_index"] == 3 and bench.node.has_disk_work
+    bench.node.write_log()
+    bench.close()
+    again = Bench(tmp_path / "data")
+    assert again.machine.calls == [("restore", ["1@1", "2@1"])]
+    assert again.node.status()["log_last_index"] == 3
+    again.close()
+
+
+def test_what_is_committed_after_a_received_snapshot_waits_until_that_is_loaded(
+    bench: Bench, tmp_path: Path
+) -> None:
+    bench.node.step([snapshot_message(5, ["five"], tmp_path / "source")])
+    bench.node.write_log()
+    bench.node.write_log()  # lets the promise about the chunk leave
+    assert bench.wire.take() == [AppendAccepted(1, 2, 1, 5)]
+    bench.node.step([append(entry(6), prev_term=1, commit=6)])
+    assert bench.machine.calls == []
+    assert bench.run_spawned() == "snapshot"
+    assert bench.machine.state == ["five", "6@1"]
+    assert bench.node.status()["applied_index"] == 6
+
+
+def test_a_chunk_that_does_not_fit_is_answered_with_what_is_held(bench: Bench, tmp_path: Path) -> None:
+    bench.node.step([snapshot_message(5, ["five"], tmp_path / "source", offset=7)])
+    bench.node.write_log()
+    bench.node.write_log()
+    assert bench.wire.take() == [SnapshotReply(1, 2, 1, 5, 0)]
+
+
+def test_a_snapshot_of_no_bytes_is_not_installed(bench: Bench, tmp_path: Path) -> None:
+    bench.node.step([snapshot_message(5, ["five"], tmp_path / "source", data=b"")])
+    bench.node.write_log()
+    bench.node.write_log()
+    assert bench.wire.take() == [SnapshotReply(1, 2, 1, 5, 0)]
+
+
+def test_no_snapshot_is_begun_of_what_a_received_one_has_overtaken(tmp_path: Path) -> None:
+    """The thread that applies is slow; meanwhile a snapshot arrives, and most of the log is kept after it."""
+    bench = Bench(tmp_path / "data", max_raft_state=60)
+    install = snapshot_message(3, ["three"], tmp_path / "source")
+
+    def receive_snapshot() -> None:
+        bench.machine.before_apply = lambda: None
+        bench.node.step([install])
+        bench.node.write_log()
+
+    bench.machine.before_apply = receive_snapshot
+    bench.node.step([append(*[entry(index) for index in range(1, 9)], commit=2)])
+    assert bench.machine.state == ["1@1", "2@1"]
+    assert bench.run_spawned() == "snapshot"
+    assert (bench.machine.state, bench.spawned) == (["three"], [])
+    bench.close()
+
+
+# -- the end ---------------------------------------------------------------------------------------------------
+
+
+def test_a_thread_that_dies_ends_the_node_once_even_while_an_invariant_is_broken(bench: Bench) -> None:
+    bench.raft.log.commit = 7
+
+    def die() -> None:
+        bench.node.get_state()
+
+    bench.node._run(die)
+    bench.node._run(die)
+    bench.raft.log.commit = 0
+    assert len(bench.deaths) == 1 and "commit 7" in str(bench.deaths[0])
+
+
+def test_stop_waits_for_a_thread_that_is_only_just_begun(bench: Bench) -> None:
+    """By the log-writer, say, that sees a commit while the node stops."""
+    spawn, finished = bench.node._spawn_thread, threading.Event()
+
+    def second(first: threading.Thread) -> None:
+        first.join()
+        threading.Event().wait(0.05)  # so that a stop() that does not wait is caught
+        finished.set()
+
+    def first() -> None:
+        bench.node._stopping.wait()
+        spawn("second", second, threading.current_thread())
+
+    spawn("first", first)
+    bench.node.stop()
+    assert finished.is_set() and not bench.deaths
+
+
+def test_a_stopped_snapshot_leaves_nothing(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "data", max_raft_state=60)
+    bench.node.step([append(entry(1), entry(2), entry(3), commit=2)])
+    bench.node.stop()
+    bench.run_spawned()
+    assert bench.deaths == [] and list((tmp_path / "data" / "snapshot").iterdir()) == []
+    assert bench.persister.snapshot is None and not bench.node._apply_lock.locked()
+    bench.persister.close()
+
+
+def test_a_node_that_is_stopped_before_its_threads_run_ends(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "data")
+    bench.node._spawn = bench.node._spawn_thread
+    bench.node.start()
+    bench.node.stop()
+    assert not any(thread.is_alive() for thread in bench.node._threads)
+    bench.persister.close()
+
+
+def test_get_state_is_the_cores(bench: Bench) -> None:
+    assert bench.node.get_state() == (0, False)
+    bench.lead()
+    assert bench.node.status()["role"] == Role.LEADER.value
