@@ -375,7 +375,7 @@ class RaftNode:
 
     def _store_chunk(self, chunk: InstallSnapshot) -> None:
         held = self._persister.receive_chunk(chunk.snapshot, chunk.offset, chunk.data, chunk.done)
-        complete = chunk.done and held == chunk.offset + len(chunk.data)
+        complete = chunk.done and 0 < held == chunk.offset + len(chunk.data)
         installed = complete and self._persister.install(chunk.snapshot)
         reach("node:chunk-stored")
         with self._mutex:
