@@ -132,15 +132,20 @@ class RaftNode:
         self._stopping.set()
         with self._mutex:
             self._disk_work.notify_all()
-        for thread in self._threads:
-            if thread is not threading.current_thread():
+        while True:  # one of them may be about to spawn another
+            others = [thread for thread in self._alive() if thread is not threading.current_thread()]
+            if not others:
+                return
+            for thread in others:
                 thread.join()
 
+    def _alive(self) -> List[threading.Thread]:
+        return [thread for thread in self._threads if thread.is_alive()]
+
     def _spawn_thread(self, name: str, target: Callable[..., None], *args: Any) -> None:
-        self._threads = [thread for thread in self._threads if thread.is_alive()]
         thread = threading.Thread(target=self._run, args=(target, *args), name=name, daemon=True)
-        self._threads.append(thread)
         thread.start()
+        self._threads = [*self._alive(), thread]
 
     def _run(self, target: Callable[..., None], *args: Any) -> None:
         try:
