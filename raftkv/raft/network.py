@@ -21,7 +21,7 @@ from raftkv.raft.joining import Hello, HelloReply
 from raftkv.raft.messages import InstallSnapshot, Message
 from raftkv.raft.persister import Persister, SnapshotReader
 from raftkv.raft.types import Snapshot
-from raftkv.raft.wire import from_plain, to_plain
+from raftkv.raft.wire import from_plain, hello_from_plain, to_plain
 from raftkv.rpc.client import ClientEnd
 from raftkv.rpc.server import Channel, send_replies
 from raftkv.rpc.wire import dumps, frame
@@ -132,9 +132,9 @@ class PeerNetwork:
 
     def _answer_hello(self, channel: Channel, id: Any, args: tuple) -> None:
         try:
-            hello = Hello(*args)
+            hello = hello_from_plain(Hello, args)
             reply, accepted = self.handler.on_hello(hello)
-        except (ProtocolError, TypeError) as error:
+        except ProtocolError as error:
             log.warning("refused %s: %s", channel.peer, error)
             send_replies([(channel, id, False, (BAD_REQUEST, str(error), None))])
             return
@@ -205,10 +205,7 @@ class _Link:
         return "hello", tuple(self._network.handler.make_hello())
 
     def _on_hello(self, result: Any) -> None:
-        try:
-            reply = HelloReply(*result)
-        except TypeError:
-            raise ProtocolError("not an answer to a hello") from None
+        reply = hello_from_plain(HelloReply, result)
         if reply.id != self._peer:
             raise ProtocolError(
                 f"node {reply.id} answers at the address of node {self._peer}: compare the [peers] sections"

@@ -90,7 +90,13 @@ class Configuration(NamedTuple):
 
     @classmethod
     def from_plain(cls, plain: dict) -> "Configuration":
-        return cls(tuple(sorted(plain["voters"])))
+        """Raises ValueError, TypeError or KeyError for what is none."""
+        voters = plain["voters"]
+        if type(voters) is not list or not all(type(voter) is int and voter > 0 for voter in voters):
+            raise ValueError("the voters are not a list of ids")
+        if not voters or len(set(voters)) < len(voters):
+            raise ValueError(f"there are no voters, or some twice: {voters}")
+        return cls(tuple(sorted(voters)))
 
 
 class HardState(NamedTuple):

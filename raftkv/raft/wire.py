@@ -1,16 +1,25 @@
-"""Raft messages as plain data, and back: what the RPC layer carries between peers.
+"""Raft messages and hellos as plain data, and back: what the RPC layer carries between peers.
 
 A message is ``(class name, *fields)``. Entries travel as their encoded lines, joined: the bytes that the
 leader made once are what every follower checks (CRC-32), stores and applies.
+
+What passes here has the types and the ranges that the core counts on: a peer of another version, or with a
+bug, is refused instead of ending this node. Whether it says the truth cannot be seen here: Raft trusts its
+members.
 """
 
 from __future__ import annotations
 
-from typing import Any, Dict, Tuple, Type, get_args, get_type_hints
+from typing import Any, Dict, Tuple, Type, TypeVar, get_args, get_type_hints
 
 from raftkv.errors import CorruptEntryError, ProtocolError
+from raftkv.raft.joining import Hello, HelloReply
 from raftkv.raft.messages import AppendEntries, InstallSnapshot, Message
-from raftkv.raft.types import Configuration, Snapshot, decode_entries, encode_entries
+from raftkv.raft.types import CONFIG, Configuration, Entry, Snapshot, decode_entries, encode_entries
+
+MAX_NUMBER = 2**63 - 1  # of ids, terms, indexes, offsets and rounds; none is negative
+
+_Hello = TypeVar("_Hello", Hello, HelloReply)
 
 _CLASSES: Dict[str, Type] = {cls.__name__: cls for cls in get_args(Message)}
 #: The types that the plain fields of each message must have; other fields are checked as they are rebuilt.
@@ -39,23 +48,48 @@ def from_plain(plain: Any) -> Message:
     expected = _PLAIN[name]
     if len(fields) != len(expected):
         raise ProtocolError(f"{name} with {len(fields)} fields instead of {len(expected)}")
-    if any(type_ is not None and type(field) is not type_ for field, type_ in zip(fields, expected)):
-        raise ProtocolError(f"{name} with a field of the wrong type")
+    for field, type_ in zip(fields, expected):
+        if type_ is not None and type(field) is not type_:
+            raise ProtocolError(f"{name} with a field of the wrong type")
+        if type_ is int and not 0 <= field <= MAX_NUMBER:
+            raise ProtocolError(f"{name} with a number out of range")
     try:
         if name == "AppendEntries":
-            fields[5] = _entries_from_lines(fields[3], fields[5])
+            fields[5] = _entries_from_lines(*fields[2:6])
         elif name == "InstallSnapshot":
-            fields[3] = _snapshot_from_plain(fields[3])
-    except (CorruptEntryError, TypeError, ValueError, KeyError) as error:
+            fields[3] = _snapshot_from_plain(fields[2], fields[3])
+    except (CorruptEntryError, TypeError, ValueError, KeyError, RecursionError) as error:
         raise ProtocolError(f"{name} that cannot be right: {error}") from None
     return _CLASSES[name](*fields)
 
 
-def _entries_from_lines(prev_index: int, lines: bytes) -> tuple:
-    entries = tuple(decode_entries(lines))
+def hello_from_plain(cls: Type[_Hello], plain: Any) -> _Hello:
+    """The Hello or HelloReply that `plain` is the fields of. Raises ProtocolError for anything else."""
+    types = [get_args(type_) or (type_,) for type_ in get_type_hints(cls).values()]
+    if (
+        type(plain) is not tuple
+        or len(plain) != len(types)
+        or any(type(field) not in allowed for field, allowed in zip(plain, types))
+        or any(type(field) is int and not 0 <= field <= MAX_NUMBER for field in plain)
+    ):
+        raise ProtocolError(f"not a {cls.__name__} of this version of the peers' protocol")
+    return cls(*plain)
+
+
+def _entries_from_lines(
+    message_term: int, prev_index: int, prev_term: int, lines: bytes
+) -> Tuple[Entry, ...]:
+    if type(lines) is not bytes:
+        raise TypeError("entries that are no bytes")
+    entries, term = tuple(decode_entries(lines)), prev_term
     for position, entry in enumerate(entries, prev_index + 1):
-        if entry.index != position:
-            raise ValueError(f"entry {entry.index} where {position} belongs")
+        if entry.index != position or entry.term < term:
+            raise ValueError(f"entry {entry} where {position} of term {term} or later belongs")
+        term = entry.term
+        if entry.kind == CONFIG:
+            Configuration.from_plain(entry.data)
+    if term > message_term:
+        raise ValueError(f"entries of term {term} in a message of term {message_term}")
     return entries
 
 
@@ -63,6 +97,10 @@ def _snapshot_to_plain(snapshot: Snapshot) -> Tuple[int, int, dict]:
     return snapshot.index, snapshot.term, snapshot.configuration.to_plain()
 
 
-def _snapshot_from_plain(plain: Any) -> Snapshot:
+def _snapshot_from_plain(message_term: int, plain: Any) -> Snapshot:
     index, term, configuration = plain
-    return Snapshot(int(index), int(term), Configuration.from_plain(configuration))
+    if not (
+        type(index) is int and type(term) is int and 0 < index <= MAX_NUMBER and 0 < term <= message_term
+    ):
+        raise ValueError(f"no snapshot has this index or term in term {message_term}")
+    return Snapshot(index, term, Configuration.from_plain(configuration))

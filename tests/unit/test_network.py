@@ -1,0 +1,366 @@
+"""PeerNetwork: who may speak, and what happens to what is malformed. wire.py: what passes at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Iterable, List, Optional, Tuple
+
+import pytest
+
+from raftkv.errors import ProtocolError
+from raftkv.raft.joining import MEMBER, NEW, Hello, HelloReply
+from raftkv.raft.messages import (
+    AppendAccepted,
+    AppendEntries,
+    AppendRejected,
+    Heartbeat,
+    HeartbeatReply,
+    InstallSnapshot,
+    Message,
+    PreVoteReply,
+    RequestPreVote,
+    RequestVote,
+    SnapshotReply,
+    StaleTerm,
+    VoteReply,
+)
+from raftkv.raft.network import PeerNetwork, SnapshotSource
+from raftkv.raft.persister import Persister
+from raftkv.raft.types import COMMAND, CONFIG, NOOP, Configuration, Entry, Snapshot, encode_entries
+from raftkv.raft.wire import from_plain, hello_from_plain, to_plain
+from raftkv.rpc.wire import FrameReader, dumps, loads
+
+VOTERS = (1, 2, 3)
+SNAPSHOT = Snapshot(5, 2, Configuration(VOTERS))
+MESSAGES: Tuple[Message, ...] = (
+    RequestPreVote(2, 1, 3, 9, 2),
+    PreVoteReply(2, 1, 3, 4, True),
+    RequestVote(2, 1, 3, 9, 2),
+    VoteReply(2, 1, 3, False),
+    AppendEntries(2, 1, 3, 7, 1, (Entry.create(8, 2, COMMAND, ["é"]), Entry.create(9, 3, NOOP, None)), 6),
+    AppendEntries(2, 1, 3, 0, 0, (), 0),
+    AppendEntries(2, 1, 3, 0, 0, (Entry.create(1, 3, CONFIG, {"voters": [1, 2]}),), 0),
+    AppendAccepted(2, 1, 3, 9),
+    AppendRejected(2, 1, 3, 9, 8, 2),
+    Heartbeat(2, 1, 3, 9, 4),
+    HeartbeatReply(2, 1, 3, 4),
+    InstallSnapshot(2, 1, 3, SNAPSHOT, 17, b"\0data", True),
+    SnapshotReply(2, 1, 3, 5, 17),
+    StaleTerm(2, 1, 3),
+)
+
+
+# -- wire.py ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
+def test_a_message_comes_out_as_it_went_in(message: Message) -> None:
+    assert from_plain(loads(dumps(to_plain(message)))) == message
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
+def test_no_field_can_be_replaced_by_what_ends_a_node(message: Message) -> None:
+    """Each field in turn by values of all kinds: a message results, or ProtocolError, and nothing else."""
+    loop: List[Any] = []
+    loop.append(loop)
+    deep: Any = ()
+    for _ in range(50_000):
+        deep = (deep,)
+    plain = to_plain(message)
+    for at in range(1, len(plain)):
+        for value in (
+            None,
+            True,
+            -1,
+            2**63,
+            2**2000,
+            1.5,
+            "1",
+            b"[]\n",
+            (),
+            [],
+            {},
+            {"voters": []},
+            loop,
+            deep,
+        ):
+            try:
+                result = from_plain((*plain[:at], value, *plain[at + 1 :]))
+            except ProtocolError:
+                continue
+            numbers = [field for field in result if type(field) is int]
+            assert all(0 <= number < 2**63 for number in numbers), f"{result}"
+    for wrong in ((), plain[:-1], (*plain, 0), list(plain), (None, *plain[1:]), ("No", *plain[1:])):
+        with pytest.raises(ProtocolError):
+            from_plain(wrong)
+
+
+def lines(*entries: Tuple[int, int]) -> bytes:
+    return encode_entries([Entry.create(index, term, COMMAND, None) for index, term in entries])
+
+
+@pytest.mark.parametrize(
+    "prev_term, data",
+    [
+        (0, lines((9, 3))),  # a gap
+        (0, lines((8, 3), (8, 3))),
+        (0, lines((8, 3), (9, 2))),  # terms go back
+        (3, lines((8, 2))),
+        (0, lines((8, 4))),  # a term that the leader has not come to
+        (4, b""),
+        (0, lines((8, 3))[:-3] + b"7]\n"),  # another CRC
+        (0, Entry.create(8, 3, CONFIG, {"voters": []}).line),
+        (0, Entry.create(8, 3, CONFIG, [1, 2, 3]).line),
+        (0, "[8,3]\n"),
+        (0, 7),
+    ],
+)
+def test_entries_that_no_leader_can_have_are_refused(prev_term: int, data: Any) -> None:
+    with pytest.raises(ProtocolError, match="AppendEntries that cannot be right"):
+        from_plain(("AppendEntries", 2, 1, 3, 7, prev_term, data, 0))
+
+
+@pytest.mark.parametrize(
+    "snapshot",
+    [
+        (-5, 2, {"voters": [1]}),
+        (5, 4, {"voters": [1]}),
+        (5, 0, {"voters": [1]}),
+        ("5", 2, {"voters": [1]}),
+        (5, 2, {"voters": []}),
+        (5, 2, {"voters": [1, 1]}),
+        (5, 2, {"voters": [1, "2"]}),
+        (5, 2, {"voters": [0, 1]}),
+        (5, 2, {}),
+        (5, 2, [1, 2, 3]),
+        (5, 2),
+        5,
+    ],
+)
+def test_snapshots_that_no_leader_can_have_are_refused(snapshot: Any) -> None:
+    with pytest.raises(ProtocolError, match="InstallSnapshot that cannot be right"):
+        from_plain(("InstallSnapshot", 2, 1, 3, snapshot, 0, b"", False))
+
+
+@pytest.mark.parametrize("hello", [Hello(1, "c", 2, "u", NEW, 0), HelloReply("c", 2, "u", 3, None, True, 0)])
+def test_a_hello_passes_only_with_fields_of_its_types(hello: Any) -> None:
+    assert hello_from_plain(type(hello), tuple(hello)) == hello
+    for at in range(len(hello)):
+        for value in (-1, 1.5, b"", (), [[]]):
+            with pytest.raises(ProtocolError):
+                hello_from_plain(type(hello), (*hello[:at], value, *hello[at + 1 :]))
+    for wrong in (None, list(hello), tuple(hello)[1:], (*hello, 0)):
+        with pytest.raises(ProtocolError):
+            hello_from_plain(type(hello), wrong)
+
+
+# -- incoming --------------------------------------------------------------------------------------------------
+
+
+class FakeChannel:
+    """A connection that a peer made. `replies`: what it was answered."""
+
+    def __init__(self) -> None:
+        self.peer, self.context, self.faults, self.closed = "somewhere:1", None, [], False  # type: ignore[var-annotated]
+        self.replies: List[Any] = []
+
+    def send(self, data: bytes) -> None:
+        self.replies += [loads(payload) for payload in FrameReader(1 << 20).feed(data)]
+
+    def close(self, fault: Optional[str] = None) -> None:
+        self.closed = True
+        self.faults.append(fault)
+
+
+class FakeMember:
+    """Accepts who does not say that it is new, and refuses node 3."""
+
+    def __init__(self) -> None:
+        self.messages: List[Message] = []
+        self.lost: List[int] = []
+        self.replies: List[HelloReply] = []
+
+    def on_messages(self, messages: List[Message]) -> None:
+        self.messages += messages
+
+    def on_lost_contact(self, peer: int) -> None:
+        self.lost.append(peer)
+
+    def make_hello(self) -> Hello:
+        return hello_of(1)
+
+    def on_hello(self, hello: Hello) -> Tuple[HelloReply, bool]:
+        if hello.id == 3:
+            raise ProtocolError("node 3 is not wanted")
+        return HelloReply("c", 1, "uid1", 4, True, False, 0), hello.state != NEW
+
+    def on_hello_reply(self, reply: HelloReply) -> None:
+        self.replies.append(reply)
+
+
+def hello_of(id: int, state: str = MEMBER) -> Hello:
+    return Hello(1, "c", id, f"uid{id}", state, 0)
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Iterable[PeerNetwork]:
+    """Connected to nobody: its ends are never started."""
+    persister = Persister(str(tmp_path / "data"), node_id=1, cluster="c", voters=VOTERS)
+    addresses = {2: ("127.0.0.1", 1), 3: ("127.0.0.1", 1)}
+    network = PeerNetwork(addresses, b"key", persister, 1000, pytest.fail)
+    network.handler = FakeMember()  # type: ignore[assignment]
+    yield network
+    network.close()
+    persister.close()
+
+
+def member_of(network: PeerNetwork) -> FakeMember:
+    return network.handler  # type: ignore[return-value]
+
+
+def greeted(network: PeerNetwork, id: int = 2) -> FakeChannel:
+    channel = FakeChannel()
+    receive(network, channel, 0, "hello", tuple(hello_of(id)))
+    return channel
+
+
+def receive(network: PeerNetwork, channel: FakeChannel, id: Any, method: str, args: tuple) -> None:
+    network.on_requests([(channel, id, method, args)])  # type: ignore[list-item]
+
+
+def test_after_a_hello_that_is_accepted_messages_are_taken_in_their_order(network: PeerNetwork) -> None:
+    channel = FakeChannel()
+    messages = [StaleTerm(2, 1, 3), VoteReply(2, 1, 3, True)]
+    batch: List[Any] = [(channel, 0, "hello", tuple(hello_of(2)))]
+    batch += [(channel, None, "raft", to_plain(message)) for message in messages]
+    network.on_requests(batch)
+    assert member_of(network).messages == messages and not channel.closed
+    assert channel.replies == [(0, True, ("c", 1, "uid1", 4, True, False, 0))]
+
+
+def test_who_says_nothing_or_is_new_or_refused_sends_no_messages(network: PeerNetwork) -> None:
+    for hello in (None, hello_of(2, NEW), hello_of(3)):
+        channel = FakeChannel()
+        if hello is not None:
+            receive(network, channel, 0, "hello", tuple(hello))
+        receive(network, channel, None, "raft", to_plain(StaleTerm(2, 1, 3)))
+        assert channel.closed and member_of(network).messages == []
+
+
+def test_nobody_speaks_for_another(network: PeerNetwork) -> None:
+    channel = greeted(network)
+    receive(network, channel, None, "raft", to_plain(StaleTerm(3, 1, 9)))
+    assert channel.faults == ["a message in the name of node 3"] and member_of(network).messages == []
+
+
+def test_what_is_no_message_closes_the_connection(network: PeerNetwork) -> None:
+    for method, args in (("raft", ("Heartbeat", 2)), ("put", ("a", "b"))):
+        channel = greeted(network)
+        receive(network, channel, None, method, args)
+        assert channel.closed
+
+
+def test_a_hello_of_nested_rubbish_is_refused_at_once(network: PeerNetwork) -> None:
+    """To show it in a message would take for ever."""
+    rubbish: Any = []
+    for _ in range(100):
+        rubbish = [rubbish, rubbish]
+    channel = FakeChannel()
+    receive(network, channel, 0, "hello", (1, rubbish, 2, "u", MEMBER, 0))
+    assert channel.replies[0][1] is False and channel.context is None
+
+
+def test_the_newest_connection_of_a_peer_is_the_only_one(network: PeerNetwork) -> None:
+    """What an earlier one still brings may be of a disk that was lost since."""
+    old = greeted(network)
+    new = greeted(network)
+    assert old.closed and not new.closed
+    receive(network, old, None, "raft", to_plain(StaleTerm(2, 1, 3)))
+    assert member_of(network).messages == []
+    network.on_close(old)  # type: ignore[arg-type]
+    assert member_of(network).lost == []
+    network.on_close(new)  # type: ignore[arg-type]
+    assert member_of(network).lost == [2]
+
+
+def test_hello_may_be_said_again_on_one_connection(network: PeerNetwork) -> None:
+    channel = greeted(network)
+    receive(network, channel, 1, "hello", tuple(hello_of(2)))
+    assert not channel.closed and len(channel.replies) == 2
+
+
+# -- outgoing --------------------------------------------------------------------------------------------------
+
+
+class Sent:
+    """Stands in for a ClientEnd's notify(): keeps the messages."""
+
+    def __init__(self) -> None:
+        self.messages: List[Message] = []
+
+    def __call__(self, frames: bytes) -> bool:
+        self.messages += [from_plain(loads(payload)[2]) for payload in FrameReader(1 << 20).feed(frames)]
+        return True
+
+
+def test_the_outbox_leaves_in_its_order_and_whoever_sends_takes_what_comes_meanwhile(
+    network: PeerNetwork,
+) -> None:
+    link, sent = network._links[2], Sent()
+    late = StaleTerm(1, 2, 9)
+
+    def notify(frames: bytes) -> bool:
+        if not sent.messages:
+            network.enqueue([late])
+            network.flush()  # another thread, which finds the link busy
+        return sent(frames)
+
+    link.end.notify = notify  # type: ignore[method-assign]
+    messages = [StaleTerm(1, 2, term) for term in (1, 2)]
+    network.enqueue([*messages, StaleTerm(1, 7, 1)])  # node 7 is nobody
+    network.flush()
+    assert sent.messages == [*messages, late] and not link.outbox
+
+
+def test_a_chunk_is_read_as_it_leaves(network: PeerNetwork) -> None:
+    link, sent = network._links[2], Sent()
+    link.end.notify = sent  # type: ignore[method-assign]
+    persister = link.snapshots._persister
+    persister.write_snapshot(SNAPSHOT, [b'["%b"]\n' % (b"x" * 1500)])
+    reader = persister.open_snapshot()
+    assert reader is not None
+    with reader:
+        whole = reader.read(0, reader.size)
+    network.enqueue([InstallSnapshot(1, 2, 3, SNAPSHOT, 0, b"", False)])
+    network.enqueue([InstallSnapshot(1, 2, 3, SNAPSHOT, 1000, b"", False)])
+    network.flush()
+    chunks = [(m.offset, m.data, m.done) for m in sent.messages if isinstance(m, InstallSnapshot)]
+    assert chunks == [(0, whole[:1000], False), (1000, whole[1000:], True)]
+
+
+def test_a_snapshot_goes_on_being_read_when_a_newer_one_replaces_it(tmp_path: Path) -> None:
+    persister = Persister(str(tmp_path / "data"), node_id=1, cluster="c", voters=VOTERS)
+    persister.write_snapshot(SNAPSHOT, [b"[1]\n"])
+    source = SnapshotSource(persister, 50)
+    first = source.read(SNAPSHOT, 0)
+    persister.write_snapshot(SNAPSHOT._replace(index=6), [b"[2]\n"])
+    assert first is not None and source.read(SNAPSHOT, 0) == first
+    source.close()
+    assert source.read(SNAPSHOT, 0) is None, "it is gone now"
+    source.close()
+    persister.close()
+
+
+def test_an_answer_of_another_node_is_refused(network: PeerNetwork) -> None:
+    link = network._links[2]
+    with pytest.raises(ProtocolError, match="compare the \\[peers\\] sections"):
+        link._on_hello(("c", 3, "uid3", 0, None, False, 0))
+    with pytest.raises(ProtocolError):
+        link._on_hello("rubbish")
+    link._on_hello(("c", 2, "uid2", 0, None, False, 0))
+    assert [reply.id for reply in member_of(network).replies] == [2]
+
+
+def test_greeting_while_the_network_closes_is_no_error(network: PeerNetwork) -> None:
+    network.close()
+    network.greet()
