@@ -139,6 +139,10 @@ class PeerNetwork:
             send_replies([(channel, id, False, (BAD_REQUEST, str(error), None))])
             return
         if accepted:
+            before = self._channels.get(hello.id)
+            if before is not None and before is not channel:
+                before.context = None  # what it still brings may be of a disk that was lost since
+                before.close()
             channel.context = hello.id
             self._channels[hello.id] = channel
             self._links[hello.id].end.connect_now()  # who comes back is reached again without waiting
