@@ -16,7 +16,7 @@ from collections import deque
 from concurrent.futures import Future
 from typing import Any, Callable, Deque, Dict, List, Mapping, Optional, Protocol, Sequence, Tuple
 
-from raftkv.errors import BAD_REQUEST, ProtocolError, RpcError
+from raftkv.errors import BAD_REQUEST, ClosedError, ProtocolError, RpcError
 from raftkv.raft.joining import Hello, HelloReply
 from raftkv.raft.messages import InstallSnapshot, Message
 from raftkv.raft.persister import Persister, SnapshotReader
@@ -83,8 +83,7 @@ class PeerNetwork:
 
     def close(self) -> None:
         for link in self._links.values():
-            link.end.close()
-            link.snapshots.close()
+            link.close()
 
     def greet(self) -> None:
         """Say hello again on every connection: this node is another one now than when it connected."""
@@ -163,7 +162,7 @@ class _Link:
     ) -> None:
         self.outbox: Deque[Message] = deque()
         self.snapshots = snapshots
-        self._network, self._peer = network, peer
+        self._network, self._peer, self._on_fatal = network, peer, on_fatal
         self._sending = threading.Lock()
         self.end = ClientEnd(
             address,
@@ -193,17 +192,29 @@ class _Link:
             finally:
                 self._sending.release()
 
+    def close(self) -> None:
+        self.end.close()
+        with self._sending:  # the node's threads may still be reading a chunk
+            self.snapshots.close()
+
     def greet(self) -> None:
         """Say hello once more on the connection, if there is one."""
         method, args = self._hello()
-        self.end.submit(method, args, HELLO_TIMEOUT_S).add_done_callback(self._greeted)
+        try:
+            future = self.end.submit(method, args, HELLO_TIMEOUT_S)
+        except ClosedError:
+            return  # the node is being stopped
+        future.add_done_callback(self._greeted)
 
     def _greeted(self, future: "Future[Any]") -> None:
-        error = future.exception()
-        if error is None:
+        try:
             self._on_hello(future.result())
-        elif not isinstance(error, RpcError):
-            raise error  # a lost connection is no matter: the next one begins with a hello
+        except RpcError as error:
+            log.debug(
+                "node %d, greeted again: %s", self._peer, error
+            )  # the next connection begins with a hello
+        except BaseException as error:
+            self._on_fatal(error)  # a Future would swallow it
 
     def _hello(self) -> Tuple[str, tuple]:
         return "hello", tuple(self._network.handler.make_hello())

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Iterable, List, Optional, Tuple
 
 import pytest
 
-from raftkv.errors import ProtocolError
+from raftkv.errors import ConnectionLostError, ProtocolError
 from raftkv.raft.joining import MEMBER, NEW, Hello, HelloReply
 from raftkv.raft.messages import (
     AppendAccepted,
@@ -364,3 +365,17 @@ def test_an_answer_of_another_node_is_refused(network: PeerNetwork) -> None:
 def test_greeting_while_the_network_closes_is_no_error(network: PeerNetwork) -> None:
     network.close()
     network.greet()
+
+
+def test_what_goes_wrong_in_a_greeting_is_not_swallowed(network: PeerNetwork) -> None:
+    link, deaths = network._links[2], []  # type: ignore[var-annotated]
+    link._on_fatal = deaths.append
+    answered: Future[Any] = Future()
+    answered.add_done_callback(link._greeted)
+    member_of(network).on_hello_reply = lambda reply: 1 / 0  # type: ignore[assignment, method-assign, return-value]
+    answered.set_result(("c", 2, "uid2", 0, None, False, 0))
+    assert [type(death) for death in deaths] == [ZeroDivisionError]
+    lost: Future[Any] = Future()
+    lost.add_done_callback(link._greeted)
+    lost.set_exception(ConnectionLostError("lost"))
+    assert len(deaths) == 1, "the next connection begins with a hello"
