@@ -110,6 +110,7 @@ class RaftNode:
         self._disk_queue: List[Ready] = []
         self._disk_busy = False
         self._compact_to: Optional[Snapshot] = None
+        self._kept_bytes = 0  # of the log: entries that an own snapshot has, kept for a follower
         self._proposals = Proposals()
         self._last_role = RoleChange(raft.role, raft.term, raft.leader, "")
         # guarded by _apply_lock, except that the queue is filled under the mutex
@@ -315,7 +316,8 @@ class RaftNode:
         with self._mutex:
             log_ = self._raft.log
             self._raft.applied_to(self._applied)
-            due = 0 <= self._max_raft_state < log_.bytes and not self._snapshot_running
+            grown = log_.bytes - self._kept_bytes
+            due = 0 <= self._max_raft_state < grown and not self._snapshot_running
             if not due or self._applied <= log_.snapshot.index:  # less: one was received meanwhile
                 return
             term = log_.term(self._applied)
@@ -407,6 +409,9 @@ class RaftNode:
             self._snapshot_running = False
             if snapshot.index > self._raft.log.snapshot.index:
                 self._raft.compact(snapshot)
+                log_ = self._raft.log
+                kept = log_.slice(log_.first_index, snapshot.index)
+                self._kept_bytes = sum([len(entry.line) for entry in kept])
                 self._compact_to = snapshot
                 self._disk_work.notify()
 
@@ -440,7 +445,8 @@ class RaftNode:
         assert reader is not None, "the snapshot that the log begins after is gone"
         try:
             self._machine.restore(reader.records())
-            self._applied = reader.snapshot.index
+            with self._mutex:
+                self._applied, self._kept_bytes = reader.snapshot.index, 0
         finally:
             reader.close()
         log.info("loaded the snapshot at %d in %.1f s", self._applied, self._clock() - started)

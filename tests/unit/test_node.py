@@ -60,7 +60,9 @@ class Commands:
     def apply(self, entries: List[Entry], contexts: List[Any]) -> None:
         self.before_apply()
         self.state += [entry.data for entry in entries if entry.kind == COMMAND]
-        self.calls.append(("apply", entries[0].index, entries[-1].index, [c for c in contexts if c is not None]))
+        self.calls.append(
+            ("apply", entries[0].index, entries[-1].index, [c for c in contexts if c is not None])
+        )
 
     def read(self, contexts: List[Any]) -> None:
         self.calls.append(("read", contexts, list(self.state)))
@@ -303,6 +305,29 @@ def test_an_own_snapshot_lets_go_of_the_log_and_is_begun_from_again(tmp_path: Pa
     assert again.machine.calls == [("restore", ["1@1", "2@1"])]
     assert again.node.status()["log_last_index"] == 3
     again.close()
+
+
+def test_what_is_kept_for_a_follower_is_no_reason_for_the_next_snapshot(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "data", max_raft_state=100)
+    bench.lead()
+
+    def commit(*commands: str) -> int:
+        """Returns how many snapshots are begun."""
+        bench.node.propose(commands, [None] * len(commands))
+        bench.node.write_log()
+        bench.node.step([AppendAccepted(2, 1, 1, bench.raft.log.last_index)])
+        return len(bench.spawned)
+
+    assert commit("a", "b", "c", "d") == 1
+    bench.run_spawned()
+    assert bench.raft.latest_snapshot is not None and bench.raft.log.first_index == 6
+    bench.raft.progress[3].become_snapshot(bench.raft.latest_snapshot)
+    assert commit("e", "f", "g", "h") == 1
+    bench.run_spawned()
+    assert bench.raft.latest_snapshot.index == 9 and bench.raft.log.first_index == 6
+    assert commit("i") == 0
+    assert commit("j", "k", "l") == 1
+    bench.close()
 
 
 def test_what_is_committed_after_a_received_snapshot_waits_until_that_is_loaded(
