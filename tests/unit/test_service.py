@@ -1,0 +1,174 @@
+"""KVService: batches in, replies out, each to who asked and once."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, List, Optional, Sequence, Tuple
+
+import pytest
+
+from raftkv.errors import BAD_REQUEST, NOT_LEADER, OVERLOADED, NotLeaderError, OverloadedError
+from raftkv.kvdb import service as service_module
+from raftkv.kvdb.service import KVService
+from raftkv.raft.interfaces import RoleChange
+from raftkv.raft.types import COMMAND, NOOP, Entry, Role
+
+
+class Consensus:
+    """Keeps what it is asked, or refuses with `error`."""
+
+    def __init__(self) -> None:
+        self.proposed: List[Tuple[Sequence[Any], Sequence[Any]]] = []
+        self.reads: List[Sequence[Any]] = []
+        self.error: Optional[Exception] = None
+
+    def propose(self, commands: Sequence[Any], contexts: Sequence[Any]) -> None:
+        if self.error is not None:
+            raise self.error
+        self.proposed.append((commands, contexts))
+
+    def read_index(self, contexts: Sequence[Any]) -> None:
+        if self.error is not None:
+            raise self.error
+        self.reads.append(contexts)
+
+    def status(self) -> dict:
+        return {"id": 1}
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.replies: List[Any] = []
+        self.consensus = Consensus()
+        self.service = KVService(self.replies.extend, "1.2.3")
+        self.service.consensus = self.consensus
+
+    def take(self) -> List[Any]:
+        replies, self.replies[:] = list(self.replies), []
+        return replies
+
+    def commit(self, index: int, *commands: List[Any], contexts: Sequence[Any] = ()) -> None:
+        entries = [Entry.create(index + i, 1, COMMAND, command) for i, command in enumerate(commands)]
+        self.service.apply(entries, list(contexts))
+
+
+@pytest.fixture
+def bench() -> Bench:
+    """With one client, 1."""
+    bench = Bench()
+    bench.commit(1, [0, 0, 0, "register"])
+    return bench
+
+
+def put(seq: int, key: str, value: str) -> List[Any]:
+    return [1, seq, seq, "put", key, value]
+
+
+def test_a_turn_is_one_proposal_and_one_round_of_reads(bench: Bench) -> None:
+    batch: List[Any] = [
+        ("A", 1, "put", (1, 1, 1, "k", "v")),
+        ("B", 1, "get", ("k",)),
+        ("B", 2, "put", (1, 2, 1, "k", "w")),
+        ("A", 2, "scan", ("", "", None)),
+        ("C", 9, "status", ()),
+        ("C", 8, "put", (1, 2, 3)),
+        ("C", 7, "drop", ()),
+    ]
+    bench.service.on_requests(batch)
+    commands, contexts = bench.consensus.proposed[0]
+    assert commands == [[1, 1, 1, "put", "k", "v"], [1, 2, 1, "put", "k", "w"]]
+    assert (list(contexts), bench.consensus.reads) == ([batch[0], batch[2]], [[batch[1], batch[3]]])
+    replies = {(channel, id): (ok, result) for channel, id, ok, result in bench.take()}
+    assert replies.pop(("C", 9)) == (True, {"id": 1, "pid": os.getpid(), "version": "1.2.3"})
+    assert {key: (ok, result[0]) for key, (ok, result) in replies.items()} == {
+        ("C", 8): (False, BAD_REQUEST),
+        ("C", 7): (False, BAD_REQUEST),
+    }
+
+
+@pytest.mark.parametrize(
+    "error, code, detail",
+    [
+        (NotLeaderError(3), NOT_LEADER, {"leader": 3, "proposed": False}),
+        (OverloadedError("too much"), OVERLOADED, {"proposed": False}),
+    ],
+)
+def test_who_is_refused_is_told_once_and_that_nothing_was_proposed(
+    bench: Bench, error: Exception, code: str, detail: dict
+) -> None:
+    bench.consensus.error = error
+    bench.service.on_requests([("A", 1, "put", (1, 1, 1, "k", "v")), ("A", 2, "get", ("k",))])
+    assert [(id, ok, result[0], result[2]) for _, id, ok, result in bench.take()] == [
+        (1, False, code, detail),
+        (2, False, code, detail),
+    ]
+
+
+def test_a_bug_is_not_taken_for_a_refusal(bench: Bench) -> None:
+    bench.consensus.error = ZeroDivisionError()
+    with pytest.raises(ZeroDivisionError):
+        bench.service.on_requests([("A", 1, "get", ("k",))])
+
+
+def test_entries_are_answered_to_who_proposed_them_and_only_to_them(bench: Bench) -> None:
+    a, b = ("A", 5, "put", ()), ("B", 6, "put", ())
+    entries = [Entry.create(2, 1, NOOP, None)]
+    entries += [Entry.create(2 + seq, 1, COMMAND, put(seq, "k", "v")) for seq in (1, 2, 3)]
+    bench.service.apply(entries, [None, a, None, b])
+    assert bench.take() == [("A", 5, True, 3), ("B", 6, True, 5)]
+
+
+def test_a_repeated_command_gets_its_first_answer(bench: Bench) -> None:
+    bench.commit(2, put(1, "k", "v"), put(1, "k", "v"), contexts=[None, ("A", 2, "put", ())])
+    assert bench.take() == [("A", 2, True, 2)]
+
+
+def test_reads_see_what_was_applied(bench: Bench) -> None:
+    bench.commit(2, put(1, "a", "x"), put(2, "b", "y"))
+    bench.service.read(
+        [
+            ("A", 1, "get", ("a",)),
+            ("A", 2, "get", ("c",)),
+            ("B", 3, "gets", (["b", "c"],)),
+            ("B", 4, "scan", ("", "b", None)),
+        ]
+    )
+    assert bench.take() == [
+        ("A", 1, True, ("x", 2)),
+        ("A", 2, True, None),
+        ("B", 3, True, [("y", 3), None]),
+        ("B", 4, True, ([("b", "y", 3)], False)),
+    ]
+
+
+def test_one_answer_does_not_grow_without_bound(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service_module, "MAX_GETS_CHARS", 5)
+    bench.commit(2, put(1, "a", "xxx"))
+    bench.service.read([("A", 1, "gets", (["a"],)), ("A", 2, "gets", (["a", "a"],))])
+    fits, too_large = bench.take()
+    assert fits == ("A", 1, True, [("xxx", 2)])
+    assert (too_large[2], too_large[3][0]) == (False, BAD_REQUEST)
+
+
+def test_the_end_of_a_leadership_says_what_is_in_doubt_and_who_leads_now(bench: Bench) -> None:
+    bench.service.role_changed(RoleChange(Role.FOLLOWER, 4, 2, "deposed"))
+    bench.service.refuse([("A", 1, "put", ())], [("B", 2, "get", ())])
+    assert [(channel, id, ok, result[0], result[2]) for channel, id, ok, result in bench.take()] == [
+        ("A", 1, False, NOT_LEADER, {"leader": 2, "proposed": True}),
+        ("B", 2, False, NOT_LEADER, {"leader": 2, "proposed": False}),
+    ]
+
+
+def test_a_snapshot_is_begun_from_with_sessions_and_all(bench: Bench) -> None:
+    bench.commit(2, put(1, "k", "v"))
+    view = bench.service.begin_snapshot()
+    records = []
+    while chunk := view.next_chunk(10):
+        records += chunk
+    view.close()
+    again = Bench()
+    again.commit(1, [0, 0, 0, "register"], [2, 1, 1, "put", "stays", "not"])
+    again.service.restore(records)
+    again.commit(3, put(1, "k", "other"), contexts=[("A", 1, "put", ())])
+    again.service.read([("A", 2, "scan", ("", "", None))])
+    assert again.take() == [("A", 1, True, 2), ("A", 2, True, ([("k", "v", 2)], False))]
