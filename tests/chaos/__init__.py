@@ -9,7 +9,8 @@ What takes part, each in a file of its own:
                     and loses frames, or ends a connection in the middle of one (pipe.py)
     launcher.py     runs a server whose fsync can be made to fail or to take long
     cluster.py      tests/cluster's Cluster with both of these
-    client.py       a process of clients: they write and read a few keys with Clerk
+    client.py       a client: it writes and reads a few keys with Clerk; stubborn.py one that does not follow
+                    the leader; client_process.py a process full of them
     recorder.py     what they asked and what they were told, in the format of tests/linearizability
     nemesis.py      decides what happens when; has two hands, one for processes and disks (process_faults.py),
                     one for the network (network_faults.py), so that faults of both sorts overlap

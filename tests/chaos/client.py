@@ -1,10 +1,6 @@
-"""A process of clients. Ends when its standard input does, so that it outlives nobody.
+"""A client: one operation after the other, each on a random one of a few keys that all clients share.
 
-    python -m tests.chaos.client CLIENT.ini --name A --history FILE --began SECONDS --seed S
-
-Each of its threads is one client: one operation after the other, each on a random one of a few keys that
-all clients of all processes share, and now and then an append to a counter (see verdict.py). Two of the
-threads share a Clerk, so that a session has several commands under way.
+Now and then it appends to a counter instead (see verdict.py).
 
 Keys are rotated: a key's name holds the number of its period since `began` (of time.monotonic()), so that
 every key's history stays short enough to be checked. Data keys of an older period are deleted, so that the
@@ -13,14 +9,10 @@ data does not grow.
 
 from __future__ import annotations
 
-import argparse
-import os
 import random
-import sys
 import threading
 import time
-from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Optional
 
 from raftkv import Clerk
 from raftkv.errors import NotApplied, OutcomeUnknown, UnavailableError
@@ -31,8 +23,6 @@ PERIOD_S = 8.0  # of a data key
 COUNTER_PERIOD_S = 60.0
 TIMEOUTS_S = (0.3, 1.0, 3.0)  # of a Clerk, one at random: some give up before an election can end, some after
 PAUSE_S = 0.012  # at most, between two operations of a client: the nodes need the processors, too
-THREADS = 4
-SHARED = 2  # of them use one Clerk together
 
 #: How often which operation comes.
 OPERATIONS = ("get",) * 4 + ("put",) * 3 + ("append",) * 3 + ("cas",) * 3 + ("delete",) + ("count",) * 3
@@ -57,6 +47,9 @@ class Client:
     def run(self, stopping: threading.Event) -> None:
         while not stopping.wait(self._rng.random() * PAUSE_S):
             self._step()
+        self._close()
+
+    def _close(self) -> None:
         if not self._shared:
             self._clerk.close()
 
@@ -100,6 +93,11 @@ class Client:
             record.end(self._name, "fail", f, key, error=str(error))
         else:
             record.end(self._name, "ok", f, key, result)
+            return
+        self._failed()
+
+    def _failed(self) -> None:
+        """An operation had no answer."""
 
     def _ask(self, f: str, key: str, value: Any) -> Any:
         """The value of the operation's ok event."""
@@ -120,51 +118,3 @@ class Client:
         if f == "put":
             self._seen[key] = value
         return value
-
-
-def _watch_parent(stopping: threading.Event) -> None:
-    while os.read(0, 4096):
-        continue
-    stopping.set()
-
-
-def main(argv: Optional[List[str]] = None) -> int:
-    parser = argparse.ArgumentParser("client", description="Clients for tests.chaos.")
-    parser.add_argument("ini")
-    parser.add_argument("--name", required=True)
-    parser.add_argument("--history", required=True, type=Path)
-    parser.add_argument("--began", required=True, type=float)
-    parser.add_argument("--seed", required=True)
-    args = parser.parse_args(argv)
-    stopping, errors = threading.Event(), []  # type: ignore[var-annotated]
-
-    def run(client: Client) -> None:
-        try:
-            client.run(stopping)
-        except BaseException as error:
-            errors.append(error)
-            stopping.set()
-
-    # Line by line: an operation must be on record before it can have an effect.
-    with (
-        open(args.history, "w", buffering=1, encoding="ascii") as file,
-        Clerk.from_config(args.ini, timeout=TIMEOUTS_S[-1]) as shared,
-    ):
-        recorder = Recorder(file)
-        threads = []
-        for index in range(THREADS):
-            name, clerk = f"{args.name}{index}", shared if index < SHARED else None
-            client = Client(name, args.ini, clerk, recorder, args.began, f"{args.seed} {name}")
-            threads.append(threading.Thread(target=run, args=(client,), name=name))
-        for thread in threads:
-            thread.start()
-        threading.Thread(target=_watch_parent, args=(stopping,), daemon=True).start()
-        for thread in threads:
-            thread.join()
-    if errors:
-        raise errors[0]
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

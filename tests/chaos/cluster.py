@@ -18,8 +18,15 @@ from tests.cluster.node import ROOT, Node
 
 CAN_FILL_DISKS = hasattr(resource, "prlimit")  # Linux
 
-#: So small that snapshots are taken all the time, in many chunks, and are what a node that was away needs.
-TINY = {"max_raft_state": 48 << 10, "segment_bytes": 24 << 10, "snapshot_chunk_bytes": 4 << 10}
+RAFT = {
+    # The defaults: a leader that is cut off needs longer to notice it than the others to elect another one.
+    "heartbeat_interval_ms": 50,
+    "election_timeout_ms": 500,
+    # So small that snapshots are taken all the time, in many chunks, and are what a node that was away needs.
+    "max_raft_state": 48 << 10,
+    "segment_bytes": 24 << 10,
+    "snapshot_chunk_bytes": 4 << 10,
+}
 
 
 class ChaosNode(Node):
@@ -96,7 +103,7 @@ class ChaosCluster(Cluster):
     """`size` nodes; each one's address in the files of the others is that of a proxy. Does not start them."""
 
     def __init__(self, folder: Path, size: int, seed: int) -> None:
-        super().__init__(folder, size, start=False, raft=TINY)
+        super().__init__(folder, size, start=False, raft=RAFT)
         self.chaos_nodes = {id: ChaosNode(id, folder) for id in self.nodes}
         self.nodes = dict(self.chaos_nodes)
         self.paused: Set[int] = set()

@@ -24,6 +24,7 @@ class NetworkFaults:
         return {
             "partition in halves": self.halves,
             "isolate the leader": self.isolate_leader,
+            "depose leaders": self.depose_leaders,
             "one-way partition": self.one_way,
             "bridge": self.bridge,
             "flapping links": self.flapping,
@@ -46,6 +47,19 @@ class NetworkFaults:
     def isolate_leader(self) -> Fault:
         leader = self._cluster.find_leader()
         yield from self._cut(self._between([leader], [id for id in self._ids if id != leader]))
+
+    def depose_leaders(self) -> Fault:
+        """Cut off one leader after the other, so that the others notice it before it does.
+
+        For a moment there are two, and clients reach both: a stale read would be possible.
+        """
+        for _ in range(4):
+            leader = self._cluster.find_leader()
+            links = self._between([leader], [id for id in self._ids if id != leader])
+            self._proxy.refuse(links)
+            yield self._rng.uniform(0.6, 1.2)
+            self._proxy.heal(links)
+            yield self._rng.uniform(0.3, 1.0)
 
     def one_way(self) -> Fault:
         """One node, often the leader, is not heard by the others, or only by one, or does not hear them."""

@@ -46,7 +46,7 @@ class Clients:
             options = ["--name", name, "--history", str(history), "--began", str(began), "--seed", str(seed)]
             with open(folder / f"client-{name}.log", "wb") as log:
                 process = subprocess.Popen(
-                    [sys.executable, "-m", "tests.chaos.client", str(ini), *options],
+                    [sys.executable, "-m", "tests.chaos.client_process", str(ini), *options],
                     cwd=ROOT,
                     stdin=subprocess.PIPE,
                     stdout=log,
