@@ -10,6 +10,7 @@ Threads
     log-writer    takes all that waits for the disk, writes it with one fsync (group commit), tells the core,
                   and only then lets the promises leave: the messages that say that it is durable.
     snapshot      at times: writes the state machine's snapshot, or begins anew from a received one.
+    apply         at times: applies very many entries at once, as after a restart.
     (callers)     the threads of the rpc layer: they call propose(), read_index() and step(), send what may
                   leave, and apply and answer what they saw committed. No thread is woken for a request.
 
@@ -55,6 +56,7 @@ log = logging.getLogger("raftkv.raft")
 
 SLOW_FSYNC_S = 0.5  # a write that takes longer is reported
 SLOW_APPLY_S = 0.5
+MANY_ENTRIES = 5000  # so many at once are applied on a thread of their own: some ten milliseconds of work
 SNAPSHOT_CHUNK_KEYS = 500  # read from the state machine at a time: about a millisecond
 LONGEST_PAUSE_S = 0.2  # of the snapshot thread after each of these
 
@@ -278,7 +280,7 @@ class RaftNode:
         self._network.flush()
         while self._apply_queue and self._apply_lock.acquire(blocking=False):
             if not self._apply_queued():
-                return  # the snapshot thread has the lock now, and goes on here when it is done
+                return  # another thread has the lock now, and goes on here when it is done
             self._apply_lock.release()
 
     def _apply_queued(self) -> bool:
@@ -288,6 +290,9 @@ class RaftNode:
             if work.restore is not None:
                 self._spawn("snapshot", self._restore, work)
                 return False
+            if len(work.entries) > MANY_ENTRIES:
+                self._spawn("apply", self._apply_and_go_on, work)
+                return False
             self._apply(work)
         return True
 
@@ -295,9 +300,8 @@ class RaftNode:
         machine = self._machine
         if work.role_change is not None:
             machine.role_changed(work.role_change)
-        if (
-            work.entries and work.entries[0].index > self._applied
-        ):  # else a newer snapshot was loaded meanwhile
+        # Entries that were applied already: a newer snapshot was loaded meanwhile.
+        if work.entries and work.entries[0].index > self._applied:
             reach("node:before-apply")
             started = self._clock()
             machine.apply(work.entries, work.contexts)
@@ -310,6 +314,13 @@ class RaftNode:
             machine.read(work.reads)
         if work.lost_proposals or work.lost_reads:
             machine.refuse(work.lost_proposals, work.lost_reads)
+
+    def _apply_and_go_on(self, work: _Work) -> None:
+        """The body of a thread that got _apply_lock from the one that spawned it. (That one reads, perhaps:
+        a leader that hears nobody while it applies a whole log would think that it is alone.)"""
+        self._apply(work)
+        self._apply_lock.release()
+        self._work()
 
     def _after_apply(self) -> None:
         """Tell the core, and begin a snapshot when the log has grown past its bound."""
@@ -431,12 +442,9 @@ class RaftNode:
         raise _Stopped
 
     def _restore(self, work: _Work) -> None:
-        """The rest of `work` after a received snapshot; with _apply_lock, which the spawning thread
-        acquired."""
+        """`work` after a received snapshot; see _apply_and_go_on()."""
         self._load_snapshot()
-        self._apply(work)
-        self._apply_lock.release()
-        self._work()
+        self._apply_and_go_on(work)
 
     def _load_snapshot(self) -> None:
         """Begin the state machine anew from the newest durable snapshot."""

@@ -10,6 +10,7 @@ from typing import Any, Callable, Iterable, List, Optional, Sequence, Tuple
 import pytest
 
 from raftkv.errors import NotLeaderError, StorageError
+from raftkv.raft import node as node_module
 from raftkv.raft.core import Raft
 from raftkv.raft.interfaces import RoleChange
 from raftkv.raft.log import RaftLog
@@ -258,6 +259,20 @@ def test_what_comes_while_another_thread_applies_is_applied_by_that_one_and_in_o
     bench.node.step([append(entry(1), commit=1)])
     assert bench.machine.state == ["1@1", "2@1"]
     assert not bench.node._apply_lock.locked() and not bench.node._apply_queue
+
+
+def test_a_whole_log_is_applied_on_a_thread_of_its_own_and_in_order(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread that reads is not kept from hearing the others by it."""
+    monkeypatch.setattr(node_module, "MANY_ENTRIES", 2)
+    bench.node.step([append(entry(1), entry(2), entry(3), commit=3)])
+    bench.node.step([append(entry(4), prev_term=1, commit=4)])
+    assert bench.machine.state == [] and len(bench.spawned) == 1
+    assert bench.run_spawned() == "apply"
+    assert bench.machine.state == ["1@1", "2@1", "3@1", "4@1"]
+    bench.node.step([append(entry(5), entry(6), prev_term=1, commit=6)])
+    assert bench.machine.state[4:] == ["5@1", "6@1"] and bench.spawned == []
 
 
 def test_clients_are_answered_for_their_own_entries_and_refused_when_leadership_ends(bench: Bench) -> None:
