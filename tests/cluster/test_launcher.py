@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Tuple
 
+from raftkv.keys import load_key
 from tests.cluster import append_storm
 from tests.cluster.harness import Cluster
 from tests.cluster.launched import launched
@@ -30,6 +31,8 @@ def test_the_launcher_runs_and_stops_a_cluster(tmp_path: Path) -> None:
         cluster.process.send_signal(signal.SIGTERM)
         assert cluster.process.wait() == 0
         cluster.wait_until_gone()
+        assert cluster.process.stdout is not None
+        assert cluster.process.stdout.read() == "", "it printed more than the line `ready`"
     with launched(tmp_path / "cluster") as cluster:
         assert kvclient(cluster.client_ini, "get", "k") == (0, "v")
         cluster.process.kill()
@@ -60,8 +63,10 @@ def test_exit_statuses_of_kvclient(tmp_path: Path) -> None:
         assert kvclient(ini, "--timeout", "0.5", "get", "k") == (3, "")
         cluster.start(1, 2)
         assert kvclient(ini, "get", "k")[0] == 0
-        cluster.key_file.write_text("another key than that of the cluster")
-        assert kvclient(ini, "get", "k") == (4, "")
+        stranger = tmp_path / "stranger.ini"
+        stranger.write_text(ini.read_text().replace("client.key", "stranger.key"))
+        load_key(str(tmp_path / "stranger.key"), create=True)
+        assert kvclient(stranger, "get", "k") == (4, "")
 
 
 def test_a_small_append_storm(capsys) -> None:  # type: ignore[no-untyped-def]
