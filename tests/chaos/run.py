@@ -64,7 +64,8 @@ class Clients:
         return [history.stat().st_size if history.exists() else 0 for history in self.histories]
 
     def answered_since(self, sizes: Sequence[int]) -> bool:
-        """Was any operation answered since sizes() was `sizes`?"""
+        """Was any operation answered since sizes() was `sizes`? Fails if a client has ended."""
+        self.expect_running()
         for history, size in zip(self.histories, sizes):
             if history.exists():
                 with open(history, "rb") as file:

@@ -15,18 +15,13 @@ READS = ("get",)
 WRITES = ("put", "append", "cas")
 HASTY_S = (0.08,)  # timeouts: to try one server after the other, before an old leader steps down
 PATIENT_S = (0.1, 0.1, 0.1, 2.5)  # the last: to ask a paused leader that leads no more as it wakes
-    0.1,
-    0.1,
-    0.1,
-    2.5,
-)  # the last: to have asked a leader that is paused, and leads no more as it wakes
 
 
 class Stubborn(Client):
     """Stays with one server as long as that answers; then it goes to a random other one, whoever leads.
 
     So while an old leader has not noticed that there is a new one, some of these read from the old one, and
-    some write to the new one. A Clerk would ask the old one until that steps down: no stale read could be seen.
+    some write to the new one. A Clerk asks the old one until that steps down: no stale read would be seen.
     """
 
     def __init__(self, name: str, ini: str, recorder: Recorder, began: float, seed: str, reads: bool) -> None:
