@@ -19,10 +19,6 @@ from raftkv.raft.types import Options, Role
 from tests.raft.cluster import Cluster, Member
 from tests.raft.trace import format_raft
 
-OPTIONS = Options(
-    max_append_bytes=120, max_inflight_appends=3, max_inflight_bytes=300, max_uncommitted_bytes=3000
-)
-
 
 class Walk:
     """One walk. `hostility` (0..1) says how much goes wrong."""
@@ -31,7 +27,13 @@ class Walk:
         self.rng = random.Random(seed)
         size = self.rng.choice([1, 2, 3, 3, 3, 4, 5, 5])
         self.hostility = self.rng.choice([0.1, 0.3, 1.0])
-        self.cluster = Cluster(size, seed=seed, options=OPTIONS, chunk_bytes=200, say=say)
+        options = Options(  # small, so that windows fill and messages hold part of what there is
+            max_append_bytes=self.rng.choice([30, 60, 200]),
+            max_inflight_appends=3,
+            max_inflight_bytes=300,
+            max_uncommitted_bytes=3000,
+        )
+        self.cluster = Cluster(size, seed=seed, options=options, chunk_bytes=200, say=say)
         self.say = say
         self._late: List[Message] = []  # under way for long: copies, or the only ones
         self._count = 0
@@ -42,14 +44,15 @@ class Walk:
         bad = self.hostility
         weights: Dict[Callable[[], None], float] = {
             self._tick: 14,
+            self._time_out: 2 * bad,
             self._deliver: 60,
             self._write: 25,
             self._apply: 20,
             self._propose: 6,
             self._read: 3,
             self._snapshot: 5,
-            self._start: 1.5,
-            self._heal: 1,
+            self._start: 5,
+            self._heal: 3,
             self._duplicate: 4 * bad,
             self._drop: 4 * bad,
             self._delay: 5 * bad,
@@ -65,12 +68,24 @@ class Walk:
         self.cluster.check_machines()
         invariants.check_log_matching([raft for _, raft in self.cluster.live()])
 
+    def _any(self) -> int:
+        """A voter; in half of all cases the one that leads, because its fall is what matters most."""
+        leader = self.cluster.leader()
+        if leader is not None and self.rng.random() < 0.5:
+            return leader
+        return self.rng.choice(self.cluster.voters)
+
     def _live(self) -> Member:
         return self.rng.choice([member for member, _ in self.cluster.live()])
 
     def _tick(self) -> None:
         if self.cluster.live():
             self.cluster.tick(self._live().id, self.rng.choice([0.01, 0.02, 0.05, 0.1, 0.3]))
+
+    def _time_out(self) -> None:
+        """A clock that runs ahead of the others."""
+        if self.cluster.live():
+            self.cluster.tick(self._live().id, 2 * self.cluster.options.election_timeout_s)
 
     def _deliver(self) -> None:
         """Mostly the oldest message of some link, sometimes any. When all is silent, time passes."""
@@ -150,7 +165,7 @@ class Walk:
     def _cut(self) -> None:
         """A link both ways or one way, or all of a node's."""
         voters, cut = self.cluster.voters, self.cluster.cut
-        one = self.rng.choice(voters)
+        one = self._any()
         for other in voters if self.rng.random() < 0.3 else [self.rng.choice(voters)]:
             cut.add((one, other))
             if self.rng.random() < 0.7:
@@ -160,8 +175,9 @@ class Walk:
         self.cluster.cut.clear()
 
     def _crash(self) -> None:
-        if self.cluster.live():
-            self.cluster.crash(self._live().id)
+        victim = self._any()
+        if self.cluster.members[victim].raft is not None:
+            self.cluster.crash(victim)
 
     def _start(self) -> None:
         down = [member.id for member in self.cluster.members.values() if member.raft is None]
