@@ -5,9 +5,13 @@ The driver's side of the bargain is in the docstring of raftkv.raft.types.Ready.
 
 from __future__ import annotations
 
+import pytest
+
 from raftkv.raft.messages import (
     AppendAccepted,
     AppendEntries,
+    Heartbeat,
+    HeartbeatReply,
     PreVoteReply,
     RequestVote,
     StaleTerm,
@@ -170,3 +174,16 @@ def test_each_thing_is_handed_out_once() -> None:
     assert not raft.has_ready
     second = raft.ready()
     assert not (second.entries or second.committed or second.promises or second.hard_state or second.messages)
+
+
+@pytest.mark.xfail(strict=True, reason="heartbeat replies wait for the disk, although they promise nothing")
+def test_a_disk_that_stalls_is_no_reason_to_depose_a_leader() -> None:
+    """A reply to a heartbeat says "I have voted for nobody later", and a vote that was given is durable:
+    nothing that is on its way to the disk matters to it. If it waits, an fsync longer than an election
+    timeout ends a healthy leadership (check-quorum), and every read waits for the followers' disks.
+    """
+    raft = make_follower(terms=[1], term=1).raft
+    raft.step(append(raft, (1, 1), [1]))
+    raft.ready()  # its disk is at it
+    raft.step(Heartbeat(2, 1, 1, 1, 7))
+    assert raft.ready().messages == [HeartbeatReply(1, 2, 1, 7)]
