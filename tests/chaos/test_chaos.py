@@ -26,7 +26,7 @@ def expect_nothing_left(folder: Path) -> None:
 @pytest.mark.skipif(os.name != "posix", reason="it needs signals")
 def test_a_few_seconds_of_chaos(tmp_path: Path) -> None:
     seed = random.SystemRandom().randrange(1 << 32)
-    report = Run(tmp_path, 8.0, 3, seed, print).run()
+    report = Run(tmp_path, 6.0, 3, seed, print).run()
     print(f"seed {seed}", *report.lines, sep="\n")
     assert report.problems == []
     expect_nothing_left(tmp_path)
