@@ -183,7 +183,7 @@ class Cluster:
         return load_key(str(self.key_file), create=True)  # whoever is first makes it, as among the servers
 
     def connect(self, id: int, timeout_s: float = 5.0) -> Connection:
-        """A connection as any program of the standard library can make it: see Request."""
+        """A connection as any program of the standard library can make it; see request()."""
         return try_connect(self.addresses[id], self.authkey, timeout_s)
 
     def clerk(self, timeout_s: float = PATIENCE_S) -> Clerk:

@@ -71,4 +71,7 @@ def test_exit_statuses_of_kvclient(tmp_path: Path) -> None:
 
 def test_a_small_append_storm(capsys) -> None:  # type: ignore[no-untyped-def]
     arguments = "--nodes 3 --clients 3 --appends 900 --every 0.5"
-    assert append_storm.main(arguments.split()) == 0, capsys.readouterr().out
+    status = append_storm.main(arguments.split())
+    verdict = capsys.readouterr().out
+    assert status == 0, verdict
+    assert ", 0 kills" not in verdict, verdict
