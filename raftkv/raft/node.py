@@ -379,7 +379,7 @@ class RaftNode:
             if entries and ready.entries and ready.entries[0].index != entries[-1].index + 1:
                 self._persister.save(hard_state, entries)
                 hard_state, entries = None, []
-            entries = entries + ready.entries if entries else ready.entries
+            entries += ready.entries
             if ready.chunk is not None:
                 self._persister.save(hard_state, entries)
                 hard_state, entries = None, []
