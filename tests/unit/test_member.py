@@ -148,12 +148,12 @@ def test_a_member_that_is_new_is_answered_but_not_accepted(tmp_path: Path) -> No
     stop(member)
 
 
-# -- the disks that one member had, one after the other --------------------------------------------------------
+# -- the disks that one member had, one after the other ------------------------------------------------------
 
 
 def test_the_disk_that_was_lost_first_is_refused_after_the_second_was_lost(tmp_path: Path) -> None:
-    """Each of them had rejoined: without the order of their terms, the backup of the second would be taken for a
-    third, vote in terms in which its successor has voted, and have lost what that acknowledged."""
+    """Each of them had rejoined: without the order of their terms, the backup of the second would be taken
+    for a fourth, vote in terms in which its successor has voted, and have lost what that acknowledged."""
     member = member_on(tmp_path)
     member.on_hello(hello_of(3, "first"))
     assert member.on_hello(hello_of(3, "second", REJOINING, 5))[1]

@@ -51,7 +51,7 @@ MESSAGES: Tuple[Message, ...] = (
 )
 
 
-# -- wire.py ---------------------------------------------------------------------------------------------------
+# -- wire.py -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
@@ -155,7 +155,7 @@ def test_a_hello_passes_only_with_fields_of_its_types(hello: Any) -> None:
             hello_from_plain(type(hello), wrong)
 
 
-# -- incoming --------------------------------------------------------------------------------------------------
+# -- incoming ------------------------------------------------------------------------------------------------
 
 
 class FakeChannel:
@@ -290,7 +290,7 @@ def test_hello_may_be_said_again_on_one_connection(network: PeerNetwork) -> None
     assert not channel.closed and len(channel.replies) == 2
 
 
-# -- outgoing --------------------------------------------------------------------------------------------------
+# -- outgoing ------------------------------------------------------------------------------------------------
 
 
 class Sent:

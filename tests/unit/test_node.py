@@ -1,11 +1,12 @@
-"""RaftNode: what leaves when, what is applied by whom, and how it ends. No thread runs unless a test says so."""
+"""RaftNode: what leaves when, what is applied by whom, and how it ends. No thread runs unless a test says
+so."""
 
 from __future__ import annotations
 
 import random
 import threading
 from pathlib import Path
-from typing import Any, Callable, Iterable, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Iterable, List, Sequence, Tuple
 
 import pytest
 
@@ -57,6 +58,7 @@ class Commands:
         self.state: List[Any] = []
         self.calls: List[Any] = []
         self.before_apply: Callable[[], None] = lambda: None
+        self.before_close: Callable[[], None] = lambda: None  # of a snapshot's view
 
     def apply(self, entries: List[Entry], contexts: List[Any]) -> None:
         self.before_apply()
@@ -75,7 +77,7 @@ class Commands:
         """Not looked at here."""
 
     def begin_snapshot(self) -> "View":
-        return View(self.state)
+        return View(self)
 
     def restore(self, records: Iterable[Any]) -> None:
         self.state = [command for record in records for command in record]
@@ -86,15 +88,16 @@ class Commands:
 
 
 class View:
-    def __init__(self, state: List[Any]) -> None:
-        self._rest: List[Any] = [list(state)]
+    def __init__(self, machine: Commands) -> None:
+        self._machine = machine
+        self._rest: List[Any] = [list(machine.state)]
 
     def next_chunk(self, n: int) -> List[Any]:
         rest, self._rest = self._rest, []
         return rest
 
     def close(self) -> None:
-        self._rest = []
+        self._machine.before_close()
 
 
 def line_of(record: Any) -> bytes:
@@ -188,7 +191,7 @@ def snapshot_message(index: int, record: List[str], folder: Path, **changes: Any
     return message._replace(**changes)
 
 
-# -- promises --------------------------------------------------------------------------------------------------
+# -- promises ------------------------------------------------------------------------------------------------
 
 
 def test_a_vote_leaves_when_it_is_durable(bench: Bench) -> None:
@@ -246,7 +249,7 @@ def test_a_failed_write_lets_no_promise_leave(bench: Bench) -> None:
     assert bench.wire.take() == []
 
 
-# -- applying --------------------------------------------------------------------------------------------------
+# -- applying ------------------------------------------------------------------------------------------------
 
 
 def test_what_comes_while_another_thread_applies_is_applied_by_that_one_and_in_order(bench: Bench) -> None:
@@ -259,6 +262,37 @@ def test_what_comes_while_another_thread_applies_is_applied_by_that_one_and_in_o
     bench.node.step([append(entry(1), commit=1)])
     assert bench.machine.state == ["1@1", "2@1"]
     assert not bench.node._apply_lock.locked() and not bench.node._apply_queue
+
+
+class LateLock:
+    """A lock that somebody leaves work behind just before it is released."""
+
+    def __init__(self, leave_work: Callable[[], None]) -> None:
+        self._lock, self._leave_work = threading.Lock(), leave_work
+
+    def acquire(self, blocking: bool = True) -> bool:
+        return self._lock.acquire(blocking)
+
+    def release(self) -> None:
+        leave_work, self._leave_work = self._leave_work, lambda: None
+        leave_work()
+        self._lock.release()
+
+
+def test_what_comes_in_the_last_moment_is_applied_too(bench: Bench) -> None:
+    late = append(entry(2), prev_term=1, commit=2)
+    bench.node._apply_lock = LateLock(lambda: bench.node.step([late]))  # type: ignore[assignment]
+    bench.node.step([append(entry(1), commit=1)])
+    assert bench.machine.state == ["1@1", "2@1"]
+
+
+def test_what_could_not_be_applied_because_of_a_snapshot_is_applied_after_it(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "data", max_raft_state=60)
+    bench.node.step([append(entry(1), entry(2), entry(3), commit=2)])
+    bench.machine.before_close = lambda: bench.node.step([Heartbeat(2, 1, 1, 3, 0)])
+    bench.run_spawned()
+    assert bench.machine.state == ["1@1", "2@1", "3@1"]
+    bench.close()
 
 
 def test_a_whole_log_is_applied_on_a_thread_of_its_own_and_in_order(
@@ -304,7 +338,7 @@ def test_a_read_sees_what_was_committed_before_it_or_is_refused(bench: Bench) ->
     assert bench.machine.calls[1:] == [("refuse", [], ["read 2"])]
 
 
-# -- snapshots -------------------------------------------------------------------------------------------------
+# -- snapshots -----------------------------------------------------------------------------------------------
 
 
 def test_an_own_snapshot_lets_go_of_the_log_and_is_begun_from_again(tmp_path: Path) -> None:
@@ -391,7 +425,7 @@ def test_no_snapshot_is_begun_of_what_a_received_one_has_overtaken(tmp_path: Pat
     bench.close()
 
 
-# -- the end ---------------------------------------------------------------------------------------------------
+# -- the end -------------------------------------------------------------------------------------------------
 
 
 def test_a_thread_that_dies_ends_the_node_once_even_while_an_invariant_is_broken(bench: Bench) -> None:
