@@ -89,7 +89,7 @@ class ProcessFaults:
         """One node ends at a random place between two steps, somewhere after its next start or in it."""
         cluster, id = self._cluster, self._rng.choice(self._mortal)
         name = self._rng.choice((*NODE_CRASH_POINTS, *DISK_CRASH_POINTS))
-        times = self._rng.choice((1, 2, 10, 100))
+        times = self._rng.choice((1, 2, 5, 20))
         cluster.kill(id)
         cluster.start(id, crash_point=f"{name}@{times}")
         node = cluster.chaos_nodes[id]
