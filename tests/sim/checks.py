@@ -9,6 +9,7 @@ from raftkv.kvdb.store import Store
 from raftkv.raft import invariants
 from raftkv.raft.core import Raft
 from raftkv.raft.types import COMMAND, Role
+from tests.sim.promises import check_kept
 
 if TYPE_CHECKING:
     from tests.sim.client import SimClient
@@ -41,6 +42,7 @@ class Checks:
             self._world.count["elections"] += 1
             self._world.say(f"n{raft.id}@{raft.term} leads: {raft.role_reason}")
             self.history.check_leader_completeness(raft)
+            self._world.faults.elected(process.host)
             self.compare_logs()
 
     def compare_logs(self) -> None:
@@ -51,27 +53,10 @@ class Checks:
             invariants.check_log_matching([rafts[0], rafts[-1]])
 
     def recovered(self, host: "Host", process: "Process") -> None:
-        """A process has opened its disk: all that the one before it believed durable must be there."""
+        """A process has opened its disk: all that the one before it promised must be there."""
         self.history.restarted(host.id)
-        promised, persister = host.promised, process.persister
-        if promised is None:
-            return
-        found, had = persister.hard_state, promised.hard_state
-        assert found.term >= had.term and (found.term > had.term or had.vote in (None, found.vote)), (
-            f"n{host.id} had {had} on its disk, and finds {found}"
-        )
-        snapshot_index, snapshot_term = persister.snapshot[:2] if persister.snapshot else (0, 0)
-        assert snapshot_index >= promised.snapshot_index, (
-            f"n{host.id} had a snapshot at {promised.snapshot_index}, and finds one at {snapshot_index}"
-        )
-        if any(index == snapshot_index and term != snapshot_term for index, term in promised.entries):
-            return  # a snapshot was installed that shows the rest of the log to be of another history
-        terms = {entry.index: entry.term for entry in persister.entries}
-        for index, term in promised.entries:
-            if index > snapshot_index:
-                assert terms.get(index) == term, (
-                    f"n{host.id} had the entry {index}@{term} on its disk, and finds {terms.get(index)}"
-                )
+        if host.promised is not None:
+            check_kept(host.id, host.promised, process.persister)
 
     def acknowledged(self, client: "SimClient", method: str, args: tuple, seq: Tuple[int, int], result: Any) -> None:
         """A client was told that a write with a revision took effect: it is in the log, at that place."""

@@ -10,9 +10,10 @@ a majority of whole disks is left besides (docs/divergence.md).
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Callable, Collection, List, Optional, Tuple
+from typing import TYPE_CHECKING, Callable, Collection, Dict, List, Optional, Tuple, get_args
 
 from raftkv.raft.crash_points import CRASH_POINTS as NODE_POINTS
+from raftkv.raft.messages import Message
 from raftkv.raft.persister import CRASH_POINTS as DISK_POINTS
 from tests.sim.host import Host, Trap
 from tests.sim.network import Link, pairs
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from tests.sim.world import World
 
 LOCK_FILE = "data/LOCK"  # holds a pid that nobody relies on
+MESSAGES = sorted(cls.__name__ for cls in get_args(Message))
 
 
 class Faults:
@@ -31,10 +33,16 @@ class Faults:
         plan = world.plan
         rng = random.Random(f"{plan.seed}/faults")
         kinds = [kind for kind in KINDS if rng.random() < plan.enabled] or [rng.choice(KINDS)]
-        self._kinds, self._weights = kinds, [rng.choice([1, 1, 3]) for _ in kinds]
+        self._kinds, self._weights = kinds, [rng.choice([1, 1, 3, 10]) for _ in kinds]
         self.number = 0  # of the next one
         self.active = 0  # those that have not ended
+        self.on_election: Dict[int, Callable[[Host], None]] = {}  # by the number of the fault that waits for one
         self._next()
+
+    def elected(self, host: Host) -> None:
+        """The server on `host` has become the leader."""
+        for react in list(self.on_election.values()):
+            react(host)
 
     @property
     def kinds(self) -> List[str]:
@@ -55,7 +63,7 @@ class Faults:
         (kind,) = rng.choices(self._kinds, self._weights)
         fault = _Fault(world, rng, number)
         if kind(fault) is not False:
-            world.count[kind.__name__.replace("_", " ")] += 1
+            world.count["fault: " + kind.__name__.replace("_", " ")] += 1
             world.struck.append(number)
 
 
@@ -70,11 +78,20 @@ class _Fault:
         self.world.say(f"fault {self.number}: {line}")
 
     def host(self) -> Host:
+        """Any, or rather the leader."""
+        if self.rng.random() < self.world.plan.bias:
+            leader = max(self.hosts, key=lambda host: host.process.was_leader_of if host.process is not None else 0)
+            if leader.process is not None:
+                return leader
         return self.rng.choice(self.hosts)
 
     def running(self) -> Optional[Host]:
-        found = [host for host in self.hosts if host.process is not None and not host.process.paused]
-        return self.rng.choice(found) if found else None
+        """One with a process that could do something now."""
+        for _ in range(3):
+            host = self.host()
+            if host.process is not None and not host.process.paused:
+                return host
+        return None
 
     def duration_s(self) -> float:
         return self.rng.choice([0.1, 0.5, 1.0, 2.0, 4.0]) * (0.5 + self.rng.random())
@@ -211,10 +228,8 @@ def flood(fault: _Fault) -> Optional[bool]:
     if not recent:
         return False
     chosen = fault.rng.sample(recent, min(len(recent), fault.rng.choice([5, 30, 100])))
-    for _, to, cargo in chosen:
-        process = fault.world.hosts[to].process
-        if process is not None and process.node is not None:
-            fault.world.schedule(fault.rng.random() * 0.02, process.run, process.receive_peer, None, cargo)
+    for letter in chosen:
+        fault.world.schedule(fault.rng.random() * 0.02, fault.world.hosts[letter.to].receive_letter, letter)
     fault.say(f"{len(chosen)} old messages come again")
     return None
 
@@ -251,6 +266,35 @@ def crash_of_many(fault: _Fault) -> Optional[bool]:
     return None
 
 
+def ambush(fault: _Fault) -> Optional[bool]:
+    """For a while, whoever is elected is struck down soon after: what paper figure 8 is made of."""
+    faults, world, rng = fault.world.faults, fault.world, fault.rng
+    blows = rng.choice([["kill", "power"], ["cut", "half cut"], ["kill", "power", "cut", "half cut"]])
+
+    def strike(host: Host) -> None:
+        if world.calm or host.process is None:
+            return
+        blow = rng.choice(blows)
+        fault.say(f"n{host.id} is struck as the leader: {blow}")
+        if blow in ("kill", "power"):
+            host.end(power=blow == "power")
+            return
+        others = [other.id for other in fault.hosts if other is not host]
+        if blow == "half cut":
+            others = rng.sample(others, len(others) // 2)
+        links = pairs([host.id], others) + (pairs(others, [host.id]) if rng.random() < 0.5 else [])
+        world.network.cut(links)
+        world.schedule(0.2 + rng.random() * 2, world.network.mend, links)
+
+    def plan(host: Host) -> None:
+        world.schedule(rng.choice([0.01, 0.05, 0.1, 0.4]) * rng.random(), strike, host)
+
+    faults.on_election[fault.number] = plan
+    fault.until(lambda: faults.on_election.pop(fault.number, None), rng.choice([3.0, 10.0]))
+    fault.say(f"who leads is struck: {blows}")
+    return None
+
+
 def crash_at_a_point(fault: _Fault) -> Optional[bool]:
     """Between two steps of the node's or the persister's."""
     name = fault.rng.choice(NODE_POINTS + DISK_POINTS)
@@ -258,6 +302,16 @@ def crash_at_a_point(fault: _Fault) -> Optional[bool]:
     host = fault.host()
     host.trap = trap
     fault.say(f"n{host.id} will die at {name}@{trap.count}")
+    return None
+
+
+def crash_after_a_message(fault: _Fault) -> Optional[bool]:
+    """As soon as it has said something, or in the middle of saying it to all."""
+    name = fault.rng.choice(MESSAGES)
+    trap = Trap(name, fault.rng.choice([1, 1, 2, 3, 10]), fault.rng.random() < 0.7)
+    host = fault.host()
+    host.trap = trap
+    fault.say(f"n{host.id} will die after its {name}@{trap.count}")
     return None
 
 
@@ -382,6 +436,7 @@ def restarted_client(fault: _Fault) -> Optional[bool]:
 
 KINDS: Tuple[Callable[[_Fault], Optional[bool]], ...] = (
     partition, one_way_cut, flapping_link, client_cut_off, loss, doubling, slow_network, flood, broken_connections,
-    crash, crash_of_many, crash_at_a_point, crash_at_a_disk_operation, orderly_stop, pause, clock_rate, clock_jump,
+    crash, crash_of_many, ambush, crash_at_a_point, crash_after_a_message,
+    crash_at_a_disk_operation, orderly_stop, pause, clock_rate, clock_jump,
     slow_disk, full_disk, failing_fsync, bit_flip, lost_disk, abandoned_command, restarted_client,
 )  # fmt: skip

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import errno
 import random
-from typing import TYPE_CHECKING, List, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, Optional
 
 from raftkv.errors import DamagedDataError, StorageError
-from raftkv.raft.types import HardState
 from tests.sim.disk import Crash, SimDisk
+from tests.sim.network import Letter
 from tests.sim.process import Process
+from tests.sim.promises import Promised
 
 if TYPE_CHECKING:
     from tests.sim.world import World
 
-RESTART_S = (0.1, 1.5)
 RETRY_S = (0.2, 1.0)  # after a start that failed
 PING_TIMEOUT_S = 3.0  # when the others notice at the latest that a machine is gone
 
 
 class Trap:
-    """The process dies at the `count`th place of this name, or, without a name, at the `count`th disk operation."""
+    """The process dies at the `count`th place of this name, or, without a name, at the `count`th disk operation.
+
+    The name is one of the product's crash points, or the class of a message that has just left.
+    """
 
     def __init__(self, name: Optional[str], count: int, power: bool) -> None:
         self.name, self.count, self.power = name, count, power
@@ -30,14 +33,6 @@ class Trap:
             return False
         self.count -= 1
         return self.count == 0
-
-
-class Promised(NamedTuple):
-    """What the process that ended believed durable."""
-
-    hard_state: HardState
-    entries: List[Tuple[int, int]]  # (index, term)
-    snapshot_index: int
 
 
 class Host:
@@ -154,7 +149,7 @@ class Host:
             self.disk.power_cut()
         else:
             self.disk.kill()
-        after_s = self.rng.uniform(*(RETRY_S if retry else RESTART_S))
+        after_s = self.rng.uniform(*(RETRY_S if retry else self.world.plan.restart_s))
         self.world.schedule(0.05 if self.world.calm else after_s, self.boot)
 
     def _tell(self, process: Process, power: bool) -> None:
@@ -188,9 +183,14 @@ class Host:
         self.disk = self._new_disk()
         self.promised = None
         self.flipped, self.wiped = False, True
-        self.world.network.forget(self.id)
         self.world.count["wiped disks"] += 1
         self.world.say(f"n{self.id} gets an empty disk")
+
+    def receive_letter(self, letter: Letter) -> None:
+        """A Raft message arrives by itself, whatever became of the connection that it left on."""
+        sender = self.world.hosts[letter.sender]
+        if self.process is not None and (sender.disks, self.disks) == (letter.sender_disk, letter.to_disk):
+            self.process.run(self.process.receive_peer, None, letter.cargo)
 
     def mend(self) -> None:
         """Nothing of this machine is wrong any more, but for what nobody knows yet."""

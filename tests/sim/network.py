@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, deque
-from typing import Any, Callable, Deque, Dict, Iterable, List, Tuple, Union
+from typing import Any, Callable, Deque, Dict, Iterable, List, NamedTuple, Tuple, Union
 
 from tests.sim.plan import Plan
 
@@ -17,6 +17,17 @@ Link = Tuple[End, End]  # (from, to)
 
 LONGEST_S = 3.0
 RECENT = 300  # messages that a flood may repeat
+
+
+class Letter(NamedTuple):
+    """A message that may arrive in another life of its sender's and receiver's, but not at another disk: what a member
+    said before it lost its disk is lost with its connections (docs/divergence.md rests on that)."""
+
+    sender: int
+    sender_disk: int
+    to: int
+    to_disk: int
+    cargo: Any
 
 
 class Network:
@@ -29,7 +40,7 @@ class Network:
         self._busy_until: Dict[Link, float] = {}
         self.now = 0.0  # the simulator keeps it right
         self.loss, self.doubling, self.tail, self.slowness = plan.loss, plan.doubling, plan.tail, 1.0
-        self.recent: Deque[Tuple[int, int, Any]] = deque(maxlen=RECENT)  # (sender, to, what was carried)
+        self.recent: Deque[Letter] = deque(maxlen=RECENT)
 
     def calm(self) -> None:
         """From now on nothing goes wrong."""
@@ -79,12 +90,6 @@ class Network:
             self._busy_until[sender, to] = arrival
             return arrival - self.now
         return delay_s
-
-    def forget(self, node: int) -> None:
-        """Nothing that `node` said or was told is repeated by a flood any more: its disk is another one now."""
-        kept = [message for message in self.recent if node not in message[:2]]
-        self.recent.clear()
-        self.recent.extend(kept)
 
 
 def pairs(some: Iterable[End], others: Iterable[End]) -> List[Link]:

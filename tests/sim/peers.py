@@ -16,7 +16,7 @@ from raftkv.raft.messages import AppendEntries, InstallSnapshot, Message
 from raftkv.raft.network import PeerHandler, SnapshotSource
 from raftkv.raft.types import Entry
 from raftkv.raft.wire import from_plain, to_plain
-from tests.sim.network import Network
+from tests.sim.network import Letter, Network
 from tests.sim.trace import format_hello, format_received, format_sent
 
 if TYPE_CHECKING:
@@ -99,16 +99,24 @@ class PeerPort:
     def _send(self, message: Message) -> None:
         world, connection = self._world, self.dialled.get(message.to)
         world.count["messages"] += 1
-        carried = False
+        process, carried = self._process, False
+        assert process.raft is not None, f"n{process.id} says {message} before it takes part"
         if connection is not None and connection.open and connection.up:
             cargo = to_plain(message) if self._encoded else message
-            to = connection.to
-            carried = self._network.carry_loosely(
-                message.sender, message.to, to.run, to.receive_peer, connection, cargo
-            )
-            self._network.recent.append((message.sender, message.to, cargo))
+            sender, to = process.host, connection.to.host
+            letter = Letter(sender.id, sender.disks, to.id, to.disks, cargo)
+            self._network.recent.append(letter)
+            if world.plan.letters:
+                carried = self._network.carry_loosely(sender.id, to.id, to.receive_letter, letter)
+            else:
+                carried = self._network.carry_loosely(
+                    sender.id, to.id, connection.to.run, connection.to.receive_peer, connection, cargo
+                )
         if not carried and world.tracing:
-            world.say(f"{format_sent(self._process.raft, message)} (lost)")
+            world.say(f"{format_sent(process.raft, message)} (lost)")
+        process.promises.note(message, process.raft)
+        if process.host.trap is not None:
+            process.host.spring(type(message).__name__)
 
     # -- connections, as the one who dials ---------------------------------------------------------------------
 
@@ -167,8 +175,12 @@ class PeerPort:
             reply, accepted = None, False
             self._world.say(f"n{self._process.id} refuses n{hello.id}: {error}")
         if accepted:
+            before = self.incoming.get(hello.id)
+            if before is not None and before is not connection:
+                before.open = False  # what it still brings may be of a disk that was lost since
             connection.accepted = True
             self.incoming[hello.id] = connection
+            self._dial(hello.id)
         if self._world.tracing:
             self._world.say(format_hello(self._process.id, hello, reply))
         sender = connection.sender

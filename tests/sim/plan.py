@@ -26,12 +26,14 @@ class Plan:
         self.servers = rng.choice(list(sizes))
         self.events = rng.choice([2000, 4000, 8000])  # before the faults end
         self.options = _options(rng)
+        self.in_step = rng.random() < 0.3  # all tick at the same moments, so that elections collide
         self.tick_s = self.options.heartbeat_interval_ms / 1000 * rng.uniform(0.3, 1.0)
         self.constants = _constants(rng)
         # the network
         self.encoded = rng.random() < 0.3  # messages pass through their wire form
         self.ordered = rng.random() < 0.5  # what leaves first on a link arrives first, as with TCP
-        self.delay_s = rng.choice([0.0005, 0.002, 0.01])
+        self.letters = rng.random() < 0.3  # Raft messages outlive the connection that they left on
+        self.delay_s = rng.choice([0.0005, 0.002, 0.01, 0.03])
         self.tail = rng.choice([0.0, 0.01, 0.05])  # how many messages take far longer
         self.loss = rng.choice([0.0, 0.0, 0.01, 0.05])
         self.doubling = rng.choice([0.0, 0.02, 0.1])
@@ -49,6 +51,8 @@ class Plan:
         self.timeout_s = rng.choice([1.0, 4.0, 10.0])
         # the faults
         self.clock_rates = rng.choice([(1.0, 1.0), (0.95, 1.05), (0.5, 2.0)])
+        self.restart_s = rng.choice([(0.01, 0.1), (0.1, 1.0)])
+        self.bias = rng.choice([0.0, 0.3, 0.7])  # how often a fault that strikes a server strikes the leader
         self.late_starts = rng.random() < 0.2
         self.fault_every_s = rng.choice([0.15, 0.4, 1.0])
         self.faults_at_once = rng.choice([1, 1, 2, 4])  # of those that last
@@ -96,6 +100,7 @@ def _constants(rng: random.Random) -> List[Tuple[Any, str, int]]:
     """(module or class, name, value)."""
     return [
         (node, "SNAPSHOT_CHUNK_KEYS", rng.choice([1, 3, 500])),
+        (node, "MANY_ENTRIES", rng.choice([3, 5000])),
         (sessions, "MAX_SESSIONS", rng.choice([3, 10_000, 10_000])),
         (snapshot_file.SnapshotWriter, "WRITE_EVERY", rng.choice([50, 1 << 18])),
         (snapshot_file.SnapshotWriter, "SYNC_EVERY", rng.choice([200, 4 << 20])),

@@ -3,7 +3,7 @@
     rpc         what arrives in one turn is one call: receive_peer(), receive_request() → _turn()
     ticker      an event of its own, node.tick()
     log-writer  a fiber that runs node.write_log(), started whenever there is something for the disk
-    snapshot    a fiber for each
+    others      a fiber for each
 
 Everything that happens to a process goes through run(), which catches its death and checks the invariants after.
 """
@@ -23,10 +23,11 @@ from raftkv.raft.persister import Persister
 from tests.sim.disk import Crash
 from tests.sim.fiber import Fiber, FiberLock
 from tests.sim.peers import Connection, PeerPort
+from tests.sim.promises import Promised, Promises
 from tests.sim.trace import describe, format_saved
 
 if TYPE_CHECKING:
-    from tests.sim.host import Host, Promised
+    from tests.sim.host import Host
 
 CLUSTER = "sim"
 DATA = "data"
@@ -43,6 +44,7 @@ class Process:
         self.node: Optional[RaftNode] = None
         self.raft: Optional[Raft] = None
         self.seen: Any = None  # what checks.py has seen last
+        self.promises = Promises()
         self.was_leader_of = 0  # the term that it was last seen to lead
         self._fibers: List[Fiber] = []
         self._writer: Optional[Fiber] = None
@@ -107,7 +109,7 @@ class Process:
         if self.world.tracing:
             self._trace_disk()
         self.member.start()
-        self.world.schedule(self.rng.random() * self.host.tick_s, self.run, self._tick)
+        self.world.schedule(self._until_tick_s(self.rng.random()), self.run, self._tick)
 
     def stop(self) -> None:
         """In good order: what the disk is busy with is finished."""
@@ -119,20 +121,15 @@ class Process:
         if not self.dead:
             self.persister.close()
 
-    def die(self) -> "Promised":
+    def die(self) -> Promised:
         """It ends now, wherever it is. Returns what it believed durable."""
-        from tests.sim.host import Promised
-
+        promised = self.promises.at_the_end(self.raft, self.persister)
         self.dead = True
         before, self.world.current = self.world.current, self  # what still runs on its way out is this process
         for fiber in self._fibers:
             fiber.kill()
         self.world.current = before
-        raft = self.raft
-        if raft is None:
-            return Promised(self.persister.hard_state, [], 0)
-        entries = [(entry.index, entry.term) for entry in raft.log.entries if entry.index <= raft.log.stable]
-        return Promised(self.persister.hard_state, entries, raft.log.snapshot.index)
+        return promised
 
     def pause(self) -> None:
         self.paused = True
@@ -171,8 +168,8 @@ class Process:
             self.node, self.raft = node, node._raft
             self.seen = invariants.observe(self.raft)
             self.host.settled = True
-        elif name == "snapshot":
-            self.world.count["restored snapshots" if "restore" in target.__name__ else "own snapshots"] += 1
+        elif name != "ticker":
+            self.world.count[f"jobs beside: {target.__name__.strip('_').replace('_', ' ')}"] += 1
             self._start_fiber(target, *args)
 
     def _start_fiber(self, target: Callable[..., None], *args: Any) -> Fiber:
@@ -204,9 +201,17 @@ class Process:
         fiber.suspend(seconds)
 
     def _tick(self) -> None:
-        self.world.schedule(self.host.tick_s, self.run, self._tick)
+        self.world.schedule(self._until_tick_s(1.0), self.run, self._tick)
         if self.node is not None:
             self.node.tick()
+
+    def _until_tick_s(self, share: float) -> float:
+        """A whole tick interval, or a share of it; or until about then everybody ticks."""
+        tick_s = self.host.tick_s
+        if not self.world.plan.in_step:
+            return tick_s * share
+        until_next = tick_s - self.world.now % tick_s
+        return until_next if until_next > tick_s / 2 else until_next + tick_s
 
     # -- what arrives ------------------------------------------------------------------------------------------
 

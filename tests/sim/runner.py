@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import time
+import traceback
 from collections import Counter
 from typing import Any, Callable, Iterator, NamedTuple, Optional, Tuple
 
@@ -89,8 +90,10 @@ def run_many(first: Case, count: Optional[int], minutes: Optional[float], jobs: 
             outcome = queue.get()
             if outcome is None:
                 working -= 1
-            else:
+            elif isinstance(outcome, Outcome):
                 yield outcome
+            else:
+                raise RuntimeError(f"a process of the simulator's died:\n{outcome}")
     finally:
         for worker in workers:
             worker.terminate()
@@ -104,9 +107,13 @@ def _work(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who collects
     os.environ.pop("RAFTKV_CHECK", None)  # the simulator checks by itself, after every event
     gc.set_threshold(100_000, 20, 100)  # the cluster of one run is garbage all at once
-    for outcome in _in_turn(first, count, minutes, number, jobs):
-        queue.put(outcome)
-    queue.put(None)
+    try:
+        for outcome in _in_turn(first, count, minutes, number, jobs):
+            queue.put(outcome)
+        queue.put(None)
+    except BaseException:
+        queue.put(traceback.format_exc())
+        raise
 
 
 def _in_turn(

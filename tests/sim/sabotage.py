@@ -73,7 +73,6 @@ SABOTAGES: List[Sabotage] = [
     # elections
     Sabotage("no election restriction", log.RaftLog, "is_up_to_date", "return", "return True or"),
     Sabotage("two votes in a term", core.Raft, "_step_request_vote", "free = self.vote == m.sender or", "free = True or"),
-    Sabotage("own vote counts before it is durable", core.Raft, "_become_candidate", "self._votes = {}", "self._votes = {self.id: True}"),
     Sabotage("a member without its disk votes", core.Raft, "may_vote", " and (not self.rejoin_term or", " and (True or"),
     Sabotage("a member without its disk begins anew", joining.Joining, "decide", "if any(reply.knows_you is False for reply in replies):", "if False:"),
     # replication

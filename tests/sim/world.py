@@ -16,7 +16,6 @@ from typing import Any, Callable, Collection, Dict, Iterator, List, Optional, Tu
 
 from raftkv.kvdb import service as service_module
 from raftkv.raft import node as node_module
-from tests.linearizability.history import Operation
 from tests.sim.checks import Checks
 from tests.sim.client import SimClient
 from tests.sim.faults import Faults
@@ -26,6 +25,7 @@ from tests.sim.network import Network
 from tests.sim.plan import Plan
 from tests.sim.process import Process
 from tests.sim.record import Record
+from tests.sim.verdict import check_history
 
 LIVENESS_S = 20.0  # of virtual time; the election timeout is 0.5 s
 SETTLED_EVERY_S = 0.1
@@ -107,14 +107,11 @@ class World:
                 self._begin_calm()
                 self._live()
                 self.checks.at_the_end()
+                check_history(self.record.operations)
         except Exception as error:
             raise Failure(_describe(error), self.events) from error
         finally:
             self._close()
-
-    def operations(self) -> List[Operation]:
-        """What the clients saw, for the linearizability checker."""
-        return self.record.operations
 
     @contextmanager
     def _crash_points(self) -> Iterator[None]:

@@ -1,0 +1,17 @@
+"""The last word on what the clients saw: was it linearizable?"""
+
+from __future__ import annotations
+
+from typing import List
+
+from tests.linearizability.checker import check
+from tests.linearizability.history import Operation
+from tests.linearizability.search import OK
+
+TIME_LIMIT_S = 30.0  # real time; a history of a run takes some milliseconds
+
+
+def check_history(operations: List[Operation]) -> None:
+    """Raises AssertionError with the offending part of the history. One that cannot be decided is a failure, too."""
+    result = check(operations, TIME_LIMIT_S)
+    assert result.verdict == OK, str(result)
