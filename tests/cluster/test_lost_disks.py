@@ -10,14 +10,19 @@ import pytest
 
 from raftkv.errors import NotApplied
 from tests.cluster.harness import RAFT, Cluster
-from tests.cluster.waiting import hold
+from tests.cluster.waiting import hold, wait_until
 from tests.cluster.workload import KEY, Appenders
 
 SEVERAL_ELECTIONS_S = 6 * RAFT["election_timeout_ms"] / 1000
 
 
 def roles(cluster: Cluster) -> Tuple[int, int, int]:
-    """(the leader, one follower, the other)."""
+    """(the leader, one follower, the other), once all of them take part: with a member that was never started,
+    one that lost its disk would be free to found a new cluster (docs/divergence.md)."""
+    not_yet = (None, "joining")
+    wait_until(
+        lambda: all(cluster.role(id) not in not_yet for id in cluster.nodes), "every member to take part"
+    )
     leader = cluster.wait_for_leader()
     one, other = (id for id in cluster.nodes if id != leader)
     return leader, one, other
