@@ -17,7 +17,7 @@ SEVERAL_ELECTIONS_S = 6 * RAFT["election_timeout_ms"] / 1000
 
 
 def roles(cluster: Cluster) -> Tuple[int, int, int]:
-    """(the leader, one follower, the other), once all of them take part: with a member that was never started,
+    """(the leader, one follower, the other), once all take part: with a member that was never started,
     one that lost its disk would be free to found a new cluster (docs/divergence.md)."""
     not_yet = (None, "joining")
     wait_until(
