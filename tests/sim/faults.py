@@ -32,8 +32,10 @@ class Faults:
         self._world, self._only = world, only
         plan = world.plan
         rng = random.Random(f"{plan.seed}/faults")
-        kinds = [kind for kind in KINDS if rng.random() < plan.enabled] or [rng.choice(KINDS)]
-        self._kinds, self._weights = kinds, [rng.choice([1, 1, 3, 10]) for _ in kinds]
+        kinds = [kind for kind in KINDS if rng.random() < plan.enabled] or [rng.choice(KINDS)] * (not plan.kinds)
+        kinds = [kind for kind in KINDS if kind in kinds or kind.__name__ in plan.kinds]
+        self._kinds = kinds
+        self._weights = [10 if kind.__name__ in plan.kinds else rng.choice([1, 1, 3, 10]) for kind in kinds]
         self.number = 0  # of the next one
         self.active = 0  # those that have not ended
         self.on_election: Dict[int, Callable[[Host], None]] = {}  # by the number of the fault that waits for one

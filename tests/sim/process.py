@@ -32,6 +32,12 @@ if TYPE_CHECKING:
 CLUSTER = "sim"
 DATA = "data"
 
+_JOBS = {
+    "_write_snapshot": "own snapshots",
+    "_restore": "restored snapshots",
+    "_apply_and_go_on": "batches applied on a thread of their own",
+}
+
 
 class Process:
     """Raises StorageError, or Crash if a trap was set for its start. `raft` is None until it takes part."""
@@ -169,7 +175,7 @@ class Process:
             self.seen = invariants.observe(self.raft)
             self.host.settled = True
         elif name != "ticker":
-            self.world.count[f"jobs beside: {target.__name__.strip('_').replace('_', ' ')}"] += 1
+            self.world.count[_JOBS[target.__name__]] += 1
             self._start_fiber(target, *args)
 
     def _start_fiber(self, target: Callable[..., None], *args: Any) -> Fiber:
