@@ -7,19 +7,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Iterable, List, Optional, Tuple
 
-from raftkv.config import RaftOptions
 from tests.course.clerk import CourseClerk
-from tests.course.world import LIMIT_S, Pending, World
+from tests.course.world import LIMIT_S, WHOLE_TEST, Pending, Server, World, options_for
 from tests.linearizability.checker import check
 from tests.sim.disk import Crash
-from tests.sim.process import Process
 from tests.sim.record import Record
 
 if TYPE_CHECKING:
     from tests.course.run import Run
 
 
-class KVProcess(Process):
+class KVProcess(Server):
     """A server that answers CourseClerks."""
 
     def _send_replies(self, replies: List[Tuple[Any, int, bool, Any]]) -> None:
@@ -33,10 +31,10 @@ class KVCluster:
     """`servers` servers, all started and connected. Their ids count from 1. `max_raft_state` in bytes, -1: never."""
 
     def __init__(self, run: "Run", servers: int, *, unreliable: bool, max_raft_state: int) -> None:
-        options = RaftOptions(max_raft_state=max_raft_state)
-        if max_raft_state > 0:
-            options = RaftOptions(max_raft_state=max_raft_state, segment_bytes=max_raft_state)
-        self.world = run.open(World(run.seed_of("kv"), servers, options, KVProcess, run.say))
+        self.world = run.open(
+            World(run.seed_of("kv"), servers, options_for(max_raft_state), KVProcess, run.say)
+        )
+        self._run = run
         self.ids = list(range(1, servers + 1))
         self.rng = self.world.rng
         self.world.network.unreliable = unreliable
@@ -102,7 +100,7 @@ class KVCluster:
 
     def end(self) -> None:
         """The test is over: it was not too long, all logs agree, and the history is linearizable."""
-        assert self.world.now <= LIMIT_S, f"the test took {self.world.now:.0f} s"
+        self._run.at_most(WHOLE_TEST, round(self.world.now, 1), LIMIT_S)
         self.world.checks.compare_logs()
         result = check(self.record.operations)
         assert result.verdict == "ok", str(result)

@@ -14,13 +14,11 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
-from raftkv.config import RaftOptions
 from raftkv.errors import NotLeaderError
 from raftkv.kvdb.store import encode_record
 from raftkv.raft.interfaces import RoleChange
 from raftkv.raft.types import COMMAND, Entry
-from tests.course.world import LIMIT_S, Machine, Procedure, World
-from tests.sim.process import Process
+from tests.course.world import LIMIT_S, WHOLE_TEST, Machine, Procedure, Server, World, options_for
 
 if TYPE_CHECKING:
     from tests.course.run import Run
@@ -28,9 +26,6 @@ if TYPE_CHECKING:
 ELECTION_S = 1.0  # the course's RaftElectionTimeout: time enough for an election, not Raft's own timeout
 SNAPSHOT_INTERVAL = 10  # commands between two snapshots
 ENTRY_BYTES = 48  # of one with a random number
-SNAPSHOT_OPTIONS = RaftOptions(
-    max_raft_state=SNAPSHOT_INTERVAL * ENTRY_BYTES, segment_bytes=SNAPSHOT_INTERVAL * ENTRY_BYTES
-)
 
 #: (machine, position, command): one was applied.
 Applied = Callable[[int, int, Any], None]
@@ -96,7 +91,7 @@ class CommandList:
             """Nothing was lent."""
 
 
-class RaftProcess(Process):
+class RaftProcess(Server):
     """A server with a CommandList in place of the database."""
 
     def __init__(self, host: Machine, applied: Applied) -> None:
@@ -116,13 +111,14 @@ class RaftCluster:
     """`servers` servers, all started and connected. Their ids count from 1."""
 
     def __init__(self, run: "Run", servers: int, *, unreliable: bool = False, snapshots: bool = False) -> None:
-        options = SNAPSHOT_OPTIONS if snapshots else RaftOptions(max_raft_state=-1)
+        options = options_for(SNAPSHOT_INTERVAL * ENTRY_BYTES if snapshots else -1)
         self.world = run.open(
             World(run.seed_of("raft"), servers, options, lambda machine: RaftProcess(machine, self._apply), run.say)
         )
         self.rng: random.Random = self.world.rng
         self.network = self.world.network
         self.network.unreliable = unreliable
+        self._run = run
         self.ids = list(range(1, servers + 1))
         self.agreed: List[Any] = []  # the commands, as the first server applied them
         self._applied: Dict[int, int] = dict.fromkeys(self.ids, 0)  # server -> how many it has ever applied
@@ -288,5 +284,5 @@ class RaftCluster:
 
     def end(self) -> None:
         """The test is over: it was not too long, and all logs agree."""
-        assert self.world.now <= LIMIT_S, f"the test took {self.world.now:.0f} s"
+        self._run.at_most(WHOLE_TEST, round(self.world.now, 1), LIMIT_S)
         self.world.checks.compare_logs()

@@ -1,7 +1,6 @@
 """Lab 3B: the database with snapshots, max_raft_state being 1,000 bytes.
 
-Measured is what is on the disks: the files of the log with term and vote, and the newest snapshot. A file of the log is
-continued in a new one after 1,000 bytes, too, since a log goes by whole files.
+Measured is what is on the disks: the files of the log with term and vote, and the newest snapshot.
 """
 
 from __future__ import annotations

@@ -23,8 +23,18 @@ from tests.sim.process import Process
 
 SYNC_S = 0.002  # an fsync takes that, more or less
 LIMIT_S = 120.0  # of virtual time: the course lets no test take longer
+WHOLE_TEST = "seconds"  # the name of that figure
 
 Procedure = Generator[Any, Any, Any]
+
+
+def options_for(max_raft_state: int) -> RaftOptions:
+    """The product's own, but for this many bytes of log before a snapshot (-1: never). A log goes by whole files: they
+    are a fourth of that, as with the product's own options."""
+    return RaftOptions(
+        max_raft_state=max_raft_state,
+        segment_bytes=max_raft_state // 4 if max_raft_state > 0 else RaftOptions.segment_bytes,
+    )
 
 
 class Pending:
@@ -102,6 +112,26 @@ class Watch(Checks):
             self._world.count["elections"] += 1
             self._world.say(f"n{raft.id}@{raft.term} leads: {raft.role_reason}")
             self.history.check_leader_completeness(raft)
+
+
+class Server(Process):
+    """A process whose log-writer is a plain call: it waits for SYNC_S, and then writes and fsyncs in one moment.
+
+    tests/sim has it on a fiber, so that it can crash in the middle. That is not what these tests are about, and it
+    takes most of their time.
+    """
+
+    _write_is_due = False
+
+    def _start_writer(self) -> None:
+        if not self._write_is_due and self.node is not None and not self.dead and self.node.has_disk_work:
+            self._write_is_due = True
+            self.world.schedule(SYNC_S * (0.5 + self.rng.random()), self.run, self._write)
+
+    def _write(self) -> None:
+        self._write_is_due = False
+        assert self.node is not None
+        self.node.write_log()
 
 
 class World:

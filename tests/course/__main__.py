@@ -1,0 +1,75 @@
+"""python -m tests.course: run course tests with many seeds, or one with its trace, and print the table of figures."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from typing import Callable, Dict, List, Optional, Sequence, Tuple
+
+from tests.course import test_kv_3a, test_kv_3b, test_raft_2a, test_raft_2b, test_raft_2c, test_raft_2d
+from tests.course.run import Run
+
+Test = Callable[[Run], None]
+MODULES = (test_raft_2a, test_raft_2b, test_raft_2c, test_raft_2d, test_kv_3a, test_kv_3b)
+TESTS: Dict[str, Test] = {
+    name[len("test_") :]: test
+    for module in MODULES
+    for name, test in vars(module).items()
+    if name.startswith("test_")
+}
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """0: all passed. 1: not all. 130: stopped by Ctrl-C."""
+    parser = argparse.ArgumentParser(prog="python -m tests.course", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="TEST", help="as in the table, for example backup (default: all)")
+    parser.add_argument("--seeds", type=int, default=1, help="how many (default: 1)")
+    parser.add_argument("--start", type=int, default=1, help="the first seed (default: 1)")
+    parser.add_argument("--trace", action="store_true", help="print all that happens")
+    options = parser.parse_args(argv)
+    unknown = [name for name in options.names if name not in TESTS]
+    if unknown:
+        parser.error(f"there is no test {unknown[0]}; the tests are {', '.join(TESTS)}")
+    os.environ["RAFTKV_CHECK"] = "1"
+    say = print if options.trace else None
+    try:
+        results = [_run_seeds(name, options.start, options.seeds, say) for name in options.names or TESTS]
+    except KeyboardInterrupt:
+        return 130
+    return 0 if all(results) else 1
+
+
+def _run_seeds(name: str, start: int, seeds: int, say: Optional[Callable[[str], None]]) -> bool:
+    """Print one line: how many seeds passed, and the range of each figure."""
+    failed = 0
+    ranges: Dict[Tuple[str, Optional[float]], List[float]] = {}
+    for seed in range(start, start + seeds):
+        run = Run(name, seed, say)
+        try:
+            TESTS[name](run)
+        except Exception:
+            failed += 1
+            traceback.print_exc()
+            print(f"{name} failed: python -m tests.course {name} --start {seed} --trace", file=sys.stderr)
+        finally:
+            run.close()
+        for figure in run.figures:
+            ranges.setdefault((figure.what, figure.limit), []).append(figure.value)
+    figures = "; ".join(f"{what}: {_range(values)}{_limit(limit)}" for (what, limit), values in ranges.items())
+    print(f"{name:66} {seeds - failed}/{seeds}  {figures}", flush=True)
+    return not failed
+
+
+def _range(values: Sequence[float]) -> str:
+    least, most = (f"{value:.3g}" if isinstance(value, float) else str(value) for value in (min(values), max(values)))
+    return least if least == most else f"{least} to {most}"
+
+
+def _limit(limit: Optional[float]) -> str:
+    return "" if limit is None else f" (at most {limit:.4g})" if isinstance(limit, float) else f" (at most {limit})"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
