@@ -470,7 +470,9 @@ class Raft:
         self._hear_leader(m.sender)
         if self._installing is None:
             self.log.commit_to(min(m.commit, self.log.last_index))
-        self._promise(HeartbeatReply(self.id, m.sender, self.term, m.round))
+        # Not a promise: it says that this node follows now, which no crash makes untrue. So a slow disk neither
+        # holds up reads nor makes a live follower look dead.
+        self._send(HeartbeatReply(self.id, m.sender, self.term, m.round))
 
     # -- snapshots (section 7) -------------------------------------------------------------------------------
 

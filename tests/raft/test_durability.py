@@ -5,8 +5,6 @@ The driver's side of the bargain is in the docstring of raftkv.raft.types.Ready.
 
 from __future__ import annotations
 
-import pytest
-
 from raftkv.raft.messages import (
     AppendAccepted,
     AppendEntries,
@@ -18,7 +16,14 @@ from raftkv.raft.messages import (
     VoteReply,
 )
 from raftkv.raft.types import Role
-from tests.raft.harness import TIMEOUT_S, append, make, make_follower, make_steady_leader, of
+from tests.raft.harness import (
+    TIMEOUT_S,
+    append,
+    make,
+    make_follower,
+    make_steady_leader,
+    of,
+)
 
 # -- votes -----------------------------------------------------------------------------------------
 
@@ -176,7 +181,6 @@ def test_each_thing_is_handed_out_once() -> None:
     assert not (second.entries or second.committed or second.promises or second.hard_state or second.messages)
 
 
-@pytest.mark.xfail(strict=True, reason="heartbeat replies wait for the disk, although they promise nothing")
 def test_a_disk_that_stalls_is_no_reason_to_depose_a_leader() -> None:
     """A reply to a heartbeat says "I have voted for nobody later", and a vote that was given is durable:
     nothing that is on its way to the disk matters to it. If it waits, an fsync longer than an election

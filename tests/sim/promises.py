@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import List, NamedTuple, Optional, Tuple
 
 from raftkv.raft.core import Raft
-from raftkv.raft.messages import AppendAccepted, Message, RequestPreVote, RequestVote, VoteReply
+from raftkv.raft.messages import AppendAccepted, HeartbeatReply, Message, RequestPreVote, RequestVote, VoteReply
 from raftkv.raft.persister import Persister
 from raftkv.raft.types import HardState
 
@@ -31,8 +31,8 @@ class Promises:
     def note(self, message: Message, raft: Raft) -> None:
         """`message` has left."""
         kind = type(message)
-        if kind is RequestPreVote:
-            return  # says nothing
+        if kind is RequestPreVote or kind is HeartbeatReply:
+            return  # promises nothing: see Raft._step_heartbeat
         if message.term > self._term:
             self._term, self._vote = message.term, None
         if message.term < self._term:

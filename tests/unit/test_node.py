@@ -23,6 +23,7 @@ from raftkv.raft.messages import (
     InstallSnapshot,
     Message,
     PreVoteReply,
+    RequestPreVote,
     RequestVote,
     SnapshotReply,
     VoteReply,
@@ -204,12 +205,18 @@ def test_a_vote_leaves_when_it_is_durable(bench: Bench) -> None:
 
 def test_a_promise_that_needs_no_disk_waits_for_those_before_it(bench: Bench) -> None:
     bench.node.step([append(entry(1))])
-    bench.node.step([Heartbeat(2, 1, 1, 0, 9)])
+    bench.node.step([RequestPreVote(3, 1, 1, 0, 0)])
     assert bench.wire.take() == []
     bench.node.write_log()
-    assert bench.wire.take() == [AppendAccepted(1, 2, 1, 1), HeartbeatReply(1, 2, 1, 9)]
-    bench.node.step([Heartbeat(2, 1, 1, 0, 10)])
-    assert bench.wire.take() == [HeartbeatReply(1, 2, 1, 10)], "the disk is idle, nothing to wait for"
+    assert bench.wire.take() == [AppendAccepted(1, 2, 1, 1), PreVoteReply(1, 3, 1, 2, False)]
+    bench.node.step([RequestPreVote(3, 1, 1, 0, 0)])
+    assert bench.wire.take() == [PreVoteReply(1, 3, 1, 2, False)], "the disk is idle, nothing to wait for"
+
+
+def test_the_answer_to_a_heartbeat_waits_for_no_disk(bench: Bench) -> None:
+    bench.node.step([append(entry(1))])
+    bench.node.step([Heartbeat(2, 1, 1, 0, 9)])
+    assert bench.wire.take() == [HeartbeatReply(1, 2, 1, 9)]
 
 
 def test_a_promise_made_while_the_disk_is_busy_waits_for_the_next_write(bench: Bench) -> None:
@@ -217,14 +224,14 @@ def test_a_promise_made_while_the_disk_is_busy_waits_for_the_next_write(bench: B
 
     def save_and_receive(*args: Any) -> None:
         save(*args)
-        bench.node.step([Heartbeat(2, 1, 1, 0, 9)])
+        bench.node.step([RequestPreVote(3, 1, 1, 0, 0)])
 
     bench.persister.save = save_and_receive  # type: ignore[method-assign]
     bench.node.step([append(entry(1))])
     bench.node.write_log()
     assert bench.wire.take() == [AppendAccepted(1, 2, 1, 1)] and bench.node.has_disk_work
     bench.node.write_log()
-    assert bench.wire.take() == [HeartbeatReply(1, 2, 1, 9)]
+    assert bench.wire.take() == [PreVoteReply(1, 3, 1, 2, False)]
 
 
 def test_what_replaces_entries_that_still_wait_for_the_disk_is_what_it_holds_in_the_end(bench: Bench) -> None:
@@ -245,7 +252,7 @@ def test_a_failed_write_lets_no_promise_leave(bench: Bench) -> None:
     bench.node.step([RequestVote(2, 1, 1, 0, 0)])
     bench.node._run(bench.node.write_log)
     assert [str(death) for death in bench.deaths] == ["the disk is on fire"]
-    bench.node.step([Heartbeat(2, 1, 1, 0, 1)])
+    bench.node.step([RequestPreVote(3, 1, 1, 0, 0)])
     assert bench.wire.take() == []
 
 
