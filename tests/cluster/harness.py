@@ -59,7 +59,10 @@ def free_ports(count: int) -> List[int]:
 
 
 class Cluster:
-    """`size` nodes on free ports of this machine, with all files in `folder`. `start`: all nodes at once.
+    """`size` nodes on free ports of this machine, with all files in `folder`.
+
+    `start`: start all of them, and wait until each takes part. (One that comes when the others have a leader
+    already must have asked them all before it does; so until then, none of them may be killed.)
     `raft`: options of the section [raft].
     """
 
@@ -86,21 +89,27 @@ class Cluster:
         if self._start:
             try:
                 self.start(*self.nodes)
+                wait_until(self._all_take_part, "all nodes to take part")
             except BaseException:
                 self.close()
+                self._print_logs()
                 raise
         return self
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         self.close()
         if error is not None:
-            for node in self.nodes.values():
-                print(
-                    f"--- the end of node {node.id}'s log ---", *node.log.splitlines()[-TAIL_LINES:], sep="\n"
-                )
+            self._print_logs()
         else:
             self.check_logs()
             self.check_election_safety()
+
+    def _all_take_part(self) -> bool:
+        return [status["role"] == "joining" for status in self.statuses()] == [False] * len(self.nodes)
+
+    def _print_logs(self) -> None:
+        for node in self.nodes.values():
+            print(f"--- the end of node {node.id}'s log ---", *node.log.splitlines()[-TAIL_LINES:], sep="\n")
 
     def close(self) -> None:
         for node in self.nodes.values():
