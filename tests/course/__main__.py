@@ -1,4 +1,4 @@
-"""python -m tests.course: run course tests with many seeds, or one with its trace, and print the table of figures."""
+"""python -m tests.course: run course tests with many seeds, or one with its trace, and print the figures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ TESTS: Dict[str, Test] = {
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """0: all passed. 1: not all. 130: stopped by Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m tests.course", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="TEST", help="as in the table, for example backup (default: all)")
+    parser.add_argument(
+        "names", nargs="*", metavar="TEST", help="as in the table, for example backup (default: all)"
+    )
     parser.add_argument("--seeds", type=int, default=1, help="how many (default: 1)")
     parser.add_argument("--start", type=int, default=1, help="the first seed (default: 1)")
     parser.add_argument("--trace", action="store_true", help="print all that happens")
@@ -57,18 +59,28 @@ def _run_seeds(name: str, start: int, seeds: int, say: Optional[Callable[[str], 
             run.close()
         for figure in run.figures:
             ranges.setdefault((figure.what, figure.limit), []).append(figure.value)
-    figures = "; ".join(f"{what}: {_range(values)}{_limit(limit)}" for (what, limit), values in ranges.items())
+    figures = "; ".join(
+        f"{what}: {_range(values)}{_limit(limit)}" for (what, limit), values in ranges.items()
+    )
     print(f"{name:66} {seeds - failed}/{seeds}  {figures}", flush=True)
     return not failed
 
 
 def _range(values: Sequence[float]) -> str:
-    least, most = (f"{value:.3g}" if isinstance(value, float) else str(value) for value in (min(values), max(values)))
+    least, most = (
+        f"{value:.3g}" if isinstance(value, float) else str(value) for value in (min(values), max(values))
+    )
     return least if least == most else f"{least} to {most}"
 
 
 def _limit(limit: Optional[float]) -> str:
-    return "" if limit is None else f" (at most {limit:.4g})" if isinstance(limit, float) else f" (at most {limit})"
+    return (
+        ""
+        if limit is None
+        else f" (at most {limit:.4g})"
+        if isinstance(limit, float)
+        else f" (at most {limit})"
+    )
 
 
 if __name__ == "__main__":

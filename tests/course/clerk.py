@@ -1,8 +1,8 @@
 """CourseClerk: a client's real session (ClerkSession) on the course's network.
 
-It has the course's three calls. They never give up: a call is Pending until it is answered, however long that takes. What
-fails on the way fails as in the course's RPC package, where the caller learns it: a request or an answer that
-the network lost, a server that is down or out of reach (known after up to 0.1 s).
+It has the course's three calls. They never give up: a call is Pending until it is answered, however long
+that takes. What fails on the way fails as in the course's RPC package, where the caller learns it: a
+request or an answer that the network lost, a server that is down or out of reach (known after up to 0.1 s).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class CourseClerk:
         self._wake_at: Optional[float] = None
         world.clients.append(self)
 
-    # -- what a test calls -------------------------------------------------------------------------------------
+    # -- what a test calls ----------------------------------------------------------------------------------
 
     def get(self, key: str) -> Pending:
         """Its result is the value, "" for a key that is not there."""
@@ -53,13 +53,15 @@ class CourseClerk:
         return pending
 
     def _end(self, command: Command) -> None:
-        assert command.error is None, f"{self.name}: {command.method} {command.args} failed: {command.error!r}"
+        assert command.error is None, (
+            f"{self.name}: {command.method} {command.args} failed: {command.error!r}"
+        )
         pending, at = command.context
         value = command.result and command.result[0] if command.method == "get" else None
         self._record.end(at, "ok", value)
         pending.finish("" if value is None else value)
 
-    # -- what the session wants --------------------------------------------------------------------------------
+    # -- what the session wants -----------------------------------------------------------------------------
 
     def _perform(self, actions: List[Any]) -> None:
         for action in actions:
@@ -103,7 +105,7 @@ class CourseClerk:
             self.world.say(f"{self.name} -> n{server} {method} {args}")
         process.run(process.receive_request, (self, request, method, args))
 
-    # -- what becomes of its requests --------------------------------------------------------------------------
+    # -- what becomes of its requests -----------------------------------------------------------------------
 
     def carry_reply(self, server: int, request: int, ok: bool, result: Any) -> None:
         """A server sends the answer."""

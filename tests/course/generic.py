@@ -1,13 +1,12 @@
-"""The two procedures that most tests of lab 3 are: clients that append and read while things go wrong, and one in a hurry."""
+"""What most tests of lab 3 are: clients that append and read while things go wrong, or one in a hurry."""
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Sequence
+from typing import Dict, List, Sequence
 
-from tests.course.clerk import CourseClerk
 from tests.course.kv_cluster import KVCluster
 from tests.course.run import Run
-from tests.course.world import Pending, Procedure
+from tests.course.world import Procedure
 
 ELECTION_S = 1.0
 ROUNDS, ROUND_S = 3, 5.0
@@ -29,23 +28,25 @@ def generic(
     max_raft_state: int = -1,
     random_keys: bool = False,
 ) -> None:
-    """Three rounds of 5 s in which `clients` clients append to a key of their own (half of their calls), or read it.
+    """Three rounds of 5 s in which each client appends to a key of its own (half of its calls), or reads it.
 
-    With `partitions`, servers are divided anew about every 1.1 s, at random, and all connected after the round. With `crash`, all
-    lose their power after it. Then each client's key holds what it appended, all, once and in order. The log has
-    at most 8 times `max_raft_state`, if that is set, and there is no snapshot otherwise. With `random_keys` clients share
-    the keys, and put, too. In the end the history of all calls is linearizable.
+    With `partitions`, servers are divided anew about every 1.1 s, at random, and all connected after the
+    round. With `crash`, all lose their power after it. Then each client's key holds what it appended, all,
+    once and in order. The log has at most 8 times `max_raft_state`, if that is set, and there is no
+    snapshot otherwise. With `random_keys` clients share the keys, and put, too. In the end the history of
+    all calls is linearizable.
 
-    On a reliable network, clients think between two calls (see THINK_S), which they do not in the course. Without it
-    histories are long, and show nothing more.
+    On a reliable network, clients think between two calls (see THINK_S), which they do not in the course.
+    Without it histories are long, and show nothing more.
     """
     cluster = course.kv(servers, unreliable=unreliable, max_raft_state=max_raft_state)
     clerk = cluster.make_client()
-    largest, calls = 0, 0
+    largest = 0
     for _ in range(ROUNDS):
         running = [True]
         counts = [
-            cluster.world.spawn(_client(cluster, number, clients, running, random_keys)) for number in range(clients)
+            cluster.world.spawn(_client(cluster, number, clients, running, random_keys))
+            for number in range(clients)
         ]
         if partitions:
             cluster.sleep(1.0)
@@ -67,7 +68,9 @@ def generic(
         if max_raft_state > 0:
             assert largest <= 8 * max_raft_state, f"the log was not trimmed: {largest} bytes"
         else:
-            assert cluster.snapshot_size() == 0, f"a snapshot of {cluster.snapshot_size()} bytes, though none was wanted"
+            assert cluster.snapshot_size() == 0, (
+                f"a snapshot of {cluster.snapshot_size()} bytes, though none was wanted"
+            )
     cluster.end()
     if max_raft_state > 0:
         course.at_most("bytes of Raft's state on a disk", largest, 8 * max_raft_state)
@@ -75,7 +78,7 @@ def generic(
 
 
 def speed(course: Run, max_raft_state: int) -> None:
-    """1,000 appends, one after the other, take at most 33.3 ms each: three in what the course takes for a heartbeat.
+    """1,000 appends, one after the other, take at most 33.3 ms each: a third of the course's heartbeat.
 
     Virtual time: a message takes 0.5 ms, an fsync 2 ms. So this shows that a call waits for no timer.
     """
@@ -92,7 +95,7 @@ def speed(course: Run, max_raft_state: int) -> None:
     cluster.end()
 
 
-# -- clients ---------------------------------------------------------------------------------------------------
+# -- clients ------------------------------------------------------------------------------------------------
 
 
 def element(client: int, number: int) -> str:
@@ -101,7 +104,7 @@ def element(client: int, number: int) -> str:
 
 
 def check_appends(value: str, client: int, count: int) -> None:
-    """`value` holds the first `count` elements of `client`, each once and in their order, whatever others wrote."""
+    """`value` holds the first `count` elements of `client`, each once and in order."""
     last = -1
     for number in range(count):
         wanted = element(client, number)
@@ -131,7 +134,9 @@ def _client(
             written += 1
         else:
             value = yield clerk.get(key)
-            assert random_keys or value == own_value, f"client {number} read {value!r} instead of {own_value!r}"
+            assert random_keys or value == own_value, (
+                f"client {number} read {value!r} instead of {own_value!r}"
+            )
         yield 0.0 if cluster.world.network.unreliable else rng.random() * THINK_S * clients
     return written
 

@@ -28,7 +28,7 @@ class KVProcess(Server):
 
 
 class KVCluster:
-    """`servers` servers, all started and connected. Their ids count from 1. `max_raft_state` in bytes, -1: never."""
+    """`servers` servers, started and connected, with ids from 1 on. `max_raft_state`: bytes, or -1."""
 
     def __init__(self, run: "Run", servers: int, *, unreliable: bool, max_raft_state: int) -> None:
         self.world = run.open(
@@ -44,7 +44,7 @@ class KVCluster:
         for id in self.ids:
             self.start_server(id)
 
-    # -- what happens to servers -------------------------------------------------------------------------------
+    # -- what happens to servers ----------------------------------------------------------------------------
 
     def start_server(self, id: int) -> None:
         self.world.hosts[id].start()
@@ -65,16 +65,22 @@ class KVCluster:
     def leader(self) -> int:
         """A server that believes that it leads."""
         for id, host in self.world.hosts.items():
-            if host.process is not None and host.process.raft is not None and host.process.raft.get_state()[1]:
+            if (
+                host.process is not None
+                and host.process.raft is not None
+                and host.process.raft.get_state()[1]
+            ):
                 return id
         raise AssertionError("no server leads")
 
-    # -- clients -----------------------------------------------------------------------------------------------
+    # -- clients --------------------------------------------------------------------------------------------
 
     def make_client(self, servers: Optional[Iterable[int]] = None) -> CourseClerk:
         """One that reaches all, or only `servers`."""
         self._clerks += 1
-        return CourseClerk(self.world, f"c{self._clerks}", self.ids if servers is None else servers, self.record)
+        return CourseClerk(
+            self.world, f"c{self._clerks}", self.ids if servers is None else servers, self.record
+        )
 
     def sleep(self, seconds: float) -> None:
         self.world.sleep(seconds)
@@ -88,7 +94,7 @@ class KVCluster:
         found = self.do(clerk.get(key))
         assert found == value, f"{key} is {found!r} instead of {value!r}"
 
-    # -- looking -----------------------------------------------------------------------------------------------
+    # -- looking --------------------------------------------------------------------------------------------
 
     def log_size(self) -> int:
         """Bytes of Raft's state on the disk where it is largest."""

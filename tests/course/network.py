@@ -1,14 +1,15 @@
 """The course's network: who reaches whom, what gets lost or late, and how many requests there were.
 
-It has the numbers of the course's own RPC package. There a call is a request and its reply; here Raft's messages are
-one-way (docs/divergence.md), so what holds for requests is applied to REQUESTS, and what holds for replies to the rest.
+It has the numbers of the course's own RPC package. There a call is a request and its reply; here Raft's
+messages are one-way (docs/divergence.md), so what holds for requests is applied to REQUESTS, and what holds
+for replies to the rest.
 
     reliable         everything arrives, after a moment
     unreliable       a request takes 0 to 26 ms longer; a request, and a reply, is lost once in ten times
     long_reordering  two replies of three take another 0.2 s to 2.4 s
 
-The hello that begins a connection between peers, and the news that one ended, are the transport's, and get lost only
-where the link is cut.
+The hello that begins a connection between peers, and the news that one ended, are the transport's, and get
+lost only where the link is cut.
 """
 
 from __future__ import annotations
@@ -33,10 +34,11 @@ End = Union[int, str]
 
 
 class Network:
-    """`schedule(delay_s, action, *args)` is the world's. Ends of one group reach each other; one without a group, nobody.
+    """`schedule(delay_s, action, *args)` is the world's. Ends of one group reach each other.
 
-    `requests` counts the requests that came to each server, `bytes` everything that servers said to each other, as
-    frames on the wire (counted only if `count_bytes`). `forget` and `recent` are what tests/sim expects of a network.
+    `requests` counts the requests that came to each server, `bytes` everything that servers said to each
+    other, as frames on the wire (counted only if `count_bytes`). `forget` and `recent` are what tests/sim
+    expects of a network.
     """
 
     def __init__(self, rng: random.Random, schedule: Callable[..., None]) -> None:
@@ -47,13 +49,13 @@ class Network:
         self.bytes = 0
         self.recent: Deque[Any] = deque(maxlen=0)
 
-    # -- links -------------------------------------------------------------------------------------------------
+    # -- links ----------------------------------------------------------------------------------------------
 
     def is_cut(self, sender: End, to: End) -> bool:
         group = self.groups.get(sender)
         return group is None or group != self.groups.get(to)
 
-    # -- carrying (see tests/sim/network.py) -------------------------------------------------------------------
+    # -- carrying (see tests/sim/network.py) ----------------------------------------------------------------
 
     def carry(self, sender: End, to: End, deliver: Callable[..., None], *args: Any) -> bool:
         """Something of the transport's own."""
@@ -71,7 +73,9 @@ class Network:
             return False
         is_request = type(message).__name__ in REQUESTS
         delay_s = self.moment_s() + (self.short_delay_s() if is_request else self._long_delay_s())
-        self._schedule(delay_s, self._arrive_counted if is_request else self._arrive, sender, to, deliver, args)
+        self._schedule(
+            delay_s, self._arrive_counted if is_request else self._arrive, sender, to, deliver, args
+        )
         return True
 
     def _arrive(self, sender: End, to: End, deliver: Callable[..., None], args: tuple) -> None:
@@ -83,7 +87,7 @@ class Network:
             self.requests[to] += 1
             deliver(*args)
 
-    # -- chance ------------------------------------------------------------------------------------------------
+    # -- chance ---------------------------------------------------------------------------------------------
 
     def moment_s(self) -> float:
         least, most = DELAY_S

@@ -41,7 +41,7 @@ class Run:
         """Remember a figure for the table."""
         self.figures.append(Figure(what, value, limit))
 
-    # -- for the clusters --------------------------------------------------------------------------------------
+    # -- for the clusters -----------------------------------------------------------------------------------
 
     def seed_of(self, what: str) -> str:
         return f"{self.seed}/{self.name}/{what}"

@@ -1,4 +1,4 @@
-"""Lab 3A: the database without snapshots. What a test does is said at generic() where it is nothing but that."""
+"""Lab 3A: the database without snapshots. A test that is nothing but generic() is explained there."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_unreliable(course: Run) -> None:
 
 
 def test_unreliable_one_key(course: Run) -> None:
-    """Five clients append ten elements each to one key on an unreliable network: all are there, once and in order."""
+    """Five clients append ten elements each to one key, unreliable network: all are there, once, in order."""
     cluster = course.kv(3, unreliable=True)
     clerk = cluster.make_client()
     cluster.do(clerk.put("k", ""))
@@ -42,8 +42,9 @@ def test_unreliable_one_key(course: Run) -> None:
 
 
 def test_one_partition(course: Run) -> None:
-    """The leader is in a minority. The majority goes on; a put and a get that are sent to the minority are not answered within 1 s,
-    nor as long as it is cut off; 4 s after it is connected again they are, and the put is the last write."""
+    """The leader is in a minority. The majority goes on; a put and a get that are sent to the minority are
+    not answered within 1 s, nor as long as it is cut off; 4 s after it is connected again they are, and the
+    put is the last write."""
     cluster = course.kv(5)
     clerk = cluster.make_client()
     cluster.do(clerk.put("1", "13"))
@@ -71,7 +72,9 @@ def test_one_partition(course: Run) -> None:
         lonely.servers.update(cluster.ids)
     healed = cluster.world.now
     cluster.world.wait_for(put, get)
-    course.at_most("seconds until calls of the minority were answered", cluster.world.now - healed, ELECTION_S + 3.0)
+    course.at_most(
+        "seconds until calls of the minority were answered", cluster.world.now - healed, ELECTION_S + 3.0
+    )
     cluster.check(clerk, "1", "15")
     cluster.end()
 
@@ -112,7 +115,7 @@ def test_persist_partition_unreliable(course: Run) -> None:
 
 
 def test_persist_partition_unreliable_linearizable(course: Run) -> None:
-    """Fifteen clients that share their keys, seven servers, an unreliable network, partitions, all servers crash."""
+    """Fifteen clients share their keys: seven servers, unreliable network, partitions, all servers crash."""
     generic(course, 15, 7, unreliable=True, crash=True, partitions=True, random_keys=True)
 
 

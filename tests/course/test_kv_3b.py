@@ -13,7 +13,7 @@ MAX_SNAPSHOT = 500  # bytes, of one key
 
 
 def test_snapshot_rpc(course: Run) -> None:
-    """A server that missed 50 puts, the log of which is gone, has them from a snapshot when its vote is needed again."""
+    """A server that missed 50 puts, the log of which is gone, gets them by a snapshot when it is needed."""
     cluster = course.kv(3, max_raft_state=MAX_RAFT_STATE)
     clerk = cluster.make_client()
     cluster.do(clerk.put("a", "A"))
@@ -87,7 +87,7 @@ def test_snapshot_unreliable_recover_concurrent_partition(course: Run) -> None:
 
 
 def test_snapshot_unreliable_recover_concurrent_partition_linearizable(course: Run) -> None:
-    """Fifteen clients that share their keys, seven servers, an unreliable network, partitions, all servers crash."""
+    """Fifteen clients share their keys: seven servers, unreliable network, partitions, all servers crash."""
     generic(
         course,
         15,

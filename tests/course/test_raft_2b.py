@@ -12,7 +12,7 @@ SETTLE_S = 3.0
 
 
 def test_basic_agree(course: Run) -> None:
-    """Three commands, one after the other: at the positions 1, 2 and 3, on all servers, and not before they are started."""
+    """Three commands are agreed on at positions 1, 2 and 3, on all servers, and none before its start."""
     cluster = course.raft(3)
     for position in (1, 2, 3):
         assert cluster.committed(position) == 0, f"command {position} is committed before it was started"
@@ -22,10 +22,10 @@ def test_basic_agree(course: Run) -> None:
 
 
 def test_rpc_bytes(course: Run) -> None:
-    """Ten commands of 5,000 bytes cost no more than 5,000 bytes a command and server, and 50,000 for everything else.
+    """Ten commands of 5,000 bytes cost at most those bytes for each server, and 50,000 for all else.
 
-    Counted is every Raft message, both ways, as the frame that it is on a real connection. (The course counts the
-    arguments and results of calls.)
+    Counted is every Raft message, both ways, as the frame that it is on a real connection. (The course
+    counts the arguments and results of calls.)
     """
     cluster = course.raft(3)
     cluster.network.count_bytes = True
@@ -77,7 +77,7 @@ def test_leader_failure(course: Run) -> None:
 
 
 def test_fail_agree(course: Run) -> None:
-    """A follower that was cut off while four commands were agreed on has them, and takes part again, once it is back."""
+    """A follower that was cut off during four agreements has them, and takes part again, once it is back."""
     cluster = course.raft(3)
     cluster.one(101, 3, retry=False)
     lonely = cluster.after(cluster.check_one_leader(), 1)
@@ -96,7 +96,7 @@ def test_fail_agree(course: Run) -> None:
 
 
 def test_fail_no_agree(course: Run) -> None:
-    """With three of four followers cut off nothing is committed; once they are back, there is agreement again.
+    """With three of four followers cut off nothing is committed; with them back, there is agreement again.
 
     The command of the lonely leader, number 2, may survive or not: the next one is number 2 or 3.
     """
@@ -153,7 +153,7 @@ def test_rejoin(course: Run) -> None:
 
 
 def test_backup(course: Run) -> None:
-    """Three groups with 50 commands each that contradict each other: a leader brings a follower's log back quickly.
+    """Three groups with 50 commands each that contradict each other: all get one log, and quickly.
 
     Each of the agreements after a change of the group has 10 s, as everywhere.
     """
@@ -187,7 +187,7 @@ def test_backup(course: Run) -> None:
 
 
 def test_count(course: Run) -> None:
-    """Requests: 1 to 30 until the first leader is seen, 3 for each of 10 commands and 12 more, 60 in an idle second.
+    """Requests: 1 to 30 for the first leader, 42 for 10 commands and 2 more, 60 in an idle second.
 
     Counted are the messages that the course's calls are here, as they arrive: RequestPreVote and RequestVote,
     AppendEntries and Heartbeat (which the paper has in one), InstallSnapshot. Answers are not requests.
@@ -210,7 +210,7 @@ def test_count(course: Run) -> None:
     raise AssertionError(f"no term lasted in {TRIES} tries")
 
 
-# -- parts of them ---------------------------------------------------------------------------------------------
+# -- parts of them ------------------------------------------------------------------------------------------
 
 
 def _start(cluster: RaftCluster, leader: int, command: int) -> Started:
@@ -241,7 +241,9 @@ def _start_at_once(cluster: RaftCluster) -> Optional[List[int]]:
     if first is None:
         return None
     all_started = [cluster.start(leader, 100 + n) for n in range(5)]
-    positions = [started.position for started in all_started if started is not None and started.term == first.term]
+    positions = [
+        started.position for started in all_started if started is not None and started.term == first.term
+    ]
     if any(cluster.get_state(id)[0] != first.term for id in cluster.ids):
         return None
     found = [cluster.wait(position, 3, first.term) for position in positions]
@@ -260,7 +262,9 @@ def _count_agreements(cluster: RaftCluster) -> Optional[int]:
         started = cluster.start(leader, command)
         if started is None or started.term != first.term:
             return None
-        assert started.position == first.position + offset, f"{started} does not follow {first} and {offset - 1} more"
+        assert started.position == first.position + offset, (
+            f"{started} does not follow {first} and {offset - 1} more"
+        )
     for offset, command in enumerate(commands[:10], 1):
         found = cluster.wait(first.position + offset, 3, first.term)
         if found is None:

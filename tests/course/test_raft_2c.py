@@ -12,7 +12,7 @@ FIGURE_8_ROUNDS = 1000
 
 
 def test_persist1(course: Run) -> None:
-    """Agreement goes on after a restart of all, of the leader, and of servers that missed commands meanwhile."""
+    """Agreement goes on after restarts: of all, of the leader, of servers that missed commands meanwhile."""
     cluster = course.raft(3)
     cluster.one(11, 3, retry=True)
     _restart(cluster, *cluster.ids)
@@ -36,7 +36,7 @@ def test_persist1(course: Run) -> None:
 
 
 def test_persist2(course: Run) -> None:
-    """Five rounds in which majorities that overlap in one server only follow each other: what was agreed on stays."""
+    """Five rounds of majorities that have one server in common: what one has agreed on, the next one has."""
     cluster = course.raft(5)
     for rounds in range(5):
         cluster.one(11 + 3 * rounds, 5, retry=True)
@@ -56,7 +56,7 @@ def test_persist2(course: Run) -> None:
 
 
 def test_persist3(course: Run) -> None:
-    """Leader and follower agree and crash; the leader comes back with the one that was cut off: nothing is lost."""
+    """Leader and follower agree, and crash. The leader and the one that was cut off lose nothing of it."""
     cluster = course.raft(3)
     cluster.one(101, 3, retry=True)
     leader = cluster.check_one_leader()
@@ -113,8 +113,9 @@ def test_unreliable_agree(course: Run) -> None:
 
 
 def test_figure8_unreliable(course: Run) -> None:
-    """Figure 8 with leaders that are cut off instead of crashing, on an unreliable network; after 200 of 1,000 rounds two
-    answers of three are late, too. With all connected again, but the network as bad, all agree within 10 s."""
+    """Figure 8 with leaders that are cut off instead of crashing, on an unreliable network; after 200 of
+    1,000 rounds two answers of three are late, too. With all connected again, but the network as bad, all
+    agree within 10 s."""
     cluster = course.raft(5, unreliable=True)
     cluster.one(cluster.number(), 1, retry=True)
     connected = 5
@@ -135,7 +136,7 @@ def test_figure8_unreliable(course: Run) -> None:
 
 
 def test_reliable_churn(course: Run) -> None:
-    """Servers come and go for 14 s while three clients start commands: what they saw committed is in the log."""
+    """Servers come and go for 14 s. What three clients saw committed meanwhile is in the log of all."""
     _churn(course, unreliable=False)
 
 
@@ -144,7 +145,7 @@ def test_unreliable_churn(course: Run) -> None:
     _churn(course, unreliable=True)
 
 
-# -- parts of them ---------------------------------------------------------------------------------------------
+# -- parts of them ------------------------------------------------------------------------------------------
 
 
 def _restart(cluster: RaftCluster, *ids: int) -> None:

@@ -1,7 +1,7 @@
 """Lab 2D: snapshots.
 
-In the course the tester asks for a snapshot every ten commands. Here a server takes one by itself when its log has
-grown past max_raft_state, which is set to what ten of these commands need.
+In the course the tester asks for a snapshot every ten commands. Here a server takes one by itself when its
+log has grown past max_raft_state, which is set to what ten of these commands need.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ MAX_LOG_SIZE = 2000  # bytes
 
 
 def test_snapshot_basic(course: Run) -> None:
-    """30 bursts of commands on three servers: the log never has 2,000 bytes, though all are there all the time."""
+    """30 bursts of 5 to 14 commands: after each, Raft's state on every disk has less than 2,000 bytes."""
     _bursts(course)
 
 
@@ -38,7 +38,7 @@ def test_snapshot_install_unreliable_crash(course: Run) -> None:
 
 
 def test_snapshot_all_crash(course: Run) -> None:
-    """Five times all crash at once, after about as many commands as make a snapshot: positions go on where they were."""
+    """Five times, after about as many commands as make a snapshot, all crash at once: positions go on."""
     cluster = course.raft(3, snapshots=True)
     cluster.one(cluster.number(), 3, retry=True)
     for _ in range(5):
@@ -53,7 +53,7 @@ def test_snapshot_all_crash(course: Run) -> None:
 
 
 def test_snapshot_init(course: Run) -> None:
-    """A restart from a snapshot and nothing after it, one command, and another restart: commands still go through."""
+    """Commands for a snapshot, restart of all, one command, restart of all: another command goes through."""
     cluster = course.raft(3, snapshots=True)
     for _ in range(SNAPSHOT_INTERVAL + 2):
         cluster.one(cluster.number(), 3, retry=True)
@@ -65,7 +65,7 @@ def test_snapshot_init(course: Run) -> None:
     cluster.end()
 
 
-# -- parts of them ---------------------------------------------------------------------------------------------
+# -- parts of them ------------------------------------------------------------------------------------------
 
 
 def _bursts(course: Run, *, disconnect: bool = False, crash: bool = False, unreliable: bool = False) -> None:

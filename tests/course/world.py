@@ -1,7 +1,8 @@
 """World: the simulated machines of tests/sim, driven by a test's procedure instead of by faults.
 
-A test is written as the course's are: it calls, sleeps and looks, and what it calls `sleep` lets the virtual clock run.
-What happens beside it (clients, a partitioner) is a generator: it yields how many seconds it waits, or a Pending.
+A test is written as the course's are: it calls, sleeps and looks, and what it calls `sleep` lets the
+virtual clock run. What happens beside it (clients, a partitioner) is a generator: it yields how many
+seconds it waits, or a Pending.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ Procedure = Generator[Any, Any, Any]
 
 
 def options_for(max_raft_state: int) -> RaftOptions:
-    """The product's own, but for this many bytes of log before a snapshot (-1: never). A log goes by whole files: they
-    are a fourth of that, as with the product's own options."""
+    """The product's own, but for this many bytes of log before a snapshot (-1: never). A log goes by whole
+    files: they are a fourth of that, as with the product's own options."""
     return RaftOptions(
         max_raft_state=max_raft_state,
         segment_bytes=max_raft_state // 4 if max_raft_state > 0 else RaftOptions.segment_bytes,
@@ -115,10 +116,11 @@ class Watch(Checks):
 
 
 class Server(Process):
-    """A process whose log-writer is a plain call: it waits for SYNC_S, and then writes and fsyncs in one moment.
+    """A process whose log-writer is a plain call: it waits for SYNC_S, and then writes and fsyncs in one
+    moment.
 
-    tests/sim has it on a fiber, so that it can crash in the middle. That is not what these tests are about, and it
-    takes most of their time.
+    tests/sim has it on a fiber, so that it can crash in the middle. That is not what these tests are about,
+    and it takes most of their time.
     """
 
     _write_is_due = False
@@ -137,8 +139,8 @@ class Server(Process):
 class World:
     """`servers` machines, none of which runs yet. `make_process(machine)` begins a life of one.
 
-    Times are in seconds. `say` gets a line for each event, if anybody wants to read them. What is not explained here
-    is what tests/sim/host.py, process.py and peers.py expect of a world.
+    Times are in seconds. `say` gets a line for each event, if anybody wants to read them. What is not
+    explained here is what tests/sim/host.py, process.py and peers.py expect of a world.
     """
 
     def __init__(
@@ -174,10 +176,10 @@ class World:
                 host.process.die()
         self.fibers.close()
 
-    # -- events ------------------------------------------------------------------------------------------------
+    # -- events ---------------------------------------------------------------------------------------------
 
     def schedule(self, delay_s: float, action: Callable[..., None], *args: Any) -> None:
-        """`action(*args)` happens after `delay_s`. Events of one moment happen in the order of these calls."""
+        """`action(*args)` happens after `delay_s`. Events of one moment happen in this order."""
         heapq.heappush(self._queue, (self.now + delay_s, next(self._order), action, args))
 
     def say(self, line: str) -> None:
@@ -203,7 +205,7 @@ class World:
         self.now, _, action, args = heapq.heappop(self._queue)
         action(*args)
 
-    # -- procedures --------------------------------------------------------------------------------------------
+    # -- procedures -----------------------------------------------------------------------------------------
 
     def spawn(self, procedure: Procedure) -> Pending:
         """Run `procedure` beside the test. Its result is what it returns."""
