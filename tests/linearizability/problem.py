@@ -54,7 +54,7 @@ class Problem:
         self.starts = sorted({self.values.state(value) for value in starts})
 
     def _windows(self, effects: Sequence[Effect]) -> Tuple[List[Window], int]:
-        """The window of each frontier, and how many bits the masks have."""
+        """The window of each frontier (at the last one there is nothing left), and how many bits the masks have."""
         events = [(o.invoked, number) for number, o in enumerate(self.answered)]
         events += [(o.returned, number) for number, o in enumerate(self.answered)]
         windows: List[Window] = []
@@ -69,11 +69,11 @@ class Problem:
             else:
                 windows.append(self._window(len(windows), bit_of, effects))
                 heapq.heappush(free, bit_of.pop(number))
-        return windows, bits
+        return [*windows, Window(0, [], [], 0)], bits
 
     def _window(self, frontier: int, bit_of: Dict[int, int], effects: Sequence[Effect]) -> Window:
         readers, writers, lost = [], [], 0
-        for number in sorted(bit_of):  # the earliest answer first: the likely order
+        for number in sorted(bit_of, reverse=True):  # the earliest answer last: it is tried first, being likely
             operation, effect, bit = self.answered[number], effects[number], bit_of[number]
             if _never_changes(operation):
                 readers.append((bit, effect))

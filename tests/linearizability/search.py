@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import heapq
 import time
-from typing import Dict, List, NamedTuple, Tuple
+from typing import Dict, List, Tuple
 
 from tests.linearizability.model import ILLEGAL, OTHER
 from tests.linearizability.problem import Problem
@@ -29,117 +29,124 @@ VIOLATION = "violation"
 UNKNOWN = "unknown"
 
 MAX_CONFIGURATIONS = 2_000_000  # a search; each is remembered in some 300 bytes
+import os
+MODE=int(os.environ.get('MODE','0'))
 PATIENCE = 100  # configurations without getting further, after which an unanswered operation is tried
 
 
-class Configuration(NamedTuple):
-    """How far one order got."""
-
-    frontier: int
-    mask: int
-    state: int
-    used: int  # unanswered operations, see unanswered.py
-    before: int  # the state before the last step if that was an unanswered operation, otherwise ILLEGAL
+#: How far one order got: frontier, mask, state, used (see unanswered.py), and the state before its last step if that
+#: was an unanswered operation, otherwise ILLEGAL. A plain tuple, because a million of them are made.
+Configuration = Tuple[int, int, int, int, int]
 
 
 class Search:
     """The search of one key's history for an order. `run` may be called again to go on where it stopped.
 
     `furthest` is how many of `answered` (in the order of their answers) the best order got past, `configurations` how
-    many configurations were searched from.
-    Not thread-safe.
+    many configurations were searched from. Not thread-safe.
     """
 
     def __init__(self, problem: Problem) -> None:
+        self.answered = problem.answered
         self.furthest = 0
         self.configurations = 0
-        self.answered = problem.answered
-        self._problem = problem
+        self._windows = problem.windows
+        self._bits = problem.bits
+        self._expiry = problem.values.expiry
+        self._other_until = problem.other_until
+        self._unanswered = problem.unanswered
         self._seen: Dict[int, Tuple[int, ...]] = {}  # configuration without `used` -> each `used` it was seen with
-        self._stack = [Configuration(0, 0, state, 0, ILLEGAL) for state in problem.starts]
+        self._stack: List[Configuration] = [(0, 0, state, 0, ILLEGAL) for state in problem.starts]
         self._aside: List[Tuple[int, int, Configuration]] = []  # a heap, the furthest first
-        self._progress_at = 0
+        self._tried_aside = 0
 
     def run(self, patience: int, deadline: float) -> str:
         """OK, VIOLATION, or UNKNOWN: after `patience` configurations without getting further, after
         MAX_CONFIGURATIONS in all, or at `deadline` (time.monotonic())."""
-        last_progress = self.configurations
-        end = len(self._problem.windows)
+        end = len(self.answered)
+        progress = self.configurations
         while self._stack or self._aside:
-            if self._aside and (not self._stack or self.configurations - self._progress_at >= PATIENCE):
-                self._progress_at = self.configurations
-                self._use_unanswered(heapq.heappop(self._aside)[2])
+            if self._aside and (not self._stack or self.configurations >= self._tried_aside + PATIENCE):
+                self._tried_aside = self.configurations
+                self._use_unanswered(*heapq.heappop(self._aside)[2])
                 continue
-            configuration = self._settled(self._stack.pop())
-            if configuration.frontier == end:
+            configuration = self._settled(*self._stack.pop())
+            frontier = configuration[0]
+            if frontier == end:
                 return OK
-            if self._is_new(configuration):
-                self.configurations += 1
-                if configuration.frontier > self.furthest:
-                    self.furthest = configuration.frontier
-                    self._progress_at = last_progress = self.configurations
-                self._search_from(configuration)
-                if self.configurations >= min(last_progress + patience, MAX_CONFIGURATIONS):
-                    return UNKNOWN
-                if self.configurations % 256 == 0 and time.monotonic() >= deadline:
-                    return UNKNOWN
+            if not self._is_new(*configuration):
+                continue
+            self.configurations += 1
+            if frontier > self.furthest:
+                self.furthest = frontier
+                self._tried_aside = progress = self.configurations
+            if self._unanswered.count:
+                heapq.heappush(self._aside, (-frontier, -self.configurations, configuration))
+            self._use_answered(*configuration)
+            if self.configurations >= min(progress + patience, MAX_CONFIGURATIONS):
+                return UNKNOWN
+            if self.configurations % 256 == 0 and time.monotonic() >= deadline:
+                return UNKNOWN
         return VIOLATION
 
-    def _settled(self, configuration: Configuration) -> Configuration:
+    def _settled(self, frontier: int, mask: int, state: int, used: int, before: int) -> Configuration:
         """After all that can be done without a choice."""
-        frontier, mask, state, used, before = configuration
-        windows, expiry = self._problem.windows, self._problem.values.expiry
+        start = frontier
+        bit, readers, _, _ = self._windows[frontier]
         moved = True
-        while moved and frontier < len(windows):
-            moved = False
-            if expiry[state] <= frontier:
+        while moved:
+            if self._expiry[state] <= frontier:
                 state = OTHER
-            for bit, effect in windows[frontier].readers:
-                if not mask & bit and effect[state] == state:
-                    mask |= bit
+            for reader, effect in readers:
+                if not mask & reader and effect[state] == state:
+                    mask |= reader
                     before = ILLEGAL
-            while frontier < len(windows) and mask & windows[frontier].bit:
-                mask ^= windows[frontier].bit
+            moved = mask & bit != 0
+            while mask & bit:
+                mask ^= bit
                 frontier += 1
-                moved = True
-        if used:
-            used = self._problem.unanswered.canonical(used, frontier)
-        return Configuration(frontier, mask, state, used, before)
+                bit, readers, _, _ = self._windows[frontier]
+        if used and frontier != start:
+            used = self._unanswered.canonical(used, frontier)
+        return frontier, mask, state, used, before
 
-    def _is_new(self, configuration: Configuration) -> bool:
+    def _is_new(self, frontier: int, mask: int, state: int, used: int, before: int) -> bool:
         """It was not seen before, nor one that differs in nothing but that it used fewer unanswered operations."""
-        frontier, mask, state, used, _ = configuration
-        key = (state << self._problem.bits | mask) * len(self._problem.windows) + frontier
-        seen = self._seen.get(key)
-        if seen is None:
-            self._seen[key] = (used,)
-            return True
-        if any(other & used == other for other in seen):
-            return False
-        self._seen[key] = (*[other for other in seen if other & used != used], used)
+        key = (state << self._bits | mask) * len(self._windows) + frontier
+        seen = self._seen.get(key, ())
+        for other in seen:
+            if other & used == other:
+                return False
+        self._seen[key] = (*[other for other in seen if other & used != used], used) if seen else (used,)
         return True
 
-    def _search_from(self, configuration: Configuration) -> None:
-        frontier, mask, state, used, before = configuration
-        if self._problem.unanswered.count:
-            heapq.heappush(self._aside, (-frontier, -self.configurations, configuration))
-        for bit, bits, effect in reversed(self._problem.windows[frontier].writers):
+    def _use_answered(self, frontier: int, mask: int, state: int, used: int, before: int) -> None:
+        import os
+        M = MODE
+        last = []
+        best = []
+        rd = self._windows[frontier].readers
+        for bit, bits, effect in self._windows[frontier].writers:
             if not mask & bit:
                 next_state = effect[state]
                 # An unanswered operation must make a difference to what comes next, see unanswered.py.
                 if next_state != ILLEGAL and (before == ILLEGAL or effect[before] != next_state):
-                    self._stack.append(Configuration(frontier, mask | bits, next_state, used, ILLEGAL))
+                    c = (frontier, mask | bits, next_state, used, ILLEGAL)
+                    if M >= 2 and self._expiry[next_state] > frontier and any(not mask & b and e[next_state] == next_state for b, e in rd): best.append(c)
+                    elif M >= 1 and self._expiry[next_state] > frontier: last.append(c)
+                    else: self._stack.append(c)
+        self._stack += last
+        self._stack += best
 
-    def _use_unanswered(self, configuration: Configuration) -> None:
-        frontier, mask, state, used, before = configuration
-        unanswered, lost = self._problem.unanswered, self._problem.windows[frontier].lost & ~mask
-        other_matters = frontier < self._problem.other_until
-        # After an unanswered operation there is no other one that leads to the same state with and without it.
+    def _use_unanswered(self, frontier: int, mask: int, state: int, used: int, before: int) -> None:
+        unanswered, lost = self._unanswered, self._windows[frontier].lost & ~mask
+        other_matters = frontier < self._other_until
+        # After an unanswered operation no other one is tried that leads to the same state with and without it.
         overwriting = unanswered.overwriting(frontier, state, used, other_matters) if before == ILLEGAL else ()
         for next_state, next_used in overwriting:
             if lost:
-                self._stack.append(Configuration(frontier, mask | lost, next_state, next_used, ILLEGAL))
+                self._stack.append((frontier, mask | lost, next_state, next_used, ILLEGAL))
             elif next_state != state:
-                self._stack.append(Configuration(frontier, mask, next_state, next_used, state))
+                self._stack.append((frontier, mask, next_state, next_used, state))
         for next_state, next_used in unanswered.building(frontier, state, used, before, other_matters):
-            self._stack.append(Configuration(frontier, mask, next_state, next_used, state))
+            self._stack.append((frontier, mask, next_state, next_used, state))
