@@ -12,6 +12,7 @@ position.
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
@@ -109,12 +110,17 @@ class RaftProcess(Server):
 
 
 class RaftCluster:
-    """`servers` servers, all started and connected. Their ids count from 1."""
+    """`servers` servers, all started and connected. Their ids count from 1.
+
+    `one_by_one`: a message carries one entry, whatever its size.
+    """
 
     def __init__(
-        self, run: "Run", servers: int, *, unreliable: bool = False, snapshots: bool = False
+        self, run: "Run", servers: int, *, unreliable: bool, snapshots: bool, one_by_one: bool
     ) -> None:
         options = options_for(SNAPSHOT_INTERVAL * ENTRY_BYTES if snapshots else -1)
+        if one_by_one:
+            options = dataclasses.replace(options, max_append_bytes=1)
         world = World(run.seed_of("raft"), servers, options, self._make_process, run.say)
         self.world = run.open(world)
         self.rng: random.Random = self.world.rng

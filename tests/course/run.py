@@ -26,8 +26,10 @@ class Run:
         self.figures: List[Figure] = []
         self._worlds: List[Any] = []
 
-    def raft(self, servers: int, *, unreliable: bool = False, snapshots: bool = False) -> RaftCluster:
-        return RaftCluster(self, servers, unreliable=unreliable, snapshots=snapshots)
+    def raft(
+        self, servers: int, *, unreliable: bool = False, snapshots: bool = False, one_by_one: bool = False
+    ) -> RaftCluster:
+        return RaftCluster(self, servers, unreliable=unreliable, snapshots=snapshots, one_by_one=one_by_one)
 
     def kv(self, servers: int, *, unreliable: bool = False, max_raft_state: int = -1) -> KVCluster:
         return KVCluster(self, servers, unreliable=unreliable, max_raft_state=max_raft_state)

@@ -20,6 +20,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
+from tests.linearizability.history import Operation
+
 ILLEGAL = -1  # not a state: the operation cannot have had this answer here
 ABSENT = 0
 OTHER = 1
@@ -46,6 +48,7 @@ class Values:
         self._maximal_at = [index for index, _ in self._maximal]
         self._places: List[Tuple[int, int]] = [(0, 0), (0, 0)]  # state -> (index in _observed, length)
         self._states: Dict[Tuple[int, int], int] = {}
+        self._text_expiries: Dict[str, int] = {}
         self.expiry: List[int] = [FOREVER, 0]  # by state; OTHER is what an expired state is taken for
 
     def state(self, value: Optional[str]) -> int:
@@ -72,9 +75,20 @@ class Values:
         """The state after appending `text`, which makes an absent key first."""
         return OTHER if state == OTHER else self.state(self.text(state) + text)
 
-    def expiry_of_text(self, text: str) -> int:
-        """The frontier from which on appending `text` can only lead to OTHER or to an expired state."""
-        return max((expiry for index, expiry in self._maximal if text in self._observed[index]), default=0)
+    def expiry_of(self, operation: Operation) -> int:
+        """The frontier from which on `operation`, a put or append, can only lead to OTHER or an expired state.
+
+        FOREVER for the others.
+        """
+        if operation.f == "put":
+            return self.expiry[self.state(operation.value)]
+        if operation.f != "append":
+            return FOREVER
+        if operation.value not in self._text_expiries:
+            self._text_expiries[operation.value] = max(
+                (expiry for index, expiry in self._maximal if operation.value in self._observed[index]), default=0
+            )
+        return self._text_expiries[operation.value]
 
     def continuations(self, state: int) -> Iterator[str]:
         """What follows the value of `state` in the strings that begin with it, the longest of each family only."""

@@ -27,7 +27,7 @@ class Window(NamedTuple):
 
     bit: int  # of the operation whose answer comes next: once it has taken effect, the frontier moves on
     readers: List[Tuple[int, Effect]]  # (bit, effect) of those that never change the state
-    writers: List[Tuple[int, int, Effect]]  # (bit, bits of it and what it takes along, effect) of the others
+    writers: List[Tuple[int, int, int, Effect]]  # (bit, bit of the one before it, bits that it sets, effect)
     lost: int  # bits of the lost puts
 
 
@@ -48,6 +48,7 @@ class Problem:
             kind = _kind(o)
             if kind not in effects:
                 effects[kind] = Effect(self.values, *kind)
+        self._expiries = [self.values.expiry_of(o) for o in self.answered]
         self.windows, self.bits = self._windows([effects[_kind(o)] for o in self.answered])
         returned = [o.returned for o in self.answered]
         self.unanswered = Unanswered([(o, effects[_kind(o)]) for o in pending], self.values, returned)
@@ -73,18 +74,25 @@ class Problem:
 
     def _window(self, frontier: int, bit_of: Dict[int, int], effects: Sequence[Effect]) -> Window:
         readers, writers, lost = [], [], 0
-        for number in sorted(bit_of, reverse=True):  # the earliest answer last: it is tried first, being likely
+        latest: Dict[object, int] = {}
+        for number in sorted(bit_of):
             operation, effect, bit = self.answered[number], effects[number], bit_of[number]
             if _never_changes(operation):
                 readers.append((bit, effect))
-            elif operation.f == "put" and frontier >= max(self.other_until, self.values.expiry[effect[ABSENT]]):
+                continue
+            expired = self._expiries[number] <= frontier
+            if operation.f == "put" and expired and frontier >= self.other_until:
                 lost |= bit
                 readers.append((bit, _ONLY_IN_OTHER))
-                if number == frontier:
-                    writers.append((bit, True, effect))
-            else:
-                writers.append((bit, _overwrites(operation), effect))
-        writers = [(bit, bit | lost if overwrites else bit, effect) for bit, overwrites, effect in writers]
+                if number != frontier:
+                    continue
+            same = OTHER if expired else id(effect)
+            writers.append((bit, latest.get(same, 0), _overwrites(operation), effect))
+            latest[same] = bit
+        # The earliest answer last: it is tried first, being likely.
+        writers = [
+            (bit, after, bit | lost if overwrites else bit, effect) for bit, after, overwrites, effect in writers[::-1]
+        ]
         return Window(bit_of[frontier], readers, writers, lost)
 
 

@@ -29,8 +29,6 @@ VIOLATION = "violation"
 UNKNOWN = "unknown"
 
 MAX_CONFIGURATIONS = 2_000_000  # a search; each is remembered in some 300 bytes
-import os
-MODE=int(os.environ.get('MODE','0'))
 PATIENCE = 100  # configurations without getting further, after which an unanswered operation is tried
 
 
@@ -121,22 +119,12 @@ class Search:
         return True
 
     def _use_answered(self, frontier: int, mask: int, state: int, used: int, before: int) -> None:
-        import os
-        M = MODE
-        last = []
-        best = []
-        rd = self._windows[frontier].readers
-        for bit, bits, effect in self._windows[frontier].writers:
-            if not mask & bit:
+        for bit, after, bits, effect in self._windows[frontier].writers:
+            if not mask & bit and mask & after == after:
                 next_state = effect[state]
                 # An unanswered operation must make a difference to what comes next, see unanswered.py.
                 if next_state != ILLEGAL and (before == ILLEGAL or effect[before] != next_state):
-                    c = (frontier, mask | bits, next_state, used, ILLEGAL)
-                    if M >= 2 and self._expiry[next_state] > frontier and any(not mask & b and e[next_state] == next_state for b, e in rd): best.append(c)
-                    elif M >= 1 and self._expiry[next_state] > frontier: last.append(c)
-                    else: self._stack.append(c)
-        self._stack += last
-        self._stack += best
+                    self._stack.append((frontier, mask | bits, next_state, used, ILLEGAL))
 
     def _use_unanswered(self, frontier: int, mask: int, state: int, used: int, before: int) -> None:
         unanswered, lost = self._unanswered, self._windows[frontier].lost & ~mask

@@ -73,16 +73,10 @@ class Unanswered:
     def _entry(self, operation: Operation, effect: Effect, birth: int) -> _Entry:
         values, same = self._values, operation.value
         section = {"put": 0, "append": 0, "cas": 1, "delete": 2}[operation.f]
-        if operation.f == "put":
-            state = effect[ABSENT]
-            expiry = 0 if state == OTHER else values.expiry[state]
-        elif operation.f == "append":
-            expiry = values.expiry_of_text(operation.value)
-        elif operation.f == "cas":
+        expiry = values.expiry_of(operation)
+        if operation.f == "cas":
             same = (values.state(operation.value[0]), values.state(operation.value[1]))
             expiry = values.expiry[same[0]]
-        else:
-            expiry = FOREVER
         # The function keeps a put and an append of the same text apart.
         return _Entry(section, max(expiry, birth), (operation.f, same), birth, operation.f, effect)
 

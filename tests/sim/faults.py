@@ -269,12 +269,16 @@ def crash_of_many(fault: _Fault) -> Optional[bool]:
 
 
 def ambush(fault: _Fault) -> Optional[bool]:
-    """For a while, whoever is elected is struck down soon after: what paper figure 8 is made of."""
+    """For a while, whoever leads is struck down soon after it was elected: what paper figure 8 is made of."""
     faults, world, rng = fault.world.faults, fault.world, fault.rng
     blows = rng.choice([["kill", "power"], ["cut", "half cut"], ["kill", "power", "cut", "half cut"]])
 
+    def plan(host: Host) -> None:
+        if fault.number in faults.on_election:
+            world.schedule(rng.choice([0.01, 0.05, 0.1, 0.4]) * rng.random(), strike, host)
+
     def strike(host: Host) -> None:
-        if world.calm or host.process is None:
+        if world.calm or host.process is None or not host.process.leads:
             return
         blow = rng.choice(blows)
         fault.say(f"n{host.id} is struck as the leader: {blow}")
@@ -286,14 +290,15 @@ def ambush(fault: _Fault) -> Optional[bool]:
             others = rng.sample(others, len(others) // 2)
         links = pairs([host.id], others) + (pairs(others, [host.id]) if rng.random() < 0.5 else [])
         world.network.cut(links)
-        world.schedule(0.2 + rng.random() * 2, world.network.mend, links)
-
-    def plan(host: Host) -> None:
-        world.schedule(rng.choice([0.01, 0.05, 0.1, 0.4]) * rng.random(), strike, host)
+        wait_s = 0.2 + rng.random()
+        world.schedule(wait_s, world.network.mend, links)
+        world.schedule(wait_s, plan, host)
 
     faults.on_election[fault.number] = plan
     fault.until(lambda: faults.on_election.pop(fault.number, None), rng.choice([3.0, 10.0]))
     fault.say(f"who leads is struck: {blows}")
+    for host in fault.hosts:
+        plan(host)
     return None
 
 
@@ -398,7 +403,8 @@ def bit_flip(fault: _Fault) -> Optional[bool]:
     files = [path for path in host.disk.files() if path != LOCK_FILE and host.disk.size_of(path)]
     if not files or not fault.may_lose_a_disk(host):
         return False
-    path = fault.rng.choice(files)
+    logs = [path for path in files if "/log/" in path]
+    path = fault.rng.choice(logs if logs and fault.rng.random() < 0.5 else files)
     bit = fault.rng.randrange(8 * host.disk.size_of(path))
     host.disk.flip(path, bit)
     host.flipped = True

@@ -20,6 +20,7 @@ from raftkv.raft.core import Raft
 from raftkv.raft.member import Member
 from raftkv.raft.node import RaftNode
 from raftkv.raft.persister import Persister
+from raftkv.raft.types import Role
 from tests.sim.disk import Crash
 from tests.sim.fiber import Fiber, FiberLock
 from tests.sim.peers import Connection, PeerPort
@@ -146,6 +147,11 @@ class Process:
         deferred, self._deferred = self._deferred, []
         for action, args in deferred:
             self.world.schedule(0.0, self.run, action, *args)
+
+    @property
+    def leads(self) -> bool:
+        """Does it believe so?"""
+        return self.raft is not None and self.raft.role is Role.LEADER
 
     def has_applied(self, index: int) -> bool:
         """Has the state machine come to `index`, and is nothing under way any more?"""
