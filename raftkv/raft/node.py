@@ -8,15 +8,16 @@ sent or unpickled with the mutex held. With RAFTKV_CHECK=1, raft/invariants.py i
 Threads
     ticker        tells the core the time, every fifth of a heartbeat interval.
     log-writer    takes all that waits for the disk, writes it with one fsync (group commit), tells the core,
-                  and only then lets the promises leave: the messages that say that it is durable.
+                  and only then lets the promises leave: the messages that say that it is durable. A lone
+                  batch does not wait for it, see `_is_lone`: the thread that brought it writes it.
     snapshot      at times: writes the state machine's snapshot, or begins anew from a received one.
     apply         at times: applies very many entries at once, as after a restart.
     (callers)     the threads of the rpc layer: they call propose(), read_index() and step(), send what may
                   leave, and apply and answer what they saw committed. No thread is woken for a request.
 
 Condition variables
-    _disk_work    (on the mutex) something waits for the disk, or the node stops. Waits: log-writer.
-                  Notified by: _sort_ready(), compaction after a snapshot, stop().
+    _disk_work    (on the mutex) something waits for the disk and nobody writes, or the node stops. Waits: log-writer. Notified by: _write_or_wake(),
+                  whoever has written, compaction after a snapshot, stop().
     _stopping     (an Event) ends the ticker and the throttling of snapshots.
 
 Who applies: whoever holds `_apply_lock`. It is only ever tried for; a thread that does not get it leaves its
@@ -56,6 +57,7 @@ log = logging.getLogger("raftkv.raft")
 
 SLOW_FSYNC_S = 0.5  # a write that takes longer is reported
 SLOW_APPLY_S = 0.5
+QUICK_FSYNC_S = 0.001  # while writes are this quick, a lone batch is written by the thread that brings it
 MANY_ENTRIES = 5000  # so many at once are applied on a thread of their own: some ten milliseconds of work
 SNAPSHOT_CHUNK_KEYS = 500  # read from the state machine at a time: about a millisecond
 LONGEST_PAUSE_S = 0.2  # of the snapshot thread after each of these
@@ -102,6 +104,7 @@ class RaftNode:
         self._on_fatal = on_fatal
         self._clock = clock
         self._spawn = spawn or self._spawn_thread
+        self._quick_fsync_s = QUICK_FSYNC_S if spawn is None else 0.0  # a simulator does all writing itself
         self._mutex = CheckedLock(raft) if os.environ.get("RAFTKV_CHECK") == "1" else threading.Lock()
         self._disk_work = threading.Condition(self._mutex)  # type: ignore[arg-type]
         self._stopping = threading.Event()
@@ -110,7 +113,8 @@ class RaftNode:
         self._threads: List[threading.Thread] = []
         # guarded by the mutex
         self._disk_queue: List[Ready] = []
-        self._disk_busy = False
+        self._disk_busy = False  # some thread writes
+        self._last_write_s = 0.0
         self._compact_to: Optional[Snapshot] = None
         self._kept_bytes = 0  # of the log: entries that an own snapshot has, kept for a follower
         self._proposals = Proposals()
@@ -249,7 +253,6 @@ class RaftNode:
         self._network.enqueue(ready.messages)
         if ready.needs_disk or (ready.promises and (self._disk_busy or self._disk_queue)):
             self._disk_queue.append(ready)
-            self._disk_work.notify()
         else:
             self._network.enqueue(ready.promises)
         contexts = self._proposals.committed(ready.committed) if ready.committed else []
@@ -275,9 +278,11 @@ class RaftNode:
     # -- output: working, without the mutex ------------------------------------------------------------------
 
     def _work(self) -> None:
-        """Send what may leave, apply what is committed."""
+        """Send what may leave, have what must be durable written, apply what is committed."""
         reach("node:before-send")
         self._network.flush()
+        if self._disk_queue:
+            self._write_or_wake()
         while self._apply_queue and self._apply_lock.acquire(blocking=False):
             if not self._apply_queued():
                 return  # another thread has the lock now, and goes on here when it is done
@@ -340,33 +345,84 @@ class RaftNode:
     # -- the log-writer --------------------------------------------------------------------------------------
 
     def _run_log_writer(self) -> None:
-        while not self._stopping.is_set():
-            self.write_log()
+        while True:
             with self._mutex:
-                while not (self.has_disk_work or self._stopping.is_set()):
+                while not self._stopping.is_set() and (self._disk_busy or not self.has_disk_work):
                     self._disk_work.wait()
+                if self._stopping.is_set():
+                    return
+                batch, compact_to = self._take_disk_work()
+            self._write(batch, compact_to)
+            self._work()
+
+    def write_log(self) -> None:
+        """Make durable what waits for the disk, and let the promises of it leave. For a simulator, instead of
+        the log-writer."""
+        with self._mutex:
+            batch, compact_to = self._take_disk_work()
+        self._write(batch, compact_to)
+        self._work()
+
+    def _write_or_wake(self) -> None:
+        """Have somebody write what waits for the disk: this thread, if it is a lone batch."""
+        with self._mutex:
+            if self._disk_busy or not self._disk_queue:
+                return  # who writes now looks again
+            if not self._is_lone():
+                self._disk_work.notify()
+                return
+            batch, _ = self._take_disk_work()
+        self._write(batch, None)
+
+    def _is_lone(self) -> bool:
+        """With the mutex held: is all before the one batch that waits committed already?
+
+        Then nothing else is under way that this thread should go on with meanwhile, and a switch to another
+        thread, which costs as much as a quick fsync, would only delay it. A slow disk is left to the
+        log-writer: this thread may be the one that reads what clients and peers send.
+        """
+        ready = self._disk_queue[0]
+        return (
+            self._last_write_s < self._quick_fsync_s
+            and len(self._disk_queue) == 1
+            and not (ready.hard_state or ready.chunk or self._compact_to)
+            and bool(ready.entries)
+            and ready.entries[0].index == self._raft.log.commit + 1
+        )
 
     @property
     def has_disk_work(self) -> bool:
-        """Is there anything for write_log()? With the mutex held, or by the only thread there is."""
+        """Does something wait for the disk? With the mutex held, or by the only thread there is."""
         return bool(self._disk_queue or self._compact_to)
 
-    def write_log(self) -> None:
-        """Make durable what waits for the disk, and let the promises of it leave. For one thread."""
-        with self._mutex:
-            batch, self._disk_queue = self._disk_queue, []
-            compact_to, self._compact_to = self._compact_to, None
-            self._disk_busy = True
+    def _take_disk_work(self) -> Tuple[List[Ready], Optional[Snapshot]]:
+        """With the mutex held, by the thread that will write it: all that waits."""
+        assert not self._disk_busy, "two threads want to write at the same time"
+        batch, self._disk_queue = self._disk_queue, []
+        compact_to, self._compact_to = self._compact_to, None
+        self._disk_busy = True
+        return batch, compact_to
+
+    def _write(self, batch: Sequence[Ready], compact_to: Optional[Snapshot]) -> None:
+        """Make `batch` durable, let its promises leave, and let go of the log up to `compact_to`."""
         self._save(batch)
         with self._mutex:
             for ready in batch:
                 self._raft.advance(ready)
                 self._network.enqueue(ready.promises)
-            self._disk_busy = False
-            self._sort_ready()
-        self._work()
+            self._end_write(compact_to is None)
+        self._network.flush()
         if compact_to is not None:
             self._persister.compact(compact_to.index)
+            with self._mutex:
+                self._end_write(True)
+
+    def _end_write(self, done: bool) -> None:
+        """With the mutex held: sort what the write led to. `done`: others may write now."""
+        self._disk_busy = not done
+        self._sort_ready()
+        if done and self.has_disk_work:
+            self._disk_work.notify()
 
     def _save(self, batch: Sequence[Ready]) -> None:
         """Make a batch durable: one write and one fsync, unless it holds a snapshot chunk or replaces
@@ -386,7 +442,7 @@ class RaftNode:
                 self._store_chunk(ready.chunk)
         if hard_state or entries:
             self._persister.save(hard_state, entries)
-        took = self._clock() - started
+        self._last_write_s = took = self._clock() - started
         if took > SLOW_FSYNC_S:
             log.warning("writing the log took %.1f s: the disk is slow", took)
         reach("node:saved")
