@@ -6,16 +6,19 @@ describes, and calls `advance(ready)` when the disk part is done. There is no I/
 in as a number of seconds), no thread, and chance is the random.Random that is handed in. The same inputs give
 the same outputs, which is what lets a simulator run years of faults in minutes.
 
-Section numbers are those of the Raft paper (extended version) and, where so said, of Ongaro's thesis.
+In here: terms, elections (5.1, 5.2, 5.4.1) and the follower's side (5.3, section 7). What a leader does, it
+does in leadership.py. Section numbers are those of the Raft paper (extended version) and, where so said, of
+Ongaro's thesis.
 Not thread-safe: RaftNode holds its mutex round every call.
 """
 
 from __future__ import annotations
 
 import random
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Type
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Type
 
-from raftkv.errors import NotLeaderError, OverloadedError
+from raftkv.errors import NotLeaderError
+from raftkv.raft.leadership import Leadership
 from raftkv.raft.log import RaftLog
 from raftkv.raft.messages import (
     AppendAccepted,
@@ -32,11 +35,11 @@ from raftkv.raft.messages import (
     StaleTerm,
     VoteReply,
 )
-from raftkv.raft.progress import Progress, ProgressState
-from raftkv.raft.quorum import VoteResult, quorum_value, vote_result
-from raftkv.raft.reads import ReadQueue
+from raftkv.raft.output import Output
+from raftkv.raft.progress import Progress
+from raftkv.raft.quorum import VoteResult, vote_result
 from raftkv.raft.ready import Ready
-from raftkv.raft.types import COMMAND, NOOP, Entry, HardState, Options, Role, Snapshot
+from raftkv.raft.types import HardState, Options, Role, Snapshot
 
 
 class Raft:
@@ -63,23 +66,12 @@ class Raft:
         self.role_reason = "started"
         self.leader: Optional[int] = None
         self.latest_snapshot: Optional[Snapshot] = log.snapshot if log.snapshot.index else None
-        self.progress: Dict[int, Progress] = {}  # of the other voters; only a leader's means something
+        self.leadership: Optional[Leadership] = None  # not None exactly while `role` is LEADER
         self._rng = rng
         self._votes: Dict[int, bool] = {}
-        self._reads = ReadQueue()
         self._leader_heard = float("-inf")  # when a message of the current leader last arrived
-        self._heartbeat_due = now
-        self._uncommitted_bytes = 0
-        self._term_start = 0  # leader: the index of its term's first entry, the no-op
         self._installing: Optional[Snapshot] = None  # its last chunk is on the way to the disk
-        # what the next Ready will carry
-        self._messages: List[Message] = []
-        self._promises: List[Message] = []
-        self._stored_hard_state = hard_state
-        self._unsaved_index = log.last_index + 1  # entries from here on have not been handed out to be stored
-        self._chunk: Optional[InstallSnapshot] = None
-        self._restore: Optional[Snapshot] = None
-        self._handed_out = log.applied  # committed entries up to here have been handed out to be applied
+        self._output = Output(log, hard_state)
         self._election_deadline = 0.0
         self._reset_election_timer()
 
@@ -88,6 +80,11 @@ class Raft:
     @property
     def voters(self) -> Tuple[int, ...]:
         return self.log.configuration.voters
+
+    @property
+    def progress(self) -> Mapping[int, Progress]:
+        """What this node, while it leads, knows of each follower."""
+        return {} if self.leadership is None else self.leadership.progress
 
     @property
     def hard_state(self) -> HardState:
@@ -108,11 +105,11 @@ class Raft:
         """Time is now `now` seconds (of a clock that never goes back). Call it several times a heartbeat
         interval."""
         self.now = max(self.now, now)
-        if self.role is Role.LEADER:
-            if not self._quorum_is_active():
+        if self.leadership is not None:
+            if self.leadership.quorum_is_active:
+                self.leadership.tick()
+            else:
                 self._become_follower(self.term, None, "heard from no majority within the election timeout")
-            elif self.now >= self._heartbeat_due:
-                self._broadcast_heartbeat()
         elif self.now >= self._election_deadline:
             if self.may_vote:
                 self._become_pre_candidate()
@@ -129,14 +126,8 @@ class Raft:
             self._leader_heard = float("-inf")
             soon = self.now + self._rng.uniform(0.2, 1.2) * self.options.heartbeat_interval_s
             self._election_deadline = min(self._election_deadline, soon)
-        elif peer in self.progress and self.progress[peer].state is ProgressState.REPLICATE:
-            self.progress[peer].become_probe()  # what was under way to it may be lost
-
-    def _quorum_is_active(self) -> bool:
-        """Has a majority been heard from within an election timeout? (thesis 6.2)"""
-        heard = {id: progress.last_heard for id, progress in self.progress.items()}
-        heard[self.id] = self.now
-        return quorum_value(self.voters, heard) > self.now - self.options.election_timeout_s
+        elif self.leadership is not None:
+            self.leadership.lost_contact(peer)
 
     def _reset_election_timer(self) -> None:
         timeout = self.options.election_timeout_s
@@ -162,17 +153,9 @@ class Raft:
         committed only when an entry of that index and that term is handed out in Ready.committed.
         Raises NotLeaderError, or OverloadedError when too much is waiting; then nothing was appended.
         """
-        if self.role is not Role.LEADER:
+        if self.leadership is None:
             raise NotLeaderError(self.leader)
-        if self._uncommitted_bytes > self.options.max_uncommitted_bytes:
-            raise OverloadedError(
-                f"{self._uncommitted_bytes} bytes of proposals are waiting for a majority to store them; "
-                "try again later"
-            )
-        index, term, create = self.log.last_index + 1, self.term, Entry.create
-        entries = [create(index + i, term, COMMAND, command) for i, command in enumerate(batch)]
-        self._append_as_leader(entries)
-        return index, term
+        return self.leadership.propose(batch), self.term
 
     def read_index(self, context: Any) -> None:
         """Ask for the right to read: `context` comes back in Ready.reads with the index that must be applied
@@ -183,10 +166,9 @@ class Raft:
         a round share the next one. When leadership ends, the context comes back in Ready.lost_reads. Raises
         NotLeaderError.
         """
-        if self.role is not Role.LEADER:
+        if self.leadership is None:
             raise NotLeaderError(self.leader)
-        self._reads.add(context)
-        self._advance_reads()
+        self.leadership.read_index(context)
 
     # -- input: messages -------------------------------------------------------------------------------------
 
@@ -209,21 +191,20 @@ class Raft:
         ):  # which names the term it is about
             self._answer_stale(message)
             return
-        if message.sender in self.progress:
-            self.progress[message.sender].last_heard = self.now
-        _STEP[type(message)](self, message)
+        if self.leadership is not None:
+            self.leadership.step(message)
+        step = _STEP[type(message)]
+        if step is not None:
+            step(self, message)
 
     def _answer_stale(self, message: Message) -> None:
         """Tell a sender that lives in the past; its answers, though, are answers to nobody."""
         if isinstance(message, RequestVote):
-            self._promise(VoteReply(self.id, message.sender, self.term, False))
+            self._output.promise(VoteReply(self.id, message.sender, self.term, False))
         elif isinstance(message, RequestPreVote):
-            self._promise(PreVoteReply(self.id, message.sender, self.term, message.term + 1, False))
+            self._output.promise(PreVoteReply(self.id, message.sender, self.term, message.term + 1, False))
         elif isinstance(message, _FROM_LEADER):
-            self._promise(StaleTerm(self.id, message.sender, self.term))
-
-    def _step_nothing(self, message: Message) -> None:
-        """StaleTerm has done its work through its term."""
+            self._output.promise(StaleTerm(self.id, message.sender, self.term))
 
     # -- elections (5.2, 5.4.1; thesis 4.2.3, 9.6) -----------------------------------------------------------
 
@@ -234,8 +215,10 @@ class Raft:
         if self.role is not Role.FOLLOWER:
             self._set_role(Role.FOLLOWER, reason)
         self.leader = leader
-        self.progress, self._votes = {}, {}
-        self._reads.clear()
+        self._votes = {}
+        if self.leadership is not None:
+            self._output.lost_reads += self.leadership.end()
+            self.leadership = None
         self._reset_election_timer()
 
     def _become_pre_candidate(self) -> None:
@@ -246,7 +229,9 @@ class Raft:
         self._reset_election_timer()
         self._votes = {self.id: True}
         for peer in self._others():
-            self._send(RequestPreVote(self.id, peer, self.term, self.log.last_index, self.log.last_term))
+            self._output.send(
+                RequestPreVote(self.id, peer, self.term, self.log.last_index, self.log.last_term)
+            )
         self._count_votes()
 
     def _become_candidate(self) -> None:
@@ -258,25 +243,16 @@ class Raft:
         self._reset_election_timer()
         self._votes = {}
         for peer in self._others():
-            self._promise(RequestVote(self.id, peer, self.term, self.log.last_index, self.log.last_term))
+            self._output.promise(
+                RequestVote(self.id, peer, self.term, self.log.last_index, self.log.last_term)
+            )
 
     def _become_leader(self) -> None:
         self._set_role(
             Role.LEADER, f"elected by {sorted(v for v, granted in self._votes.items() if granted)}"
         )
         self.leader = self.id
-        options, next = self.options, self.log.last_index + 1
-        self.progress = {
-            peer: Progress(next, self.now, options.max_inflight_appends, options.max_inflight_bytes)
-            for peer in self._others()
-        }
-        self._reads.clear()
-        self._uncommitted_bytes = sum(
-            len(entry.line) for entry in self.log.slice(self.log.commit + 1, self.log.last_index)
-        )
-        self._term_start = next
-        self._append_as_leader([Entry.create(next, self.term, NOOP, None)])  # section 8
-        self._heartbeat_due = self.now + options.heartbeat_interval_s
+        self.leadership = Leadership(self, self._output.send)
 
     def _set_role(self, role: Role, reason: str) -> None:
         self.role, self.role_reason = role, reason
@@ -300,7 +276,7 @@ class Raft:
             and not self._leader_is_alive()
             and self.log.is_up_to_date(m.last_index, m.last_term)
         )
-        self._promise(PreVoteReply(self.id, m.sender, self.term, m.term + 1, granted))
+        self._output.promise(PreVoteReply(self.id, m.sender, self.term, m.term + 1, granted))
 
     def _step_pre_vote_reply(self, m: PreVoteReply) -> None:
         if self.role is Role.PRE_CANDIDATE and m.campaign_term == self.term + 1:
@@ -314,120 +290,12 @@ class Raft:
         if granted:
             self.vote = m.sender
             self._reset_election_timer()
-        self._promise(VoteReply(self.id, m.sender, self.term, granted))
+        self._output.promise(VoteReply(self.id, m.sender, self.term, granted))
 
     def _step_vote_reply(self, m: VoteReply) -> None:
         if self.role is Role.CANDIDATE:
             self._votes[m.sender] = m.granted
             self._count_votes()
-
-    # -- replication, the leader's side (5.3, 5.4.2) ---------------------------------------------------------
-
-    def _append_as_leader(self, entries: List[Entry]) -> None:
-        self.log.append(entries)
-        self._uncommitted_bytes += sum([len(entry.line) for entry in entries])
-        for peer, progress in self.progress.items():
-            self._replicate(peer, progress)
-
-    def _replicate(self, peer: int, progress: Progress) -> None:
-        """Send what `peer` lacks, as far as its window allows."""
-        while not progress.paused:
-            if progress.state is ProgressState.SNAPSHOT:
-                self._send_chunk(peer, progress)
-            elif progress.next < self.log.first_index:
-                assert self.latest_snapshot is not None, (
-                    "entries are compacted away, but there is no snapshot"
-                )
-                progress.become_snapshot(self.latest_snapshot)
-            elif progress.state is ProgressState.REPLICATE and progress.next > self.log.last_index:
-                return
-            else:
-                self._send_append(peer, progress)
-
-    def _send_append(self, peer: int, progress: Progress) -> None:
-        """One AppendEntries from `progress.next` on; without entries (none are left, or the window is full)
-        it asks whether the logs agree there."""
-        prev, log = progress.next - 1, self.log
-        prev_term = log.term(prev)
-        assert prev_term is not None
-        entries = (
-            [] if progress.paused else log.slice(prev + 1, log.last_index, self.options.max_append_bytes)
-        )
-        self._send(AppendEntries(self.id, peer, self.term, prev, prev_term, tuple(entries), log.commit))
-        progress.sent_entries(entries)
-
-    def _send_chunk(self, peer: int, progress: Progress) -> None:
-        assert progress.snapshot is not None
-        offset = progress.snapshot_offset
-        self._send(InstallSnapshot(self.id, peer, self.term, progress.snapshot, offset, b"", False))
-        progress.sent_chunk()
-
-    def _broadcast_heartbeat(self) -> None:
-        self._heartbeat_due = self.now + self.options.heartbeat_interval_s
-        for peer, progress in self.progress.items():
-            commit = min(progress.match, self.log.commit)  # never beyond what it is known to hold
-            self._send(Heartbeat(self.id, peer, self.term, commit, self._reads.round))
-
-    def _step_append_accepted(self, m: AppendAccepted) -> None:
-        progress = self.progress.get(m.sender)
-        if progress is None:
-            return
-        if progress.accepted(m.match_index):
-            self._maybe_commit()
-        self._replicate(m.sender, progress)
-
-    def _step_append_rejected(self, m: AppendRejected) -> None:
-        progress = self.progress.get(m.sender)
-        if progress is None:
-            return
-        retry_index, _ = self.log.find_conflict_by_term(m.hint_index, m.hint_term)
-        if progress.rejected(m.prev_index, retry_index):
-            self._replicate(m.sender, progress)
-
-    def _step_heartbeat_reply(self, m: HeartbeatReply) -> None:
-        progress = self.progress.get(m.sender)
-        if progress is None:
-            return
-        progress.heartbeat_answered(m.round)
-        self._replicate(m.sender, progress)
-        if progress.state is ProgressState.REPLICATE and progress.match < self.log.last_index:
-            if progress.next < self.log.first_index:  # the window is full, and what follows it compacted away
-                progress.become_probe()
-                self._replicate(m.sender, progress)
-            else:
-                self._send_append(m.sender, progress)  # empty, after all that was sent: is any of it lost?
-        self._advance_reads()
-
-    def _step_snapshot_reply(self, m: SnapshotReply) -> None:
-        progress = self.progress.get(m.sender)
-        if progress is not None and progress.received_chunk(m.snapshot_index, m.offset):
-            self._replicate(m.sender, progress)
-
-    def _maybe_commit(self) -> None:
-        """Commit what a majority holds durably, if it is of this term: older entries are committed only
-        through one of this term after them (5.4.2, figure 8)."""
-        held = {peer: progress.match for peer, progress in self.progress.items()}
-        held[self.id] = self.log.stable
-        index = int(quorum_value(self.voters, held))
-        if index > self.log.commit and self.log.term(index) == self.term:
-            committed = self.log.slice(self.log.commit + 1, index)
-            self._uncommitted_bytes -= sum([len(entry.line) for entry in committed])
-            self.log.commit_to(index)
-            self._advance_reads()
-
-    # -- reads, the leader's side (thesis 6.4) ---------------------------------------------------------------
-
-    def _advance_reads(self) -> None:
-        """Release the reads whose round a majority has answered; begin the next round if others wait."""
-        if self._reads.empty or self.log.commit < self._term_start:
-            return  # before its no-op is committed, a new leader does not know what is (section 8)
-        rounds = {peer: progress.round for peer, progress in self.progress.items()}
-        rounds[self.id] = self._reads.round
-        self._reads.confirm(int(quorum_value(self.voters, rounds)))
-        if self._reads.begin_round(self.log.commit):
-            self._broadcast_heartbeat()
-            if self.voters == (self.id,):
-                self._reads.confirm(self._reads.round)
 
     # -- replication, the follower's side (5.3) --------------------------------------------------------------
 
@@ -447,13 +315,15 @@ class Raft:
         if m.prev_index < commit:  # late: what is committed is equal in both logs
             entries = m.entries[commit - m.prev_index :]
             if not entries:
-                self._promise(AppendAccepted(self.id, m.sender, self.term, commit))
+                self._output.promise(AppendAccepted(self.id, m.sender, self.term, commit))
                 return
         elif log.term(m.prev_index) == m.prev_term:
             entries = m.entries
         else:
             hint_index, hint_term = log.find_conflict_by_term(m.prev_index, m.prev_term)
-            self._promise(AppendRejected(self.id, m.sender, self.term, m.prev_index, hint_index, hint_term))
+            self._output.promise(
+                AppendRejected(self.id, m.sender, self.term, m.prev_index, hint_index, hint_term)
+            )
             return
         verified = m.prev_index + len(m.entries)
         # Only a real conflict removes entries: a late message with fewer of them must not (5.3).
@@ -462,26 +332,26 @@ class Raft:
         )
         if new_from:
             log.append(entries[new_from - entries[0].index :])
-            self._unsaved_index = min(self._unsaved_index, new_from)
+            self._output.replaced_from(new_from)
         log.commit_to(min(m.commit, verified))  # never beyond what this message has verified
-        self._promise(AppendAccepted(self.id, m.sender, self.term, verified))
+        self._output.promise(AppendAccepted(self.id, m.sender, self.term, verified))
 
     def _step_heartbeat(self, m: Heartbeat) -> None:
         self._hear_leader(m.sender)
         if self._installing is None:
             self.log.commit_to(min(m.commit, self.log.last_index))
-        # Not a promise: it says that this node follows now, which no crash makes untrue. So a slow disk neither
-        # holds up reads nor makes a live follower look dead.
-        self._send(HeartbeatReply(self.id, m.sender, self.term, m.round))
+        # Not a promise: it says that this node follows now, which no crash makes untrue. So a slow disk
+        # neither holds up reads nor makes a live follower look dead.
+        self._output.send(HeartbeatReply(self.id, m.sender, self.term, m.round))
 
     # -- snapshots (section 7) -------------------------------------------------------------------------------
 
     def _step_install_snapshot(self, m: InstallSnapshot) -> None:
         self._hear_leader(m.sender)
         if m.snapshot.index <= self.log.commit:  # older than what is here: never applied over it
-            self._promise(AppendAccepted(self.id, m.sender, self.term, self.log.commit))
-        elif self._installing is None and self._chunk is None:
-            self._chunk = m  # one at a time; a dropped one is sent again
+            self._output.promise(AppendAccepted(self.id, m.sender, self.term, self.log.commit))
+        elif self._installing is None and self._output.chunk is None:
+            self._output.chunk = m  # one at a time; a dropped one is sent again
             if m.done:
                 self._installing = m.snapshot
 
@@ -491,95 +361,55 @@ class Raft:
         if chunk.done:
             self._installing = None
         if not installed:
-            self._promise(SnapshotReply(self.id, chunk.sender, self.term, chunk.snapshot.index, offset))
+            self._output.promise(
+                SnapshotReply(self.id, chunk.sender, self.term, chunk.snapshot.index, offset)
+            )
             return
         snapshot = chunk.snapshot
         if snapshot.index > self.log.commit:
-            self.log.restore(snapshot)
-            # The entries that restore() kept had all been handed out before the chunk was.
-            self._unsaved_index = self.log.last_index + 1
-            self._handed_out = snapshot.index
-            self._restore = self.latest_snapshot = snapshot
-        self._promise(AppendAccepted(self.id, chunk.sender, self.term, snapshot.index))
+            self.log.restore(snapshot)  # the entries that it keeps had been handed out before the chunk was
+            self._output.restored(snapshot)
+            self.latest_snapshot = snapshot
+        self._output.promise(AppendAccepted(self.id, chunk.sender, self.term, snapshot.index))
 
     def compact(self, snapshot: Snapshot) -> None:
-        """A snapshot of this node's own state machine is durable: entries up to it are not needed any more.
-
-        Those after a snapshot that is being sent to a live follower are kept, so that it need not begin
-        again.
-        """
+        """A snapshot of this node's own state machine is durable: entries up to it are not needed any more,
+        unless this node leads and needs them for a follower."""
         if self.latest_snapshot is not None and snapshot.index < self.latest_snapshot.index:
             return  # it was written so slowly that a newer one was received meanwhile
         self.latest_snapshot = snapshot
         index = snapshot.index
-        for progress in self.progress.values():
-            if (
-                progress.snapshot is not None
-                and progress.last_heard > self.now - self.options.election_timeout_s
-            ):
-                index = min(index, progress.snapshot.index)
+        if self.leadership is not None:
+            index = self.leadership.may_forget(index)
         self.log.compact(index)
 
     def snapshot_unreadable(self, peer: int, snapshot: Snapshot) -> None:
         """The snapshot being sent to `peer` is not there any more: begin again with the latest."""
-        progress = self.progress.get(peer)
-        if progress is not None and progress.snapshot == snapshot and self.latest_snapshot is not None:
-            progress.become_snapshot(self.latest_snapshot)
+        if self.leadership is not None:
+            self.leadership.snapshot_unreadable(peer, snapshot)
 
     # -- output ----------------------------------------------------------------------------------------------
 
-    def _send(self, message: Message) -> None:
-        self._messages.append(message)
-
-    def _promise(self, message: Message) -> None:
-        """Send `message` once all that this node has decided up to now is durable."""
-        self._promises.append(message)
-
     @property
     def has_ready(self) -> bool:
+        output, leadership = self._output, self.leadership
         return bool(
-            self._messages
-            or self._promises
-            or self._chunk
-            or self._restore
-            or self._unsaved_index <= self.log.last_index
-            or self._handed_out < self.log.commit
-            or self._reads.confirmed
-            or self._reads.lost
-            or self.hard_state != self._stored_hard_state
+            output.is_waiting
+            or (leadership is not None and leadership.reads.confirmed)
+            or (self.term, self.vote, self.rejoin_term) != output.hard_state
         )
 
     def ready(self) -> Ready:
         """Take out everything there is to do. Each thing is handed out once."""
-        log, hard_state = self.log, self.hard_state
-        entries = (
-            log.slice(self._unsaved_index, log.last_index) if self._unsaved_index <= log.last_index else []
-        )
-        committed = log.slice(self._handed_out + 1, log.commit) if self._handed_out < log.commit else []
-        ready = Ready(
-            messages=self._messages,
-            hard_state=hard_state if hard_state != self._stored_hard_state else None,
-            entries=entries,
-            chunk=self._chunk,
-            promises=self._promises,
-            restore=self._restore,
-            committed=committed,
-            reads=self._reads.take_confirmed(),
-            lost_reads=self._reads.take_lost(),
-        )
-        self._messages, self._promises = [], []
-        self._stored_hard_state = hard_state
-        self._unsaved_index = log.last_index + 1
-        self._handed_out = max(self._handed_out, log.commit)
-        self._chunk = self._restore = None
-        return ready
+        reads = [] if self.leadership is None else self.leadership.reads.take_confirmed()
+        return self._output.take(self.hard_state, reads)
 
     def advance(self, ready: Ready) -> None:
         """The disk part of `ready` is durable (and of every Ready before it)."""
         if ready.entries:
             self.log.stable_to(ready.entries[-1])
-            if self.role is Role.LEADER:
-                self._maybe_commit()
+            if self.leadership is not None:
+                self.leadership.maybe_commit()
         if (
             ready.hard_state is not None
             and self.role is Role.CANDIDATE
@@ -595,17 +425,17 @@ class Raft:
 
 _FROM_LEADER = (AppendEntries, Heartbeat, InstallSnapshot)
 
-_STEP: Dict[Type, Callable[[Raft, Any], None]] = {
+_STEP: Dict[Type, Optional[Callable[[Raft, Any], None]]] = {
     RequestPreVote: Raft._step_request_pre_vote,
     PreVoteReply: Raft._step_pre_vote_reply,
     RequestVote: Raft._step_request_vote,
     VoteReply: Raft._step_vote_reply,
     AppendEntries: Raft._step_append_entries,
-    AppendAccepted: Raft._step_append_accepted,
-    AppendRejected: Raft._step_append_rejected,
+    AppendAccepted: None,  # the followers' answers are taken in by Leadership.step()
+    AppendRejected: None,
     Heartbeat: Raft._step_heartbeat,
-    HeartbeatReply: Raft._step_heartbeat_reply,
+    HeartbeatReply: None,
     InstallSnapshot: Raft._step_install_snapshot,
-    SnapshotReply: Raft._step_snapshot_reply,
-    StaleTerm: Raft._step_nothing,
+    SnapshotReply: None,
+    StaleTerm: None,  # has done its work through its term
 }

@@ -35,9 +35,11 @@ def check_state(raft: Raft) -> None:
         assert raft.vote == raft.id, f"{raft.role.value} of term {raft.term} voted for {raft.vote}"
     if raft.role is not Role.LEADER:
         assert raft.leader != raft.id, "believes that it leads, but is no leader"
+        assert raft.leadership is None, f"a {raft.role.value} with a leadership"
         return
     assert raft.leader == raft.id, f"leads, but believes that {raft.leader} does"
-    for peer, progress in raft.progress.items():
+    assert raft.leadership is not None, "a leader without a leadership"
+    for peer, progress in raft.leadership.progress.items():
         assert progress.match < progress.next, f"node {peer}: match {progress.match} < next {progress.next}"
         assert progress.match <= log.last_index, (
             f"node {peer} is said to hold {progress.match} > {log.last_index}"

@@ -7,6 +7,7 @@ from typing import List
 
 import pytest
 
+from raftkv.raft import invariants
 from raftkv.raft.messages import (
     AppendAccepted,
     AppendEntries,
@@ -288,3 +289,14 @@ def test_a_new_leader_begins_with_a_no_op_of_its_term() -> None:
     """Section 8 of the paper."""
     driven = make_leader(terms=[1, 2])
     assert (driven.saved[-1].index, driven.saved[-1].term, driven.saved[-1].kind) == (3, 3, "noop")
+
+
+def test_what_a_leader_knows_ends_with_its_leadership() -> None:
+    driven = make_steady_leader()
+    leadership = driven.raft.leadership
+    assert leadership is not None and set(driven.raft.progress) == {2, 3}
+    driven.step(StaleTerm(3, 1, 2))
+    assert driven.raft.leadership is None and not driven.raft.progress
+    driven.raft.leadership = leadership
+    with pytest.raises(AssertionError, match="a follower with a leadership"):
+        invariants.check_state(driven.raft)

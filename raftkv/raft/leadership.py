@@ -1,0 +1,239 @@
+"""Leadership: what a node does while it leads, and all that it knows only then.
+
+    replication   each follower is sent what it lacks; its answers move its Progress        5.3, section 7
+    commitment    what a majority holds durably is committed, if it is of this term         5.3, 5.4.2
+    heartbeats    they keep the followers from campaigning; check-quorum counts answers     5.2, thesis 6.2
+    reads         they wait for a majority to confirm that this node still leads            thesis 6.4
+
+It is made when an election is won and dropped when the leadership ends, whatever ends it. So nothing in here
+can be of another term, and terms and elections (core.py) need not know what is in here.
+
+Section numbers are those of the Raft paper (extended version) and, where so said, of Ongaro's thesis.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Sequence, Type
+
+from raftkv.errors import OverloadedError
+from raftkv.raft.messages import (
+    AppendAccepted,
+    AppendEntries,
+    AppendRejected,
+    Heartbeat,
+    HeartbeatReply,
+    InstallSnapshot,
+    Message,
+    SnapshotReply,
+)
+from raftkv.raft.progress import Progress, ProgressState
+from raftkv.raft.quorum import quorum_value
+from raftkv.raft.reads import ReadQueue
+from raftkv.raft.types import COMMAND, NOOP, Entry, Snapshot
+
+if TYPE_CHECKING:
+    from raftkv.raft.core import Raft
+
+
+class Leadership:
+    """One node's leadership of one term. Not thread-safe."""
+
+    def __init__(self, raft: "Raft", send: Callable[[Message], None]) -> None:
+        """Begin to lead `raft.term`, with a no-op as its first entry (section 8). Messages go to `send`."""
+        self._raft, self._send = raft, send
+        self._id, self._term, self._log, self._options = raft.id, raft.term, raft.log, raft.options
+        log, options = raft.log, raft.options
+        self.reads = ReadQueue()
+        self._term_start = log.last_index + 1  # the index of the no-op
+        self.progress: Dict[int, Progress] = {
+            peer: Progress(
+                self._term_start, raft.now, options.max_inflight_appends, options.max_inflight_bytes
+            )
+            for peer in raft.voters
+            if peer != raft.id
+        }
+        self._uncommitted_bytes = sum([len(e.line) for e in log.slice(log.commit + 1, log.last_index)])
+        self._heartbeat_due = raft.now + options.heartbeat_interval_s
+        self._append([Entry.create(self._term_start, self._term, NOOP, None)])
+
+    def end(self) -> List[Any]:
+        """Returns the contexts of the reads that nobody will answer now."""
+        self.reads.clear()
+        return self.reads.take_lost()
+
+    # -- input: time, connections, clients -------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Time has passed."""
+        if self._raft.now >= self._heartbeat_due:
+            self._broadcast_heartbeat()
+
+    @property
+    def quorum_is_active(self) -> bool:
+        """Has a majority been heard from within an election timeout? (thesis 6.2)"""
+        now = self._raft.now
+        heard = {peer: progress.last_heard for peer, progress in self.progress.items()}
+        heard[self._id] = now
+        return quorum_value(self._raft.voters, heard) > now - self._options.election_timeout_s
+
+    def lost_contact(self, peer: int) -> None:
+        """The connection from `peer` broke: what was under way to it may be lost."""
+        progress = self.progress.get(peer)
+        if progress is not None and progress.state is ProgressState.REPLICATE:
+            progress.become_probe()
+
+    def propose(self, batch: Sequence[Any]) -> int:
+        """See Raft.propose(). Returns the index of the first."""
+        if self._uncommitted_bytes > self._options.max_uncommitted_bytes:
+            raise OverloadedError(
+                f"{self._uncommitted_bytes} bytes of proposals are waiting for a majority to store them; "
+                "try again later"
+            )
+        index, term, create = self._log.last_index + 1, self._term, Entry.create
+        self._append([create(index + i, term, COMMAND, command) for i, command in enumerate(batch)])
+        return index
+
+    def read_index(self, context: Any) -> None:
+        """See Raft.read_index()."""
+        self.reads.add(context)
+        self._advance_reads()
+
+    # -- input: messages of followers ------------------------------------------------------------------------
+
+    def step(self, message: Message) -> None:
+        """Take in a message of this term, of whatever kind: it shows that its sender is alive."""
+        progress = self.progress.get(message.sender)
+        if progress is not None:
+            progress.last_heard = self._raft.now
+            answer = _STEP.get(type(message))
+            if answer is not None:
+                answer(self, message, progress)
+
+    def _step_append_accepted(self, m: AppendAccepted, progress: Progress) -> None:
+        if progress.accepted(m.match_index):
+            self.maybe_commit()
+        self._replicate(m.sender, progress)
+
+    def _step_append_rejected(self, m: AppendRejected, progress: Progress) -> None:
+        retry_index, _ = self._log.find_conflict_by_term(m.hint_index, m.hint_term)
+        if progress.rejected(m.prev_index, retry_index):
+            self._replicate(m.sender, progress)
+
+    def _step_heartbeat_reply(self, m: HeartbeatReply, progress: Progress) -> None:
+        progress.heartbeat_answered(m.round)
+        self._replicate(m.sender, progress)
+        if progress.state is ProgressState.REPLICATE and progress.match < self._log.last_index:
+            if progress.next < self._log.first_index:  # the window is full, what follows it compacted away
+                progress.become_probe()
+                self._replicate(m.sender, progress)
+            else:
+                self._send_append(m.sender, progress)  # empty, after all that was sent: is any of it lost?
+        self._advance_reads()
+
+    def _step_snapshot_reply(self, m: SnapshotReply, progress: Progress) -> None:
+        if progress.received_chunk(m.snapshot_index, m.offset):
+            self._replicate(m.sender, progress)
+
+    # -- replication (5.3) -----------------------------------------------------------------------------------
+
+    def _append(self, entries: List[Entry]) -> None:
+        self._log.append(entries)
+        self._uncommitted_bytes += sum([len(entry.line) for entry in entries])
+        for peer, progress in self.progress.items():
+            self._replicate(peer, progress)
+
+    def _replicate(self, peer: int, progress: Progress) -> None:
+        """Send what `peer` lacks, as far as its window allows."""
+        while not progress.paused:
+            if progress.state is ProgressState.SNAPSHOT:
+                self._send_chunk(peer, progress)
+            elif progress.next < self._log.first_index:
+                snapshot = self._raft.latest_snapshot
+                assert snapshot is not None, "entries are compacted away, but there is no snapshot"
+                progress.become_snapshot(snapshot)
+            elif progress.state is ProgressState.REPLICATE and progress.next > self._log.last_index:
+                return
+            else:
+                self._send_append(peer, progress)
+
+    def _send_append(self, peer: int, progress: Progress) -> None:
+        """One AppendEntries from `progress.next` on; without entries (none are left, or the window is full)
+        it asks whether the logs agree there."""
+        prev, log = progress.next - 1, self._log
+        prev_term = log.term(prev)
+        assert prev_term is not None
+        entries = (
+            [] if progress.paused else log.slice(prev + 1, log.last_index, self._options.max_append_bytes)
+        )
+        self._send(AppendEntries(self._id, peer, self._term, prev, prev_term, tuple(entries), log.commit))
+        progress.sent_entries(entries)
+
+    def _send_chunk(self, peer: int, progress: Progress) -> None:
+        assert progress.snapshot is not None
+        offset = progress.snapshot_offset
+        self._send(InstallSnapshot(self._id, peer, self._term, progress.snapshot, offset, b"", False))
+        progress.sent_chunk()
+
+    def _broadcast_heartbeat(self) -> None:
+        self._heartbeat_due = self._raft.now + self._options.heartbeat_interval_s
+        for peer, progress in self.progress.items():
+            commit = min(progress.match, self._log.commit)  # never beyond what it is known to hold
+            self._send(Heartbeat(self._id, peer, self._term, commit, self.reads.round))
+
+    # -- snapshots (section 7) -------------------------------------------------------------------------------
+
+    def may_forget(self, index: int) -> int:
+        """How much of the log may go, of the entries up to `index` that a snapshot stands for.
+
+        Those after a snapshot that is being sent to a live follower are kept, so that it need not begin
+        again.
+        """
+        alive_since = self._raft.now - self._options.election_timeout_s
+        for progress in self.progress.values():
+            if progress.snapshot is not None and progress.last_heard > alive_since:
+                index = min(index, progress.snapshot.index)
+        return index
+
+    def snapshot_unreadable(self, peer: int, snapshot: Snapshot) -> None:
+        """The snapshot being sent to `peer` is not there any more: begin again with the latest."""
+        progress, latest = self.progress.get(peer), self._raft.latest_snapshot
+        if progress is not None and progress.snapshot == snapshot and latest is not None:
+            progress.become_snapshot(latest)
+
+    # -- commitment (5.3, 5.4.2) -----------------------------------------------------------------------------
+
+    def maybe_commit(self) -> None:
+        """Commit what a majority holds durably, if it is of this term: older entries are committed only
+        through one of this term after them (5.4.2, figure 8)."""
+        log = self._log
+        held = {peer: progress.match for peer, progress in self.progress.items()}
+        held[self._id] = log.stable
+        index = int(quorum_value(self._raft.voters, held))
+        if index > log.commit and log.term(index) == self._term:
+            committed = log.slice(log.commit + 1, index)
+            self._uncommitted_bytes -= sum([len(entry.line) for entry in committed])
+            log.commit_to(index)
+            self._advance_reads()
+
+    # -- reads (thesis 6.4) ----------------------------------------------------------------------------------
+
+    def _advance_reads(self) -> None:
+        """Release the reads whose round a majority has answered; begin the next round if others wait."""
+        reads, voters = self.reads, self._raft.voters
+        if reads.empty or self._log.commit < self._term_start:
+            return  # before its no-op is committed, a new leader does not know what is (section 8)
+        rounds = {peer: progress.round for peer, progress in self.progress.items()}
+        rounds[self._id] = reads.round
+        reads.confirm(int(quorum_value(voters, rounds)))
+        if reads.begin_round(self._log.commit):
+            self._broadcast_heartbeat()
+            if voters == (self._id,):
+                reads.confirm(reads.round)
+
+
+_STEP: Dict[Type, Callable[[Leadership, Any, Progress], None]] = {
+    AppendAccepted: Leadership._step_append_accepted,
+    AppendRejected: Leadership._step_append_rejected,
+    HeartbeatReply: Leadership._step_heartbeat_reply,
+    SnapshotReply: Leadership._step_snapshot_reply,
+}
