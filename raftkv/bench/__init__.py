@@ -1,0 +1,1 @@
+"""Measuring a cluster: bin/kvbench.py, and what it is made of."""

@@ -1,0 +1,65 @@
+"""The outage that clients see when the leader is killed with SIGKILL."""
+
+from __future__ import annotations
+
+import threading
+from time import perf_counter
+from typing import Dict, Optional
+
+from raftkv.bench.run import BenchError, Result, worst_gap
+from raftkv.bench.target import Target
+
+KILL_AT = 1 / 3  # of the time
+
+
+class LeaderKiller:
+    """Kills the leader of a local cluster in the middle of a run, from a thread of its own. A context manager
+    round the run, at whose end the node is started again."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._thread: Optional[threading.Thread] = None
+        self._called_off = threading.Event()
+        self._killed: Optional[int] = None
+        self._killed_at = 0.0
+
+    def __enter__(self) -> LeaderKiller:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._called_off.set()
+        if self._thread is not None:
+            self._thread.join()
+        if self._killed is not None:
+            assert self._target.cluster is not None
+            self._target.cluster.nodes[self._killed].start()
+
+    def plan(self, begin: float, seconds: float) -> None:
+        """Kill it after a third of the run that begins at `begin` (perf_counter) and takes `seconds`."""
+        self._thread = threading.Thread(
+            target=self._kill, args=(begin + seconds * KILL_AT,), name="leader-killer", daemon=True
+        )
+        self._thread.start()
+
+    def _kill(self, at: float) -> None:
+        if self._called_off.wait(max(0.0, at - perf_counter())):
+            return
+        leader = self._target.leader()
+        if leader is not None:
+            assert self._target.cluster is not None
+            self._killed_at = perf_counter()
+            self._target.cluster.nodes[leader].kill()
+            self._killed = leader
+
+    def findings(self, result: Result) -> Dict[str, float]:
+        """`worst_gap_ms`, the longest time in which no client had a success, and `recovery_ms`, from the kill
+        to the end of the longest such time after it. For after the run. Raises BenchError."""
+        if self._killed is None:
+            if result.interrupted:
+                return {}
+            raise BenchError("there was no leader to kill when its time had come")
+        worst, after = worst_gap(result), worst_gap(result, since=self._killed_at)
+        return {
+            "worst_gap_ms": round((worst[1] - worst[0]) * 1e3, 1),
+            "recovery_ms": round((after[1] - self._killed_at) * 1e3, 1),
+        }

@@ -1,0 +1,87 @@
+"""Measures workloads on a cluster, one after the other, and shows how it goes."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+from typing import Any, Dict, Optional, Tuple
+
+from raftkv.bench import report
+from raftkv.bench.operations import load_keys
+from raftkv.bench.outage import LeaderKiller
+from raftkv.bench.run import Result, Slice, run
+from raftkv.bench.target import Target
+from raftkv.bench.workloads import Workload
+from raftkv.errors import RaftKVError
+
+_WATCH_S = 1.0
+
+
+class Session:
+    """A cluster and what is shown of its measurement. For one thread."""
+
+    def __init__(self, target: Target, progress: report.Progress) -> None:
+        self._target = target
+        self._progress = progress
+
+    def measure(self, workload: Workload) -> Tuple[Result, Dict[str, Any]]:
+        """Run a workload that is resolved. Returns the result, and also as a line of JSON has it.
+
+        Raises BenchError, and what Clerk raises when the cluster is not there.
+        """
+        target, progress = self._target, self._progress
+        target.wait_until_ready(all_nodes=target.cluster is not None)
+        if workload.reads or workload.load:
+            load_keys(target.clerk, workload, lambda done: self._show_loading(workload, done))
+        term = target.term()
+        progress.begin()
+        with contextlib.ExitStack() as stack:
+            killer = stack.enter_context(LeaderKiller(target)) if workload.kill_leader else None
+            watch = stack.enter_context(_LeaderWatch(target))
+
+            def on_begin(begin: float) -> None:
+                if killer is not None:
+                    killer.plan(begin, workload.seconds)
+
+            def on_slice(new: Slice, errors: int) -> None:
+                progress.slice(workload.name, workload.batch, new, watch.leader, errors)
+
+            progress.say(f"{workload.name:<8} warming up for {workload.warmup:g} s")
+            result = run(target.config, workload, random.getrandbits(32), on_begin, on_slice)
+            line = report.plain(result, target.nodes, target.term() - term)
+            if killer is not None:
+                line.update(killer.findings(result))
+        progress.clear()
+        return result, line
+
+    def _show_loading(self, workload: Workload, done: int) -> None:
+        if done % 10_000 == 0 or done == workload.keys:
+            self._progress.say(f"{workload.name:<8} writing the keys: {done:,} of {workload.keys:,}")
+
+
+class _LeaderWatch:
+    """Asks once a second who leads, in a thread of its own, so that a silent server does not hold up the
+    progress. A context manager."""
+
+    def __init__(self, target: Target) -> None:
+        self.leader: Optional[int] = None
+        self._target = target
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="leader-watch", daemon=True)
+
+    def __enter__(self) -> _LeaderWatch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self.leader = self._target.leader()
+            except RaftKVError:  # none can be asked, so none is known to lead
+                self.leader = None
+            self._stopped.wait(_WATCH_S)

@@ -1,0 +1,116 @@
+"""The cluster that is measured: a running one, or one of our own in a temporary folder."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+import time
+from collections import deque
+from typing import Deque, Dict, Iterator, List, Optional, Tuple
+
+from raftkv import Clerk
+from raftkv.bench.run import BenchError
+from raftkv.cli.cluster import find_leader
+from raftkv.cli.cluster_files import prepare_folder
+from raftkv.cli.nodes import LocalCluster
+from raftkv.config import load_client_config, load_server_config
+from raftkv.errors import ConfigError, UnavailableError
+
+_LEADER_TIMEOUT_S = 15.0
+_POLL_S = 0.05
+
+Settings = List[Tuple[str, str, str]]  # section, option, value
+
+
+class Target:
+    """A cluster that is ready. `cluster` holds its processes if it is our own."""
+
+    def __init__(self, config: str, clerk: Clerk, cluster: Optional[LocalCluster] = None) -> None:
+        self.config = config
+        self.clerk = clerk
+        self.cluster = cluster
+        self.nodes = len(load_client_config(config).servers)
+
+    def leader(self) -> Optional[int]:
+        """The id of the node that leads at the moment, or None."""
+        return find_leader(self.clerk)
+
+    def term(self) -> int:
+        """The highest term any server is in, of those that answer."""
+        return max((server["term"] for server in self.clerk.status() if server["alive"]), default=0)
+
+    def wait_until_ready(self, all_nodes: bool = False) -> None:
+        """Wait for a leader, and for all nodes if that is wanted. Raises UnavailableError."""
+        deadline = time.monotonic() + _LEADER_TIMEOUT_S
+        while True:
+            servers = self.clerk.status()
+            alive = [server for server in servers if server["alive"]]
+            led = any(server["role"] == "leader" for server in alive)
+            if led and (len(alive) == len(servers) or not all_nodes):
+                return
+            if not alive and self.cluster is None:
+                where = ", ".join(server["address"] for server in servers)
+                raise UnavailableError(f"no server answers at {where}; {servers[0]['error']}")
+            if time.monotonic() > deadline:
+                raise UnavailableError(
+                    f"{len(alive)} of {len(servers)} servers answer, and "
+                    f"{'one leads' if led else 'none leads'}, after {_LEADER_TIMEOUT_S:g} s of waiting"
+                )
+            if self.cluster is not None and not all_nodes and len(self.cluster.running()) < self.nodes:
+                raise BenchError("a node of the local cluster has ended")
+            time.sleep(_POLL_S)
+
+
+@contextlib.contextmanager
+def running(config: str) -> Iterator[Target]:
+    """A cluster that somebody else runs. Raises ConfigError, AuthenticationError or UnavailableError."""
+    with Clerk.from_config(config) as clerk:
+        target = Target(config, clerk)
+        target.wait_until_ready()
+        yield target
+
+
+@contextlib.contextmanager
+def local(nodes: int, settings: Settings, parent: Optional[str]) -> Iterator[Target]:
+    """A cluster of our own on this machine, in a temporary folder inside `parent`, which is removed at the
+    end. Raises ConfigError, UnavailableError or BenchError."""
+    words: Deque[str] = deque(maxlen=20)  # the nodes' last ones
+    with _temporary_folder(parent) as folder:
+        files = prepare_folder(folder, nodes)
+        for ini in files.server_inis.values():
+            _set(ini, settings)
+            load_server_config(ini).load_keys()  # so that the client's key is there, whoever starts first
+        try:
+            with LocalCluster(
+                files.server_inis, lambda node, line: words.append(f"node {node}: {line}")
+            ) as cluster:
+                with Clerk.from_config(files.client_ini) as clerk:
+                    target = Target(files.client_ini, clerk, cluster)
+                    target.wait_until_ready()
+                    yield target
+        except (BenchError, UnavailableError) as error:
+            last = "".join(f"\n  {line}" for line in words)
+            raise type(error)(f"{error}; the last words of the nodes:{last}") from None
+
+
+@contextlib.contextmanager
+def _temporary_folder(parent: Optional[str]) -> Iterator[str]:
+    try:
+        folder = tempfile.mkdtemp(prefix="raftkv-bench-", dir=parent)
+    except OSError as error:
+        raise ConfigError(f"{parent or tempfile.gettempdir()}: {error.strerror}") from None
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def _set(ini: str, settings: Settings) -> None:
+    """Add the options to a server's ini file, which has no such sections yet. Loading it checks them."""
+    sections: Dict[str, List[str]] = {}
+    for section, option, value in settings:
+        sections.setdefault(section, []).append(f"{option} = {value}\n")
+    with open(ini, "a", encoding="utf-8") as file:
+        for section, lines in sections.items():
+            file.write(f"\n[{section}]\n{''.join(lines)}")

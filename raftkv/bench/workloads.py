@@ -1,0 +1,113 @@
+"""Workload: what is measured. The named ones have the shapes in which other databases are measured, too."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Dict, Mapping
+
+from raftkv.errors import ConfigError
+from raftkv.kvdb.commands import MAX_BATCH_OPS, MAX_REQUEST_BYTES
+from raftkv.kvdb.driver import WINDOW
+
+OPERATIONS = ("put", "get", "append", "cas", "scan", "mixed")
+READ_SHARES = {"a": 0.5, "b": 0.95, "c": 1.0}  # of YCSB's workloads of these names
+_KEY_BYTES = 32  # at most, of the keys that keys.py makes
+
+
+@dataclasses.dataclass(frozen=True)
+class Workload:
+    """Clients that each send one operation after the other, on connections that they share.
+
+    `connections` and `processes` of 0 are replaced by what suits the number of clients.
+    """
+
+    name: str
+    op: str  # one of OPERATIONS
+    clients: int = 1
+    connections: int = 0
+    processes: int = 0
+    in_flight: int = 1  # requests that each client has under way
+    batch: int = 1  # operations in one request
+    value_size: int = 16  # bytes
+    keys: int = 10_000
+    seconds: float = 5.0  # of measurement
+    warmup: float = 1.0  # seconds before it
+    workload: str = "a"  # of "mixed": one of READ_SHARES
+    scan_rows: int = 100  # that each scan reads
+    load: bool = False  # write every key before, also if nothing is read
+    kill_leader: bool = False  # after a third of the time
+
+    def resolved(self) -> Workload:
+        """Itself with numbers of connections and processes. Raises ConfigError for what makes no sense."""
+        connections = self.connections or max(1, min(self.clients, 8 if self.clients <= 64 else 16))
+        processes = self.processes or min(4, connections)
+        result = dataclasses.replace(self, connections=connections, processes=processes)
+        result._check()
+        return result
+
+    @property
+    def reads(self) -> bool:
+        """Whether its operations count on every key being there."""
+        return self.op in ("get", "cas", "scan", "mixed")
+
+    @property
+    def blocking(self) -> bool:
+        """Whether each client is a thread. Else clients are callbacks, of which many cost little."""
+        alone = self.clients == self.connections and self.in_flight == 1
+        return alone or self.batch > 1 or self.op == "scan"
+
+    def _check(self) -> None:
+        if self.connections > self.clients:
+            raise ConfigError(f"{self.connections} connections are too many for {self.clients} clients")
+        if self.processes > self.connections:
+            raise ConfigError(f"{self.processes} processes are too many for {self.connections} connections")
+        under_way = -(-self.clients // self.connections) * self.in_flight
+        if under_way > WINDOW:
+            raise ConfigError(
+                f"{under_way} requests under way on one connection; at most {WINDOW} can be: "
+                "give more --connections, or less --in-flight"
+            )
+        if self.in_flight > 1 and (self.batch > 1 or self.op == "scan"):
+            raise ConfigError("--in-flight goes with neither --batch nor scan, which wait for their answers")
+        if self.op == "scan" and self.batch > 1:
+            raise ConfigError("scan takes no --batch; --scan-rows says how much it reads")
+        values = 2 if self.op == "cas" else 1
+        request_bytes = self.batch * (_KEY_BYTES + values * self.value_size)
+        if self.batch > MAX_BATCH_OPS or request_bytes > MAX_REQUEST_BYTES:
+            raise ConfigError(
+                f"{self.batch} x {self.op} of {self.value_size} bytes does not fit into a request, "
+                f"which takes {MAX_BATCH_OPS} operations and {MAX_REQUEST_BYTES} bytes: give less --value-size or --batch"
+            )
+
+
+def _named(*workloads: Workload) -> Mapping[str, Workload]:
+    return {workload.name: workload for workload in workloads}
+
+
+#: Workloads that are known by a name alone.
+PRESETS: Mapping[str, Workload] = _named(
+    Workload("put1", "put", 1),
+    Workload("put64", "put", 64),
+    Workload("put256", "put", 256),
+    Workload("inflight", "put", 2, processes=2, in_flight=1000),
+    Workload("batch", "put", 16, batch=100),
+    Workload("get1", "get", 1),
+    Workload("get64", "get", 64),
+    Workload("outage", "put", 1, seconds=8.0, kill_leader=True),
+)
+
+
+def find(name: str) -> Workload:
+    """The preset, or the operation with a single client. Raises ConfigError for an unknown name."""
+    if name in PRESETS:
+        return PRESETS[name]
+    if name in OPERATIONS:
+        return Workload(name, name)
+    known = ", ".join([*PRESETS, *OPERATIONS])
+    raise ConfigError(f"no workload named {name!r}; there are {known}")
+
+
+def changed(workload: Workload, options: Dict[str, object]) -> Workload:
+    """The workload with the options that are not None, resolved. Raises ConfigError."""
+    given = {name: value for name, value in options.items() if value is not None}
+    return dataclasses.replace(workload, **given).resolved()  # type: ignore[arg-type]
