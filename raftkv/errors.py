@@ -10,7 +10,7 @@ Every message is one sentence or two that say what to do; none needs a traceback
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Any, List, Optional
 
 
 class RaftKVError(Exception):
@@ -104,6 +104,18 @@ SHUTTING_DOWN = "shutting_down"  # the server is stopping
 
 class InvalidRequestError(RaftKVError, ValueError):
     """A key, value or limit that no server would take (wrong type, too large, not valid Unicode)."""
+
+
+class PipelineError(InvalidRequestError):
+    """The database refused operations of a pipeline: appends that would make a value too large.
+
+    All others took effect. `results` is what execute() would have returned, with an InvalidRequestError in
+    place of the result of each that was refused.
+    """
+
+    def __init__(self, message: str, results: List[Any]) -> None:
+        super().__init__(message)
+        self.results = results
 
 
 class UnavailableError(RaftKVError):

@@ -10,18 +10,6 @@ from raftkv.kvdb.commands import MAX_BATCH_OPS, MAX_REQUEST_BYTES, check_key, va
 Operation = Tuple[Any, ...]  # (op, *args)
 
 
-class PipelineError(errors.InvalidRequestError):
-    """The database refused operations of a pipeline: appends that would make a value too large.
-
-    All others took effect. `results` is what execute() would have returned, with an InvalidRequestError in
-    place of the result of each that was refused.
-    """
-
-    def __init__(self, message: str, results: List[Any]) -> None:
-        super().__init__(message)
-        self.results = results
-
-
 class Pipeline:
     """Operations that are collected, and sent together by execute().
 
@@ -70,7 +58,7 @@ class Pipeline:
         """Send all operations; the pipeline is empty then. Returns their results, in order.
 
         Raises what Clerk's commands raise; the message says which operations had taken effect before. Raises
-        PipelineError when operations were refused.
+        errors.PipelineError when operations were refused.
         """
         runs, self._runs = self._runs, []
         results: List[Any] = []
@@ -90,7 +78,7 @@ class Pipeline:
         refused = [at for at, result in enumerate(results) if isinstance(result, errors.InvalidRequestError)]
         if refused:
             at = refused[0]
-            raise PipelineError(
+            raise errors.PipelineError(
                 f"{len(refused)} of {len(results)} operations were refused, the first is number {at + 1}: "
                 f"{results[at]}; all others took effect",
                 results,

@@ -109,16 +109,19 @@ class Channel:
 
 
 #: (channel, id of the request, ok, result). When `ok` is False, `result` is (code, message, detail).
-Reply = Tuple[Channel, int, bool, Any]
+Reply = Tuple[Channel, Optional[int], bool, Any]
 
 
 def send_replies(replies: Iterable[Reply]) -> None:
-    """Send all replies, with one write a channel however many it gets. Results are plain data.
+    """Send all replies, with one write a channel however many it gets. Results are plain data. A request
+    without an id gets no reply.
 
     Thread-safe; never blocks.
     """
     frames: Dict[Channel, List[bytes]] = {}
     for channel, request_id, ok, result in replies:
+        if request_id is None:
+            continue
         data = frame(dumps((request_id, ok, result)))
         if channel in frames:
             frames[channel].append(data)

@@ -16,7 +16,6 @@ from raftkv.kvdb.clerk import STATUS_FIELDS, Clerk
 from raftkv.kvdb.commands import MAX_BATCH_OPS, MAX_KEY_BYTES, MAX_VALUE_BYTES, WRITES, validate
 from raftkv.kvdb.commands import command as entry_of
 from raftkv.kvdb.driver import WINDOW
-from raftkv.kvdb.pipeline import PipelineError
 from raftkv.kvdb.sessions import Sessions
 from raftkv.kvdb.store import Store
 from raftkv.rpc.channel import send_replies
@@ -665,7 +664,7 @@ def test_pipeline_sends_runs(clerk, cluster):
 def test_pipeline_says_which_operations_were_refused(clerk):
     clerk.put("full", "x" * (MAX_VALUE_BYTES - 4))
     pipeline = clerk.pipeline().put("a", "1").append("full", "12345").put("b", "2")
-    with pytest.raises(PipelineError, match="1 of 3 operations .*, the first is number 2") as caught:
+    with pytest.raises(errors.PipelineError, match="1 of 3 operations .*, the first is number 2") as caught:
         pipeline.execute()
     results = caught.value.results
     assert isinstance(results[1], errors.InvalidRequestError)

@@ -11,11 +11,17 @@ import sys
 
 import pytest
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
 from raftkv.cli.cluster_files import prepare_folder
 
 SERVER = os.path.join(os.path.dirname(__file__), "..", "..", "bin", "kvserver.py")
 PATIENCE_S = 30.0
 
+needs_limits = pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="limits of another process")
 needs_sigstop = pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="SIGSTOP")
 
 
@@ -71,6 +77,36 @@ def change(ini: str, pattern: str, replacement: str) -> None:
     assert changed != text
     with open(ini, "w") as file:
         file.write(changed)
+
+
+@needs_limits
+def test_it_raises_its_limit_of_open_files_to_what_its_connections_need(ini):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        server = Server(ini)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with server:
+        server.expect("listens")
+        allowed, _ = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
+        assert allowed == min(2048 + 128 + 128, hard)
+
+
+@needs_limits
+def test_it_warns_when_the_system_allows_too_few_open_files(ini):
+    code = (
+        "import os, resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (512, 512)); "
+        "os.execv(sys.executable, sys.argv[1:])"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", code, sys.executable, SERVER, ini, "--exit-with-parent"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+    assert "512 open files" in process.stderr and "max_connections" in process.stderr
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
