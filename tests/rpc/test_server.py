@@ -97,6 +97,8 @@ def test_a_one_way_request_gets_no_reply(serve: Any) -> None:
         sock.sendall(frame(dumps((5, "ping", ()))))
         assert read_replies(sock, 1) == [(5, True, "pong")]
         assert served.handler.seen.get(timeout=5)[1:] == (None, "tell", ("news",))
+        sock.sendall(frame(dumps((6, "ping", ()))))
+        assert read_replies(sock, 1) == [(6, True, "pong")]
 
 
 def test_all_replies_for_a_channel_leave_in_one_write(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
