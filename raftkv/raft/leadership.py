@@ -13,7 +13,8 @@ Section numbers are those of the Raft paper (extended version) and, where so sai
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Sequence, Type
+from collections import deque
+from typing import TYPE_CHECKING, Any, Callable, Deque, Dict, List, Sequence, Tuple, Type
 
 from raftkv.errors import OverloadedError
 from raftkv.raft.messages import (
@@ -52,7 +53,9 @@ class Leadership:
             for peer in raft.voters
             if peer != raft.id
         }
-        self._uncommitted_bytes = sum([len(e.line) for e in log.slice(log.commit + 1, log.last_index)])
+        self._unsettled: Deque[Tuple[int, int]] = deque()  # (last index, bytes) of each batch; see _settle()
+        self._unsettled_bytes = 0
+        self._note_unsettled(log.slice(min(log.commit, log.stable) + 1, log.last_index))
         self._heartbeat_due = raft.now + options.heartbeat_interval_s
         self._append([Entry.create(self._term_start, self._term, NOOP, None)])
 
@@ -84,10 +87,11 @@ class Leadership:
 
     def propose(self, batch: Sequence[Any]) -> int:
         """See Raft.propose(). Returns the index of the first."""
-        if self._uncommitted_bytes > self._options.max_uncommitted_bytes:
+        self._settle()
+        if self._unsettled_bytes > self._options.max_uncommitted_bytes:
             raise OverloadedError(
-                f"{self._uncommitted_bytes} bytes of proposals are waiting for a majority to store them; "
-                "try again later"
+                f"{self._unsettled_bytes} bytes of proposals are waiting for this node and a majority to "
+                "store them; try again later"
             )
         index, term, create = self._log.last_index + 1, self._term, Entry.create
         self._append([create(index + i, term, COMMAND, command) for i, command in enumerate(batch)])
@@ -138,9 +142,25 @@ class Leadership:
 
     def _append(self, entries: List[Entry]) -> None:
         self._log.append(entries)
-        self._uncommitted_bytes += sum([len(entry.line) for entry in entries])
+        self._note_unsettled(entries)
         for peer, progress in self.progress.items():
             self._replicate(peer, progress)
+
+    def _note_unsettled(self, entries: Sequence[Entry]) -> None:
+        if entries:
+            size = sum([len(entry.line) for entry in entries])
+            self._unsettled.append((entries[-1].index, size))
+            self._unsettled_bytes += size
+
+    def _settle(self) -> None:
+        """Batches that are committed and durable here take up no more than their place in the log.
+
+        Either alone is not enough: what is committed by others while this node's disk hangs piles up on its
+        way to the disk.
+        """
+        settled = min(self._log.commit, self._log.stable)
+        while self._unsettled and self._unsettled[0][0] <= settled:
+            self._unsettled_bytes -= self._unsettled.popleft()[1]
 
     def _replicate(self, peer: int, progress: Progress) -> None:
         """Send what `peer` lacks, as far as its window allows."""
@@ -210,8 +230,6 @@ class Leadership:
         held[self._id] = log.stable
         index = int(quorum_value(self._raft.voters, held))
         if index > log.commit and log.term(index) == self._term:
-            committed = log.slice(log.commit + 1, index)
-            self._uncommitted_bytes -= sum([len(entry.line) for entry in committed])
             log.commit_to(index)
             self._advance_reads()
 

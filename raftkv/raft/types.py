@@ -143,4 +143,4 @@ class Options:
     max_append_bytes: int = 1 << 20  # of entries in one message (one entry may exceed it)
     max_inflight_appends: int = 16  # unanswered messages to one follower
     max_inflight_bytes: int = 8 << 20
-    max_uncommitted_bytes: int = 64 << 20  # beyond this, a leader that cannot commit refuses proposals
+    max_uncommitted_bytes: int = 64 << 20  # not committed or not durable here: beyond, proposals are refused

@@ -317,6 +317,24 @@ def test_a_new_leader_counts_what_its_predecessor_left_uncommitted() -> None:
     driven.raft.propose(["x"])
 
 
+def test_what_waits_for_the_leaders_own_disk_queues_to_a_bound_even_if_it_is_committed() -> None:
+    """Its disk hangs; the others commit. What is still to be written stays in its memory."""
+    raft = make_steady_leader(max_uncommitted_bytes=1000).raft
+    to_be_written = []
+    with pytest.raises(OverloadedError):
+        for _ in range(100):
+            raft.propose(["x" * 100])
+            to_be_written.append(raft.ready())
+            for peer in (2, 3):
+                raft.step(AppendAccepted(peer, 1, 1, raft.log.last_index))
+    assert raft.log.commit == raft.log.last_index <= 12, "about a thousand bytes"
+    with pytest.raises(OverloadedError):
+        raft.propose(["y"])
+    for ready in to_be_written:
+        raft.advance(ready)
+    raft.propose(["y"])
+
+
 def test_a_leader_that_steps_down_keeps_what_it_could_not_commit() -> None:
     """The next leader may."""
     driven = make_steady_leader()
