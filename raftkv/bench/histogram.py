@@ -47,7 +47,8 @@ class Histogram:
         self.max_ns = max(self.max_ns, other.max_ns)
 
     def percentile(self, percent: float) -> float:
-        """The duration in nanoseconds that `percent` (0 to 100) of all do not exceed; 0.0 if there is none."""
+        """The duration in nanoseconds that `percent` (0 to 100) of all do not exceed; 0.0 if there are
+        none."""
         wanted = self.count * percent / 100
         for middle_ns, seen in self.cumulated():
             if seen >= wanted:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import argparse
+import os
 import signal
 import sys
-from typing import Any, ContextManager, Dict, List, NoReturn, Optional
+import tempfile
+from typing import Any, Dict, List, NoReturn, Optional
 
-from raftkv import __version__
-from raftkv.bench import report, target, workloads
-from raftkv.bench.run import BenchError, Result
+from raftkv.bench import compare, floor, picture, report, target
+from raftkv.bench.arguments import parse
+from raftkv.bench.errors import BenchError
+from raftkv.bench.progress import Progress
+from raftkv.bench.result import Result
 from raftkv.bench.session import Session
-from raftkv.cli.cluster_files import MAX_NODES
+from raftkv.bench.workloads import Workload
+from raftkv.cli.client import INTERRUPTED
 from raftkv.cli.commands import DONE, exit_status
-from raftkv.errors import ConfigError, RaftKVError
+from raftkv.errors import RaftKVError
 
 FAILED = 1  # operations failed, or the run did
-INTERRUPTED = 130  # what shells make of a program that Ctrl-C ended
 
 
 class _Stop(BaseException):
@@ -24,13 +27,19 @@ class _Stop(BaseException):
 
 
 def main(argv: Optional[List[str]] = None) -> int:
-    """Run the benchmark. Returns the exit status."""
-    args = _parser().parse_args(argv)
+    """Run the benchmark. Returns the exit status, as `kvbench --help` lists them."""
+    signal.signal(signal.SIGTERM, _stop)
     try:
-        signal.signal(signal.SIGTERM, _stop)
-        chosen = _chosen(args)
-        with _target(args) as cluster:
-            return _measure_all(args, chosen, cluster)
+        args, workloads = parse(argv)
+        if args.local is None:
+            cluster = target.running(args.config)
+        else:
+            cluster = target.local(args.local, args.set, args.data_dir)
+        with cluster as found:
+            try:
+                return _measure_all(args, workloads, found)
+            finally:
+                _ignore_signals()  # nothing interrupts the stopping of the nodes
     except BenchError as error:
         return _complain(error, FAILED)
     except RaftKVError as error:
@@ -40,19 +49,57 @@ def main(argv: Optional[List[str]] = None) -> int:
         return INTERRUPTED
 
 
-def _measure_all(args: argparse.Namespace, chosen: List[workloads.Workload], cluster: target.Target) -> int:
-    status = DONE
-    session = Session(cluster, report.Progress())
-    if not args.json:
-        report.print_heading()
-    for workload in chosen:
+def _measure_all(args: Any, workloads: List[Workload], cluster: target.Target) -> int:
+    progress = Progress(sys.stderr, args.quiet)
+    if "RAFTKV_CHECK" in os.environ and cluster.cluster is not None:
+        _say("RAFTKV_CHECK is set: the servers check themselves all the time, and are slow")
+    session, status = Session(cluster, progress), DONE
+    show = _Comparison(args, cluster, progress) if args.compare else _Rows(args)
+    for workload in workloads:
         result, line = session.measure(workload)
-        report.print_json(line) if args.json else report.print_row(line)
+        if not result.seconds:  # Ctrl-C during the warm-up
+            return INTERRUPTED
+        show.result(result, line)
+        if args.svg:
+            picture.draw(result, picture.path_for(args.svg, workload.name, len(workloads) == 1))
         if not _explain(result, line):
             status = FAILED
         if result.interrupted:
             return INTERRUPTED
     return status
+
+
+class _Rows:
+    """Shows results one by one."""
+
+    def __init__(self, args: Any) -> None:
+        self._json = args.json
+        if not args.json:
+            print(report.heading(), flush=True)
+
+    def result(self, result: Result, line: Dict[str, Any]) -> None:
+        print(report.to_json(line) if self._json else report.row(line), flush=True)
+
+
+class _Comparison:
+    """Shows results beside what the machine allows, which is measured first."""
+
+    def __init__(self, args: Any, cluster: target.Target, progress: Progress) -> None:
+        self._json, self._nodes = args.json, cluster.nodes
+        progress.say("measuring the disk and the loopback network")
+        with tempfile.TemporaryDirectory(prefix="raftkv-bench-", dir=args.data_dir) as folder:
+            self._floor = floor.measure(folder)
+        progress.clear()
+        if args.json:
+            print(report.to_json(compare.plain(self._floor, self._nodes)), flush=True)
+        else:
+            rows = (compare.text(row) for row in compare.floor_rows(self._floor, self._nodes))
+            print(compare.heading(), *rows, sep="\n", flush=True)
+
+    def result(self, result: Result, line: Dict[str, Any]) -> None:
+        row = compare.row(result, self._floor, self._nodes)
+        line.update(floor=row.floor, ratio_to_floor=round(row.ratio or 0.0, 3))
+        print(report.to_json(line) if self._json else compare.text(row), flush=True)
 
 
 def _explain(result: Result, line: Dict[str, Any]) -> bool:
@@ -72,23 +119,6 @@ def _explain(result: Result, line: Dict[str, Any]) -> bool:
     return bool(result.latencies.count) and (result.workload.kill_leader or not result.failures)
 
 
-def _chosen(args: argparse.Namespace) -> List[workloads.Workload]:
-    """Raises ConfigError."""
-    options = {name: getattr(args, name) for name in _OPTIONS}
-    chosen = [workloads.changed(workloads.find(name), options) for name in args.names or ["put"]]
-    if any(workload.kill_leader for workload in chosen) and args.local is None:
-        raise ConfigError("a leader is killed only in a cluster of our own: give --local N")
-    return chosen
-
-
-def _target(args: argparse.Namespace) -> ContextManager[target.Target]:
-    if args.local is None:
-        if args.set or args.data_dir:
-            raise ConfigError("--set and --data-dir are for a cluster of our own: give --local N")
-        return target.running(args.config)
-    return target.local(args.local, args.set, args.data_dir)
-
-
 def _complain(error: Exception, status: int) -> int:
     _say(str(error))
     return status
@@ -102,76 +132,9 @@ def _stop(_number: int, _frame: object) -> NoReturn:
     raise _Stop
 
 
-# -- the command line ----------------------------------------------------------------------------------------
-
-_OPTIONS = (  # those that change a workload
-    "clients", "connections", "processes", "in_flight", "batch", "value_size", "keys", "seconds", "warmup",
-    "workload", "scan_rows", "load", "kill_leader",
-)  # fmt: skip
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "kvbench",
-        description="Measure a raftkv cluster: a running one (--config), or one of its own (--local).",
-    )
-    parser.add_argument("names", metavar="WORKLOAD", nargs="*", help="...")
-    where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--config", metavar="FILE", help="the client.ini of a running cluster")
-    where.add_argument("--local", metavar="N", type=_integer(1, MAX_NODES), help="start a cluster of N nodes")
-    parser.add_argument("--set", metavar="SECTION.OPTION=VALUE", type=_setting, action="append", default=[])
-    parser.add_argument("--data-dir", metavar="DIR")
-    number = _integer(1, 10_000_000)
-    for name in (
-        "clients",
-        "connections",
-        "processes",
-        "in-flight",
-        "batch",
-        "value-size",
-        "keys",
-        "scan-rows",
-    ):
-        parser.add_argument(f"--{name}", metavar="N", type=number)
-    parser.add_argument("--seconds", metavar="S", type=_seconds)
-    parser.add_argument("--warmup", metavar="S", type=_seconds)
-    parser.add_argument("--workload", choices=sorted(workloads.READ_SHARES))
-    parser.add_argument("--load", action="store_true", default=None)
-    parser.add_argument("--kill-leader", action="store_true", default=None)
-    parser.add_argument("--json", action="store_true", help="print each result as one line of JSON")
-    parser.add_argument("--version", action="version", version=f"raftkv {__version__}")
-    return parser
-
-
-def _integer(minimum: int, maximum: int) -> Any:
-    def integer(text: str) -> int:
-        if not text.isdecimal() or not minimum <= int(text) <= maximum:
-            raise argparse.ArgumentTypeError(
-                f"must be a whole number from {minimum} to {maximum}, not {text!r}"
-            )
-        return int(text)
-
-    return integer
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 86_400:
-        raise argparse.ArgumentTypeError(f"must be a number of seconds from 0 to 86400, not {text!r}")
-    return value
-
-
-def _setting(text: str) -> Any:
-    name, equals, value = text.partition("=")
-    section, dot, option = name.partition(".")
-    if not equals or not dot or section not in ("raft", "limits"):
-        raise argparse.ArgumentTypeError(
-            f"must be raft.OPTION=VALUE or limits.OPTION=VALUE, as in the ini files, not {text!r}"
-        )
-    return section, option, value
+def _ignore_signals() -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
 
 
 if __name__ == "__main__":

@@ -6,17 +6,12 @@ import random
 from typing import Any, Callable, Tuple
 
 from raftkv import Clerk
+from raftkv.bench.errors import WrongAnswerError
 from raftkv.bench.keys import PREFIX, Chooser, key_name, uniform, zipfian
 from raftkv.bench.workloads import READ_SHARES, Workload
-from raftkv.errors import RaftKVError
 
 Request = Tuple[Any, ...]  # the name of a method of Clerk, and its arguments
 Source = Callable[[], Request]
-
-
-class WrongAnswerError(RaftKVError):
-    """The database answered what cannot be right: a key that was written is not there, or holds another
-    value."""
 
 
 def source(workload: Workload, choose: Chooser, rng: random.Random) -> Source:

@@ -6,7 +6,8 @@ import threading
 from time import perf_counter
 from typing import Dict, Optional
 
-from raftkv.bench.run import BenchError, Result, worst_gap
+from raftkv.bench.errors import BenchError
+from raftkv.bench.result import Result
 from raftkv.bench.target import Target
 
 KILL_AT = 1 / 3  # of the time
@@ -58,7 +59,7 @@ class LeaderKiller:
             if result.interrupted:
                 return {}
             raise BenchError("there was no leader to kill when its time had come")
-        worst, after = worst_gap(result), worst_gap(result, since=self._killed_at)
+        worst, after = result.worst_gap(), result.worst_gap(since=self._killed_at)
         return {
             "worst_gap_ms": round((worst[1] - worst[0]) * 1e3, 1),
             "recovery_ms": round((after[1] - self._killed_at) * 1e3, 1),

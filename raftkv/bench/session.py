@@ -8,9 +8,12 @@ import threading
 from typing import Any, Dict, Optional, Tuple
 
 from raftkv.bench import report
+from raftkv.bench.histogram import Histogram
 from raftkv.bench.operations import load_keys
 from raftkv.bench.outage import LeaderKiller
-from raftkv.bench.run import Result, Slice, run
+from raftkv.bench.progress import Progress
+from raftkv.bench.result import Result
+from raftkv.bench.run import run
 from raftkv.bench.target import Target
 from raftkv.bench.workloads import Workload
 from raftkv.errors import RaftKVError
@@ -21,7 +24,7 @@ _WATCH_S = 1.0
 class Session:
     """A cluster and what is shown of its measurement. For one thread."""
 
-    def __init__(self, target: Target, progress: report.Progress) -> None:
+    def __init__(self, target: Target, progress: Progress) -> None:
         self._target = target
         self._progress = progress
 
@@ -44,8 +47,8 @@ class Session:
                 if killer is not None:
                     killer.plan(begin, workload.seconds)
 
-            def on_slice(new: Slice, errors: int) -> None:
-                progress.slice(workload.name, workload.batch, new, watch.leader, errors)
+            def on_slice(latencies: Histogram, result: Result) -> None:
+                progress.slice(latencies, result, watch.leader)
 
             progress.say(f"{workload.name:<8} warming up for {workload.warmup:g} s")
             result = run(target.config, workload, random.getrandbits(32), on_begin, on_slice)

@@ -10,7 +10,7 @@ from collections import deque
 from typing import Deque, Dict, Iterator, List, Optional, Tuple
 
 from raftkv import Clerk
-from raftkv.bench.run import BenchError
+from raftkv.bench.errors import BenchError
 from raftkv.cli.cluster import find_leader
 from raftkv.cli.cluster_files import prepare_folder
 from raftkv.cli.nodes import LocalCluster

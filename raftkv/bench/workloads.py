@@ -11,6 +11,7 @@ from raftkv.kvdb.driver import WINDOW
 
 OPERATIONS = ("put", "get", "append", "cas", "scan", "mixed")
 READ_SHARES = {"a": 0.5, "b": 0.95, "c": 1.0}  # of YCSB's workloads of these names
+KEY_RANGE = "bench/000000 and the following"
 _KEY_BYTES = 32  # at most, of the keys that keys.py makes
 
 
@@ -76,7 +77,7 @@ class Workload:
         if self.batch > MAX_BATCH_OPS or request_bytes > MAX_REQUEST_BYTES:
             raise ConfigError(
                 f"{self.batch} x {self.op} of {self.value_size} bytes does not fit into a request, "
-                f"which takes {MAX_BATCH_OPS} operations and {MAX_REQUEST_BYTES} bytes: give less --value-size or --batch"
+                f"which takes {MAX_BATCH_OPS} operations and {MAX_REQUEST_BYTES} bytes"
             )
 
 

@@ -1,0 +1,96 @@
+"""Result: what was measured, added up from what the processes of clients report."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+
+from raftkv.bench.histogram import Histogram
+from raftkv.bench.recorder import Gap, common_gaps
+from raftkv.bench.workloads import Workload
+
+
+class Slice(NamedTuple):
+    """What happened in a slice of time: `begin_s` to `end_s`, in seconds after the beginning."""
+
+    begin_s: float
+    end_s: float
+    ops_per_s: float
+    p50_us: float
+    p99_us: float
+
+
+@dataclasses.dataclass
+class Result:
+    """What was measured. `seconds` are fewer than the workload's if `interrupted`."""
+
+    workload: Workload
+    begin: float  # in the time of perf_counter(), as the gaps
+    seconds: float = 0.0
+    latencies: Histogram = dataclasses.field(default_factory=Histogram)  # of requests
+    errors: Dict[str, Tuple[int, str]] = dataclasses.field(default_factory=dict)  # kind: how many, an example
+    slices: List[Slice] = dataclasses.field(default_factory=list)
+    gaps: List[Gap] = dataclasses.field(default_factory=list)  # when nobody had a success
+    interrupted: bool = False
+
+    @property
+    def ops_per_s(self) -> float:
+        """Successful operations, of which a batch has several, a second."""
+        return self.latencies.count * self.workload.batch / self.seconds if self.seconds else 0.0
+
+    @property
+    def failures(self) -> int:
+        """How many requests failed."""
+        return sum(count for count, _ in self.errors.values())
+
+    def worst_gap(self, since: Optional[float] = None) -> Gap:
+        """The longest time without a success that ended after `since` (None: of all); (0, 0) if there is
+        none of more than GAP_S."""
+        gaps = [gap for gap in self.gaps if since is None or gap[1] > since]
+        return max(gaps, key=lambda gap: gap[1] - gap[0], default=(0.0, 0.0))
+
+
+#: Is told of each slice of time that is over: its latencies, and the result so far, whose last slice it is.
+OnSlice = Callable[[Histogram, Result], None]
+
+
+class Sum:
+    """Adds up the reports of all processes into `result`."""
+
+    def __init__(self, result: Result, processes: int, slot_s: float, on_slice: OnSlice) -> None:
+        self.result = result
+        self._slot_s = slot_s
+        self._on_slice = on_slice
+        self._gaps: List[List[Gap]] = [[] for _ in range(processes)]
+        self._slots: Dict[int, List[Histogram]] = {}  # those that not all processes have reported
+
+    def add(self, number: int, report: Dict[str, Any]) -> None:
+        """A report as load.py writes it, of the process with that number."""
+        result, slot = self.result, report["slot"]
+        for kind, (count, example) in report["errors"].items():
+            known, first = result.errors.get(kind, (0, example))
+            result.errors[kind] = (known + count, first)
+        if slot < 1:
+            return  # the warm-up
+        self._gaps[number] += [(start, end) for start, end in report["gaps"]]
+        reports = self._slots.setdefault(slot, [])
+        reports.append(Histogram.from_plain(report["latencies"]))
+        if len(reports) == len(self._gaps):
+            self._complete(slot)
+
+    def finish(self) -> Result:
+        """No more reports will come."""
+        self.result.gaps = common_gaps(self._gaps)
+        return self.result
+
+    def _complete(self, slot: int) -> None:
+        result, total = self.result, Histogram()
+        for report in self._slots.pop(slot):
+            total.add(report)
+        begin, end = (slot - 1) * self._slot_s, min(slot * self._slot_s, result.workload.seconds)
+        rate = total.count * result.workload.batch / (end - begin)
+        p50, p99 = (total.percentile(percent) / 1e3 for percent in (50, 99))
+        result.seconds = end
+        result.latencies.add(total)
+        result.slices.append(Slice(begin, end, rate, p50, p99))
+        self._on_slice(total, result)
