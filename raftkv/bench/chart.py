@@ -61,16 +61,14 @@ def _read(path: str) -> Lines:
 def _series(lines: Lines, x: str, ys: List[str], by: Optional[str]) -> List[Series]:
     """One for each of `ys` and value of the field `by`. Raises ConfigError if there is nothing to draw."""
     series = []
-    groups = list(dict.fromkeys(line.get(by) for line in lines)) if by else [None]
+    groups = list(dict.fromkeys(line.get(by or "") for line in lines))
     for group in groups:
         for y in ys:
             found: Dict[float, List[float]] = {}
             for line in lines:
-                if line.get(by) == group and _is_number(line.get(x)) and _is_number(line.get(y)):
+                if line.get(by or "") == group and _is_number(line.get(x)) and _is_number(line.get(y)):
                     found.setdefault(line[x], []).append(line[y])
-            name = " ".join(str(word) for word in (group, y) if word is not None)
-            if by and len(ys) == 1:
-                name = str(group)
+            name = y if not by else str(group) if len(ys) == 1 else f"{group} {y}"
             if found:
                 series.append(Series(name, [(at, statistics.median(found[at])) for at in sorted(found)]))
     if not series:

@@ -11,8 +11,7 @@ WORKLOADS = ("put1", "put64", "put256", "inflight", "batch", "get1", "get64")
 
 
 class Row(NamedTuple):
-    """`ratio` is to `floor`: how many times as long it takes for a single client; how many times as many there
-    are for others."""
+    """`ratio` is to `floor`: how many times as long for a single client, else how many times as many."""
 
     name: str
     ops_per_s: float

@@ -4,6 +4,7 @@ standard input does."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import socket
@@ -52,7 +53,10 @@ def main() -> None:
                 rest[sock] = b""
                 continue
             sock = key.fileobj  # type: ignore[assignment]
-            data = sock.recv(CHUNK)
+            try:
+                data = sock.recv(CHUNK)
+            except ConnectionResetError:  # it went away before it read all answers
+                data = b""
             if not data:
                 selector.unregister(sock)
                 sock.close()
@@ -65,7 +69,8 @@ def main() -> None:
             file.write(b"".join(data for _, data in answers))
             os.fsync(file.fileno())
         for sock, data in answers:
-            sock.sendall(data)
+            with contextlib.suppress(ConnectionError):
+                sock.sendall(data)
 
 
 if __name__ == "__main__":

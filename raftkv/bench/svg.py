@@ -25,11 +25,11 @@ class Series(NamedTuple):
 
 
 class Axis(NamedTuple):
-    """What an axis shows. A logarithmic one leaves out what is not above 0. Without `ticks` they are found."""
+    """What an axis shows. A logarithmic one leaves out what is not above 0."""
 
     label: str
     log: bool = False
-    ticks: Optional[Sequence[Tick]] = None
+    ticks: Optional[Sequence[Tick]] = None  # None: found by themselves
 
 
 class _Scale:
