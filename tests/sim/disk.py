@@ -1,8 +1,9 @@
 """SimDisk: a disk in memory that does all that a real one may do, and a bit more often.
 
-It has the page cache and what is durable apart. Until a file's fsync returns, a power cut may lose its new bytes in any
-prefix, or leave whole sectors of zeros instead; until a folder's fsync returns, it may lose creations, renames and
-removals. `before` is called ahead of every operation and may make it fail (OSError) or end it all (Crash).
+It has the page cache and what is durable apart. Until a file's fsync returns, a power cut may lose its new
+bytes in any prefix, or leave zeros instead (and what was there before, where they were written over other
+ones); until a folder's fsync returns, it may lose creations, renames and removals. `before` is called ahead
+of every operation and may make it fail (OSError) or end it all (Crash).
 
 Not thread-safe.
 """
@@ -15,7 +16,6 @@ import random
 from typing import Callable, Dict, List, Optional, Set, Tuple
 
 from raftkv.raft.disk import Disk
-from raftkv.raft.replay import SECTOR
 
 NOTHING, EVERYTHING, SOME = "nothing", "everything", "some"
 
@@ -27,12 +27,21 @@ class Crash(BaseException):
 
 
 class _Inode:
-    """A file's bytes: `data` is what is read, the first `durable` bytes of it survive a power cut."""
+    """A file's bytes: `data` is what is read, `durable` what survives a power cut."""
 
     def __init__(self) -> None:
-        self.data = bytearray()
-        self.durable = 0
+        self.data, self.durable = bytearray(), bytearray()
+        self.unsynced: List[Tuple[int, int]] = []  # (first byte, end) of each write since the last fsync
         self.lying = False  # an fsync failed: the next ones say yes and do nothing, as Linux does
+
+    def write(self, offset: int, new: bytes) -> None:
+        self.data[offset : offset + len(new)] = new
+        self.unsynced.append((offset, offset + len(new)))
+
+    def sync(self) -> None:
+        for start, end in self.unsynced:
+            self.durable[start:end] = self.data[start:end]
+        self.unsynced = []
 
 
 class _Folder:
@@ -63,8 +72,8 @@ class SimDisk(Disk):
     `operations` counts them; `syncs` counts the fsyncs of files and folders; `open_files`: those
     that nobody closed."""
 
-    OPERATIONS = ("make_folder", "create", "append", "open", "read", "write", "sync", "rename", "remove",
-                  "sync_folder", "lock")  # fmt: skip
+    OPERATIONS = ("make_folder", "create", "append", "update", "open", "read", "write", "sync", "rename",
+                  "remove", "sync_folder", "lock")  # fmt: skip
 
     def __init__(self, rng: Optional[random.Random] = None, *, reorders: bool = False) -> None:
         self.rng = rng or random.Random(0)
@@ -78,7 +87,7 @@ class SimDisk(Disk):
         self.open_files: Set["SimFile"] = set()
         self._locks: Set[str] = set()
 
-    # -- what happens to it ------------------------------------------------------------------------------------
+    # -- what happens to it ----------------------------------------------------------------------------------
 
     def kill(self) -> None:
         """The process ends; the machine goes on, and with it the page cache."""
@@ -103,13 +112,15 @@ class SimDisk(Disk):
 
     def flip(self, path: str, bit: int) -> None:
         """Flip one bit of the file, as a failing drive does."""
-        self._inode(path).data[bit // 8] ^= 1 << bit % 8
+        inode = self._inode(path)
+        inode.data[bit // 8] ^= 1 << bit % 8
+        if bit // 8 < len(inode.durable):
+            inode.durable[bit // 8] ^= 1 << bit % 8
 
     def overwrite(self, path: str, data: bytes) -> None:
         """Somebody, or the drive, put other bytes into the file."""
         inode = self._inode(path)
-        inode.data[:] = data
-        inode.durable = len(data)
+        inode.data[:], inode.durable[:], inode.unsynced = data, data, []
 
     def files(self) -> List[str]:
         """The paths of all files."""
@@ -131,18 +142,24 @@ class SimDisk(Disk):
         return pending[: self.rng.randint(0, len(pending))]
 
     def _cut(self, inode: _Inode, keep: str) -> None:
-        size, least = len(inode.data), inode.durable
-        kept = {NOTHING: least, EVERYTHING: size, SOME: self.rng.randint(least, size)}[keep]
-        if inode.lying:
-            kept = least
-        if keep == SOME and self.rng.random() < 0.3:  # the file had grown before its sectors were written
-            kept = max(least, kept - kept % SECTOR)
-            inode.data[kept:] = bytes(size - kept)
-        else:
-            del inode.data[kept:]
-        inode.durable, inode.lying = len(inode.data), False
+        if keep == NOTHING or inode.lying:
+            inode.data[:] = inode.durable
+        elif keep == SOME and inode.unsynced:
+            self._keep_some(inode)
+        inode.durable[:], inode.unsynced, inode.lying = inode.data, [], False
 
-    # -- the operations: see Disk --------------------------------------------------------------------------------
+    def _keep_some(self, inode: _Inode) -> None:
+        rng, data, before = self.rng, inode.data, len(inode.durable)
+        kept = inode.durable + bytes(len(data) - before)
+        left = rng.randint(0, sum(end - start for start, end in inode.unsynced))
+        for start, end in inode.unsynced:
+            end = min(end, start + left)
+            left -= end - start
+            kept[start:end] = data[start:end]
+        size = rng.choice([len(data), rng.randint(before, len(data))])  # and as much of its growth
+        data[:] = kept[:size]
+
+    # -- the operations: see Disk ----------------------------------------------------------------------------
 
     def make_folder(self, path: str) -> None:
         self._begin("make_folder", path)
@@ -175,6 +192,10 @@ class SimDisk(Disk):
         self._begin("append", path)
         return SimFile(self, path, self._inode(path))
 
+    def update(self, path: str) -> "SimFile":
+        self._begin("update", path)
+        return SimFile(self, path, self._inode(path))
+
     def open(self, path: str) -> "SimFile":
         self._begin("open", path)
         return SimFile(self, path, self._inode(path))
@@ -204,11 +225,11 @@ class SimDisk(Disk):
         folder, name = os.path.split(path)
         if name not in self.folders[folder].names:
             self.folders[folder].change(name, _Inode())
-        self._inode(path).data[:] = b"%d\n" % PID
+        self._inode(path).write(0, b"%d\n" % PID)
         self._locks.add(path)
         return SimLock(self, path)
 
-    # -- helpers -----------------------------------------------------------------------------------------------
+    # -- helpers ---------------------------------------------------------------------------------------------
 
     def _begin(self, operation: str, path: str, epoch: Optional[int] = None) -> None:
         if self.down or (epoch is not None and epoch != self.epoch):
@@ -235,17 +256,24 @@ class SimFile:
         disk.open_files.add(self)
 
     def write(self, data: bytes) -> None:
-        disk = self._disk
+        self.write_at(len(self._inode.data), data)
+
+    def write_at(self, offset: int, data: bytes) -> None:
+        disk, inode = self._disk, self._inode
+        assert offset <= len(inode.data), f"byte {offset} of a file of {len(inode.data)}"
         alive = not disk.down
         try:
             disk._begin("write", self._path, self._epoch)
         except Crash:
             if alive and self._epoch == disk.epoch:  # cut short at any byte
-                self._inode.data += data[: disk.rng.randint(0, len(data))]
+                inode.write(offset, data[: disk.rng.randint(0, len(data))])
             raise
-        room = len(data) if disk.capacity is None else disk.capacity - disk.used()
-        self._inode.data += data[: max(0, room)]
-        if room < len(data):
+        missing = 0
+        if disk.capacity is not None:
+            growth = max(0, offset + len(data) - len(inode.data))
+            missing = min(growth, max(0, disk.used() + growth - disk.capacity))
+        inode.write(offset, data[: len(data) - missing])
+        if missing:
             raise OSError(errno.ENOSPC, "No space left on device", self._path)
 
     def sync(self) -> None:
@@ -256,7 +284,7 @@ class SimFile:
             raise
         self._disk.syncs += 1
         if not self._inode.lying:
-            self._inode.durable = len(self._inode.data)
+            self._inode.sync()
 
     def read(self, offset: int, size: int) -> bytes:
         self._disk._begin("read", self._path, self._epoch)

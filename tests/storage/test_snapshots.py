@@ -108,7 +108,7 @@ def test_a_long_snapshot_is_fsynced_bit_by_bit() -> None:
     def before(operation: str, path: str) -> None:
         if operation == "write":
             inode = disk._inode(path)
-            unsynced[0] = max(unsynced[0], len(inode.data) - inode.durable)
+            unsynced[0] = max(unsynced[0], len(inode.data) - len(inode.durable))
 
     disk.before = before
     persister.write_snapshot(snapshot(7, 1), (b'"%b"\n' % (b"x" * 100_000) for _ in range(200)))
