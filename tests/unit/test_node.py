@@ -256,6 +256,77 @@ def test_a_failed_write_lets_no_promise_leave(bench: Bench) -> None:
     assert bench.wire.take() == []
 
 
+# -- who writes ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def quick(bench: Bench) -> Bench:
+    """A leader on a quick disk, whose threads may write what is alone."""
+    bench.lead()
+    bench.node._quick_fsync_s = 0.001
+    return bench
+
+
+def test_a_lone_batch_is_written_by_the_thread_that_brings_it(quick: Bench) -> None:
+    quick.node.propose(["a"], ["client"])
+    assert quick.persister.last_index == 2 and not quick.node.has_disk_work
+    assert [type(message) for message in quick.wire.take()] == [AppendEntries]
+    quick.node.step([AppendAccepted(2, 1, 1, 2)])
+    assert quick.machine.calls == [("apply", 2, 2, ["client"])]
+
+
+def test_a_lone_batch_of_a_follower_is_acknowledged_at_once(bench: Bench) -> None:
+    bench.node.step([append(entry(1))])
+    bench.node.write_log()  # it was not alone: the term had to be stored with it
+    bench.wire.take()
+    bench.node._quick_fsync_s = 0.001
+    bench.node.step([append(entry(2), prev_term=1, commit=1)])
+    assert bench.wire.take() == [AppendAccepted(1, 2, 1, 2)] and not bench.node.has_disk_work
+
+
+def test_what_follows_uncommitted_entries_is_left_to_the_log_writer(quick: Bench) -> None:
+    quick.node.propose(["a"], [None])
+    quick.node.propose(["b"], [None])
+    assert quick.persister.last_index == 2 and quick.node.has_disk_work
+
+
+def test_a_slow_disk_is_left_to_the_log_writer(quick: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    save = quick.persister.save
+
+    def slow_save(*args: Any) -> None:
+        save(*args)
+        quick.now += 0.002
+
+    monkeypatch.setattr(quick.persister, "save", slow_save)
+    quick.node.propose(["a"], [None])
+    quick.node.step([AppendAccepted(2, 1, 1, 2)])
+    quick.node.propose(["b"], [None])
+    assert quick.persister.last_index == 2 and quick.node.has_disk_work
+
+
+def test_a_term_is_left_to_the_log_writer(bench: Bench) -> None:
+    bench.node._quick_fsync_s = 0.001
+    bench.node.step([append(entry(1))])
+    assert bench.persister.hard_state.term == 0 and bench.node.has_disk_work
+
+
+def test_nobody_writes_while_another_thread_does(quick: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    save = quick.persister.save
+
+    def receive_more(*args: Any) -> None:
+        monkeypatch.setattr(quick.persister, "save", save)
+        quick.node.step([AppendAccepted(2, 1, 1, 2)])  # committed by others, before it is durable here
+        quick.node.propose(["b"], [None])
+        assert quick.persister.last_index == 1, "two threads wrote at a time"
+        save(*args)
+
+    monkeypatch.setattr(quick.persister, "save", receive_more)
+    quick.node.propose(["a"], [None])
+    assert quick.persister.last_index == 2 and quick.node.has_disk_work
+    quick.node.write_log()
+    assert quick.persister.last_index == 3
+
+
 # -- applying ------------------------------------------------------------------------------------------------
 
 
