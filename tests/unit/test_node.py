@@ -315,11 +315,13 @@ def test_nobody_writes_while_another_thread_does(quick: Bench, monkeypatch: pyte
 
     def receive_more(*args: Any) -> None:
         monkeypatch.setattr(quick.persister, "save", save)
-        quick.node.step([AppendAccepted(2, 1, 1, 2)])  # committed by others, before it is durable here
+        quick.node.step([AppendAccepted(2, 1, 1, 2), AppendAccepted(3, 1, 1, 2)])  # committed without this disk
+        assert quick.raft.log.commit == 2
         quick.node.propose(["b"], [None])
         assert quick.persister.last_index == 1, "two threads wrote at a time"
         save(*args)
 
+    quick.node.step([AppendAccepted(3, 1, 1, 1)])
     monkeypatch.setattr(quick.persister, "save", receive_more)
     quick.node.propose(["a"], [None])
     assert quick.persister.last_index == 2 and quick.node.has_disk_work
