@@ -109,8 +109,8 @@ def _explain(result: Result, line: Dict[str, Any]) -> bool:
         _say(f"{name}: {count} failed with {kind}; one of them: {example}")
     if "worst_gap_ms" in line:
         _say(
-            f"{name}: the leader was killed; no client had a success for {line['worst_gap_ms']:g} ms, "
-            f"and the first one after that came {line['recovery_ms']:g} ms after the kill"
+            f"{name}: the leader was killed; no client had a success for {line['worst_gap_ms']:g} ms "
+            f"at the most, and for {line['recovery_ms']:g} ms after the kill"
         )
     elif line["elections"]:
         _say(f"{name}: {line['elections']} elections during the run")

@@ -22,7 +22,7 @@ class LeaderKiller:
         self._thread: Optional[threading.Thread] = None
         self._called_off = threading.Event()
         self._killed: Optional[int] = None
-        self._killed_at = 0.0
+        self._killed_at = self._dead_at = 0.0  # in the time of perf_counter()
 
     def __enter__(self) -> LeaderKiller:
         return self
@@ -50,17 +50,16 @@ class LeaderKiller:
             assert self._target.cluster is not None
             self._killed_at = perf_counter()
             self._target.cluster.nodes[leader].kill()
-            self._killed = leader
+            self._dead_at, self._killed = perf_counter(), leader
 
     def findings(self, result: Result) -> Dict[str, float]:
         """`worst_gap_ms`, the longest time in which no client had a success, and `recovery_ms`, from the kill
-        to the end of the longest such time after it. For after the run. Raises BenchError."""
+        to the first success after the silence that it caused. For after the run. Raises BenchError."""
         if self._killed is None:
             if result.interrupted:
                 return {}
             raise BenchError("there was no leader to kill when its time had come")
-        worst, after = result.worst_gap(), result.worst_gap(since=self._killed_at)
         return {
-            "worst_gap_ms": round((worst[1] - worst[0]) * 1e3, 1),
-            "recovery_ms": round((after[1] - self._killed_at) * 1e3, 1),
+            "worst_gap_ms": round(result.worst_gap_s() * 1e3, 1),
+            "recovery_ms": round(result.recovery_s(self._killed_at, self._dead_at) * 1e3, 1),
         }

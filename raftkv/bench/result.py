@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Tuple
 
 from raftkv.bench.histogram import Histogram
-from raftkv.bench.recorder import Gap, common_gaps
+from raftkv.bench.recorder import GAP_S, Gap, common_gaps
 from raftkv.bench.workloads import Workload
 
 
@@ -43,11 +43,17 @@ class Result:
         """How many requests failed."""
         return sum(count for count, _ in self.errors.values())
 
-    def worst_gap(self, since: Optional[float] = None) -> Gap:
-        """The longest time without a success that ended after `since` (None: of all); (0, 0) if there is
-        none of more than GAP_S."""
-        gaps = [gap for gap in self.gaps if since is None or gap[1] > since]
-        return max(gaps, key=lambda gap: gap[1] - gap[0], default=(0.0, 0.0))
+    def worst_gap_s(self) -> float:
+        """The longest time without a success; 0.0 if none was longer than GAP_S."""
+        return max((end - start for start, end in self.gaps), default=0.0)
+
+    def recovery_s(self, killed_at: float, dead_at: float) -> float:
+        """How long after `killed_at` the silence ended that began by `dead_at`; 0.0 if there was none.
+
+        (The last answers of a dead server may still be on their way to the clients.)
+        """
+        ends = [end for start, end in self.gaps if start <= dead_at + GAP_S and end > killed_at]
+        return max(ends, default=killed_at) - killed_at
 
 
 #: Is told of each slice of time that is over: its latencies, and the result so far, whose last slice it is.

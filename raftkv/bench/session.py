@@ -34,7 +34,7 @@ class Session:
         Raises BenchError, and what Clerk raises when the cluster is not there.
         """
         target, progress = self._target, self._progress
-        target.wait_until_ready(all_nodes=target.cluster is not None)
+        target.wait_until_ready()
         if workload.reads or workload.load:
             load_keys(target.clerk, workload, lambda done: self._show_loading(workload, done))
         term = target.term()

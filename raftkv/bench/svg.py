@@ -92,9 +92,9 @@ def document(charts: Sequence[str]) -> str:
 
 
 def short_number(value: float) -> str:
-    """5, 0.25, 10k, 1.5M."""
+    """0.25, 1024, 10k, 1.5M."""
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= size:
+        if abs(value) >= size and abs(value) >= 10_000:
             return f"{value / size:.4g}{unit}"
     return f"{value:.4g}"
 

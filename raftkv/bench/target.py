@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import time
 from collections import deque
-from typing import Deque, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Deque, Dict, Iterator, List, Optional, Tuple
 
 from raftkv import Clerk
 from raftkv.bench.errors import BenchError
@@ -17,7 +17,7 @@ from raftkv.cli.nodes import LocalCluster
 from raftkv.config import load_client_config, load_server_config
 from raftkv.errors import ConfigError, UnavailableError
 
-_LEADER_TIMEOUT_S = 15.0
+_READY_TIMEOUT_S = 30.0
 _POLL_S = 0.05
 
 Settings = List[Tuple[str, str, str]]  # section, option, value
@@ -40,26 +40,40 @@ class Target:
         """The highest term any server is in, of those that answer."""
         return max((server["term"] for server in self.clerk.status() if server["alive"]), default=0)
 
-    def wait_until_ready(self, all_nodes: bool = False) -> None:
-        """Wait for a leader, and for all nodes if that is wanted. Raises UnavailableError."""
-        deadline = time.monotonic() + _LEADER_TIMEOUT_S
+    def wait_until_ready(self) -> None:
+        """Wait for a leader; in a cluster of our own, also until every node has caught up with it.
+
+        Raises UnavailableError, or BenchError if a node of ours has ended.
+        """
+        deadline = time.monotonic() + _READY_TIMEOUT_S
         while True:
             servers = self.clerk.status()
             alive = [server for server in servers if server["alive"]]
             led = any(server["role"] == "leader" for server in alive)
-            if led and (len(alive) == len(servers) or not all_nodes):
-                return
-            if not alive and self.cluster is None:
-                where = ", ".join(server["address"] for server in servers)
-                raise UnavailableError(f"no server answers at {where}; {servers[0]['error']}")
+            if self.cluster is None:
+                if led:
+                    return
+                if not alive:
+                    where = ", ".join(server["address"] for server in servers)
+                    raise UnavailableError(f"no server answers at {where}: {servers[0]['error']}")
+            else:
+                if led and len(alive) == len(servers) and _level(alive):
+                    return
+                if len(self.cluster.running()) < self.nodes:
+                    raise BenchError("a node of the local cluster has ended")
             if time.monotonic() > deadline:
                 raise UnavailableError(
-                    f"{len(alive)} of {len(servers)} servers answer, and "
-                    f"{'one leads' if led else 'none leads'}, after {_LEADER_TIMEOUT_S:g} s of waiting"
+                    f"{len(alive)} of {len(servers)} servers answer, and {'one' if led else 'none'} leads; "
+                    f"they are not ready after {_READY_TIMEOUT_S:g} s"
                 )
-            if self.cluster is not None and not all_nodes and len(self.cluster.running()) < self.nodes:
-                raise BenchError("a node of the local cluster has ended")
             time.sleep(_POLL_S)
+
+
+def _level(servers: List[Dict[str, Any]]) -> bool:
+    """Whether all have applied what any of them knows to be committed."""
+    return min(server["applied_index"] for server in servers) >= max(
+        server["commit_index"] for server in servers
+    )
 
 
 @contextlib.contextmanager
