@@ -128,8 +128,9 @@ class Driver:
             self._room.notify_all()
             self._planned.notify_all()
         self.perform(actions)
-        for end in self.ends.values():
-            end.close()
+        for join in (False, True):
+            for end in self.ends.values():
+                end.close(join=join)
         if self._timer is not None:
             self._timer.join()
 

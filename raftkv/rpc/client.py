@@ -166,9 +166,13 @@ class ClientEnd:
         """
         return self._exchange.notify(frames)
 
-    def close(self) -> None:
+    def close(self, *, join: bool = True) -> None:
         """Fail all calls with ConnectionLostError, close the connection, join the thread (which, if it is
-        just connecting, takes up to `connect_timeout_s`). May be called twice."""
+        just connecting, takes up to `connect_timeout_s`). May be called twice.
+
+        Who closes several ends does not wait for one after the other: first all without `join`, then all
+        with.
+        """
         with self._exchange.lock:
             self._exchange.closed = True
             link = self._exchange.link
@@ -178,7 +182,7 @@ class ClientEnd:
         self._waker.wake()
         if keeper is None:
             self._clean_up()
-        elif keeper is not threading.current_thread():
+        elif join and keeper is not threading.current_thread():
             keeper.join()
 
     # -- the keeper ------------------------------------------------------------------------------------------
