@@ -128,9 +128,8 @@ class Driver:
             self._room.notify_all()
             self._planned.notify_all()
         self.perform(actions)
-        for join in (False, True):
-            for end in self.ends.values():
-                end.close(join=join)
+        for end in self.ends.values():
+            end.close()
         if self._timer is not None:
             self._timer.join()
 

@@ -83,8 +83,6 @@ class PeerNetwork:
 
     def close(self) -> None:
         for link in self._links.values():
-            link.end.close(join=False)
-        for link in self._links.values():
             link.close()
 
     def greet(self) -> None:

@@ -166,13 +166,9 @@ class ClientEnd:
         """
         return self._exchange.notify(frames)
 
-    def close(self, *, join: bool = True) -> None:
+    def close(self) -> None:
         """Fail all calls with ConnectionLostError, close the connection, join the thread (which, if it is
-        just connecting, takes up to `connect_timeout_s`). May be called twice.
-
-        Who closes several ends does not wait for one after the other: first all without `join`, then all
-        with.
-        """
+        just connecting, takes up to `connect_timeout_s`). May be called twice."""
         with self._exchange.lock:
             self._exchange.closed = True
             link = self._exchange.link
@@ -182,7 +178,7 @@ class ClientEnd:
         self._waker.wake()
         if keeper is None:
             self._clean_up()
-        elif join and keeper is not threading.current_thread():
+        elif keeper is not threading.current_thread():
             keeper.join()
 
     # -- the keeper ------------------------------------------------------------------------------------------
