@@ -373,8 +373,8 @@ class Raft:
         self._output.promise(AppendAccepted(self.id, chunk.sender, self.term, snapshot.index))
 
     def compact(self, snapshot: Snapshot) -> None:
-        """A snapshot of this node's own state machine is durable: entries up to it are not needed any more,
-        unless this node leads and needs them for a follower."""
+        """A snapshot of this node's own state machine is durable: the entries up to it are let go of, but for
+        those that a leader keeps for its followers."""
         if self.latest_snapshot is not None and snapshot.index < self.latest_snapshot.index:
             return  # it was written so slowly that a newer one was received meanwhile
         self.latest_snapshot = snapshot

@@ -205,14 +205,29 @@ class Leadership:
     def may_forget(self, index: int) -> int:
         """How much of the log may go, of the entries up to `index` that a snapshot stands for.
 
-        Those after a snapshot that is being sent to a live follower are kept, so that it need not begin
-        again.
+        What a live follower still lacks is kept: one that lags a little would be sent the whole snapshot
+        instead, and one that is just being sent a snapshot would need the next one at once. Not more than
+        `max_kept_bytes`, though, however far behind a follower is.
         """
+        log, keep_after = self._log, index
+        for held in sorted([progress.will_hold for progress in self._live_followers()], reverse=True):
+            if held < log.snapshot.index:
+                break  # what it and all that lag more need is gone already
+            if held < keep_after:
+                size = sum([len(entry.line) for entry in log.slice(held + 1, index)])
+                if size > self._options.max_kept_bytes:
+                    break
+                keep_after = held
+        return keep_after
+
+    def _live_followers(self) -> List[Progress]:
+        """Those that were heard within an election timeout, and of which it is known what they need."""
         alive_since = self._raft.now - self._options.election_timeout_s
-        for progress in self.progress.values():
-            if progress.snapshot is not None and progress.last_heard > alive_since:
-                index = min(index, progress.snapshot.index)
-        return index
+        return [
+            progress
+            for progress in self.progress.values()
+            if progress.last_heard > alive_since and progress.state is not ProgressState.PROBE
+        ]
 
     def snapshot_unreadable(self, peer: int, snapshot: Snapshot) -> None:
         """The snapshot being sent to `peer` is not there any more: begin again with the latest."""

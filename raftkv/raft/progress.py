@@ -65,6 +65,11 @@ class Progress:
         self._inflight.clear()
         self._inflight_bytes = 0
 
+    @property
+    def will_hold(self) -> int:
+        """It needs nothing up to here any more, unless something is lost."""
+        return self.match if self.snapshot is None else self.snapshot.index
+
     # -- sending ---------------------------------------------------------------------------------------------
 
     @property

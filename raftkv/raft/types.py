@@ -144,3 +144,4 @@ class Options:
     max_inflight_appends: int = 16  # unanswered messages to one follower
     max_inflight_bytes: int = 8 << 20
     max_uncommitted_bytes: int = 64 << 20  # not committed or not durable here: beyond, proposals are refused
+    max_kept_bytes: int = 32 << 20  # of entries that a snapshot has, which followers that lag still need

@@ -256,7 +256,7 @@ def test_a_whole_window_lost_is_sent_again_after_a_heartbeat() -> None:
 
 
 def test_a_whole_window_lost_and_compacted_meanwhile_leads_to_the_snapshot() -> None:
-    leader = make_steady_leader(max_inflight_appends=3)
+    leader = make_steady_leader(max_inflight_appends=3, max_kept_bytes=0)
     follower = make_copy(leader, 2)
     for command in "abcdefgh":
         leader.propose(command)

@@ -3,6 +3,8 @@ happens to the log; compaction; and who votes, from log and snapshot (thesis 4.1
 
 from __future__ import annotations
 
+from typing import List, Tuple
+
 import pytest
 
 from raftkv.raft.log import RaftLog
@@ -28,10 +30,12 @@ from tests.raft.harness import (
     empty_snapshot,
     entries,
     make,
+    make_copy,
     make_follower,
     make_steady_leader,
     of,
     only,
+    sync,
     terms_of,
 )
 
@@ -147,6 +151,7 @@ def test_compaction_waits_for_a_transfer_to_a_live_follower() -> None:
     assert driven.raft.log.first_index == 6
     assert only(driven.step(SnapshotReply(2, 1, 2, 5, 100))).snapshot == snap(5, 1)
     assert only(of(AppendEntries, driven.accept(2, match=5))).prev_index == 5
+    driven.accept(2)
     driven.raft.compact(snap(10, 2))
     assert driven.raft.log.first_index == 11
 
@@ -160,6 +165,84 @@ def test_compaction_does_not_wait_for_a_follower_that_is_gone() -> None:
     assert driven.raft.role is Role.LEADER
     driven.raft.compact(snap(9, 1))
     assert driven.raft.log.first_index == 10
+
+
+def make_lagging(lag: int, **options: int) -> Tuple[Driven, Driven]:
+    """(leader, node 2), which lacks the last `lag` entries: they were lost. Node 3 holds them."""
+    leader = make_steady_leader(**options)
+    follower = make_copy(leader, 2)
+    for i in range(lag):
+        leader.propose(f"lost {i}")
+    leader.accept(3)
+    return leader, follower
+
+
+def compact_all(driven: Driven) -> None:
+    """A snapshot of all that is applied becomes durable."""
+    log = driven.raft.log
+    driven.raft.compact(snap(log.applied, log.term(log.applied) or 0))
+
+
+def catch_up(leader: Driven, follower: Driven) -> List[Message]:
+    said: List[Message] = []
+    for _ in range(3):
+        said += sync(leader.wait(HEARTBEAT_S), leader, follower)
+    return said
+
+
+def test_who_lags_a_little_when_a_snapshot_is_taken_gets_entries() -> None:
+    leader, follower = make_lagging(5)
+    compact_all(leader)
+    said = catch_up(leader, follower)
+    assert not of(InstallSnapshot, said)
+    assert follower.raft.log.last_index == 6 and follower.raft.log.commit == 6
+    leader.propose("next")
+    leader.accept()
+    compact_all(leader)
+    assert leader.raft.log.first_index == 8, "what nobody lacks any more is let go of"
+
+
+def test_who_lags_far_behind_when_a_snapshot_is_taken_gets_the_snapshot() -> None:
+    leader, follower = make_lagging(50, max_kept_bytes=1000)
+    compact_all(leader)
+    assert leader.raft.log.first_index == 52
+    assert of(InstallSnapshot, catch_up(leader, follower))
+
+
+def test_one_that_lags_far_behind_is_no_reason_to_keep_nothing_for_another() -> None:
+    leader = make_steady_leader(voters=[1, 2, 3, 4, 5], max_kept_bytes=300)
+    for i in range(50):
+        leader.propose("x")
+    leader.accept(4, 5)
+    leader.accept(3, match=48)
+    leader.accept(2, match=2)
+    compact_all(leader)
+    assert leader.raft.log.first_index == 49
+
+
+def test_nothing_is_kept_for_who_is_gone() -> None:
+    leader, _ = make_lagging(5)
+    for _ in range(3):
+        leader.wait(TIMEOUT_S * 0.4)
+        leader.step(HeartbeatReply(3, 1, 1, 0))
+    compact_all(leader)
+    assert leader.raft.log.first_index == 7
+
+
+@pytest.mark.parametrize("state", [ProgressState.REPLICATE, ProgressState.SNAPSHOT])
+def test_what_is_kept_for_one_that_crawls_is_bounded(state: ProgressState) -> None:
+    driven = make_steady_leader(max_kept_bytes=1000)
+    if state is ProgressState.SNAPSHOT:
+        compact_all(driven)
+        send_snapshot(driven)
+    largest = 0
+    for _ in range(100):
+        driven.propose("x" * 50)
+        driven.accept(3)
+        driven.step(HeartbeatReply(2, 1, 1, 0))
+        compact_all(driven)
+        largest = max(largest, driven.raft.log.bytes)
+    assert 900 <= largest <= 1000
 
 
 def test_when_the_file_is_gone_the_newest_snapshot_is_sent_instead() -> None:

@@ -32,6 +32,7 @@ class Walk:
             max_inflight_appends=3,
             max_inflight_bytes=300,
             max_uncommitted_bytes=3000,
+            max_kept_bytes=self.rng.choice([0, 200, 1000]),
         )
         self.cluster = Cluster(size, seed=seed, options=options, chunk_bytes=200, say=say)
         self.say = say
