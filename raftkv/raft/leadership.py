@@ -115,6 +115,7 @@ class Leadership:
 
     def _step_append_accepted(self, m: AppendAccepted, progress: Progress) -> None:
         if progress.accepted(m.match_index):
+            progress.question_due = self._raft.now + self._options.heartbeat_interval_s
             self.maybe_commit()
         self._replicate(m.sender, progress)
 
@@ -130,8 +131,11 @@ class Leadership:
             if progress.next < self._log.first_index:  # the window is full, what follows it compacted away
                 progress.become_probe()
                 self._replicate(m.sender, progress)
-            else:
-                self._send_append(m.sender, progress)  # empty, after all that was sent: is any of it lost?
+            elif self._raft.now >= progress.question_due:
+                # Nothing was accepted for a while: is any of what was sent lost? Asked without entries, since
+                # there are no more, or the window is full.
+                self._send_append(m.sender, progress)
+                progress.question_due = self._raft.now + self._options.heartbeat_interval_s
         self._advance_reads()
 
     def _step_snapshot_reply(self, m: SnapshotReply, progress: Progress) -> None:

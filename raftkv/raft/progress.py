@@ -31,6 +31,7 @@ class Progress:
         self.match = 0  # the follower is known to hold the leader's log up to here, durably
         self.next = next  # the next entry to send
         self.last_heard = now  # when its last message arrived, for check-quorum
+        self.question_due = now  # REPLICATE: when what is under way is old enough to ask whether it is lost
         self.round = 0  # the last heartbeat round it answered, for ReadIndex
         self.snapshot: Optional[Snapshot] = None  # what is being sent, in SNAPSHOT
         self.snapshot_offset = 0  # the follower holds that many bytes of it

@@ -267,6 +267,30 @@ def test_a_whole_window_lost_and_compacted_meanwhile_leads_to_the_snapshot() -> 
     assert leader.raft.progress[2].state is ProgressState.SNAPSHOT
 
 
+def test_who_accepts_all_the_time_is_not_asked_what_is_lost() -> None:
+    """Under load something is always on its way, and a heartbeat's answer overtakes what waits for a disk."""
+    leader = make_steady_leader()
+    questions = []
+    for _ in range(20):
+        for _ in range(4):
+            leader.propose("x")
+            leader.wait(HEARTBEAT_S / 4)
+            leader.accept(match=leader.raft.log.last_index - 1)
+        questions += of(AppendEntries, leader.step(HeartbeatReply(2, 1, 1, 0), HeartbeatReply(3, 1, 1, 0)))
+    assert questions == []
+
+
+def test_who_accepts_nothing_is_asked_once_a_heartbeat_interval_however_often_it_answers() -> None:
+    """Rounds for reads may come every millisecond, while its disk takes a second for each write."""
+    leader = make_steady_leader()
+    leader.propose("x")
+    questions = []
+    for _ in range(100):
+        leader.wait(HEARTBEAT_S / 10)
+        questions += of(AppendEntries, leader.step(HeartbeatReply(2, 1, 1, 0)))
+    assert 9 <= len(questions) <= 10
+
+
 def test_a_follower_that_lost_what_it_acknowledged_does_not_keep_the_leader_busy() -> None:
     """Its disk broke its promise. No message may answer another without end, at the speed of the network."""
     leader = make_steady_leader()
