@@ -5,7 +5,9 @@ it and lose what was not fsynced, tear writes, flip bits, fill up and crash betw
 
 What storage may rely on, and the simulated disk keeps to:
 
-* a file's bytes are durable once its `sync()` returned, and not before;
+* a file's bytes are durable once its `sync()` returned, and not before. Of what was written and not synced, a
+  power cut keeps any sectors (of SECTOR bytes): each of the others is as it was, or zeros if the file had not
+  come so far, or missing with all behind it;
 * a name (of a created, renamed or removed file) is durable once `sync_folder()` of its folder returned;
 * `rename()` replaces the target in one step: after a crash the name means the old file or the new one, whole.
 
@@ -24,6 +26,8 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
     import msvcrt
 
+SECTOR = 512  # bytes that a disk writes whole or not at all
+
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows translates line ends without it
 _LOCKED_BYTE = 1 << 30  # on Windows a locked byte cannot be read, so not one of those that hold the pid
 
@@ -34,9 +38,13 @@ class DiskFile(Protocol):
     def write(self, data: bytes) -> None:
         """Append all of `data`. After an error any part of it may be there."""
 
+    def write_at(self, offset: int, data: bytes) -> None:
+        """Write all of `data` from byte `offset` on, over what is there, and beyond. After an error any part
+        of it may be there."""
+
     def sync(self) -> None:
-        """Make all that was written durable. After an error nobody knows what is: it must not be tried
-        again."""
+        """Make all that was written durable, and the file's length. After an error nobody knows what is: it
+        must not be tried again."""
 
     def read(self, offset: int, size: int) -> bytes:
         """Up to `size` bytes from `offset` on: fewer only at the end of the file."""
@@ -97,9 +105,9 @@ class Disk:
         """Open a new file for writing; one of that name that is there already is emptied."""
         return _File(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
 
-    def append(self, path: str) -> DiskFile:
-        """Open a file that is there for writing at its end."""
-        return _File(path, os.O_WRONLY | os.O_APPEND)
+    def update(self, path: str) -> DiskFile:
+        """Open a file that is there for write_at()."""
+        return _File(path, os.O_WRONLY)
 
     def open(self, path: str) -> DiskFile:
         """Open a file that is there for reading; it stays readable when it is removed or replaced
@@ -156,6 +164,13 @@ class _File:
         except OSError as error:
             raise OSError(error.errno, error.strerror, self._path) from None
 
+    def write_at(self, offset: int, data: bytes) -> None:
+        try:
+            os.lseek(self._fd, offset, os.SEEK_SET)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self._path) from None
+        self.write(data)
+
     def sync(self) -> None:
         try:
             _fsync(self._fd)
@@ -193,7 +208,10 @@ def _fsync(fd: int) -> None:
             if error.errno not in (errno.ENOTSUP, errno.ENOTTY, errno.EINVAL):
                 raise
             # a file system that knows no F_FULLFSYNC, such as a network volume
-    os.fsync(fd)
+    if hasattr(os, "fdatasync"):  # as fsync, but for the file's times, which nobody needs
+        os.fdatasync(fd)
+    else:
+        os.fsync(fd)
 
 
 class _Lock:

@@ -1,9 +1,9 @@
-"""SegmentedLog: the log on disk, as append-only files.
+"""SegmentedLog: the log on disk, as files that are written from their beginning to their end.
 
     log/00000000000000000001.jsonl      entries as they are encoded (Entry.line), one a line
     log/00000000000000004711.jsonl      the name is the index of the file's first entry
 
-**Nothing is ever truncated or overwritten.** An entry whose index is not above the last one's replaces that
+**Entries are never truncated or overwritten.** An entry whose index is not above the last one's replaces that
 entry and all after it; replaying the files in order does the same. So removing a conflicting suffix (paper
 5.3) and writing what replaces it are one append, and a crash leaves the old suffix, or the new entries, or
 the first few of these: each is a log that this node may have, since none of the new ones was acknowledged
@@ -12,6 +12,13 @@ yet, and none of the old ones is committed.
 **The order of the files is that of their names.** A new file is begun only for an index above the current
 file's name. After a replacement reached back behind that name, entries go on into the current file, whatever
 its size, until they have passed it again.
+
+**A file is extended with zeros ahead of its entries**, and these overwrite them in place, as in etcd's WAL:
+as long as the length of a file stays, to make a write durable the file system waits for the data only, and
+does not commit its journal. A write that does not fit brings the next zeros with it, so that it is one write
+and one fsync as well, and a full disk is noticed before anything is promised.
+
+**Each write begins with a MARKER**, a byte that shows that all before it was durable (replay.py).
 
 **The last file is written anew when the log is opened**; that is also how a torn tail (replay.py) is cut off.
 What the page cache shows need not be what the disk holds: the process may have been killed before its fsync,
@@ -28,7 +35,7 @@ from collections import deque
 from typing import Callable, Deque, List, Optional, Sequence, Tuple
 
 from raftkv.raft.disk import Disk, DiskFile
-from raftkv.raft.replay import Replay
+from raftkv.raft.replay import MARKER, Replay
 from raftkv.raft.sealed import damaged, replace_file
 from raftkv.raft.types import Entry, Snapshot, encode_entries
 
@@ -44,14 +51,18 @@ CRASH_POINTS = (
     "segment-compacted",  # one file that a snapshot made superfluous is removed
 )
 
+#: Bytes in steps of which a file is extended. Writing so many zeros takes about 1 ms.
+EXTENSION = 256 << 10
+
 _NAME = re.compile(r"\d{20}\.jsonl")
 
 
 class _Segment:
-    """One file. `first`: the index of its first entry. `size`: in bytes."""
+    """One file. `first`: the index of its first entry. `size`: bytes of its entries and markers. `end`: bytes
+    with the zeros, as far as it has any from this process."""
 
     def __init__(self, path: str, first: int, size: int) -> None:
-        self.path, self.first, self.size = path, first, size
+        self.path, self.first, self.size, self.end = path, first, size, size
 
 
 class SegmentedLog:
@@ -59,6 +70,7 @@ class SegmentedLog:
 
     def __init__(self, disk: Disk, folder: str, segment_bytes: int, reach: Callable[[str], None]) -> None:
         self._disk, self._folder, self._segment_bytes, self._reach = disk, folder, segment_bytes, reach
+        self._extension = min(EXTENSION, segment_bytes)
         self._segments: List[_Segment] = []
         self._file: Optional[DiskFile] = None  # the last segment's, once something is appended
         self._terms = Terms()
@@ -80,13 +92,15 @@ class SegmentedLog:
         assert last - first == len(entries) - 1, (
             f"{len(entries)} entries from {first} to {last} are not contiguous"
         )
-        file = self._file_for(first)
+        file, segment = self._file_for(first), self._segments[-1]
         data = encode_entries(entries)
-        file.write(data)
+        size = segment.size + len(MARKER) + len(data)
+        zeros = -size % self._extension if size > segment.end else 0
+        file.write_at(segment.size, MARKER + data + bytes(zeros))
         self._reach("log-written")
         file.sync()
         self._reach("log-synced")
-        self._segments[-1].size += len(data)
+        segment.size, segment.end = size, max(segment.end, size + zeros)
         self._terms.extend(entries)
         while self._sizes and self._sizes[-1][0] >= first:
             self.bytes -= self._sizes.pop()[1]
@@ -142,7 +156,7 @@ class SegmentedLog:
             self._disk.sync_folder(self._folder)
             self._segments.append(_Segment(path, first, 0))
         elif self._file is None:
-            self._file = self._disk.append(current.path)
+            self._file = self._disk.update(current.path)
         assert self._file is not None
         return self._file
 
@@ -157,9 +171,9 @@ class SegmentedLog:
             path = os.path.join(self._folder, name)
             if not _NAME.fullmatch(name):
                 raise damaged(path, "this file does not belong here")
-            data = self._disk.read(path)
+            data = self._disk.read(path).rstrip(b"\0")
             whole = replay.read(path, int(name[:20]), data, name == names[-1])
-            if whole < len(data):
+            if data[whole:] not in (b"", MARKER):
                 self.notices.append(f"cut a torn write off the end of {path}: {len(data) - whole} bytes")
             self._segments.append(_Segment(path, int(name[:20]), whole))
         entries = replay.entries
@@ -172,14 +186,19 @@ class SegmentedLog:
         return entries
 
     def _settle(self, data: bytes) -> None:
-        """Write the last file, which holds `data`, anew: up to its torn tail, if there is one."""
+        """Write the last file, which holds `data`, anew: up to its torn tail, if there is one.
+
+        The marker is that with which the next write begins.
+        """
         for name in self._disk.list_folder(self._folder):
             if name.endswith(".tmp"):
                 self._disk.remove(os.path.join(self._folder, name))
         if self._segments:
             last = self._segments[-1]
             if last.size:
-                replace_file(self._disk, last.path, data[: last.size], self._reach, "segment-rewrite")
+                replace_file(
+                    self._disk, last.path, data[: last.size] + MARKER, self._reach, "segment-rewrite"
+                )
             else:
                 self._disk.remove(last.path)
                 self._reach("segment-discarded")

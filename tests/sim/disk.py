@@ -1,9 +1,9 @@
 """SimDisk: a disk in memory that does all that a real one may do, and a bit more often.
 
-It has the page cache and what is durable apart. Until a file's fsync returns, a power cut may lose its new
-bytes in any prefix, or leave zeros instead (and what was there before, where they were written over other
-ones); until a folder's fsync returns, it may lose creations, renames and removals. `before` is called ahead
-of every operation and may make it fail (OSError) or end it all (Crash).
+It has the page cache and what is durable apart. Until a file's fsync returns, a power cut may keep its new
+bytes up to any one of them, or any of the sectors that they went to: the others are as they were, or zeros if
+the file had not come so far; until a folder's fsync returns, it may lose creations, renames and removals.
+`before` is called ahead of every operation and may make it fail (OSError) or end it all (Crash).
 
 Not thread-safe.
 """
@@ -15,7 +15,7 @@ import os
 import random
 from typing import Callable, Dict, List, Optional, Set, Tuple
 
-from raftkv.raft.disk import Disk
+from raftkv.raft.disk import SECTOR, Disk
 
 NOTHING, EVERYTHING, SOME = "nothing", "everything", "some"
 
@@ -72,8 +72,8 @@ class SimDisk(Disk):
     `operations` counts them; `syncs` counts the fsyncs of files and folders; `open_files`: those
     that nobody closed."""
 
-    OPERATIONS = ("make_folder", "create", "append", "update", "open", "read", "write", "sync", "rename",
-                  "remove", "sync_folder", "lock")  # fmt: skip
+    OPERATIONS = ("make_folder", "create", "update", "open", "read", "write", "sync", "rename", "remove",
+                  "sync_folder", "lock")  # fmt: skip
 
     def __init__(self, rng: Optional[random.Random] = None, *, reorders: bool = False) -> None:
         self.rng = rng or random.Random(0)
@@ -151,11 +151,18 @@ class SimDisk(Disk):
     def _keep_some(self, inode: _Inode) -> None:
         rng, data, before = self.rng, inode.data, len(inode.durable)
         kept = inode.durable + bytes(len(data) - before)
-        left = rng.randint(0, sum(end - start for start, end in inode.unsynced))
-        for start, end in inode.unsynced:
-            end = min(end, start + left)
-            left -= end - start
-            kept[start:end] = data[start:end]
+        if rng.random() < 0.5:  # up to any byte
+            left = rng.randint(0, sum(end - start for start, end in inode.unsynced))
+            for start, end in inode.unsynced:
+                end = min(end, start + left)
+                left -= end - start
+                kept[start:end] = data[start:end]
+        else:  # any sectors
+            spans = [range(start // SECTOR, (end - 1) // SECTOR + 1) for start, end in inode.unsynced]
+            for sector in sorted(set().union(*spans)):
+                if rng.random() < 0.5:
+                    part = slice(sector * SECTOR, (sector + 1) * SECTOR)
+                    kept[part] = data[part]
         size = rng.choice([len(data), rng.randint(before, len(data))])  # and as much of its growth
         data[:] = kept[:size]
 
@@ -186,10 +193,6 @@ class SimDisk(Disk):
         self._begin("create", path)
         folder, name = os.path.split(path)
         self.folders[folder].change(name, _Inode())
-        return SimFile(self, path, self._inode(path))
-
-    def append(self, path: str) -> "SimFile":
-        self._begin("append", path)
         return SimFile(self, path, self._inode(path))
 
     def update(self, path: str) -> "SimFile":

@@ -1,173 +1,79 @@
-"""Torn tails are cut off; everything else that is not as it was written is refused."""
+"""What is not as it was written, and no torn write either (test_torn_writes.py), is refused."""
 
 from __future__ import annotations
 
-from typing import List, Tuple
+import contextlib
+from typing import Tuple
 
 import pytest
 
 from raftkv.errors import DamagedDataError, StorageError
-from raftkv.raft.replay import SECTOR
+from raftkv.raft.replay import MARKER, SECTOR
 from raftkv.raft.types import COMMAND, Entry, HardState, encode_entries
-from tests.sim.disk import EVERYTHING, NOTHING, Crash, SimDisk
+from tests.sim.disk import SimDisk
+from tests.storage.damage import FIRST_FILE, file_of, refused, reopened, written
 from tests.storage.model import entries, lines, open_persister, snapshot
-
-FIRST_FILE = "data/log/00000000000000000001.jsonl"
-
-
-def written(*saves: List[Entry], segment_bytes: int = 1 << 20) -> SimDisk:
-    disk = SimDisk()
-    persister = open_persister(disk, segment_bytes=segment_bytes)
-    persister.save(HardState(9, 1), [])
-    for save in saves:
-        persister.save(None, save)
-    persister.close()
-    return disk
-
-
-def reopened(disk: SimDisk) -> Tuple[List[Entry], List[str]]:
-    persister = open_persister(disk)
-    persister.close()
-    return persister.entries, persister.notices
-
-
-def refused(disk: SimDisk) -> str:
-    with pytest.raises(DamagedDataError, match="Move its data folder away") as caught:
-        open_persister(disk)
-    assert not disk.open_files, "a refused folder leaves files open"
-    return str(caught.value)
-
-
-# -- torn tails ------------------------------------------------------------------------------------------------
-
-
-def test_a_write_cut_at_each_byte() -> None:
-    """Of one save of three entries, all whole ones are kept, and what follows is cut off, and said so."""
-    old, new = entries(1, 2, 1), entries(3, 5, 1)
-    before, after = encode_entries(old), encode_entries(new)
-    for cut in range(len(after) + 1):
-        disk = written(old, new)
-        disk.overwrite(FIRST_FILE, before + after[:cut])
-        whole = after[:cut].count(b"\n")
-        torn = cut - (after.rfind(b"\n", 0, cut) + 1)
-        found, notices = reopened(disk)
-        assert found == old + new[:whole], f"cut after {cut} bytes"
-        assert notices == ([f"cut a torn write off the end of {FIRST_FILE}: {torn} bytes"] if torn else [])
-        assert reopened(disk) == (found, []), "the second time, nothing is torn any more"
-
-
-def test_the_first_write_to_a_new_file_cut_at_each_byte() -> None:
-    old, new = entries(1, 2, 1), entries(3, 3, 1)
-    for cut in range(len(new[0].line)):
-        disk = written(old, new, segment_bytes=1)
-        last_file = "data/log/00000000000000000003.jsonl"
-        disk.overwrite(last_file, new[0].line[:cut])
-        assert reopened(disk)[0] == old
-        assert not disk.exists(last_file)
-        persister = open_persister(disk)
-        persister.save(None, entries(3, 4, 2))
-        persister.close()
-        assert reopened(disk)[0] == old + entries(3, 4, 2)
-
-
-def test_an_empty_file_does_not_come_back_behind_a_torn_write() -> None:
-    """It was begun, but nothing written to it. Were its removal not durable, the torn one would not be the last."""
-    disk = written(entries(1, 3, 1), segment_bytes=1)
-    persister = open_persister(disk, segment_bytes=1)
-
-    def before(operation: str, path: str) -> None:
-        if operation == "write":
-            raise Crash
-
-    disk.before = before
-    with pytest.raises(Crash):
-        persister.save(None, entries(4, 4, 1))
-    disk.before = lambda operation, path: None
-    disk.power_cut(EVERYTHING)
-    assert disk.list_folder("data/log") == ["00000000000000000001.jsonl", "00000000000000000004.jsonl"]
-    persister = open_persister(disk, segment_bytes=1000)
-    disk.before = before
-    with pytest.raises(Crash):
-        persister.save(None, entries(4, 4, 1))
-    disk.before = lambda operation, path: None
-    disk.power_cut(NOTHING)
-    disk.overwrite(FIRST_FILE, disk.read(FIRST_FILE) + b"[4,1")
-    assert reopened(disk)[0] == entries(1, 3, 1)
-
-
-def big(index: int) -> Entry:
-    return Entry.create(index, 1, COMMAND, "x" * 2000)
-
-
-@pytest.mark.parametrize("to_the_end", [True, False])
-def test_sectors_that_were_never_written(to_the_end: bool) -> None:
-    """The file had grown, but the power went before its data was written: there are zeros in it."""
-    old, new = entries(1, 1, 1), [big(2)]
-    before = len(encode_entries(old))
-    size = before + len(encode_entries(new))
-    starts = [before, *range(SECTOR, size, SECTOR)]
-    for start in starts:
-        end = size if to_the_end else min(start - start % SECTOR + SECTOR, size)
-        disk = written(old, new)
-        data = disk.read(FIRST_FILE)
-        disk.overwrite(FIRST_FILE, data[:start] + bytes(end - start) + data[end:])
-        found, notices = reopened(disk)
-        assert found == old, f"zeros from {start} to {end}"
-        assert notices == [f"cut a torn write off the end of {FIRST_FILE}: {size - before} bytes"]
-
-
-def test_an_unwritten_sector_that_begins_with_the_newline() -> None:
-    """The entry before it is whole but for its end: still a torn write."""
-    first = entries(1, 1, 1)
-    short = len(Entry.create(2, 1, COMMAND, "").line)
-    filler = Entry.create(2, 1, COMMAND, "x" * (SECTOR - len(first[0].line) - short))
-    while (len(first[0].line) + len(filler.line)) % SECTOR != 1:  # crc has 8 to 10 digits
-        filler = Entry.create(2, 1, COMMAND, filler.data + "x")
-    disk = written(first, [filler])
-    data = disk.read(FIRST_FILE)
-    disk.overwrite(FIRST_FILE, data[:-1] + bytes(300))
-    assert reopened(disk)[0] == first
-
-
-# -- damage ----------------------------------------------------------------------------------------------------
 
 
 def test_each_flipped_bit_in_the_log_is_refused() -> None:
     """In every entry, the last one too: no power cut flips a bit, and the last one may be acknowledged."""
-    total = len(encode_entries(entries(1, 3, 1)))
-    disk = written(entries(1, 2, 1), entries(3, 3, 1))
-    intact = disk.read(FIRST_FILE)
-    assert len(intact) == total
-    for bit in range(total * 8):
-        disk.overwrite(FIRST_FILE, intact)
-        disk.flip(FIRST_FILE, bit)
-        message = refused(disk)
-        broken_line = 1 + intact.count(b"\n", 0, bit // 8)
-        lines_named = [
-            f"{FIRST_FILE}, line {number}:" in message for number in (broken_line, broken_line + 1)
-        ]
-        assert any(lines_named), f"bit {bit}: {message}"
+    saves = [entries(1, 2, 1), entries(3, 3, 1)]
+    disk, intact = written(*saves), file_of(*saves)
+    for zeros in (0, 1000):
+        for bit in range(len(intact) * 8):
+            disk.overwrite(FIRST_FILE, intact + bytes(zeros))
+            disk.flip(FIRST_FILE, bit)
+            message = refused(disk)
+            broken_line = 1 + intact.count(b"\n", 0, bit // 8)
+            lines_named = [
+                f"{FIRST_FILE}, line {number}:" in message for number in (broken_line, broken_line + 1)
+            ]
+            assert any(lines_named), f"bit {bit}: {message}"
     disk.overwrite(FIRST_FILE, intact)
     assert reopened(disk) == (entries(1, 3, 1), [])
 
 
+def test_a_flipped_bit_that_makes_a_zero_byte_makes_no_unwritten_sector() -> None:
+    """There are bytes with a single bit, such as a space; here at every place of a sector."""
+    saves = [entries(1, 1, 1), [Entry.create(2, 1, COMMAND, " @" * SECTOR)]]
+    disk, intact = written(*saves), file_of(*saves)
+    for position, byte in enumerate(intact):
+        if byte in b" @":
+            disk.overwrite(FIRST_FILE, intact)
+            disk.flip(FIRST_FILE, position * 8 + byte.bit_length() - 1)
+            assert disk.read(FIRST_FILE)[position] == 0
+            refused(disk)
+
+
+def test_a_flipped_bit_in_the_unused_space_loses_nothing() -> None:
+    saves = [entries(1, 2, 1), entries(3, 3, 1)]
+    disk, intact = written(*saves), file_of(*saves)
+    for bit in range(3 * SECTOR * 8):
+        disk.overwrite(FIRST_FILE, intact + bytes(3 * SECTOR))
+        disk.flip(FIRST_FILE, len(intact) * 8 + bit)
+        with contextlib.suppress(DamagedDataError):
+            assert reopened(disk)[0] == entries(1, 3, 1)
+
+
 def test_each_flipped_bit_in_an_older_file_is_refused() -> None:
     disk = written(entries(1, 2, 1), entries(3, 3, 1), segment_bytes=1)
-    intact = disk.read(FIRST_FILE)
+    intact = file_of(entries(1, 2, 1))
     for bit in range(len(intact) * 8):
         disk.overwrite(FIRST_FILE, intact)
         disk.flip(FIRST_FILE, bit)
         assert FIRST_FILE in refused(disk)
 
 
-def test_a_lost_newline_is_no_torn_tail_whatever_follows() -> None:
+@pytest.mark.parametrize("marker", [MARKER, b""])
+def test_a_lost_newline_is_no_torn_tail_whatever_follows(marker: bytes) -> None:
     """Else the entry before a torn one, which was acknowledged, would be cut off with it."""
     old, new = entries(1, 2, 1), entries(3, 3, 1)
     for cut in range(1, len(new[0].line) + 1):
-        disk = written(old, new)
-        broken = encode_entries(old)[:-1] + b"\x0b" + new[0].line[:cut]
-        disk.overwrite(FIRST_FILE, broken)
-        refused(disk)
+        for zeros in (0, 1000):
+            disk = written(old, new)
+            broken = marker + encode_entries(old)[:-1] + b"\x0b" + marker + new[0].line[:cut]
+            disk.overwrite(FIRST_FILE, broken + bytes(zeros))
+            refused(disk)
 
 
 @pytest.mark.parametrize(
@@ -181,6 +87,13 @@ def test_a_lost_newline_is_no_torn_tail_whatever_follows() -> None:
         pytest.param(lambda a, b, c: a + bytes(len(b)) + b"\n" + c, id="zeros before a whole entry"),
         pytest.param(lambda a, b, c: a + b[:20] + b"\n" + c[:20], id="two broken ones at the end"),
         pytest.param(lambda a, b, c: a + b + c + b"\n", id="an empty line at the end"),
+        pytest.param(lambda a, b, c: a + b + c + MARKER + b"\n", id="a write of nothing"),
+        pytest.param(lambda a, b, c: a + MARKER + MARKER + b + c, id="a write of nothing in the middle"),
+        pytest.param(lambda a, b, c: a + b + c[:9] + MARKER + c[9:], id="a marker in an entry"),
+        pytest.param(lambda a, b, c: a + b[:9] + MARKER + c, id="a write after a broken one"),
+        pytest.param(
+            lambda a, b, c: a + b[:9] + bytes(999) + MARKER, id="nothing written after a broken one"
+        ),
         pytest.param(
             lambda a, b, c: a + b + c + b"garbage\n", id="a whole line of something else at the end"
         ),
@@ -199,8 +112,10 @@ def test_an_older_file_may_not_be_torn_empty_or_missing() -> None:
         path = f"data/log/{name}.jsonl"
         disk = written(*saves, segment_bytes=1)
         intact = disk.read(path)
-        disk.overwrite(path, intact[:-1])
+        disk.overwrite(path, intact.rstrip(b"\0")[:-1])
         assert f"{path}, line 1" in refused(disk)
+        disk.overwrite(path, bytes(1000))
+        assert f"{path}: it is empty" in refused(disk)
         disk.overwrite(path, b"")
         assert f"{path}: it is empty" in refused(disk)
         disk.remove(path)

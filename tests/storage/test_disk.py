@@ -57,8 +57,10 @@ def test_files(tmp_path: Path) -> None:
     assert file.size() == 8
     file.close()
     file.close()
-    file = disk.append(path)
-    file.write(b"89")
+    file = disk.update(path)
+    file.write_at(6, b"6789")
+    file.write_at(0, b"0")
+    file.sync()
     file.close()
     assert disk.read(path) == b"0123456789"
     reader = disk.open(path)
@@ -80,13 +82,18 @@ def test_create_empties_what_is_there(tmp_path: Path) -> None:
 
 def test_errors_name_the_file(tmp_path: Path) -> None:
     disk, path = Disk(), str(tmp_path / "a")
-    for attempt in (disk.read, disk.append, disk.open, disk.remove, disk.list_folder, disk.sync_folder):
+    for attempt in (disk.read, disk.update, disk.open, disk.remove, disk.list_folder, disk.sync_folder):
         with pytest.raises(FileNotFoundError) as caught:
             attempt(path)
         assert caught.value.filename == path
     file = disk.create(path)
     os.close(file._fd)  # type: ignore[attr-defined]
-    for failing in (lambda: file.write(b"x"), file.sync, lambda: file.read(0, 1)):
+    for failing in (
+        lambda: file.write(b"x"),
+        lambda: file.write_at(0, b"x"),
+        file.sync,
+        lambda: file.read(0, 1),
+    ):
         with pytest.raises(OSError) as error:
             failing()
         assert error.value.filename == path and error.value.errno == errno.EBADF
@@ -144,6 +151,23 @@ def test_a_folder_that_knows_no_fsync(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @posix
+def test_a_sync_leaves_out_what_the_data_does_not_need(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the system can: an fsync also waits for the file's times."""
+    asked: List[str] = []
+    file = Disk().create(str(tmp_path / "a"))
+    monkeypatch.setattr(disk_module, "fcntl", None)
+    monkeypatch.setattr(os, "fsync", lambda fd: asked.append("fsync"))
+    monkeypatch.setattr(os, "fdatasync", lambda fd: asked.append("fdatasync"), raising=False)
+    file.sync()
+    monkeypatch.delattr(os, "fdatasync")
+    file.sync()
+    file.close()
+    assert asked == ["fdatasync", "fsync"]
+
+
+@posix
 def test_macos_asks_the_drive_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """There fsync() leaves the data in the drive's cache, which a power cut empties."""
     asked: List[int] = []
@@ -161,6 +185,7 @@ def test_macos_asks_the_drive_itself(tmp_path: Path, monkeypatch: pytest.MonkeyP
     file = Disk().create(str(tmp_path / "a"))
     monkeypatch.setattr(disk_module, "fcntl", MacFcntl)
     monkeypatch.setattr(os, "fsync", lambda fd: asked.append(-1))
+    monkeypatch.delattr(os, "fdatasync", raising=False)
     file.sync()
     assert asked == [51]
     MacFcntl.supported = False

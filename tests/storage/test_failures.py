@@ -96,7 +96,7 @@ def test_the_disk_is_full_at_any_byte(power_cut: bool) -> None:
 
 @pytest.mark.parametrize("power_cut", [False, True])
 @pytest.mark.parametrize(
-    "kinds", [("sync",), ("sync_folder",), ("create", "append", "write", "rename", "remove")]
+    "kinds", [("sync",), ("sync_folder",), ("create", "update", "write", "rename", "remove")]
 )
 def test_each_operation_fails_once(kinds: tuple, power_cut: bool) -> None:
     number, failed = 0, True

@@ -8,8 +8,11 @@ from typing import List, Tuple
 
 import pytest
 
+from raftkv.errors import StorageError
 from raftkv.raft.persister import Persister
-from raftkv.raft.types import Entry, HardState
+from raftkv.raft.replay import MARKER
+from raftkv.raft.segments import EXTENSION
+from raftkv.raft.types import COMMAND, Entry, HardState, encode_entries
 from tests.sim.disk import SimDisk
 from tests.storage.model import entries, lines, open_persister, snapshot
 
@@ -35,9 +38,10 @@ def test_a_batch_is_one_write_and_one_fsync() -> None:
     persister.save(None, entries(1, 1, 1))
     done: List[Tuple[str, str]] = []
     disk.before = lambda operation, path: done.append((operation, path))
-    persister.save(None, entries(2, 500, 1))
-    assert [operation for operation, _ in done] == ["write", "sync"]
-    done.clear()
+    for first, last in ((2, 2), (3, 500)):  # into zeros, and beyond them
+        persister.save(None, entries(first, last, 1))
+        assert [operation for operation, _ in done] == ["write", "sync"]
+        done.clear()
     persister.save(HardState(9, 1), [])
     persister.save(None, [])
     assert done == [], "nothing new was given, so nothing is written"
@@ -54,16 +58,58 @@ def test_hard_state_survives() -> None:
 
 
 def test_the_files_hold_the_very_bytes_of_the_entries() -> None:
+    """And a marker before each write, and zeros."""
     disk = SimDisk()
     some = entries(1, 40, 1)
     persister = begun(disk)
     for entry in some:
         persister.save(None, [entry])
-    files = [disk.read(f"data/log/{name}") for name in disk.list_folder("data/log")]
-    assert b"".join(files) == b"".join(entry.line for entry in some)
+    files = [disk.read(f"data/log/{name}").rstrip(b"\0") for name in disk.list_folder("data/log")]
+    assert b"".join(files) == b"".join(MARKER + entry.line for entry in some)
     assert len(files) > 3, "small files were asked for"
     assert all(len(data) >= 300 for data in files[:-1]), "a file is left before it is full"
     assert found(disk) == some
+
+
+def test_a_file_is_extended_with_zeros_in_steps() -> None:
+    """Between the steps its length stays, and no room on the disk is needed."""
+    disk = SimDisk()
+    persister = open_persister(disk, segment_bytes=8 << 20)
+    persister.save(HardState(9, 1), [])
+    path, index, sizes = f"data/log/{1:020d}.jsonl", 0, []
+    while len(sizes) < 3:
+        index += 1
+        persister.save(None, [Entry.create(index, 9, COMMAND, "x" * 5000)])
+        if not sizes or disk.size_of(path) > sizes[-1]:
+            sizes.append(disk.size_of(path))
+            disk.capacity = disk.used() + EXTENSION
+    assert sizes == [EXTENSION, 2 * EXTENSION, 3 * EXTENSION]
+    disk.capacity, extended = disk.used(), index
+    with pytest.raises(StorageError, match="make room on that disk"):
+        while True:
+            index += 1
+            persister.save(None, [Entry.create(index, 9, COMMAND, "x" * 5000)])
+    assert index - extended > 50, "there were zeros to write over"
+    disk.capacity = None
+    assert [entry.index for entry in found(disk)] in ([*range(1, index)], [*range(1, index + 1)])
+
+
+def test_a_folder_without_markers_and_zeros() -> None:
+    """As the versions before wrote it."""
+    disk = SimDisk()
+    persister = begun(disk)
+    for first in (1, 11, 21):
+        persister.save(None, entries(first, first + 9, 1))
+    for first in (1, 11, 21):
+        disk.overwrite(f"data/log/{first:020d}.jsonl", encode_entries(entries(first, first + 9, 1)))
+    assert found(disk) == entries(1, 30, 1)
+    disk.kill()
+    persister = open_persister(disk, segment_bytes=1000)
+    assert persister.notices == []
+    persister.save(None, entries(31, 31, 1))
+    persister.save(None, entries(32, 33, 1))
+    assert log_files(disk) == [1, 11, 21], "the last file goes on"
+    assert found(disk) == entries(1, 33, 1)
 
 
 def test_an_entry_whose_index_is_taken_replaces_it_and_all_after_it() -> None:
