@@ -115,7 +115,7 @@ class Leadership:
 
     def _step_append_accepted(self, m: AppendAccepted, progress: Progress) -> None:
         if progress.accepted(m.match_index):
-            progress.question_due = self._raft.now + self._options.heartbeat_interval_s
+            self._give_time(progress)
             self.maybe_commit()
         self._replicate(m.sender, progress)
 
@@ -125,17 +125,16 @@ class Leadership:
             self._replicate(m.sender, progress)
 
     def _step_heartbeat_reply(self, m: HeartbeatReply, progress: Progress) -> None:
-        progress.heartbeat_answered(m.round)
+        # Not at each heartbeat's answer: rounds for reads come by the thousand, and a disk takes its time.
+        overdue = self._raft.now >= progress.answer_due
+        progress.heartbeat_answered(m.round, overdue)
         self._replicate(m.sender, progress)
         if progress.state is ProgressState.REPLICATE and progress.match < self._log.last_index:
             if progress.next < self._log.first_index:  # the window is full, what follows it compacted away
                 progress.become_probe()
                 self._replicate(m.sender, progress)
-            elif self._raft.now >= progress.question_due:
-                # Nothing was accepted for a while: is any of what was sent lost? Asked without entries, since
-                # there are no more, or the window is full.
+            elif overdue:  # empty, as all is sent or the window is full: is any of it lost?
                 self._send_append(m.sender, progress)
-                progress.question_due = self._raft.now + self._options.heartbeat_interval_s
         self._advance_reads()
 
     def _step_snapshot_reply(self, m: SnapshotReply, progress: Progress) -> None:
@@ -191,12 +190,19 @@ class Leadership:
         )
         self._send(AppendEntries(self._id, peer, self._term, prev, prev_term, tuple(entries), log.commit))
         progress.sent_entries(entries)
+        if not entries or progress.state is ProgressState.PROBE:
+            self._give_time(progress)
 
     def _send_chunk(self, peer: int, progress: Progress) -> None:
         assert progress.snapshot is not None
         offset = progress.snapshot_offset
         self._send(InstallSnapshot(self._id, peer, self._term, progress.snapshot, offset, b"", False))
         progress.sent_chunk()
+        self._give_time(progress)
+
+    def _give_time(self, progress: Progress) -> None:
+        """From now on it has a heartbeat interval for its next answer."""
+        progress.answer_due = self._raft.now + self._options.heartbeat_interval_s
 
     def _broadcast_heartbeat(self) -> None:
         self._heartbeat_due = self._raft.now + self._options.heartbeat_interval_s

@@ -31,7 +31,7 @@ class Progress:
         self.match = 0  # the follower is known to hold the leader's log up to here, durably
         self.next = next  # the next entry to send
         self.last_heard = now  # when its last message arrived, for check-quorum
-        self.question_due = now  # REPLICATE: when what is under way is old enough to ask whether it is lost
+        self.answer_due = now  # if nothing is answered until then, what is under way may be lost
         self.round = 0  # the last heartbeat round it answered, for ReadIndex
         self.snapshot: Optional[Snapshot] = None  # what is being sent, in SNAPSHOT
         self.snapshot_offset = 0  # the follower holds that many bytes of it
@@ -140,7 +140,8 @@ class Progress:
         self._waiting = False
         return True
 
-    def heartbeat_answered(self, round: int) -> None:
-        """It is alive; what was sent to it long ago, unanswered, counts as lost."""
+    def heartbeat_answered(self, round: int, overdue: bool = True) -> None:
+        """It is alive. If an answer to what was sent to it is `overdue`, that counts as lost."""
         self.round = max(self.round, round)
-        self._waiting = False
+        if overdue:
+            self._waiting = False

@@ -198,6 +198,8 @@ def test_replies_to_a_leader_that_is_none_any_more_do_nothing() -> None:
 def test_while_probing_one_message_at_a_time() -> None:
     driven = make_leader()
     assert of(AppendEntries, driven.propose("a")) == []
+    assert of(AppendEntries, driven.step(HeartbeatReply(2, 1, 1, 0))) == [], "its disk is not that quick"
+    driven.wait(HEARTBEAT_S)
     again = of(AppendEntries, driven.step(HeartbeatReply(2, 1, 1, 0)))
     assert [(m.to, m.prev_index, len(m.entries)) for m in again] == [(2, 0, 2)], "lost, for all we know"
     assert of(AppendEntries, driven.propose("b")) == []
