@@ -72,6 +72,7 @@ class Raft:
         self._leader_heard = float("-inf")  # when a message of the current leader last arrived
         self._installing: Optional[Snapshot] = None  # its last chunk is on the way to the disk
         self._output = Output(log, hard_state)
+        self._send, self._promise = self._output.send, self._output.promise
         self._election_deadline = 0.0
         self._reset_election_timer()
 
@@ -200,11 +201,11 @@ class Raft:
     def _answer_stale(self, message: Message) -> None:
         """Tell a sender that lives in the past; its answers, though, are answers to nobody."""
         if isinstance(message, RequestVote):
-            self._output.promise(VoteReply(self.id, message.sender, self.term, False))
+            self._promise(VoteReply(self.id, message.sender, self.term, False))
         elif isinstance(message, RequestPreVote):
-            self._output.promise(PreVoteReply(self.id, message.sender, self.term, message.term + 1, False))
+            self._promise(PreVoteReply(self.id, message.sender, self.term, message.term + 1, False))
         elif isinstance(message, _FROM_LEADER):
-            self._output.promise(StaleTerm(self.id, message.sender, self.term))
+            self._promise(StaleTerm(self.id, message.sender, self.term))
 
     # -- elections (5.2, 5.4.1; thesis 4.2.3, 9.6) -----------------------------------------------------------
 
@@ -229,9 +230,7 @@ class Raft:
         self._reset_election_timer()
         self._votes = {self.id: True}
         for peer in self._others():
-            self._output.send(
-                RequestPreVote(self.id, peer, self.term, self.log.last_index, self.log.last_term)
-            )
+            self._send(RequestPreVote(self.id, peer, self.term, self.log.last_index, self.log.last_term))
         self._count_votes()
 
     def _become_candidate(self) -> None:
@@ -243,16 +242,14 @@ class Raft:
         self._reset_election_timer()
         self._votes = {}
         for peer in self._others():
-            self._output.promise(
-                RequestVote(self.id, peer, self.term, self.log.last_index, self.log.last_term)
-            )
+            self._promise(RequestVote(self.id, peer, self.term, self.log.last_index, self.log.last_term))
 
     def _become_leader(self) -> None:
         self._set_role(
             Role.LEADER, f"elected by {sorted(v for v, granted in self._votes.items() if granted)}"
         )
         self.leader = self.id
-        self.leadership = Leadership(self, self._output.send)
+        self.leadership = Leadership(self, self._send)
 
     def _set_role(self, role: Role, reason: str) -> None:
         self.role, self.role_reason = role, reason
@@ -276,7 +273,7 @@ class Raft:
             and not self._leader_is_alive()
             and self.log.is_up_to_date(m.last_index, m.last_term)
         )
-        self._output.promise(PreVoteReply(self.id, m.sender, self.term, m.term + 1, granted))
+        self._promise(PreVoteReply(self.id, m.sender, self.term, m.term + 1, granted))
 
     def _step_pre_vote_reply(self, m: PreVoteReply) -> None:
         if self.role is Role.PRE_CANDIDATE and m.campaign_term == self.term + 1:
@@ -290,7 +287,7 @@ class Raft:
         if granted:
             self.vote = m.sender
             self._reset_election_timer()
-        self._output.promise(VoteReply(self.id, m.sender, self.term, granted))
+        self._promise(VoteReply(self.id, m.sender, self.term, granted))
 
     def _step_vote_reply(self, m: VoteReply) -> None:
         if self.role is Role.CANDIDATE:
@@ -315,15 +312,13 @@ class Raft:
         if m.prev_index < commit:  # late: what is committed is equal in both logs
             entries = m.entries[commit - m.prev_index :]
             if not entries:
-                self._output.promise(AppendAccepted(self.id, m.sender, self.term, commit))
+                self._promise(AppendAccepted(self.id, m.sender, self.term, commit))
                 return
         elif log.term(m.prev_index) == m.prev_term:
             entries = m.entries
         else:
             hint_index, hint_term = log.find_conflict_by_term(m.prev_index, m.prev_term)
-            self._output.promise(
-                AppendRejected(self.id, m.sender, self.term, m.prev_index, hint_index, hint_term)
-            )
+            self._promise(AppendRejected(self.id, m.sender, self.term, m.prev_index, hint_index, hint_term))
             return
         verified = m.prev_index + len(m.entries)
         # Only a real conflict removes entries: a late message with fewer of them must not (5.3).
@@ -334,7 +329,7 @@ class Raft:
             log.append(entries[new_from - entries[0].index :])
             self._output.replaced_from(new_from)
         log.commit_to(min(m.commit, verified))  # never beyond what this message has verified
-        self._output.promise(AppendAccepted(self.id, m.sender, self.term, verified))
+        self._promise(AppendAccepted(self.id, m.sender, self.term, verified))
 
     def _step_heartbeat(self, m: Heartbeat) -> None:
         self._hear_leader(m.sender)
@@ -342,14 +337,14 @@ class Raft:
             self.log.commit_to(min(m.commit, self.log.last_index))
         # Not a promise: it says that this node follows now, which no crash makes untrue. So a slow disk
         # neither holds up reads nor makes a live follower look dead.
-        self._output.send(HeartbeatReply(self.id, m.sender, self.term, m.round))
+        self._send(HeartbeatReply(self.id, m.sender, self.term, m.round))
 
     # -- snapshots (section 7) -------------------------------------------------------------------------------
 
     def _step_install_snapshot(self, m: InstallSnapshot) -> None:
         self._hear_leader(m.sender)
         if m.snapshot.index <= self.log.commit:  # older than what is here: never applied over it
-            self._output.promise(AppendAccepted(self.id, m.sender, self.term, self.log.commit))
+            self._promise(AppendAccepted(self.id, m.sender, self.term, self.log.commit))
         elif self._installing is None and self._output.chunk is None:
             self._output.chunk = m  # one at a time; a dropped one is sent again
             if m.done:
@@ -361,16 +356,14 @@ class Raft:
         if chunk.done:
             self._installing = None
         if not installed:
-            self._output.promise(
-                SnapshotReply(self.id, chunk.sender, self.term, chunk.snapshot.index, offset)
-            )
+            self._promise(SnapshotReply(self.id, chunk.sender, self.term, chunk.snapshot.index, offset))
             return
         snapshot = chunk.snapshot
         if snapshot.index > self.log.commit:
             self.log.restore(snapshot)  # the entries that it keeps had been handed out before the chunk was
             self._output.restored(snapshot)
             self.latest_snapshot = snapshot
-        self._output.promise(AppendAccepted(self.id, chunk.sender, self.term, snapshot.index))
+        self._promise(AppendAccepted(self.id, chunk.sender, self.term, snapshot.index))
 
     def compact(self, snapshot: Snapshot) -> None:
         """A snapshot of this node's own state machine is durable: the entries up to it are let go of, but for

@@ -105,7 +105,7 @@ class Leadership:
     # -- input: messages of followers ------------------------------------------------------------------------
 
     def step(self, message: Message) -> None:
-        """Take in a message of this term, of whatever kind: it shows that its sender is alive."""
+        """Take in an answer of a follower. Of any other message it takes note that its sender is alive."""
         progress = self.progress.get(message.sender)
         if progress is not None:
             progress.last_heard = self._raft.now
