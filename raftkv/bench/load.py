@@ -74,10 +74,11 @@ def main() -> None:
     _raise_file_limit()
     job = Job.from_json(sys.stdin.readline())
     with contextlib.ExitStack() as stack:
-        clerks = [stack.enter_context(Clerk.from_config(job.config)) for _ in job.clients]
+        clerks: List[Clerk] = []
         try:
-            for clerk in clerks:
-                _warm(clerk, job.workload)
+            for _ in job.clients:
+                clerks.append(stack.enter_context(Clerk.from_config(job.config)))
+                _warm(clerks[-1], job.workload)
         except RaftKVError as error:
             _say({"failed": f"{type(error).__name__}: {error}"})
             return

@@ -15,7 +15,8 @@ _PERCENT_TICKS = (0.0, 50.0, 90.0, 99.0, 99.9, 99.99, 99.999)
 def draw(result: Result, path: str) -> None:
     """Write it to a file. Raises ConfigError if that cannot be written."""
     workload = result.workload
-    what = f"{workload.name}: {workload.clients} client{'s' if workload.clients > 1 else ''}, {workload.value_size} byte values"
+    clients = "1 client" if workload.clients == 1 else f"{workload.clients} clients"
+    what = f"{workload.name}: {clients}, {workload.value_size} byte values"
     what += f", batches of {workload.batch}" if workload.batch > 1 else ""
     time = Axis("seconds")
     slices = result.slices

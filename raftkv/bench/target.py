@@ -17,7 +17,8 @@ from raftkv.cli.nodes import LocalCluster
 from raftkv.config import load_client_config, load_server_config
 from raftkv.errors import ConfigError, UnavailableError
 
-_READY_TIMEOUT_S = 30.0
+_LEADER_TIMEOUT_S = 2.0  # of a running cluster
+_LOCAL_TIMEOUT_S = 30.0  # of one of our own, which starts, or starts a node again
 _POLL_S = 0.05
 
 Settings = List[Tuple[str, str, str]]  # section, option, value
@@ -45,7 +46,8 @@ class Target:
 
         Raises UnavailableError, or BenchError if a node of ours has ended.
         """
-        deadline = time.monotonic() + _READY_TIMEOUT_S
+        timeout_s = _LEADER_TIMEOUT_S if self.cluster is None else _LOCAL_TIMEOUT_S
+        deadline = time.monotonic() + timeout_s
         while True:
             servers = self.clerk.status()
             alive = [server for server in servers if server["alive"]]
@@ -64,7 +66,7 @@ class Target:
             if time.monotonic() > deadline:
                 raise UnavailableError(
                     f"{len(alive)} of {len(servers)} servers answer, and {'one' if led else 'none'} leads; "
-                    f"they are not ready after {_READY_TIMEOUT_S:g} s"
+                    f"they are not ready after {timeout_s:g} s"
                 )
             time.sleep(_POLL_S)
 

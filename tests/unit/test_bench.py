@@ -1,0 +1,207 @@
+"""kvbench as a program, against real servers."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from xml.etree import ElementTree
+
+import pytest
+
+from raftkv import Clerk
+from raftkv.bench.errors import BenchError
+from raftkv.bench.load import Job
+from raftkv.bench.processes import ClientProcesses
+from raftkv.bench.workloads import Workload
+from raftkv.cli.cluster_files import prepare_folder
+from raftkv.cli.nodes import LocalCluster
+from raftkv.config import load_server_config
+from tests.cluster.waiting import wait_until
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BENCH = os.path.join(ROOT, "bin", "kvbench.py")
+PATIENCE_S = 60.0
+SECONDS = 0.2
+SHORT = [
+    "--json", "--seconds", f"{SECONDS}", "--warmup", "0", "--keys", "40", "--clients", "2", "--processes", "1",
+]  # fmt: skip
+
+
+def kvbench(*args: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, BENCH, *args]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=PATIENCE_S, stdin=subprocess.DEVNULL
+    )
+
+
+def results(done: subprocess.CompletedProcess):
+    """The lines of JSON of a run in which all was well."""
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@contextlib.contextmanager
+def nodes(folder, *started: int):
+    """A cluster of three of which these run; yields its client.ini."""
+    files = prepare_folder(str(folder), 3)
+    for ini in files.server_inis.values():
+        load_server_config(ini).load_keys()
+    inis = {node: ini for node, ini in files.server_inis.items() if node in started}
+    with LocalCluster(inis, lambda node, line: None):
+        yield files.client_ini
+
+
+@pytest.fixture(scope="module")
+def client_ini(tmp_path_factory):
+    with nodes(tmp_path_factory.mktemp("running") / "cluster", 1, 2, 3) as ini:
+        with Clerk.from_config(ini, timeout=PATIENCE_S) as clerk:
+            clerk.put("mine", "untouched")
+        yield ini
+        with Clerk.from_config(ini) as clerk:
+            assert clerk.get("mine") == "untouched"
+
+
+def test_a_cluster_of_its_own_is_measured_hurt_and_removed(tmp_path):
+    shape = ["--clients", "6", "--connections", "2", "--seconds", "0.6", "--warmup", "0.1"]
+    own = ["--local", "3", "--data-dir", str(tmp_path), "--set", "raft.election_timeout_ms=400"]
+    done = kvbench(*own, "outage", "put", *shape, "--json")
+    outage, put = results(done)
+    assert 0 < outage["recovery_ms"] < 600 and outage["worst_gap_ms"] > 5
+    assert outage["elections"] >= 1 and "the leader was killed" in done.stderr
+    assert (put["peer"], put["nodes"], put["op"], put["clients"]) == ("raftkv", 3, "put", 6)
+    assert (put["connections"], put["processes"], put["value_size"], put["batch"]) == (2, 2, 16, 1)
+    assert (put["errors"], put["errors_by_kind"], put["seconds"]) == (0, {}, 0.6)
+    assert put["ops_per_s"] > 20 and "worst_gap_ms" not in put
+    latencies = [put[f"{name}_us"] for name in ("p50", "p90", "p99", "p999", "max")]
+    assert 10 < latencies[0] and latencies == sorted(latencies) and latencies[-1] <= 1e6
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_operation_is_carried_out_and_counted(client_ini):
+    names = ["put", "append", "cas", "get", "scan", "mixed", "inflight", "batch"]
+    with Clerk.from_config(client_ini) as clerk:
+        before = commit_index(clerk)
+        lines = results(kvbench("--config", client_ini, *names, *SHORT))
+        written = commit_index(clerk) - before
+        keys = [key for key, _, _ in clerk.scan("bench/")]
+    assert [line["workload"] for line in lines] == names
+    assert all(line["ops_per_s"] > 0 and line["errors"] == 0 for line in lines)
+    assert keys == [f"bench/{number:06d}" for number in range(40)]
+    single = [line["ops_per_s"] * SECONDS for line in lines if line["op"] in ("put", "append", "cas")][:3]
+    assert sum(single) <= written
+    batches = lines[-1]
+    assert batches["batch"] == 100 and batches["ops_per_s"] * SECONDS % 100 == pytest.approx(0)
+
+
+def commit_index(clerk: Clerk) -> int:
+    return max(server["commit_index"] for server in clerk.status())
+
+
+def test_a_table_and_a_picture_for_people(client_ini, tmp_path):
+    svg = str(tmp_path / "out.svg")
+    done = kvbench("--config", client_ini, "get", *SHORT[1:], "--svg", svg, "--quiet")
+    heading, row = done.stdout.splitlines()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert heading.split()[:2] == ["workload", "clients"] and row.split()[:4] == ["get", "2", "16", "1"]
+    assert len(heading) == len(row)
+    ElementTree.parse(svg)
+
+
+def test_a_comparison_holds_workloads_against_the_machine(client_ini):
+    floor, put = results(kvbench("--config", client_ini, "--compare", "put", *SHORT))
+    assert floor["peer"] == "floor" and floor["put1_us"] == pytest.approx(
+        floor["fsync_us"] + 2 * floor["round_trip_us"], abs=0.3
+    )
+    assert floor["echo_per_s"] > floor["echo_fsync_per_s"] > 0
+    assert put["floor"] == "echo+fsync"
+    assert put["ratio_to_floor"] == pytest.approx(put["ops_per_s"] / floor["echo_fsync_per_s"], abs=0.01)
+
+
+# -- failures are never silent -------------------------------------------------------------------------------
+
+
+def test_operations_that_fail_are_counted_by_kind_and_end_with_status_1(client_ini):
+    """A value grows beyond what the database stores: from the second append on, all are refused."""
+    done = kvbench("--config", client_ini, "append", *SHORT, "--keys", "1", "--value-size", "800000")
+    (line,) = [json.loads(text) for text in done.stdout.splitlines()]
+    assert done.returncode == 1
+    assert line["errors"] > 0 and line["errors_by_kind"] == {"InvalidRequestError": line["errors"]}
+    assert f"kvbench: append: {line['errors']} failed with InvalidRequestError" in done.stderr
+    with Clerk.from_config(client_ini) as clerk:
+        clerk.delete("bench/000000")
+
+
+def test_a_wrong_answer_is_a_failure(client_ini):
+    """A key that was loaded is not there, because somebody deletes it again and again."""
+    command = [sys.executable, BENCH, "--config", client_ini, "get", *SHORT, "--keys", "1"]
+    with Clerk.from_config(client_ini) as clerk:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            while process.poll() is None:
+                clerk.delete("bench/000000")
+            out, err = process.communicate()
+    assert process.returncode == 1
+    assert json.loads(out)["errors_by_kind"].get("WrongAnswerError", 0) > 0
+    assert "a key that was written before is not there" in err
+
+
+def test_ctrl_c_prints_what_was_measured_so_far_and_leaves_nothing_behind(tmp_path):
+    command = [sys.executable, BENCH, "--local", "1", "--data-dir", str(tmp_path), "put", "get", "--seconds",
+               "60", "--warmup", "0", "--json"]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if re.fullmatch(r"put +1\.0 s +[\d,]+/s   p50 .*   p99 .*   node 1 leads\n", line):
+                break
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 130, err
+    (line,) = [json.loads(text) for text in out.splitlines()]
+    assert line["interrupted"] and 1 <= line["seconds"] < 60 and line["ops_per_s"] > 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_of_clients_that_dies_spoils_the_run(client_ini):
+    job = Job(client_ini, Workload("put", "put").resolved(), [1], 0, 0.25, 4)
+    with ClientProcesses([job]) as clients:
+        clients.wait_until_ready()
+        clients._processes[0].kill()
+        with pytest.raises(BenchError, match="exit status -9: there is no result"):
+            list(clients.reports())
+
+
+@pytest.mark.parametrize(
+    "args, status, words",
+    [
+        (["put"], 2, "one of the arguments --local --config is required"),
+        (["--local", "3", "put2"], 2, "no workload named 'put2'"),
+        (["--local", "0"], 2, "must be a whole number from 1 to 99, not '0'"),
+        (["--local", "1", "--seconds", "0"], 2, "must be a number of seconds from 0.1 to 86400, not '0'"),
+        (["--local", "1", "--set", "raft.foo=1"], 2, "[raft] foo: unknown option"),
+        (["--local", "1", "--set", "node.id=1"], 2, "must be raft.OPTION=VALUE or limits.OPTION=VALUE"),
+        (["--local", "1", "--data-dir", "/nowhere"], 2, "/nowhere: No such file or directory"),
+        (["--config", "nowhere.ini"], 2, "nowhere.ini"),
+        (["--config", "x.ini", "--kill-leader"], 2, "a leader is killed only in a cluster of our own"),
+        (["--config", "x.ini", "--set", "raft.segment_bytes=1"], 2, "--set is for a cluster of our own"),
+    ],
+)
+def test_bad_usage_is_one_clear_line(args, status, words):
+    done = kvbench(*args)
+    assert (done.returncode, done.stdout) == (status, "")
+    assert words in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "started, words", [((), "no server answers at"), ((1,), "1 of 3 servers answer, and none leads")]
+)
+def test_a_cluster_that_cannot_work_is_said_to_be_so(tmp_path, started, words):
+    with nodes(tmp_path / "cluster", *started) as ini:
+        with Clerk.from_config(ini) as clerk:
+            wait_until(lambda: sum(one["alive"] for one in clerk.status()) == len(started), "the nodes")
+        done = kvbench("--config", ini, "put")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert words in done.stderr and done.stderr.count("\n") == 1

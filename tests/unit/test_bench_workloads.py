@@ -1,0 +1,68 @@
+"""The shapes of load that kvbench knows, and the combinations that it refuses."""
+
+from __future__ import annotations
+
+import pytest
+
+from raftkv.bench.run import _jobs
+from raftkv.bench.workloads import PRESETS, Workload, changed, find
+from raftkv.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    "clients, connections, processes",
+    [(1, 1, 1), (3, 3, 3), (8, 8, 4), (64, 8, 4), (65, 16, 4), (1024, 16, 4)],
+)
+def test_connections_and_processes_suit_the_number_of_clients(clients, connections, processes):
+    resolved = Workload("put", "put", clients).resolved()
+    assert (resolved.connections, resolved.processes) == (connections, processes)
+
+
+@pytest.mark.parametrize("options", [dict(clients=64), dict(clients=10, connections=7, processes=3)])
+def test_every_client_and_every_connection_goes_to_one_process(options):
+    workload = Workload("put", "put", **options).resolved()
+    dealt = [job.clients for job in _jobs("client.ini", workload, 0, 0.25, 4)]
+    assert len(dealt) == workload.processes
+    assert sum(map(len, dealt)) == workload.connections
+    assert sum(map(sum, dealt)) == workload.clients
+    shares = [clients for clients_of_process in dealt for clients in clients_of_process]
+    assert max(shares) - min(shares) <= 1
+
+
+def test_the_named_workloads_have_the_shapes_in_which_etcd_is_measured():
+    shapes = {
+        name: (one.op, one.clients, one.connections, one.batch)
+        for name, one in ((name, preset.resolved()) for name, preset in PRESETS.items())
+    }
+    assert shapes["put1"] == ("put", 1, 1, 1)
+    assert shapes["put64"] == ("put", 64, 8, 1)
+    assert shapes["put256"] == ("put", 256, 16, 1)
+    assert shapes["batch"] == ("put", 16, 8, 100)
+    assert shapes["get64"] == ("get", 64, 8, 1)
+    assert PRESETS["outage"].kill_leader
+
+
+def test_options_change_a_named_workload():
+    workload = changed(find("put64"), {"value_size": 1024, "clients": None, "seconds": 1.0})
+    assert (workload.clients, workload.value_size, workload.seconds) == (64, 1024, 1.0)
+
+
+@pytest.mark.parametrize(
+    "name, options, words",
+    [
+        ("put2", {}, "no workload named 'put2'"),
+        ("put", dict(clients=2, connections=3), "3 connections are too many for 2 clients"),
+        ("put", dict(clients=4, connections=2, processes=3), "3 processes are too many for 2 connections"),
+        ("put64", dict(in_flight=200), "1600 requests under way on one connection"),
+        ("batch", dict(in_flight=2), "--in-flight goes with neither"),
+        ("scan", dict(in_flight=2), "--in-flight goes with neither"),
+        ("scan", dict(batch=2), "scan takes no --batch"),
+        ("put", dict(value_size=1_600_000), "does not fit into a request"),
+        ("cas", dict(value_size=800_000), "does not fit into a request"),
+        ("batch", dict(value_size=20_000), "does not fit into a request"),
+        ("put", dict(batch=10_001), "does not fit into a request"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_words(name, options, words):
+    with pytest.raises(ConfigError, match=words):
+        changed(find(name), options)
