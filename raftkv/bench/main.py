@@ -28,9 +28,9 @@ class _Stop(BaseException):
 
 def main(argv: Optional[List[str]] = None) -> int:
     """Run the benchmark. Returns the exit status, as `kvbench --help` lists them."""
-    signal.signal(signal.SIGTERM, _stop)
     try:
         args, workloads = parse(argv)
+        signal.signal(signal.SIGTERM, _stop)
         if args.local is None:
             cluster = target.running(args.config)
         else:

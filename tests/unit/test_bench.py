@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
+import random
 import re
 import signal
 import subprocess
@@ -14,22 +16,24 @@ from xml.etree import ElementTree
 import pytest
 
 from raftkv import Clerk
-from raftkv.bench.errors import BenchError
+from raftkv.bench.arguments import parse
+from raftkv.bench.errors import BenchError, WrongAnswerError
 from raftkv.bench.load import Job
+from raftkv.bench.operations import blocking, source
 from raftkv.bench.processes import ClientProcesses
 from raftkv.bench.workloads import Workload
 from raftkv.cli.cluster_files import prepare_folder
 from raftkv.cli.nodes import LocalCluster
 from raftkv.config import load_server_config
+from raftkv.errors import ConfigError
 from tests.cluster.waiting import wait_until
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BENCH = os.path.join(ROOT, "bin", "kvbench.py")
 PATIENCE_S = 60.0
 SECONDS = 0.2
-SHORT = [
-    "--json", "--seconds", f"{SECONDS}", "--warmup", "0", "--keys", "40", "--clients", "2", "--processes", "1",
-]  # fmt: skip
+SHAPE = ["--keys", "40", "--clients", "2", "--processes", "1"]
+SHORT = ["--json", "--seconds", str(SECONDS), "--warmup", "0", *SHAPE]
 
 
 def kvbench(*args: str) -> subprocess.CompletedProcess:
@@ -88,7 +92,7 @@ def test_every_operation_is_carried_out_and_counted(client_ini):
         before = commit_index(clerk)
         lines = results(kvbench("--config", client_ini, *names, *SHORT))
         written = commit_index(clerk) - before
-        keys = [key for key, _, _ in clerk.scan("bench/")]
+        keys = [key for key, _, _ in clerk.scan("bench/0000")]
     assert [line["workload"] for line in lines] == names
     assert all(line["ops_per_s"] > 0 and line["errors"] == 0 for line in lines)
     assert keys == [f"bench/{number:06d}" for number in range(40)]
@@ -96,6 +100,24 @@ def test_every_operation_is_carried_out_and_counted(client_ini):
     assert sum(single) <= written
     batches = lines[-1]
     assert batches["batch"] == 100 and batches["ops_per_s"] * SECONDS % 100 == pytest.approx(0)
+
+
+def test_a_batch_is_as_many_operations_as_it_says(client_ini):
+    def carry_out(op: str) -> None:
+        numbers = itertools.count(1000)
+        workload = Workload("batch", op, batch=30, value_size=3)
+        blocking(clerk, workload, source(workload, lambda: next(numbers), random.Random(1)))()
+
+    with Clerk.from_config(client_ini) as clerk:
+        for op, value in (("put", "xxx"), ("append", "xxxxxx")):
+            carry_out(op)
+            rows = clerk.scan("bench/001")
+            assert [row[:2] for row in rows] == [
+                (f"bench/{number:06d}", value) for number in range(1000, 1030)
+            ]
+            assert len({revision for _, _, revision in rows}) == 1  # one entry of the log
+        with pytest.raises(WrongAnswerError, match="does not hold the value"):
+            carry_out("cas")
 
 
 def commit_index(clerk: Clerk) -> int:
@@ -175,24 +197,45 @@ def test_a_process_of_clients_that_dies_spoils_the_run(client_ini):
 
 
 @pytest.mark.parametrize(
-    "args, status, words",
+    "args, words",
     [
-        (["put"], 2, "one of the arguments --local --config is required"),
-        (["--local", "3", "put2"], 2, "no workload named 'put2'"),
-        (["--local", "0"], 2, "must be a whole number from 1 to 99, not '0'"),
-        (["--local", "1", "--seconds", "0"], 2, "must be a number of seconds from 0.1 to 86400, not '0'"),
-        (["--local", "1", "--set", "raft.foo=1"], 2, "[raft] foo: unknown option"),
-        (["--local", "1", "--set", "node.id=1"], 2, "must be raft.OPTION=VALUE or limits.OPTION=VALUE"),
-        (["--local", "1", "--data-dir", "/nowhere"], 2, "/nowhere: No such file or directory"),
-        (["--config", "nowhere.ini"], 2, "nowhere.ini"),
-        (["--config", "x.ini", "--kill-leader"], 2, "a leader is killed only in a cluster of our own"),
-        (["--config", "x.ini", "--set", "raft.segment_bytes=1"], 2, "--set is for a cluster of our own"),
+        (["put"], "one of the arguments --local --config is required"),
+        (["--local", "0"], "must be a whole number from 1 to 99, not '0'"),
+        (["--local", "1", "--seconds", "0"], "must be a number of seconds from 0.1 to 86400, not '0'"),
+        (["--local", "1", "--set", "node.id=1"], "must be raft.OPTION=VALUE or limits.OPTION=VALUE"),
     ],
 )
-def test_bad_usage_is_one_clear_line(args, status, words):
+def test_bad_usage_ends_with_the_usage_and_one_line(args, words, capsys):
+    with pytest.raises(SystemExit) as end:
+        parse(args)
+    assert end.value.code == 2 and words in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "args, words",
+    [
+        (["--local", "3", "put2"], "no workload named 'put2'"),
+        (["--config", "x.ini", "--kill-leader"], "a leader is killed only in a cluster of our own"),
+        (["--config", "x.ini", "--set", "raft.segment_bytes=1"], "--set is for a cluster of our own"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(args, words):
+    with pytest.raises(ConfigError, match=words):
+        parse(args)
+
+
+@pytest.mark.parametrize(
+    "args, words",
+    [
+        (["--local", "1", "--set", "raft.foo=1"], "[raft] foo: unknown option"),
+        (["--local", "1", "--data-dir", "/nowhere"], "/nowhere: No such file or directory"),
+        (["--config", "nowhere.ini"], "nowhere.ini"),
+    ],
+)
+def test_bad_input_is_one_clear_line(args, words):
     done = kvbench(*args)
-    assert (done.returncode, done.stdout) == (status, "")
-    assert words in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr and done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(

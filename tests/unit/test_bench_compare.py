@@ -39,6 +39,11 @@ def test_one_client_is_compared_in_time_and_many_in_rate(name, floor, ratio):
     assert f"{ratio:.2f} x " in compare.text(row._replace(ratio=ratio))
 
 
+def test_one_client_with_many_puts_under_way_is_not_a_single_put():
+    workload = Workload("put", "put", clients=1, in_flight=100)
+    assert compare.row(measured(workload), FLOOR, nodes=3).floor == "echo+fsync"
+
+
 def test_a_single_node_asks_no_follower():
     assert FLOOR.put_us(nodes=1) == 250.0
     assert FLOOR.get_us(nodes=1) == 50.0
