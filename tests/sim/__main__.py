@@ -41,11 +41,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--servers", type=_numbers, default=(3, 5), help="sizes of clusters (default: 3,5)")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default: 2)")
     parser.add_argument("--replay", type=int, metavar="SEED", help="run one seed, and print all that happens")
-    parser.add_argument("--shrink", type=int, metavar="SEED", help="find the few faults that make a seed fail")
+    parser.add_argument(
+        "--shrink", type=int, metavar="SEED", help="find the few faults that make a seed fail"
+    )
     parser.add_argument("--events", type=int, help="the faults end after so many (default: the seed decides)")
-    parser.add_argument("--only", type=_numbers, help="only these faults strike (numbers as in the trace, or: none)")
+    parser.add_argument(
+        "--only", type=_numbers, help="only these faults strike (numbers as in the trace, or: none)"
+    )
     parser.add_argument("--sabotage", choices=sorted(BY_NAME), help="break the product first")
-    parser.add_argument("--sabotages", action="store_true", help="after how many seeds is each sabotage caught?")
+    parser.add_argument(
+        "--sabotages", action="store_true", help="after how many seeds is each sabotage caught?"
+    )
     return parser
 
 
@@ -94,7 +100,10 @@ def _try_sabotages(options: argparse.Namespace) -> int:
                 failure = outcome.failure
                 break
         missed += failure is None
-        print(f"{sabotage.name:48} {seeds if failure else f'not in {seeds}':>12}  {(failure or '')[:110]}", flush=True)
+        print(
+            f"{sabotage.name:48} {seeds if failure else f'not in {seeds}':>12}  {(failure or '')[:110]}",
+            flush=True,
+        )
     return 1 if missed else 0
 
 

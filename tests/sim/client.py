@@ -1,7 +1,7 @@
 """SimClient: a client's real session (ClerkSession) on the simulated network, and the record of what it saw.
 
-It makes up its own work: reads and writes of few keys that all clients share, and appends to a key of its own that
-show at the end what was applied, and how often.
+It makes up its own work: reads and writes of few keys that all clients share, and appends to a key of its own
+that show at the end what was applied, and how often.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class SimClient:
         """Has it nothing under way, and done its last commands?"""
         return not self.under_way and self._last == 0
 
-    # -- making up work ----------------------------------------------------------------------------------------
+    # -- making up work --------------------------------------------------------------------------------------
 
     def _begin(self, slot: int) -> None:
         if slot in self.under_way:
@@ -67,7 +67,9 @@ class SimClient:
             self._last -= 1
         work = self._make_work(slot)
         now = self.world.now
-        command = Command(work.method, work.args, now + (LAST_S if self.world.calm else self._plan.timeout_s), work)
+        command = Command(
+            work.method, work.args, now + (LAST_S if self.world.calm else self._plan.timeout_s), work
+        )
         record = self.world.record
         process = f"{self.name}.{slot}"
         work.open = [
@@ -107,7 +109,9 @@ class SimClient:
         keys = rng.sample(self._plan.keys, rng.randint(1, len(self._plan.keys)))
         if roll < 0.95:
             return Work(slot, "gets", (keys,), [("get", each, None) for each in keys])
-        operations = [["put", each, value] if rng.random() < 0.5 else ["append", each, "+" + value] for each in keys]
+        operations = [
+            ["put", each, value] if rng.random() < 0.5 else ["append", each, "+" + value] for each in keys
+        ]
         return Work(slot, "batch", (operations,), [(op, each, text) for op, each, text in operations])
 
     def abandon_one(self) -> None:
@@ -129,7 +133,7 @@ class SimClient:
         for slot in range(self._plan.window):
             self._begin(slot)
 
-    # -- what the session wants --------------------------------------------------------------------------------
+    # -- what the session wants ------------------------------------------------------------------------------
 
     def _perform(self, actions: List[Any]) -> None:
         for action in actions:
@@ -167,7 +171,7 @@ class SimClient:
             self.world.say(f"{self.name} -> n{server} {method} {args}")
         process.run(process.receive_request, (self, request, method, args))
 
-    # -- what becomes of its requests --------------------------------------------------------------------------
+    # -- what becomes of its requests ------------------------------------------------------------------------
 
     def receive(self, request: int, ok: bool, result: Any) -> None:
         """An answer arrived. One that comes after the session gave the attempt up is as good."""
@@ -207,14 +211,18 @@ class SimClient:
             if to == server:
                 self.world.schedule(self._rng.uniform(0, within_s), self._lose, request, True)
 
-    # -- outcomes ----------------------------------------------------------------------------------------------
+    # -- outcomes --------------------------------------------------------------------------------------------
 
     def _done(self, done: Done) -> None:
         command = done.command
         work: Work = command.context
         outcome = self._outcome(command)
         if self.world.tracing:
-            said = command.result if command.error is None else f"{type(command.error).__name__}: {command.error}"
+            said = (
+                command.result
+                if command.error is None
+                else f"{type(command.error).__name__}: {command.error}"
+            )
             self.world.say(f"{self.name}.{work.slot} {outcome}: {work.method} {said}")
         self.world.count[f"operations that ended {outcome}"] += 1
         if work.token is not None:
@@ -229,7 +237,9 @@ class SimClient:
         error = command.error
         if error is None:
             return "ok"
-        assert not isinstance(error, InvalidRequestError), f"{self.name}: {command.method} {command.args}: {error}"
+        assert not isinstance(error, InvalidRequestError), (
+            f"{self.name}: {command.method} {command.args}: {error}"
+        )
         assert isinstance(error, UnavailableError), f"{self.name}: {command.method}: {error!r}"
         if self.world.calm and not isinstance(error, SessionExpiredError):
             assert command.deadline < self.world.now + 1, f"{self.name}: failed in peace: {error!r}"

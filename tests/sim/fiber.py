@@ -1,9 +1,10 @@
 """Fibers: calls that stop in the middle and go on later, one at a time, when the simulator says so.
 
-The product's log-writer and its snapshot jobs are plain blocking calls. To let other things happen in the middle of
-one (another message while an fsync runs, a crash between two writes), each runs on a thread of its own, but only
-while the simulator waits for it: `resume()` hands it the only turn, and gets that back when it suspends or ends. So
-there is never more than one thread running, and nothing depends on how threads are scheduled.
+The product's log-writer and its snapshot jobs are plain blocking calls. To let other things happen in the
+middle of one (another message while an fsync runs, a crash between two writes), each runs on a thread of its
+own, but only while the simulator waits for it: `resume()` hands it the only turn, and gets that back when it
+suspends or ends. So there is never more than one thread running, and nothing depends on how threads are
+scheduled.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ class Fiber:
         self.over = True
 
     def suspend(self, wait_s: float) -> None:
-        """Called by the fiber itself: go on after `wait_s` seconds of virtual time. Raises Crash when killed."""
+        """Called by the fiber itself: go on after `wait_s` seconds of virtual time. Raises Crash when
+        killed."""
         if not self._killed:
             self._wait_s = wait_s
             worker = self._worker
@@ -139,7 +141,8 @@ class _Worker:
 
 
 class FiberLock:
-    """A lock among fibers: who waits for it is suspended, where a real one would stop the whole simulation."""
+    """A lock among fibers: who waits for it is suspended, where a real one would stop the whole
+    simulation."""
 
     RETRY_S = 0.001
 

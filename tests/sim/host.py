@@ -17,10 +17,13 @@ if TYPE_CHECKING:
 
 RETRY_S = (0.2, 1.0)  # after a start that failed
 PING_TIMEOUT_S = 3.0  # when the others notice at the latest that a machine is gone
+CALM_S = 0.02  # of a disk operation after the faults: an fsync as long as an election timeout is one
+LONGEST_S = 3.0  # of one disk operation: one that began under faults must not go on for all of the calm
 
 
 class Trap:
-    """The process dies at the `count`th place of this name, or, without a name, at the `count`th disk operation.
+    """The process dies at the `count`th place of this name, or, without a name, at the `count`th disk
+    operation.
 
     The name is one of the product's crash points, or the class of a message that has just left.
     """
@@ -54,7 +57,7 @@ class Host:
         self.set_rate(self.rng.uniform(*world.plan.clock_rates))
         self.disk = self._new_disk()
 
-    # -- clock and disk ----------------------------------------------------------------------------------------
+    # -- clock and disk --------------------------------------------------------------------------------------
 
     def clock(self) -> float:
         return self._clock_base + (self.world.now - self._clock_since) * self._rate
@@ -81,8 +84,10 @@ class Host:
         if fiber is not None and operation in ("write", "sync"):
             plan = self.world.plan
             usual_s = plan.sync_s if operation == "sync" else plan.write_s
+            if self.world.calm:
+                usual_s = min(usual_s, CALM_S)
             if usual_s:
-                fiber.suspend(usual_s * (0.5 + self.rng.random()) * self.slowness)
+                fiber.suspend(min(usual_s * (0.5 + self.rng.random()) * self.slowness, LONGEST_S))
         if self.sick and operation == "sync":
             self.sick = False
             self.world.count["failed fsyncs"] += 1
@@ -95,7 +100,7 @@ class Host:
             self.world.say(f"n{self.id} dies at {name or 'a disk operation'}")
             raise Crash
 
-    # -- lives -------------------------------------------------------------------------------------------------
+    # -- lives -----------------------------------------------------------------------------------------------
 
     def boot(self) -> None:
         """Start the process, unless it runs."""
@@ -109,7 +114,9 @@ class Host:
         except StorageError as error:
             self.failed(error)
         else:
-            self.world.say(f"n{self.id} starts{' with ' + '; '.join(process.notices) if process.notices else ''}")
+            self.world.say(
+                f"n{self.id} starts{' with ' + '; '.join(process.notices) if process.notices else ''}"
+            )
             self.world.checks.recovered(self, process)
             self.promised = None
             self.process = process
@@ -138,7 +145,8 @@ class Host:
             self.world.count["stops for a disk that is full or failing"] += 1
 
     def end(self, power: bool, retry: bool = False) -> None:
-        """The process, if there is one, ends at once; with `power`, so does the machine. It will be started again."""
+        """The process, if there is one, ends at once; with `power`, so does the machine. It will be started
+        again."""
         process, self.process = self.process, None
         self.sick = False
         if process is not None:
@@ -202,11 +210,12 @@ class Host:
         elif self.process.paused:
             self.process.resume()
 
-    # -- what may still be lost --------------------------------------------------------------------------------
+    # -- what may still be lost ------------------------------------------------------------------------------
 
     @property
     def whole(self) -> bool:
-        """Does it hold, durably, all that it ever acknowledged? The faults leave a majority of such hosts alone."""
+        """Does it hold, durably, all that it ever acknowledged? The faults leave a majority of such hosts
+        alone."""
         if self.wiped and self.process is not None and self.process.raft is not None:
             raft = self.process.raft
             term = raft.log.term(raft.log.stable)

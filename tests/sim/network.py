@@ -1,7 +1,7 @@
 """The simulated network: it loses, delays, doubles and reorders what it carries, and its links can be cut.
 
-Every end has a name: a node's id, or a client's name. Cutting is per direction, and is counted: a link that two
-partitions cut is whole again when both have ended.
+Every end has a name: a node's id, or a client's name. Cutting is per direction, and is counted: a link that
+two partitions cut is whole again when both have ended.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ RECENT = 300  # messages that a flood may repeat
 
 
 class Letter(NamedTuple):
-    """A message that may arrive in another life of its sender's and receiver's, but not at another disk: what a member
-    said before it lost its disk is lost with its connections (docs/divergence.md rests on that)."""
+    """A message that may arrive in another life of its sender's and receiver's, but not at another disk: what
+    a member said before it lost its disk is lost with its connections (docs/divergence.md rests on that)."""
 
     sender: int
     sender_disk: int
@@ -31,7 +31,8 @@ class Letter(NamedTuple):
 
 
 class Network:
-    """`schedule(delay_s, action, *args)` is the simulator's. The faults change `loss`, `doubling` and `slowness`."""
+    """`schedule(delay_s, action, *args)` is the simulator's. The faults change `loss`, `doubling` and
+    `slowness`."""
 
     def __init__(self, plan: Plan, schedule: Callable[..., None], count: "Counter[str]") -> None:
         self._rng = random.Random(f"{plan.seed}/network")
@@ -49,7 +50,7 @@ class Network:
         self.loss = self.doubling = self.tail = 0.0
         self.slowness = 1.0
 
-    # -- links -------------------------------------------------------------------------------------------------
+    # -- links -----------------------------------------------------------------------------------------------
 
     def cut(self, links: Iterable[Link]) -> None:
         self._cuts.update(links)
@@ -62,7 +63,7 @@ class Network:
     def is_cut(self, sender: End, to: End) -> bool:
         return bool(self._cuts) and self._cuts[sender, to] > 0
 
-    # -- carrying ----------------------------------------------------------------------------------------------
+    # -- carrying --------------------------------------------------------------------------------------------
 
     def carry(self, sender: End, to: End, deliver: Callable[..., None], *args: Any) -> bool:
         """Bring something over, once: `deliver(*args)` is called when it arrives. False if it got lost."""

@@ -1,7 +1,8 @@
 """PeerPort: what PeerNetwork is to a real member, over the simulated network.
 
-A connection is one direction between two processes, as there: its first words are a hello, and what comes before a
-hello that was accepted ends it. When it ends, the receiver learns it sooner or later, and the sender dials again.
+A connection is one direction between two processes, as there: its first words are a hello, and what comes
+before a hello that was accepted ends it. When it ends, the receiver learns it sooner or later, and the sender
+dials again.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ REDIAL_S = (0.05, 0.5)
 
 
 class Connection:
-    """From the process `sender` to the process `to`. `up`: the sender was answered; `accepted`: by the receiver."""
+    """From the process `sender` to the process `to`. `up`: the sender was answered; `accepted`: by the
+    receiver."""
 
     def __init__(self, sender: "Process", to: "Process") -> None:
         self.sender, self.to = sender, to
@@ -38,7 +40,9 @@ class Connection:
 class PeerPort:
     """The links of one process. `peers` are the ids of the others."""
 
-    def __init__(self, process: "Process", peers: Sequence[int], chunk_bytes: int, rng: random.Random) -> None:
+    def __init__(
+        self, process: "Process", peers: Sequence[int], chunk_bytes: int, rng: random.Random
+    ) -> None:
         self._process, self._world, self._rng = process, process.world, rng
         self._network: Network = process.world.network
         self._encoded = process.world.plan.encoded
@@ -50,7 +54,7 @@ class PeerPort:
         self.dialled: Dict[int, Connection] = {}
         self.incoming: Dict[int, Connection] = {}
 
-    # -- what the member calls ---------------------------------------------------------------------------------
+    # -- what the member calls -------------------------------------------------------------------------------
 
     def start(self, handler: PeerHandler) -> None:
         self._handler = handler
@@ -84,7 +88,7 @@ class PeerPort:
                         self._send(message)
                 self._flushing.remove(peer)
 
-    # -- sending -----------------------------------------------------------------------------------------------
+    # -- sending ---------------------------------------------------------------------------------------------
 
     def _with_chunk(self, peer: int, message: Message) -> Optional[Message]:
         """Fill in a snapshot's bytes, as network._Link does."""
@@ -118,7 +122,7 @@ class PeerPort:
         if process.host.trap is not None:
             process.host.spring(type(message).__name__)
 
-    # -- connections, as the one who dials ---------------------------------------------------------------------
+    # -- connections, as the one who dials -------------------------------------------------------------------
 
     def _later(self, delay_s: float, action: Any, *args: Any) -> None:
         self._world.schedule(delay_s, self._process.run, action, *args)
@@ -163,7 +167,7 @@ class PeerPort:
         self._handler.on_hello_reply(reply)
         connection.up = True
 
-    # -- connections, as the one who is called -----------------------------------------------------------------
+    # -- connections, as the one who is called ---------------------------------------------------------------
 
     def receive_hello(self, connection: Connection, hello: Hello) -> None:
         if not connection.open:
@@ -219,5 +223,3 @@ def _copy(message: Message) -> Message:
     if type(message) is AppendEntries:
         return message._replace(entries=tuple([Entry(*entry) for entry in message.entries]))
     return message
-
-

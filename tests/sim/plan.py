@@ -1,7 +1,7 @@
 """What a seed decides before anything happens: the cluster, its options, its clients, and what may go wrong.
 
-Each seed turns on its own few kinds of trouble (swarm testing): runs in which everything happens at once hide what
-only shows when one kind is rare.
+Each seed turns on its own few kinds of trouble (swarm testing): runs in which everything happens at once hide
+what only shows when one kind is rare.
 """
 
 from __future__ import annotations
@@ -28,14 +28,27 @@ PROFILES: Dict[str, Tuple[Dict[str, List[int]], Dict[str, List[Any]], Tuple[str,
     # much is on its way to the disk when something happens
     "slow disks": (
         {"heartbeat_interval_ms": [50], "max_append_bytes": [50, 300]},
-        {"sync_s": [0.02, 0.1, 0.4], "doubling": [0.1, 0.3], "bias": [0.0, 0.5], "delay_s": [0.002], "restart_s": [(0.01, 0.1)]},
-        ("slow_disk", "crash", "crash_after_a_message", "ambush", "flood"),
+        {
+            "sync_s": [0.02, 0.1, 0.4],
+            "doubling": [0.1, 0.3],
+            "bias": [0.0, 0.5],
+            "delay_s": [0.002],
+            "restart_s": [(0.01, 0.1)],
+        },
+        ("slow_disk", "crash", "crash_after_a_message", "crash_after_a_replacement", "ambush", "flood"),
     ),
     # followers always need a snapshot, and get it late, twice and in disorder
     "snapshots": (
         {"max_raft_state": [300, 600], "snapshot_chunk_bytes": [50, 200, MANY], "segment_bytes": [200]},
-        {"ordered": [False], "tail": [0.05, 0.2], "sync_s": [0.003, 0.02, 0.1], "doubling": [0.1, 0.3], "think_s": [0.01], "restart_s": [(0.1, 1.0)]},
-        ("partition", "one_way_cut", "pause", "crash", "flood"),
+        {
+            "ordered": [False],
+            "tail": [0.05, 0.2],
+            "sync_s": [0.003, 0.02, 0.1],
+            "doubling": [0.1, 0.3],
+            "think_s": [0.01],
+            "restart_s": [(0.1, 1.0)],
+        },
+        ("partition", "one_way_cut", "pause", "crash", "flood_at_an_install", "slow_disk"),
     ),
 }
 
@@ -65,7 +78,9 @@ class Plan:
         self.write_s = rng.choice([0.0, 0.0002])
         self.sync_s = rng.choice([0.0005, 0.003, 0.02])
         self.reorders = rng.random() < 0.3  # unsynced names survive a power cut in any subset
-        self.preemption = rng.choice([0.0, 0.05, 0.3])  # how often a thread stops at a crash point for a moment
+        self.preemption = rng.choice(
+            [0.0, 0.05, 0.3]
+        )  # how often a thread stops at a crash point for a moment
         # the clients
         self.clients = rng.choice([2, 3, 5])
         self.window = rng.choice([1, 1, 3])  # commands of a client under way at once
@@ -91,7 +106,9 @@ class Plan:
         if self.profile == "mixed":
             return
         options, fields, self.kinds = PROFILES[self.profile]
-        self.options = dataclasses.replace(self.options, **{name: rng.choice(choice) for name, choice in options.items()})
+        self.options = dataclasses.replace(
+            self.options, **{name: rng.choice(choice) for name, choice in options.items()}
+        )
         for name, choice in fields.items():
             setattr(self, name, rng.choice(choice))
         self.enabled = rng.choice([0.0, 0.0, 0.2])
@@ -99,10 +116,12 @@ class Plan:
     def __str__(self) -> str:
         o = self.options
         return (
-            f"{self.profile}: {self.servers} servers, {self.clients} clients x {self.window}, {len(self.keys)} keys, "
+            f"{self.profile}: {self.servers} servers, {self.clients} clients x {self.window}, "
+            f"{len(self.keys)} keys, "
             f"max_raft_state={o.max_raft_state}, segment={o.segment_bytes}, chunk={o.snapshot_chunk_bytes}, "
-            f"append={o.max_append_bytes} x {o.max_inflight_appends}, loss={self.loss}, doubling={self.doubling}, "
-            f"{'ordered' if self.ordered else 'unordered'}, sync={self.sync_s} s, a fault every {self.fault_every_s} s"
+            f"append={o.max_append_bytes} x {o.max_inflight_appends}, "
+            f"loss={self.loss}, doubling={self.doubling}, {'ordered' if self.ordered else 'unordered'}, "
+            f"sync={self.sync_s} s, a fault every {self.fault_every_s} s"
         )
 
     @contextmanager
@@ -129,7 +148,9 @@ def _options(rng: random.Random) -> RaftOptions:
         "segment_bytes": [200, 1000, 8000],
         "snapshot_chunk_bytes": [100, 700, MANY],
     }
-    return RaftOptions(election_timeout_ms=500, **{name: rng.choice(choice) for name, choice in values.items()})
+    return RaftOptions(
+        election_timeout_ms=500, **{name: rng.choice(choice) for name, choice in values.items()}
+    )
 
 
 def _constants(rng: random.Random) -> List[Tuple[Any, str, int]]:

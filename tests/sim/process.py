@@ -5,7 +5,8 @@
     log-writer  a fiber that runs node.write_log(), started whenever there is something for the disk
     others      a fiber for each
 
-Everything that happens to a process goes through run(), which catches its death and checks the invariants after.
+Everything that happens to a process goes through run(), which catches its death and checks the invariants
+after.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from raftkv.raft.core import Raft
 from raftkv.raft.member import Member
 from raftkv.raft.node import RaftNode
 from raftkv.raft.persister import Persister
-from raftkv.raft.types import Role
+from raftkv.raft.types import Entry, Role
 from tests.sim.disk import Crash
 from tests.sim.fiber import Fiber, FiberLock
 from tests.sim.peers import Connection, PeerPort
@@ -52,6 +53,8 @@ class Process:
         self.raft: Optional[Raft] = None
         self.seen: Any = None  # what checks.py has seen last
         self.promises = Promises()
+        self.last_entry: Optional[Entry] = None  # and this is how
+        self.installing = False  # its log was then
         self.was_leader_of = 0  # the term that it was last seen to lead
         self._fibers: List[Fiber] = []
         self._writer: Optional[Fiber] = None
@@ -90,7 +93,7 @@ class Process:
         )
         self._service.consensus = self.member
 
-    # -- life --------------------------------------------------------------------------------------------------
+    # -- life ------------------------------------------------------------------------------------------------
 
     def run(self, action: Callable[..., None], *args: Any) -> None:
         """Let something happen to this process, if it lives; later, if it is paused."""
@@ -132,7 +135,10 @@ class Process:
         """It ends now, wherever it is. Returns what it believed durable."""
         promised = self.promises.at_the_end(self.raft, self.persister)
         self.dead = True
-        before, self.world.current = self.world.current, self  # what still runs on its way out is this process
+        before, self.world.current = (
+            self.world.current,
+            self,
+        )  # what still runs on its way out is this process
         for fiber in self._fibers:
             fiber.kill()
         self.world.current = before
@@ -171,7 +177,7 @@ class Process:
     def _on_fatal(self, error: BaseException) -> None:
         raise error
 
-    # -- threads -----------------------------------------------------------------------------------------------
+    # -- threads ---------------------------------------------------------------------------------------------
 
     def _spawn(self, name: str, target: Callable[..., None], *args: Any) -> None:
         if name == "log-writer":
@@ -225,7 +231,7 @@ class Process:
         until_next = tick_s - self.world.now % tick_s
         return until_next if until_next > tick_s / 2 else until_next + tick_s
 
-    # -- what arrives ------------------------------------------------------------------------------------------
+    # -- what arrives ----------------------------------------------------------------------------------------
 
     def receive_peer(self, connection: Optional[Connection], cargo: Any) -> None:
         self._peer_inbox.append((connection, cargo))
@@ -259,7 +265,7 @@ class Process:
         for client, id, ok, result in replies:
             self.world.network.carry(self.id, client.name, client.receive, id, ok, result)
 
-    # -- for the trace -----------------------------------------------------------------------------------------
+    # -- for the trace ---------------------------------------------------------------------------------------
 
     @property
     def machine(self) -> KVService:

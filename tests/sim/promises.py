@@ -1,11 +1,19 @@
-"""What a process has said that it must remember: whatever becomes of it, its next life has to stand by that."""
+"""What a process has said that it must remember: whatever becomes of it, its next life has to stand by
+that."""
 
 from __future__ import annotations
 
 from typing import List, NamedTuple, Optional, Tuple
 
 from raftkv.raft.core import Raft
-from raftkv.raft.messages import AppendAccepted, HeartbeatReply, Message, RequestPreVote, RequestVote, VoteReply
+from raftkv.raft.messages import (
+    AppendAccepted,
+    HeartbeatReply,
+    Message,
+    RequestPreVote,
+    RequestVote,
+    VoteReply,
+)
 from raftkv.raft.persister import Persister
 from raftkv.raft.types import HardState
 
@@ -26,7 +34,10 @@ class Promises:
     def __init__(self) -> None:
         self._term = 0
         self._vote: Optional[int] = None
-        self._match: Tuple[int, Optional[int]] = (0, None)  # (index, term) of the last entry that it acknowledged
+        self._match: Tuple[int, Optional[int]] = (
+            0,
+            None,
+        )  # (index, term) of the last entry that it acknowledged
 
     def note(self, message: Message, raft: Raft) -> None:
         """`message` has left."""
@@ -50,7 +61,9 @@ class Promises:
             return Promised(persister.hard_state, 0, None, [], 0)
         log = raft.log
         index, term = self._match
-        durable = max(log.stable, index if log.term(index) == term else 0)  # else it was replaced since, by a leader
+        durable = max(
+            log.stable, index if log.term(index) == term else 0
+        )  # else it was replaced since, by a leader
         entries = [(entry.index, entry.term) for entry in log.entries if entry.index <= durable]
         return Promised(persister.hard_state, self._term, self._vote, entries, log.snapshot.index)
 

@@ -19,11 +19,14 @@ class Record:
         """`process` is about to ask for `f` on `key`. Returns the operation's place."""
         self._events += 1
         now = self._clock()
-        self.operations.append(Operation(process, f, key, value, "info", None, self._events, NEVER, now, None))
+        self.operations.append(
+            Operation(process, f, key, value, "info", None, self._events, NEVER, now, None)
+        )
         return len(self.operations) - 1
 
     def end(self, at: int, outcome: str, result: Any) -> None:
-        """The operation at this place was answered ("ok"), was certainly without effect ("fail"), or nobody knows."""
+        """The operation at this place was answered ("ok"), was certainly without effect ("fail"), or nobody
+        knows."""
         if outcome != "info":
             self._events += 1
             self.operations[at] = self.operations[at]._replace(

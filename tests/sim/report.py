@@ -64,8 +64,8 @@ class Report:
         lines = [
             f"{self._seeds} seeds, {len(self.failures)} failed, in {took_s:.0f} s "
             f"({self._seeds / took_s * 60:.0f} seeds a minute, {self._events / took_s:.0f} events a second)",
-            f"{self._events} events in {self._seconds / 3600:.1f} hours of virtual time; after the faults, all was well "
-            f"within {self._longest_calm_ms / 1000:.1f} s",
+            f"{self._events:,} events in {self._seconds / 3600:.1f} hours of virtual time; "
+            f"after the faults, all was well within {self._longest_calm_ms / 1000:.1f} s",
             f"processes died at {len(points)} different points",
         ]
         width = max((len(name) for name in count), default=0)

@@ -18,7 +18,8 @@ from tests.sim.world import Failure, World
 
 
 class Case(NamedTuple):
-    """What to run. `events`: before the faults end; None is up to the seed. `only`: the faults that may strike."""
+    """What to run. `events`: before the faults end; None is up to the seed. `only`: the faults that may
+    strike."""
 
     seed: int
     sizes: Tuple[int, ...] = (3, 5)
@@ -69,7 +70,8 @@ def run(case: Case, say: Optional[Callable[[str], None]] = None) -> Outcome:
 
 
 def run_many(first: Case, count: Optional[int], minutes: Optional[float], jobs: int) -> Iterator[Outcome]:
-    """Run `first` and those with the seeds after it, on `jobs` processes, until there were `count` or the time is over.
+    """Run `first` and those with the seeds after it, on `jobs` processes, until there were `count` or the
+    time is over.
 
     The outcomes come in the order in which they are there.
     """

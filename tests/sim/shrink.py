@@ -1,7 +1,7 @@
 """Shrinking: which few faults, and how little time, still make a failing run fail in the same way?
 
-Leaving faults out changes all that comes after them, so a smaller run may fail or not, as luck has it; it is simply
-tried. First the run is made shorter, then faults are left out, in halves, quarters, … and one by one
+Leaving faults out changes all that comes after them, so a smaller run may fail or not, as luck has it; it is
+simply tried. First the run is made shorter, then faults are left out, in halves, quarters, … and one by one
 (Zeller's delta debugging).
 """
 

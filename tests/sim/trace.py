@@ -6,7 +6,14 @@ from typing import Any, Optional
 
 from raftkv.raft.core import Raft
 from raftkv.raft.joining import Hello, HelloReply
-from raftkv.raft.messages import AppendEntries, Heartbeat, InstallSnapshot, Message, RequestPreVote, RequestVote
+from raftkv.raft.messages import (
+    AppendEntries,
+    Heartbeat,
+    InstallSnapshot,
+    Message,
+    RequestPreVote,
+    RequestVote,
+)
 from raftkv.raft.types import Role
 from tests.raft.trace import format_message, format_raft, format_saved
 

@@ -12,6 +12,7 @@ TIME_LIMIT_S = 30.0  # real time; a history of a run takes some milliseconds
 
 
 def check_history(operations: List[Operation]) -> None:
-    """Raises AssertionError with the offending part of the history. One that cannot be decided is a failure, too."""
+    """Raises AssertionError with the offending part of the history. One that cannot be decided is a failure,
+    too."""
     result = check(operations, TIME_LIMIT_S)
     assert result.verdict == OK, str(result)

@@ -1,8 +1,9 @@
 """World: one simulated cluster from its first start to its end, decided by a seed.
 
-It is a queue of events on a virtual clock. First comes a time in which anything may go wrong (faults.py), and every
-event is followed by the checks of safety (checks.py). Then the calm: whatever is broken is mended, and within LIVENESS_S
-of virtual time there must be one leader, equal logs and states, and an end of every command.
+It is a queue of events on a virtual clock. First comes a time in which anything may go wrong (faults.py), and
+every event is followed by the checks of safety (checks.py). Then the calm: whatever is broken is mended, and
+within LIVENESS_S of virtual time there must be one leader, equal logs and states, and an end of every
+command.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ class Failure(Exception):
 
 
 class World:
-    """`say` gets a line for each event, if anybody wants to read them. `only`: the faults that may strike, or all."""
+    """`say` gets a line for each event, if anybody wants to read them. `only`: the faults that may strike, or
+    all."""
 
     def __init__(
         self,
@@ -75,10 +77,11 @@ class World:
             self.schedule(host.rng.random() * (LATE_START_S if late else 0.05), host.boot)
         self.faults = Faults(self, only)
 
-    # -- events ------------------------------------------------------------------------------------------------
+    # -- events ----------------------------------------------------------------------------------------------
 
     def schedule(self, delay_s: float, action: Callable[..., None], *args: Any) -> None:
-        """`action(*args)` happens after `delay_s` seconds. Events of one moment happen in the order of these calls."""
+        """`action(*args)` happens after `delay_s` seconds. Events of one moment happen in the order of these
+        calls."""
         heapq.heappush(self._queue, (self.now + delay_s, next(self._order), action, args))
 
     def say(self, line: str) -> None:
@@ -96,7 +99,7 @@ class World:
         self.events += 1
         action(*args)
 
-    # -- a whole run -------------------------------------------------------------------------------------------
+    # -- a whole run -----------------------------------------------------------------------------------------
 
     def run(self) -> None:
         """Raises Failure."""
@@ -141,7 +144,9 @@ class World:
                 due = self.now + SETTLED_EVERY_S
                 if all(client.finished for client in self.clients) and self.checks.settled():
                     break
-            assert self.now < self.calm_since + LIVENESS_S, f"no life {LIVENESS_S} s after the faults: {self._state()}"
+            assert self.now < self.calm_since + LIVENESS_S, (
+                f"no life {LIVENESS_S} s after the faults: {self._state()}"
+            )
         self.count["calm until all was well, ms"] = round((self.now - self.calm_since) * 1000)
 
     def _state(self) -> str:
@@ -159,7 +164,9 @@ class World:
                 )
         for client in self.clients:
             if not client.finished:
-                words.append(f"{client.name} waits for {[command.method for command in client.under_way.values()]}")
+                words.append(
+                    f"{client.name} waits for {[command.method for command in client.under_way.values()]}"
+                )
         return "; ".join(words)
 
     def _close(self) -> None:

@@ -1,0 +1,66 @@
+"""What goes wrong with disks. A function returns False if it could not strike.
+
+The protocol bears any number of crashes, but only a minority of lost disks: a wipe, or a flipped bit, only
+strikes while a majority of whole disks is left besides (docs/divergence.md).
+"""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from tests.sim.fault import Fault
+
+LOCK_FILE = "data/LOCK"  # holds a pid that nobody relies on
+
+
+def slow_disk(fault: Fault) -> Optional[bool]:
+    host, slowness = fault.host(), fault.rng.choice([10.0, 100.0])
+    host.slowness = slowness
+    fault.say(f"the disk of n{host.id} is {slowness:.0f} times slower")
+    fault.until(lambda: setattr(host, "slowness", 1.0))
+    return None
+
+
+def full_disk(fault: Fault) -> Optional[bool]:
+    host = fault.host()
+    disk = host.disk
+    disk.capacity = disk.used() + fault.rng.choice([0, 100, 1000, 5000])
+    fault.say(f"the disk of n{host.id} has room for {disk.capacity - disk.used()} bytes")
+    fault.until(lambda: setattr(disk, "capacity", None))
+    return None
+
+
+def failing_fsync(fault: Fault) -> Optional[bool]:
+    host = fault.running()
+    if host is None:
+        return False
+    host.sick = True
+    fault.say(f"the next fsync of n{host.id} fails")
+    return None
+
+
+def bit_flip(fault: Fault) -> Optional[bool]:
+    """A bit changes on a disk, and nobody notices yet."""
+    host = fault.host()
+    files = [path for path in host.disk.files() if path != LOCK_FILE and host.disk.size_of(path)]
+    if not files or not fault.may_lose_a_disk(host):
+        return False
+    logs = [path for path in files if "/log/" in path]
+    path = fault.rng.choice(logs if logs and fault.rng.random() < 0.5 else files)
+    bit = fault.rng.randrange(8 * host.disk.size_of(path))
+    host.disk.flip(path, bit)
+    host.flipped = True
+    fault.say(f"n{host.id}: bit {bit} of {path} flips")
+    if fault.rng.random() < 0.7:  # else it stays hidden until something else restarts the process
+        fault.world.schedule(fault.duration_s(), fault.restart, host)
+    return None
+
+
+def lost_disk(fault: Fault) -> Optional[bool]:
+    """A server comes back with an empty disk."""
+    host = fault.host()
+    if not fault.may_lose_a_disk(host):
+        return False
+    fault.say(f"n{host.id} loses its disk")
+    host.wipe()
+    return None

@@ -1,0 +1,160 @@
+"""What goes wrong with servers, their clocks and clients. A function returns False if it could not strike."""
+
+from __future__ import annotations
+
+from typing import Optional, get_args
+
+from raftkv.raft.crash_points import CRASH_POINTS as NODE_POINTS
+from raftkv.raft.messages import Message
+from raftkv.raft.persister import CRASH_POINTS as DISK_POINTS
+from tests.sim.fault import Fault
+from tests.sim.host import Host, Trap
+from tests.sim.network import pairs
+
+MESSAGES = sorted(cls.__name__ for cls in get_args(Message))
+
+
+def crash(fault: Fault) -> Optional[bool]:
+    host = fault.running()
+    if host is None:
+        return False
+    power = fault.rng.random() < 0.6
+    fault.say(f"n{host.id} {'loses power' if power else 'is killed'}")
+    host.end(power)
+    return None
+
+
+def crash_of_many(fault: Fault) -> Optional[bool]:
+    power = fault.rng.random() < 0.6
+    victims = fault.rng.sample(fault.hosts, fault.rng.randint(2, len(fault.hosts)))
+    fault.say(f"{sorted(host.id for host in victims)} {'lose power' if power else 'are killed'}")
+    for host in victims:
+        if host.process is not None:
+            host.end(power)
+    return None
+
+
+def ambush(fault: Fault) -> Optional[bool]:
+    """For a while, whoever leads is struck down soon after it was elected: what paper figure 8 is made of."""
+    world, rng = fault.world, fault.rng
+    blows = rng.choice([["kill", "power"], ["cut", "half cut"], ["kill", "power", "cut", "half cut"]])
+
+    def plan(host: Host) -> None:
+        if fault.is_waiting:
+            world.schedule(rng.choice([0.01, 0.05, 0.1, 0.4]) * rng.random(), strike, host)
+
+    def strike(host: Host) -> None:
+        if world.calm or host.process is None or not host.process.leads:
+            return
+        blow = rng.choice(blows)
+        fault.say(f"n{host.id} is struck as the leader: {blow}")
+        if blow in ("kill", "power"):
+            host.end(power=blow == "power")
+            return
+        others = [other.id for other in fault.hosts if other is not host]
+        if blow == "half cut":
+            others = rng.sample(others, len(others) // 2)
+        links = pairs([host.id], others) + (pairs(others, [host.id]) if rng.random() < 0.5 else [])
+        world.network.cut(links)
+        wait_s = 0.2 + rng.random()
+        world.schedule(wait_s, world.network.mend, links)
+        world.schedule(wait_s, plan, host)
+
+    fault.wait_for("elected", plan, rng.choice([3.0, 10.0]))
+    fault.say(f"who leads is struck: {blows}")
+    for host in fault.hosts:
+        plan(host)
+    return None
+
+
+def crash_after_a_replacement(fault: Fault) -> Optional[bool]:
+    """For a while, whoever replaces entries of its log dies before the new ones are written."""
+    power, count = fault.rng.random() < 0.7, fault.rng.choice([1, 1, 2])
+
+    def set_trap(host: Host) -> None:
+        host.trap = Trap("node:before-save", count, power)
+
+    fault.wait_for("replaced", set_trap, fault.rng.choice([2.0, 5.0]))
+    fault.say(f"who replaces entries dies before they are written, at {count}")
+    return None
+
+
+def crash_at_a_point(fault: Fault) -> Optional[bool]:
+    """Between two steps of the node's or the persister's."""
+    name = fault.rng.choice(NODE_POINTS + DISK_POINTS)
+    trap = Trap(name, fault.rng.choice([1, 1, 2, 5]), fault.rng.random() < 0.7)
+    host = fault.host()
+    host.trap = trap
+    fault.say(f"n{host.id} will die at {name}@{trap.count}")
+    return None
+
+
+def crash_after_a_message(fault: Fault) -> Optional[bool]:
+    """As soon as it has said something, or in the middle of saying it to all."""
+    name = fault.rng.choice(MESSAGES)
+    trap = Trap(name, fault.rng.choice([1, 1, 2, 3, 10]), fault.rng.random() < 0.7)
+    host = fault.host()
+    host.trap = trap
+    fault.say(f"n{host.id} will die after its {name}@{trap.count}")
+    return None
+
+
+def crash_at_a_disk_operation(fault: Fault) -> Optional[bool]:
+    host = fault.host()
+    host.trap = Trap(None, fault.rng.randint(1, 60), fault.rng.random() < 0.7)
+    fault.say(f"n{host.id} will die at its disk operation {host.trap.count} from here")
+    return None
+
+
+def orderly_stop(fault: Fault) -> Optional[bool]:
+    host = fault.running()
+    if host is None:
+        return False
+    fault.say(f"n{host.id} gets SIGTERM")
+    host.stop()
+    return None
+
+
+def pause(fault: Fault) -> Optional[bool]:
+    """SIGSTOP, or a machine that is suspended."""
+    host = fault.running()
+    if host is None or host.process is None:
+        return False
+    process = host.process
+    process.pause()
+    duration_s = fault.until(process.resume)
+    fault.say(f"n{host.id} is paused for {duration_s:.2f} s")
+    if fault.rng.random() < 0.3:
+        ids = [other.id for other in fault.hosts if other is not host]
+        fault.world.schedule(duration_s / 2, fault.break_connections, pairs(ids, [host.id]))
+    return None
+
+
+def clock_rate(fault: Fault) -> Optional[bool]:
+    host, rate = fault.host(), fault.rng.choice([0.3, 0.8, 1.25, 3.0])
+    host.set_rate(rate)
+    fault.say(f"the clock of n{host.id} runs at {rate}")
+    fault.until(lambda: host.set_rate(1.0))
+    return None
+
+
+def clock_jump(fault: Fault) -> Optional[bool]:
+    host, jump_s = fault.host(), fault.rng.choice([0.3, 1.0, 10.0, 1000.0])
+    host.set_rate(1.0, jump_s)
+    fault.say(f"the clock of n{host.id} jumps by {jump_s} s")
+    return None
+
+
+def abandoned_command(fault: Fault) -> Optional[bool]:
+    client = fault.rng.choice(fault.world.clients)
+    fault.say(f"{client.name} abandons a command")
+    client.abandon_one()
+    return None
+
+
+def restarted_client(fault: Fault) -> Optional[bool]:
+    """A client begins anew, without the session it had."""
+    client = fault.rng.choice(fault.world.clients)
+    fault.say(f"{client.name} starts anew")
+    client.restart()
+    return None
