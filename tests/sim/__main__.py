@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from typing import List, Optional, Tuple
 
 from tests.sim import __doc__ as tutorial
 from tests.sim.report import Report
-from tests.sim.runner import Case, run, run_many
+from tests.sim.runner import Case, fresh_start, run, run_many
 from tests.sim.sabotage import BY_NAME, SABOTAGES
 from tests.sim.shrink import Shrinker
 
@@ -64,7 +63,7 @@ def _case(options: argparse.Namespace, seed: int) -> Case:
 
 
 def _run_many(options: argparse.Namespace) -> int:
-    start = options.start if options.start is not None else int(time.time()) % 10_000_000 * 1000
+    start = options.start if options.start is not None else fresh_start()
     seeds = options.seeds if options.seeds is not None or options.minutes is not None else 1000
     print(f"seeds from {start} on", flush=True)
     report = Report()

@@ -150,6 +150,7 @@ class Host:
         process, self.process = self.process, None
         self.sick = False
         if process is not None:
+            self.world.count["crashes and stops"] += 1
             self.promised = process.die()
             self._tell(process, power)
         if power:

@@ -7,9 +7,15 @@ import time
 from collections import Counter
 from typing import List
 
+from raftkv.raft.crash_points import CRASH_POINTS as NODE_POINTS
+from raftkv.raft.persister import CRASH_POINTS as DISK_POINTS
 from tests.sim.runner import Outcome
 
 PROGRESS_EVERY_S = 10.0  # 0.5 on a terminal
+
+CALM = "calm until all was well, ms"
+_PARTITIONS = ("fault: partition", "fault: one way cut", "fault: client cut off")
+_POINTS = sorted({*NODE_POINTS, *DISK_POINTS})
 
 
 class Report:
@@ -60,17 +66,20 @@ class Report:
     def summary(self) -> str:
         """Some lines."""
         took_s = time.monotonic() - self._began
-        count, points = self.count, self.points
+        count = self.count
+        named = [point for point in _POINTS if self.points[point]]
+        never = [point for point in _POINTS if not self.points[point]]
         lines = [
             f"{self._seeds} seeds, {len(self.failures)} failed, in {took_s:.0f} s "
             f"({self._seeds / took_s * 60:.0f} seeds a minute, {self._events / took_s:.0f} events a second)",
             f"{self._events:,} events in {self._seconds / 3600:.1f} hours of virtual time; "
             f"after the faults, all was well within {self._longest_calm_ms / 1000:.1f} s",
-            f"processes died at {len(points)} different points",
+            f"{count['elections']:,} elections, {count['crashes and stops']:,} crashes and stops, "
+            f"{sum(count[name] for name in _PARTITIONS):,} partitions, {count['messages']:,} messages, "
+            f"{count['client operations']:,} client operations",
+            f"processes died at {len(named)} of the {len(_POINTS)} named crash points"
+            + (f"; never at {', '.join(never)}" if 0 < len(never) <= 10 else ""),
         ]
         width = max((len(name) for name in count), default=0)
         lines += [f"    {name:{width}}  {count[name]:>10,}" for name in sorted(count)]
         return "\n".join(lines)
-
-
-CALM = "calm until all was well, ms"

@@ -1,0 +1,125 @@
+"""The simulator as a test: known seeds and fresh ones. And is it deterministic, can it fail, and shrink?"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import List
+
+import pytest
+
+from tests.sim import world
+from tests.sim.__main__ import main
+from tests.sim.report import Report
+from tests.sim.runner import Case, Outcome, run, run_many
+from tests.sim.shrink import Shrinker, kind_of
+
+FRESH = 100
+ROOT = Path(__file__).parents[2]
+KNOWN = [int(line.split()[0]) for line in (Path(__file__).parent / "seeds.txt").read_text().splitlines()
+         if line and not line.startswith("#")]  # fmt: skip
+
+
+def complaints(outcomes: List[Outcome]) -> str:
+    """Which failed, why, and how to see it."""
+    failed = [outcome for outcome in outcomes if outcome.failure is not None]
+    return "\n".join(f"{outcome.case.command()}\n    {outcome.failure}" for outcome in failed)
+
+
+# -- the product, under faults -------------------------------------------------------------------------------
+
+
+def test_known_seeds() -> None:
+    outcomes = [outcome for seed in KNOWN for outcome in run_many(Case(seed), 1, None, 1)]
+    assert len(outcomes) == len(KNOWN) > 0
+    assert not complaints(outcomes), complaints(outcomes)
+
+
+def test_fresh_seeds(start: int) -> None:
+    outcomes = list(run_many(Case(start), FRESH, None, 2))
+    assert sorted(outcome.case.seed for outcome in outcomes) == list(range(start, start + FRESH))
+    assert not complaints(outcomes), f"fresh seeds from {start} on:\n{complaints(outcomes)}"
+    assert sum(outcome.events for outcome in outcomes) >= 2000 * FRESH, "the runs are too short to show much"
+
+
+# -- one seed decides everything -----------------------------------------------------------------------------
+
+
+def trace_of(case: Case) -> List[str]:
+    lines: List[str] = []
+    run(case, lines.append)
+    return lines
+
+
+def test_a_seed_means_one_history() -> None:
+    first = trace_of(Case(3))
+    assert len(first) > 1000
+    assert trace_of(Case(3)) == first
+    assert trace_of(Case(4)) != first
+
+
+def test_a_trace_does_not_change_what_happens() -> None:
+    silent, traced = run(Case(5)), run(Case(5), lambda line: None)
+    assert silent == traced
+
+
+@pytest.mark.parametrize("hash_seed", ["0", "1"])
+def test_a_seed_means_the_same_in_another_process(hash_seed: str) -> None:
+    environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+    command = [sys.executable, "-m", "tests.sim", "--replay", "3"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=100, check=True)
+    assert done.stdout.decode().splitlines() == trace_of(Case(3))
+
+
+# -- it can fail ---------------------------------------------------------------------------------------------
+
+
+def test_a_failure_can_be_replayed_and_shrunk(capsys: pytest.CaptureFixture[str]) -> None:
+    case = next(o.case for o in run_many(Case(1, sabotage="log not fsynced"), 30, None, 1) if o.failure)
+    whole = run(case)
+    assert whole.failure is not None
+    smallest = Shrinker(case, lambda line: None).shrink()
+    assert smallest.failure is not None and kind_of(smallest.failure) == kind_of(whole.failure)
+    assert 0 < len(smallest.struck) < len(whole.struck)
+    assert run(smallest.case._replace(sabotage=None)).failure is None, "it is the sabotage that fails"
+    words = re.findall(r'"[^"]*"|\S+', smallest.case.command())
+    assert words[:3] == ["python", "-m", "tests.sim"]
+    assert main([word.strip('"') for word in words[3:]]) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == f"FAILED: {smallest.failure}"
+
+
+def test_a_cluster_that_does_not_come_to_life_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("raftkv.raft.core.Raft._become_pre_candidate", lambda raft: None)
+    failure = run(Case(1)).failure
+    assert failure is not None and f"no life {world.LIVENESS_S} s after the faults" in failure
+    assert "waits for" in failure and "n1@" in failure, "it says where everybody is"
+
+
+def test_a_failure_is_reported_with_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--seeds", "1", "--start", "1", "--jobs", "1", "--sabotage", "log not fsynced"]) == 1
+    printed = capsys.readouterr().out
+    assert 'python -m tests.sim --replay 1 --sabotage "log not fsynced"' in printed
+    assert 'python -m tests.sim --shrink 1 --sabotage "log not fsynced"' in printed
+
+
+def test_the_report_adds_up() -> None:
+    outcomes = list(run_many(Case(1, (3,)), 2, None, 1))
+    report = Report()
+    for outcome in outcomes:
+        report.add(outcome)
+    assert report.count["elections"] == sum(outcome.count["elections"] for outcome in outcomes) > 0
+    for total in ("elections", "crashes", "partitions", "messages", "client operations", "events"):
+        assert total in report.summary()
+
+
+# -- what a line of a trace looks like -----------------------------------------------------------------------
+
+
+def test_the_trace_is_one_line_an_event() -> None:
+    lines = trace_of(Case(3))
+    append = r"^ *\d+\.\d{6}  n\d@\d+ leader -> n\d Append base=\d+@\d+ \[[\d@. ]*\] commit=\d+"
+    assert any(re.search(append, line) for line in lines)
+    assert not any("\n" in line for line in lines)
