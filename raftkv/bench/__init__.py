@@ -31,10 +31,10 @@ meanwhile. Look at the maximum and at the longest gap (`outage`) beside the perc
 are for comparing, in one sitting, and no forecast for three machines. Nor does it vary its values: they are
 all x.
 
-**The files.** workloads.py says what can be measured, operations.py and keys.py what a client asks for.
-load.py is one process of clients and recorder.py its notes; processes.py starts several of them, run.py
-coordinates a run, result.py adds up. target.py has the cluster, outage.py kills its leader, session.py
-measures one workload after the other. floor.py and echo.py measure the machine, compare.py holds them beside
-each other. progress.py, report.py, picture.py, svg.py and chart.py show it all; arguments.py and main.py are
-the program.
+**The files.** workloads.py says what can be measured, operations.py and keys.py what a client asks for,
+clients.py how it waits. load.py is one process of clients and recorder.py its notes; processes.py starts
+several of them, run.py coordinates a run, result.py adds up. target.py has the cluster, outage.py kills its
+leader, session.py measures one workload after the other. floor.py and echo.py measure the machine, compare.py
+holds workloads against it. progress.py, report.py, picture.py, svg.py and chart.py show it all; arguments.py
+and main.py are the program.
 """

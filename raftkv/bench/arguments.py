@@ -26,8 +26,8 @@ exit status: 0 done; 1 operations failed, or a run did; 2 bad usage or input; 3 
 4 not authorised; 130 Ctrl-C, which still prints what was measured so far."""
 
 _OPTIONS = (  # those that change a workload
-    "clients", "connections", "processes", "in_flight", "batch", "value_size", "keys", "seconds", "warmup",
-    "workload", "scan_rows", "load", "kill_leader",
+    "clients", "connections", "processes", "idle", "in_flight", "batch", "value_size", "keys", "seconds",
+    "warmup", "workload", "scan_rows", "load", "kill_leader",
 )  # fmt: skip
 
 
@@ -82,6 +82,7 @@ def _add_shape(group: Any) -> None:
     _add(group, "--clients", "N", number, "closed loops")
     _add(group, "--connections", "N", number, "that the clients share (default: 8; 16 beyond 64 clients)")
     _add(group, "--processes", "N", number, "that the connections are spread over (default: 4)")
+    _add(group, "--idle", "N", number, "connections more, of clients that only stay connected (default 0)")
     _add(group, "--in-flight", "K", number, "requests that each client has under way (default 1)")
     _add(group, "--batch", "B", number, "operations in a request: a pipeline (default 1)")
     _add(group, "--value-size", "BYTES", number, "default 16")

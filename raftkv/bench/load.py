@@ -16,13 +16,13 @@ import os
 import random
 import sys
 import threading
-from concurrent.futures import Future
 from time import perf_counter, sleep
-from typing import Any, Callable, List
+from typing import Any, List
 
 from raftkv import Clerk
+from raftkv.bench.clients import Running, start_callback, start_thread
 from raftkv.bench.keys import key_name
-from raftkv.bench.operations import Source, blocking, check, chooser, source
+from raftkv.bench.operations import Source, blocking, chooser, source
 from raftkv.bench.recorder import Recorder
 from raftkv.bench.workloads import Workload
 from raftkv.errors import RaftKVError
@@ -37,6 +37,7 @@ class Job:
     config: str  # the client's ini file
     workload: Workload
     clients: List[int]
+    idle: int  # connections that nothing is asked on
     seed: int
     slot_s: float  # what is recorded is written so often, in seconds,
     slots: int  # and so many times
@@ -50,130 +51,55 @@ class Job:
         return cls(**{**plain, "workload": Workload(**plain["workload"])})
 
 
-class _Running:
-    """Counts the clients that are not done yet. Thread-safe."""
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-        self._changed = threading.Condition()
-
-    def one_less(self) -> None:
-        with self._changed:
-            self._count -= 1
-            self._changed.notify()
-
-    def wait(self) -> None:
-        """Until none is left."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._count)
-
-
 def main() -> None:
     """The process's body."""
     threading.stack_size(_THREAD_BYTES)
     _raise_file_limit()
     job = Job.from_json(sys.stdin.readline())
+    rng = random.Random(job.seed)
+    next_request = source(job.workload, chooser(job.workload, rng), rng)
     with contextlib.ExitStack() as stack:
-        clerks: List[Clerk] = []
         try:
-            for _ in job.clients:
-                clerks.append(stack.enter_context(Clerk.from_config(job.config)))
-                _warm(clerks[-1], job.workload)
+            clerks = [stack.enter_context(_connected(job)) for _ in job.clients]
+            for _ in range(job.idle):
+                stack.enter_context(_connected(job))
         except RaftKVError as error:
             _say({"failed": f"{type(error).__name__}: {error}"})
             return
         _say({"ready": True})
         times = json.loads(sys.stdin.readline() or "null")
-        if times is None:
-            return
-        threading.Thread(target=_watch_parent, name="parent-watch", daemon=True).start()
-        _put_load(job, clerks, times["begin"], times["end"])
+        if times is not None:
+            threading.Thread(target=_end_with_parent, name="parent-watch", daemon=True).start()
+            _put_load(job, clerks, next_request, times["begin"], times["end"])
 
 
-def _warm(clerk: Clerk, workload: Workload) -> None:
-    """Connect, find the leader, and open a session if there will be writes."""
-    clerk.get(key_name(0))
-    if workload.op not in ("get", "scan"):
-        clerk.append(key_name(0), "")
+def _connected(job: Job) -> Clerk:
+    """A Clerk that knows the leader, and has a session if there will be writes."""
+    clerk = Clerk.from_config(job.config)
+    try:
+        clerk.get(key_name(0))
+        if job.workload.op not in ("get", "scan"):
+            clerk.append(key_name(0), "")
+    except BaseException:
+        clerk.close()
+        raise
+    return clerk
 
 
-def _put_load(job: Job, clerks: List[Clerk], begin: float, end: float) -> None:
-    recorder = Recorder(begin, end)
-    rng = random.Random(job.seed)
-    choose = chooser(job.workload, rng)
-    next_request = source(job.workload, choose, rng)
-    starts: List[Callable[[], None]] = []
-    running = _Running(sum(job.clients) * job.workload.in_flight)
+def _put_load(job: Job, clerks: List[Clerk], next_request: Source, begin: float, end: float) -> None:
+    workload, recorder = job.workload, Recorder(begin, end)
+    running = Running(sum(job.clients) * workload.in_flight)
     for clerk, clients in zip(clerks, job.clients):
-        for _ in range(clients * job.workload.in_flight):
-            if job.workload.blocking:
-                call = blocking(clerk, job.workload, next_request)
-                starts.append(_thread(call, recorder, end, running))
+        for _ in range(clients * workload.in_flight):
+            if workload.blocking:
+                start_thread(blocking(clerk, workload, next_request), recorder, end, running)
             else:
-                starts.append(_callbacks(clerk, next_request, recorder, end, running))
-    for start in starts:
-        start()
+                start_callback(clerk, next_request, recorder, end, running)
     for slot in range(1 - int((begin - perf_counter()) / job.slot_s), job.slots):
         sleep(max(0.0, begin + slot * job.slot_s - perf_counter()))
         _say({"slot": slot, **recorder.take()})
     running.wait()
     _say({"slot": job.slots, "over": True, **recorder.take(over=True)})
-
-
-def _thread(
-    call: Callable[[], None], recorder: Recorder, end: float, running: _Running
-) -> Callable[[], None]:
-    """A client that waits for its answers in a thread of its own."""
-
-    def body() -> None:
-        succeeded, failed = recorder.succeeded, recorder.failed
-        while True:
-            asked = perf_counter()
-            if asked >= end:
-                break
-            try:
-                call()
-            except RaftKVError as error:
-                failed(error)
-            else:
-                succeeded((asked, perf_counter()))
-        running.one_less()
-
-    return threading.Thread(target=body, daemon=True).start
-
-
-def _callbacks(
-    clerk: Clerk, next_request: Source, recorder: Recorder, end: float, running: _Running
-) -> Callable[[], None]:
-    """A client whose next request is sent by the thread that reads the answer to the last one."""
-    asked = 0.0
-    succeeded, failed, submit = recorder.succeeded, recorder.failed, clerk.submit
-
-    def answered(future: "Future[Any]") -> None:
-        now = perf_counter()
-        try:
-            check(future.result())
-        except RaftKVError as error:
-            failed(error)
-        else:
-            succeeded((asked, now))
-        ask(now)
-
-    def ask(now: float) -> None:
-        nonlocal asked
-        if now >= end:
-            running.one_less()
-            return
-        asked = now
-        try:
-            future = submit(*next_request())
-        except RaftKVError as error:  # it cannot even be begun: there is no point in going on
-            failed(error)
-            running.one_less()
-        else:
-            future.add_done_callback(answered)
-
-    return lambda: ask(perf_counter())
 
 
 def _raise_file_limit() -> None:
@@ -192,7 +118,7 @@ def _say(message: Any) -> None:
     sys.stdout.flush()
 
 
-def _watch_parent() -> None:
+def _end_with_parent() -> None:
     while os.read(0, 4096):
         sleep(0.1)
     os._exit(1)

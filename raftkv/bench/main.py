@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import tempfile
 from typing import Any, Dict, List, NoReturn, Optional
 
 from raftkv.bench import compare, floor, picture, report, target
@@ -47,6 +46,9 @@ def main(argv: Optional[List[str]] = None) -> int:
     except (KeyboardInterrupt, _Stop):
         print(file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:  # whoever read our output has had enough; the flush at exit must not fail, too
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
 
 
 def _measure_all(args: Any, workloads: List[Workload], cluster: target.Target) -> int:
@@ -87,7 +89,7 @@ class _Comparison:
     def __init__(self, args: Any, cluster: target.Target, progress: Progress) -> None:
         self._json, self._nodes = args.json, cluster.nodes
         progress.say("measuring the disk and the loopback network")
-        with tempfile.TemporaryDirectory(prefix="raftkv-bench-", dir=args.data_dir) as folder:
+        with target.temporary_folder(args.data_dir) as folder:
             self._floor = floor.measure(folder)
         progress.clear()
         if args.json:

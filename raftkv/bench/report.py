@@ -33,6 +33,7 @@ def plain(result: Result, nodes: int, elections: int) -> Dict[str, Any]:
         "clients": workload.clients,
         "connections": workload.connections,
         "processes": workload.processes,
+        "idle": workload.idle,
         "in_flight": workload.in_flight,
         "batch": workload.batch,
         "value_size": workload.value_size,

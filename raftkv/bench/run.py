@@ -28,12 +28,13 @@ def run(
     """
     slot_s = min(workload.seconds, _SLOT_S if workload.seconds <= _LONG_S else _LONG_SLOT_S)
     slots = math.ceil(workload.seconds / slot_s)
-    with ClientProcesses(_jobs(config, workload, seed, slot_s, slots)) as clients:
+    jobs = _jobs(config, workload, seed, slot_s, slots)
+    with ClientProcesses(jobs) as clients:
         clients.wait_until_ready()
         begin = perf_counter() + _NOTICE_S + workload.warmup
         clients.tell({"begin": begin, "end": begin + workload.seconds})
         on_begin(begin)
-        total = Sum(Result(workload, begin), workload.processes, slot_s, on_slice)
+        total = Sum(Result(workload, begin), len(jobs), slot_s, on_slice)
         try:
             for number, report in clients.reports():
                 total.add(number, report)
@@ -43,9 +44,14 @@ def run(
 
 
 def _jobs(config: str, workload: Workload, seed: int, slot_s: float, slots: int) -> List[Job]:
-    """The clients dealt out to the connections, and those to the processes."""
+    """The clients dealt out to the connections, and those to the processes; idle ones have their own, so that
+    they cost the others no more than they must."""
     clients = [len(range(at, workload.clients, workload.connections)) for at in range(workload.connections)]
+    shares = [(clients[at :: workload.processes], 0) for at in range(workload.processes)]
+    if workload.idle:
+        shares.append(([], workload.idle))
+    path = os.path.abspath(config)
     return [
-        Job(os.path.abspath(config), workload, clients[at :: workload.processes], seed + at, slot_s, slots)
-        for at in range(workload.processes)
+        Job(path, workload, busy, idle, seed + number, slot_s, slots)
+        for number, (busy, idle) in enumerate(shares)
     ]

@@ -33,6 +33,12 @@ class Session:
 
         Raises BenchError, and what Clerk raises when the cluster is not there.
         """
+        try:
+            return self._measured(workload)
+        finally:
+            self._progress.clear()
+
+    def _measured(self, workload: Workload) -> Tuple[Result, Dict[str, Any]]:
         target, progress = self._target, self._progress
         target.wait_until_ready()
         if workload.reads or workload.load:
@@ -55,7 +61,6 @@ class Session:
             line = report.plain(result, target.nodes, target.term() - term)
             if killer is not None:
                 line.update(killer.findings(result))
-        progress.clear()
         return result, line
 
     def _show_loading(self, workload: Workload, done: int) -> None:

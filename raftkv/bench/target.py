@@ -92,7 +92,7 @@ def local(nodes: int, settings: Settings, parent: Optional[str]) -> Iterator[Tar
     """A cluster of our own on this machine, in a temporary folder inside `parent`, which is removed at the
     end. Raises ConfigError, UnavailableError or BenchError."""
     words: Deque[str] = deque(maxlen=20)  # the nodes' last ones
-    with _temporary_folder(parent) as folder:
+    with temporary_folder(parent) as folder:
         files = prepare_folder(folder, nodes)
         for ini in files.server_inis.values():
             _set(ini, settings)
@@ -111,7 +111,9 @@ def local(nodes: int, settings: Settings, parent: Optional[str]) -> Iterator[Tar
 
 
 @contextlib.contextmanager
-def _temporary_folder(parent: Optional[str]) -> Iterator[str]:
+def temporary_folder(parent: Optional[str]) -> Iterator[str]:
+    """A new folder inside `parent` (None: the system's place for such), removed at the end. Raises
+    ConfigError."""
     try:
         folder = tempfile.mkdtemp(prefix="raftkv-bench-", dir=parent)
     except OSError as error:

@@ -27,6 +27,7 @@ class Workload:
     clients: int = 1
     connections: int = 0
     processes: int = 0
+    idle: int = 0  # connections more, of clients that only stay connected
     in_flight: int = 1  # requests that each client has under way
     batch: int = 1  # operations in one request
     value_size: int = 16  # bytes

@@ -31,7 +31,7 @@ from tests.cluster.waiting import wait_until
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BENCH = os.path.join(ROOT, "bin", "kvbench.py")
 PATIENCE_S = 60.0
-SECONDS = 0.2
+SECONDS = 0.1
 SHAPE = ["--keys", "40", "--clients", "2", "--processes", "1"]
 SHORT = ["--json", "--seconds", str(SECONDS), "--warmup", "0", *SHAPE]
 
@@ -73,7 +73,7 @@ def client_ini(tmp_path_factory):
 def test_a_cluster_of_its_own_is_measured_hurt_and_removed(tmp_path):
     shape = ["--clients", "6", "--connections", "2", "--seconds", "0.6", "--warmup", "0.1"]
     own = ["--local", "3", "--data-dir", str(tmp_path), "--set", "raft.election_timeout_ms=400"]
-    done = kvbench(*own, "outage", "put", *shape, "--json")
+    done = kvbench(*own, "outage", "put", *shape, "--idle", "2", "--json")
     outage, put = results(done)
     assert 0 < outage["recovery_ms"] < 600 and outage["worst_gap_ms"] > 5
     assert outage["elections"] >= 1 and "the leader was killed" in done.stderr
@@ -188,7 +188,7 @@ def test_ctrl_c_prints_what_was_measured_so_far_and_leaves_nothing_behind(tmp_pa
 
 
 def test_a_process_of_clients_that_dies_spoils_the_run(client_ini):
-    job = Job(client_ini, Workload("put", "put").resolved(), [1], 0, 0.25, 4)
+    job = Job(client_ini, Workload("put", "put").resolved(), [1], 0, 1, 0.25, 4)
     with ClientProcesses([job]) as clients:
         clients.wait_until_ready()
         clients._processes[0].kill()

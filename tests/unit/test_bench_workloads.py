@@ -29,6 +29,11 @@ def test_every_client_and_every_connection_goes_to_one_process(options):
     assert max(shares) - min(shares) <= 1
 
 
+def test_idle_clients_have_a_process_of_their_own():
+    jobs = _jobs("client.ini", Workload("put", "put", clients=2, idle=1000).resolved(), 0, 0.25, 4)
+    assert [(job.clients, job.idle) for job in jobs] == [([1], 0), ([1], 0), ([], 1000)]
+
+
 def test_the_named_workloads_have_the_shapes_in_which_etcd_is_measured():
     shapes = {
         name: (one.op, one.clients, one.connections, one.batch)
