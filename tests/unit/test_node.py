@@ -329,6 +329,51 @@ def test_nobody_writes_while_another_thread_does(quick: Bench, monkeypatch: pyte
     assert quick.persister.last_index == 3
 
 
+def start_log_writer(bench: Bench) -> threading.Event:
+    """Start that thread, and wait until it waits for work. The event is set when it has written something."""
+    waits, written = threading.Event(), threading.Event()
+    wait, write = bench.node._disk_work.wait, bench.node._write
+
+    def note_wait() -> bool:
+        waits.set()  # with the mutex held: who takes that next finds it waiting
+        return wait()
+
+    def note_write(*args: Any) -> None:
+        write(*args)
+        if threading.current_thread().name == "log-writer":
+            written.set()
+
+    bench.node._disk_work.wait = note_wait  # type: ignore[method-assign, assignment]
+    bench.node._write = note_write  # type: ignore[method-assign]
+    bench.node._spawn_thread("log-writer", bench.node._run_log_writer)
+    assert waits.wait(10)
+    return written
+
+
+def test_the_log_writer_is_woken_for_what_waits(bench: Bench) -> None:
+    written = start_log_writer(bench)
+    bench.node.step([RequestVote(2, 1, 1, 0, 0)])
+    assert written.wait(10), "nobody woke it"
+    assert bench.persister.hard_state == HardState(1, 2)
+
+
+def test_the_log_writer_is_woken_for_what_came_while_another_thread_wrote(
+    quick: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = quick.persister.save
+
+    def receive_more(*args: Any) -> None:
+        monkeypatch.setattr(quick.persister, "save", save)
+        quick.node.propose(["b"], [None])
+        save(*args)
+
+    written = start_log_writer(quick)
+    monkeypatch.setattr(quick.persister, "save", receive_more)
+    quick.node.propose(["a"], [None])
+    assert written.wait(10), "nobody woke it"
+    assert quick.persister.last_index == 3
+
+
 # -- applying ------------------------------------------------------------------------------------------------
 
 
