@@ -19,7 +19,7 @@ workloads (default: put), one after the other, each with a row of its own:
   batch                             16 clients, 100 puts in a request
   outage                            kills the leader while 1 client writes
 
-An operation is a closed loop's: a client asks for the next one when the last one is answered. Keys are
+A client is a closed loop: it asks for the next operation when the last one is answered. The keys are
 {workloads.KEY_RANGE}; what a running cluster holds under these is overwritten.
 
 exit status: 0 done; 1 operations failed, or a run did; 2 bad usage or input; 3 cluster unavailable;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import threading
+from time import perf_counter
 from typing import Any, Dict, Optional, Tuple
 
 from raftkv.bench import report
@@ -19,6 +20,7 @@ from raftkv.bench.workloads import Workload
 from raftkv.errors import RaftKVError
 
 _WATCH_S = 1.0
+_SHOW_S = 1.0
 
 
 class Session:
@@ -27,6 +29,7 @@ class Session:
     def __init__(self, target: Target, progress: Progress) -> None:
         self._target = target
         self._progress = progress
+        self._shown_at = 0.0  # the progress of loading keys, in the time of perf_counter()
 
     def measure(self, workload: Workload) -> Tuple[Result, Dict[str, Any]]:
         """Run a workload that is resolved. Returns the result, and also as a line of JSON has it.
@@ -64,7 +67,9 @@ class Session:
         return result, line
 
     def _show_loading(self, workload: Workload, done: int) -> None:
-        if done % 10_000 == 0 or done == workload.keys:
+        now = perf_counter()
+        if done in (0, workload.keys) or now - self._shown_at >= _SHOW_S:
+            self._shown_at = now
             self._progress.say(f"{workload.name:<8} writing the keys: {done:,} of {workload.keys:,}")
 
 
