@@ -116,7 +116,8 @@ class Leadership:
     def _step_append_accepted(self, m: AppendAccepted, progress: Progress) -> None:
         if progress.accepted(m.match_index):
             self._give_time(progress)
-            self.maybe_commit()
+            if m.match_index > self._log.commit:
+                self.maybe_commit()
         self._replicate(m.sender, progress)
 
     def _step_append_rejected(self, m: AppendRejected, progress: Progress) -> None:

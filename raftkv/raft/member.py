@@ -170,6 +170,7 @@ class Member:
                 max_inflight_appends=options.max_inflight_appends,
                 max_inflight_bytes=options.max_inflight_bytes,
                 max_uncommitted_bytes=options.max_uncommitted_bytes,
+                max_kept_bytes=max(options.max_raft_state, 0),  # so the log about doubles at most
             ),
         )
         persister.forget_recovered()
