@@ -33,6 +33,7 @@ KINDS: Tuple[Kind, ...] = (
     server_faults.crash,
     server_faults.crash_of_many,
     server_faults.ambush,
+    server_faults.left_alone,
     server_faults.crash_after_a_replacement,
     server_faults.crash_at_a_point,
     server_faults.crash_after_a_message,

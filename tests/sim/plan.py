@@ -25,6 +25,20 @@ PROFILES: Dict[str, Tuple[Dict[str, List[int]], Dict[str, List[Any]], Tuple[str,
         {"restart_s": [(0.01, 0.1), (0.1, 1.0)], "delay_s": [0.03, 0.06, 0.06], "faults_at_once": [1]},
         ("ambush",),
     ),
+    # a leader that is none any more goes on to answer reads
+    "old leaders": (
+        {},
+        {
+            "delay_s": [0.0005, 0.002],
+            "sync_s": [0.0005, 0.003],
+            "clients": [5],
+            "window": [3],
+            "keys": [["k0"]],
+            "think_s": [0.01],
+            "clock_rates": [(1.0, 1.0)],
+        },
+        ("left_alone",),
+    ),
     # much is on its way to the disk when something happens
     "slow disks": (
         {"heartbeat_interval_ms": [50], "max_append_bytes": [50, 300]},

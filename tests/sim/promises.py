@@ -46,8 +46,8 @@ class Promises:
             return  # promises nothing: see Raft._step_heartbeat
         if message.term > self._term:
             self._term, self._vote = message.term, None
-        if message.term < self._term:
-            return  # left late
+        if message.term < max(self._term, raft.term):
+            return  # left late: the log may hold other entries by now than it speaks of
         if kind is RequestVote:
             self._vote = message.sender
         elif kind is VoteReply and message.granted:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Optional, get_args
+from typing import List, Optional, get_args
 
 from raftkv.raft.crash_points import CRASH_POINTS as NODE_POINTS
 from raftkv.raft.messages import Message
 from raftkv.raft.persister import CRASH_POINTS as DISK_POINTS
 from tests.sim.fault import Fault
 from tests.sim.host import Host, Trap
-from tests.sim.network import pairs
+from tests.sim.network import Link, pairs
 
 MESSAGES = sorted(cls.__name__ for cls in get_args(Message))
 
@@ -62,6 +62,35 @@ def ambush(fault: Fault) -> Optional[bool]:
 
     fault.wait_for("elected", plan, rng.choice([3.0, 10.0]))
     fault.say(f"who leads is struck: {blows}")
+    for host in fault.hosts:
+        plan(host)
+    return None
+
+
+def left_alone(fault: Fault) -> Optional[bool]:
+    """For a while, whoever is elected is soon cut off from the others, but not from the clients, and is slow
+    to notice: what it would read to them is old (thesis 6.4)."""
+    world, rng = fault.world, fault.rng
+
+    def plan(host: Host) -> None:
+        world.schedule(rng.uniform(0.1, 1.0), strike, host)
+
+    def strike(host: Host) -> None:
+        if world.calm or not fault.is_waiting or host.process is None or not host.process.leads:
+            return
+        others = [other.id for other in fault.hosts if other is not host]
+        links = pairs([host.id], others) + pairs(others, [host.id])
+        world.network.cut(links)
+        host.set_rate(0.1)
+        wait_s = rng.uniform(1.0, 4.0)
+        fault.say(f"n{host.id} leads, and is left alone for {wait_s:.2f} s with a slow clock")
+        world.schedule(wait_s, end, host, links)
+
+    def end(host: Host, links: List[Link]) -> None:
+        world.network.mend(links)
+        host.set_rate(1.0)
+
+    fault.wait_for("elected", plan, rng.choice([5.0, 10.0]))
     for host in fault.hosts:
         plan(host)
     return None
