@@ -59,6 +59,8 @@ class LeaderKiller:
             if result.interrupted:
                 return {}
             raise BenchError("there was no leader to kill when its time had come")
+        if self._killed_at >= result.begin + result.seconds and not result.interrupted:
+            raise BenchError("the leader was killed only after the end of the run: give more --seconds")
         return {
             "worst_gap_ms": round(result.worst_gap_s() * 1e3, 1),
             "recovery_ms": round(result.recovery_s(self._killed_at, self._dead_at) * 1e3, 1),

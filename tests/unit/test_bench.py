@@ -19,9 +19,9 @@ from raftkv import Clerk
 from raftkv.bench.arguments import parse
 from raftkv.bench.errors import BenchError, WrongAnswerError
 from raftkv.bench.load import Job
-from raftkv.bench.operations import blocking, source
+from raftkv.bench.operations import blocking, chooser, load_keys, source
 from raftkv.bench.processes import ClientProcesses
-from raftkv.bench.workloads import Workload
+from raftkv.bench.workloads import OPERATIONS, Workload
 from raftkv.cli.cluster_files import prepare_folder
 from raftkv.cli.nodes import LocalCluster
 from raftkv.config import load_server_config
@@ -31,7 +31,7 @@ from tests.cluster.waiting import wait_until
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BENCH = os.path.join(ROOT, "bin", "kvbench.py")
 PATIENCE_S = 60.0
-SECONDS = 0.1
+SECONDS = 0.5
 SHAPE = ["--keys", "40", "--clients", "2", "--processes", "1"]
 SHORT = ["--json", "--seconds", str(SECONDS), "--warmup", "0", *SHAPE]
 
@@ -71,35 +71,50 @@ def client_ini(tmp_path_factory):
 
 
 def test_a_cluster_of_its_own_is_measured_hurt_and_removed(tmp_path):
-    shape = ["--clients", "6", "--connections", "2", "--seconds", "0.6", "--warmup", "0.1"]
+    shape = ["--clients", "6", "--connections", "2", "--seconds", "1", "--warmup", "0.1"]
     own = ["--local", "3", "--data-dir", str(tmp_path), "--set", "raft.election_timeout_ms=400"]
     done = kvbench(*own, "outage", "put", *shape, "--idle", "2", "--json")
     outage, put = results(done)
-    assert 0 < outage["recovery_ms"] < 600 and outage["worst_gap_ms"] > 5
-    assert outage["elections"] >= 1 and "the leader was killed" in done.stderr
+    assert 0 < outage["recovery_ms"] < 700 and outage["worst_gap_ms"] > 5
+    assert "the leader was killed" in done.stderr
     assert (put["peer"], put["nodes"], put["op"], put["clients"]) == ("raftkv", 3, "put", 6)
     assert (put["connections"], put["processes"], put["value_size"], put["batch"]) == (2, 2, 16, 1)
-    assert (put["errors"], put["errors_by_kind"], put["seconds"]) == (0, {}, 0.6)
+    assert (put["errors"], put["errors_by_kind"], put["seconds"]) == (0, {}, 1.0)
     assert put["ops_per_s"] > 20 and "worst_gap_ms" not in put
     latencies = [put[f"{name}_us"] for name in ("p50", "p90", "p99", "p999", "max")]
     assert 10 < latencies[0] and latencies == sorted(latencies) and latencies[-1] <= 1e6
     assert list(tmp_path.iterdir()) == []
 
 
-def test_every_operation_is_carried_out_and_counted(client_ini):
-    names = ["put", "append", "cas", "get", "scan", "mixed", "inflight", "batch"]
+def test_nothing_is_counted_that_is_not_in_the_log(client_ini):
     with Clerk.from_config(client_ini) as clerk:
         before = commit_index(clerk)
-        lines = results(kvbench("--config", client_ini, *names, *SHORT))
+        threads, callbacks, batches = results(
+            kvbench("--config", client_ini, "put", "inflight", "batch", *SHORT)
+        )
+        entries = commit_index(clerk) - before
+    assert (threads["in_flight"], callbacks["in_flight"], batches["batch"]) == (1, 1000, 100)
+    assert threads["errors"] == callbacks["errors"] == batches["errors"] == 0
+    requests = [line["ops_per_s"] * SECONDS / line["batch"] for line in (threads, callbacks, batches)]
+    assert all(count > 0 and count == pytest.approx(round(count)) for count in requests)
+    assert sum(requests) <= entries  # what is answered before the beginning and after the end does not count
+
+
+@pytest.mark.parametrize("op", OPERATIONS)
+def test_each_operation_finds_the_keys_that_were_loaded(client_ini, op):
+    with Clerk.from_config(client_ini) as clerk:
+        workload = Workload(op, op, keys=40)
+        shown = []
+        load_keys(clerk, workload, shown.append)
+        assert (shown[0], shown[-1]) == (0, 40)
+        rng = random.Random(1)
+        call = blocking(clerk, workload, source(workload, chooser(workload, rng), rng))
+        before = commit_index(clerk)
+        for _ in range(50):
+            call()
         written = commit_index(clerk) - before
-        keys = [key for key, _, _ in clerk.scan("bench/0000")]
-    assert [line["workload"] for line in lines] == names
-    assert all(line["ops_per_s"] > 0 and line["errors"] == 0 for line in lines)
-    assert keys == [f"bench/{number:06d}" for number in range(40)]
-    single = [line["ops_per_s"] * SECONDS for line in lines if line["op"] in ("put", "append", "cas")][:3]
-    assert sum(single) <= written
-    batches = lines[-1]
-    assert batches["batch"] == 100 and batches["ops_per_s"] * SECONDS % 100 == pytest.approx(0)
+        assert [row[0] for row in clerk.scan("bench/0000")] == [f"bench/{at:06d}" for at in range(40)]
+    assert {"get": written == 0, "scan": written == 0, "mixed": 0 < written < 50}.get(op, written == 50)
 
 
 def test_a_batch_is_as_many_operations_as_it_says(client_ini):
@@ -112,9 +127,7 @@ def test_a_batch_is_as_many_operations_as_it_says(client_ini):
         for op, value in (("put", "xxx"), ("append", "xxxxxx")):
             carry_out(op)
             rows = clerk.scan("bench/001")
-            assert [row[:2] for row in rows] == [
-                (f"bench/{number:06d}", value) for number in range(1000, 1030)
-            ]
+            assert [row[:2] for row in rows] == [(f"bench/{at:06d}", value) for at in range(1000, 1030)]
             assert len({revision for _, _, revision in rows}) == 1  # one entry of the log
         with pytest.raises(WrongAnswerError, match="does not hold the value"):
             carry_out("cas")
@@ -177,7 +190,7 @@ def test_ctrl_c_prints_what_was_measured_so_far_and_leaves_nothing_behind(tmp_pa
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         for line in process.stderr:
-            if re.fullmatch(r"put +1\.0 s +[\d,]+/s   p50 .*   p99 .*   node 1 leads\n", line):
+            if re.fullmatch(r"put +\d+\.0 s +[\d,]+/s   p50 .*   p99 .*   node 1 leads\n", line):
                 break
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=PATIENCE_S)
