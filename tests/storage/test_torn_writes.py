@@ -28,7 +28,7 @@ def of_size(index: int, size: int) -> Entry:
 
 
 def check_cut(data: bytes, old: List[Entry], new: List[Entry], survived: int) -> None:
-    """`data`: what is left of `old`, which was synced, and `new`: its first `survived` bytes, perhaps more."""
+    """`data`: what is left of `old`, which was synced, and `new`: `survived` bytes, more behind a hole."""
     disk = written(old, new)
     disk.overwrite(FIRST_FILE, data)
     whole = (MARKER + b"".join(entry.line for entry in new))[:survived].count(b"\n")
