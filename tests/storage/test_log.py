@@ -76,7 +76,13 @@ def test_a_file_is_extended_with_zeros_in_steps() -> None:
     disk = SimDisk()
     persister = open_persister(disk, segment_bytes=8 << 20)
     persister.save(HardState(9, 1), [])
-    path, index, sizes = f"data/log/{1:020d}.jsonl", 0, []
+    path, index, sizes, written = f"data/log/{1:020d}.jsonl", 0, [], []
+
+    def before(operation: str, path: str) -> None:
+        if operation == "sync":
+            written.extend([end - start for start, end in disk._inode(path).unsynced])
+
+    disk.before = before
     while len(sizes) < 3:
         index += 1
         persister.save(None, [Entry.create(index, 9, COMMAND, "x" * 5000)])
@@ -84,6 +90,7 @@ def test_a_file_is_extended_with_zeros_in_steps() -> None:
             sizes.append(disk.size_of(path))
             disk.capacity = disk.used() + EXTENSION
     assert sizes == [EXTENSION, 2 * EXTENSION, 3 * EXTENSION]
+    assert sum(size > 5100 for size in written) == 3, "zeros are written once"
     disk.capacity, extended = disk.used(), index
     with pytest.raises(StorageError, match="make room on that disk"):
         while True:
