@@ -12,6 +12,7 @@ From the bottom up:
     progress.py, quorum.py, reads.py   small pieces of the leader's bookkeeping
     core.py                 Raft: the algorithm, as a state machine without I/O, clock or threads
     leadership.py           Leadership: what it does, and all that it knows, only while it leads
+    following.py            Following: what it does with the messages of a leader
     output.py               Output: what it wants done, until somebody asks for it
     invariants.py           the paper's properties, runnable anywhere
     persister.py            Persister: term, vote, log and snapshots on disk, fsynced

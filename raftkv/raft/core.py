@@ -6,8 +6,8 @@ describes, and calls `advance(ready)` when the disk part is done. There is no I/
 in as a number of seconds), no thread, and chance is the random.Random that is handed in. The same inputs give
 the same outputs, which is what lets a simulator run years of faults in minutes.
 
-In here: terms, elections (5.1, 5.2, 5.4.1) and the follower's side (5.3, section 7). What a leader does, it
-does in leadership.py. Section numbers are those of the Raft paper (extended version) and, where so said, of
+In here: terms and elections (5.1, 5.2, 5.4.1). What a leader does is in leadership.py, what a follower does
+in following.py. Section numbers are those of the Raft paper (extended version) and, where so said, of
 Ongaro's thesis.
 Not thread-safe: RaftNode holds its mutex round every call.
 """
@@ -18,20 +18,15 @@ import random
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Type
 
 from raftkv.errors import NotLeaderError
+from raftkv.raft.following import FROM_LEADER, Following
 from raftkv.raft.leadership import Leadership
 from raftkv.raft.log import RaftLog
 from raftkv.raft.messages import (
-    AppendAccepted,
-    AppendEntries,
-    AppendRejected,
-    Heartbeat,
-    HeartbeatReply,
     InstallSnapshot,
     Message,
     PreVoteReply,
     RequestPreVote,
     RequestVote,
-    SnapshotReply,
     StaleTerm,
     VoteReply,
 )
@@ -70,9 +65,9 @@ class Raft:
         self._rng = rng
         self._votes: Dict[int, bool] = {}
         self._leader_heard = float("-inf")  # when a message of the current leader last arrived
-        self._installing: Optional[Snapshot] = None  # its last chunk is on the way to the disk
         self._output = Output(log, hard_state)
         self._send, self._promise = self._output.send, self._output.promise
+        self.following = Following(id, log, self._output)
         self._election_deadline = 0.0
         self._reset_election_timer()
 
@@ -183,7 +178,7 @@ class Raft:
             elif isinstance(message, RequestVote) and self._leader_is_alive():
                 return  # a server that was removed or cut off must not depose a working leader (thesis 4.2.3)
             else:
-                leader = message.sender if isinstance(message, _FROM_LEADER) else None
+                leader = message.sender if isinstance(message, FROM_LEADER) else None
                 self._become_follower(
                     message.term, leader, f"node {message.sender} is at term {message.term}"
                 )
@@ -194,9 +189,11 @@ class Raft:
             return
         if self.leadership is not None:
             self.leadership.step(message)
-        step = _STEP[type(message)]
-        if step is not None:
-            step(self, message)
+        if isinstance(message, FROM_LEADER):
+            self._hear_leader(message.sender)
+            self.following.step(message)
+        elif type(message) in _STEP:
+            _STEP[type(message)](self, message)
 
     def _answer_stale(self, message: Message) -> None:
         """Tell a sender that lives in the past; its answers, though, are answers to nobody."""
@@ -204,7 +201,7 @@ class Raft:
             self._promise(VoteReply(self.id, message.sender, self.term, False))
         elif isinstance(message, RequestPreVote):
             self._promise(PreVoteReply(self.id, message.sender, self.term, message.term + 1, False))
-        elif isinstance(message, _FROM_LEADER):
+        elif isinstance(message, FROM_LEADER):
             self._promise(StaleTerm(self.id, message.sender, self.term))
 
     # -- elections (5.2, 5.4.1; thesis 4.2.3, 9.6) -----------------------------------------------------------
@@ -294,8 +291,6 @@ class Raft:
             self._votes[m.sender] = m.granted
             self._count_votes()
 
-    # -- replication, the follower's side (5.3) --------------------------------------------------------------
-
     def _hear_leader(self, leader: int) -> None:
         """A message of this term's leader: whoever campaigned in this term has lost (5.2)."""
         assert self.role is not Role.LEADER, f"nodes {self.id} and {leader} both lead term {self.term}"
@@ -304,66 +299,13 @@ class Raft:
         self.leader, self._leader_heard = leader, self.now
         self._reset_election_timer()
 
-    def _step_append_entries(self, m: AppendEntries) -> None:
-        self._hear_leader(m.sender)
-        if self._installing is not None:
-            return  # what follows the snapshot must not be stored before it
-        log, commit = self.log, self.log.commit
-        if m.prev_index < commit:  # late: what is committed is equal in both logs
-            entries = m.entries[commit - m.prev_index :]
-            if not entries:
-                self._promise(AppendAccepted(self.id, m.sender, self.term, commit))
-                return
-        elif log.term(m.prev_index) == m.prev_term:
-            entries = m.entries
-        else:
-            hint_index, hint_term = log.find_conflict_by_term(m.prev_index, m.prev_term)
-            self._promise(AppendRejected(self.id, m.sender, self.term, m.prev_index, hint_index, hint_term))
-            return
-        verified = m.prev_index + len(m.entries)
-        # Only a real conflict removes entries: a late message with fewer of them must not (5.3).
-        new_from = (
-            entries[0].index if m.prev_index == log.last_index and entries else log.find_conflict(entries)
-        )
-        if new_from:
-            log.append(entries[new_from - entries[0].index :])
-            self._output.replaced_from(new_from)
-        log.commit_to(min(m.commit, verified))  # never beyond what this message has verified
-        self._promise(AppendAccepted(self.id, m.sender, self.term, verified))
-
-    def _step_heartbeat(self, m: Heartbeat) -> None:
-        self._hear_leader(m.sender)
-        if self._installing is None:
-            self.log.commit_to(min(m.commit, self.log.last_index))
-        # Not a promise: it says that this node follows now, which no crash makes untrue. So a slow disk
-        # neither holds up reads nor makes a live follower look dead.
-        self._send(HeartbeatReply(self.id, m.sender, self.term, m.round))
-
     # -- snapshots (section 7) -------------------------------------------------------------------------------
-
-    def _step_install_snapshot(self, m: InstallSnapshot) -> None:
-        self._hear_leader(m.sender)
-        if m.snapshot.index <= self.log.commit:  # older than what is here: never applied over it
-            self._promise(AppendAccepted(self.id, m.sender, self.term, self.log.commit))
-        elif self._installing is None and self._output.chunk is None:
-            self._output.chunk = m  # one at a time; a dropped one is sent again
-            if m.done:
-                self._installing = m.snapshot
 
     def chunk_stored(self, chunk: InstallSnapshot, offset: int, installed: bool) -> None:
         """`offset` bytes of the chunk's snapshot are held now. `installed`: it is complete, its checksum is
         right, and it is this node's durable snapshot."""
-        if chunk.done:
-            self._installing = None
-        if not installed:
-            self._promise(SnapshotReply(self.id, chunk.sender, self.term, chunk.snapshot.index, offset))
-            return
-        snapshot = chunk.snapshot
-        if snapshot.index > self.log.commit:
-            self.log.restore(snapshot)  # the entries that it keeps had been handed out before the chunk was
-            self._output.restored(snapshot)
-            self.latest_snapshot = snapshot
-        self._promise(AppendAccepted(self.id, chunk.sender, self.term, snapshot.index))
+        if self.following.chunk_stored(chunk, offset, installed, self.term):
+            self.latest_snapshot = chunk.snapshot
 
     def compact(self, snapshot: Snapshot) -> None:
         """A snapshot of this node's own state machine is durable: the entries up to it are let go of, but for
@@ -416,19 +358,9 @@ class Raft:
         self.log.applied_to(max(index, self.log.applied))
 
 
-_FROM_LEADER = (AppendEntries, Heartbeat, InstallSnapshot)
-
-_STEP: Dict[Type, Optional[Callable[[Raft, Any], None]]] = {
+_STEP: Dict[Type, Callable[[Raft, Any], None]] = {
     RequestPreVote: Raft._step_request_pre_vote,
     PreVoteReply: Raft._step_pre_vote_reply,
     RequestVote: Raft._step_request_vote,
     VoteReply: Raft._step_vote_reply,
-    AppendEntries: Raft._step_append_entries,
-    AppendAccepted: None,  # the followers' answers are taken in by Leadership.step()
-    AppendRejected: None,
-    Heartbeat: Raft._step_heartbeat,
-    HeartbeatReply: None,
-    InstallSnapshot: Raft._step_install_snapshot,
-    SnapshotReply: None,
-    StaleTerm: None,  # has done its work through its term
-}
+}  # StaleTerm has done its work through its term

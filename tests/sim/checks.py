@@ -62,7 +62,7 @@ class Checks:
         if last is not None and last is not process.last_entry and last.index >= raft.log.first_index:
             if last.index > raft.log.last_index or entries[last.index - raft.log.first_index] is not last:
                 self._tell("replaced", process)
-        installing = raft._installing is not None
+        installing = raft.following.installing is not None
         if installing and not process.installing:
             self._tell("installs", process)
         process.installing = installing

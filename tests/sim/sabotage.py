@@ -13,6 +13,7 @@ from typing import List
 from raftkv.kvdb import client_command, numbering, session, sessions, store
 from raftkv.raft import (
     core,
+    following,
     joining,
     leadership,
     log,
@@ -116,14 +117,14 @@ SABOTAGES: List[Sabotage] = [
     ),
     Sabotage(
         "commit beyond what was verified",
-        core.Raft,
+        following.Following,
         "_step_append_entries",
         "min(m.commit, verified)",
         "min(m.commit, log.last_index)",
     ),
     Sabotage(
         "truncation without a conflict",
-        core.Raft,
+        following.Following,
         "_step_append_entries",
         "else log.find_conflict(entries)",
         "else (entries[0].index if entries else 0)",
@@ -137,7 +138,7 @@ SABOTAGES: List[Sabotage] = [
     ),
     Sabotage(
         "previous entry not compared",
-        core.Raft,
+        following.Following,
         "_step_append_entries",
         "elif log.term(m.prev_index) == m.prev_term:",
         "elif log.term(m.prev_index) is not None:",
@@ -155,16 +156,16 @@ SABOTAGES: List[Sabotage] = [
     # snapshots
     Sabotage(
         "snapshot over newer state",
-        core.Raft,
+        following.Following,
         "_step_install_snapshot",
-        "if m.snapshot.index <= self.log.commit:",
+        "if m.snapshot.index <= self._log.commit:",
         "if False:",
     ),
     Sabotage(
         "appends while a snapshot is installed",
-        core.Raft,
+        following.Following,
         "_step_append_entries",
-        "if self._installing is not None:",
+        "if self.installing is not None:",
         "if False:",
     ),
     Sabotage(
