@@ -209,6 +209,13 @@ def test_a_process_of_clients_that_dies_spoils_the_run(client_ini):
             list(clients.reports())
 
 
+def test_clients_that_cannot_connect_say_why(tmp_path):
+    job = Job(str(tmp_path / "nowhere.ini"), Workload("put", "put").resolved(), [1], 0, 1, 0.25, 4)
+    with ClientProcesses([job]) as clients:
+        with pytest.raises(BenchError, match="a client cannot use the cluster: ConfigError: .*nowhere.ini"):
+            clients.wait_until_ready()
+
+
 @pytest.mark.parametrize(
     "args, words",
     [
