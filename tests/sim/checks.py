@@ -56,6 +56,11 @@ class Checks:
             self.compare_logs()
         self._look_for_moments(process, raft)
 
+    def at_death(self, process: "Process") -> None:
+        """`process` ends in the middle of an event. What it has just committed, it may have told a client."""
+        if process.raft is not None:
+            self.history.check((process.raft,))
+
     def _look_for_moments(self, process: "Process", raft: Raft) -> None:
         entries, last = raft.log.entries, process.last_entry
         process.last_entry = entries[-1] if entries else None

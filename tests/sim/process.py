@@ -106,8 +106,10 @@ class Process:
         try:
             action(*args)
         except Crash:
+            self.world.checks.at_death(self)
             self.host.crashed()
         except StorageError as error:
+            self.world.checks.at_death(self)
             self.host.failed(error)
         else:
             self.world.checks.after(self)
