@@ -253,17 +253,42 @@ def test_an_interrupted_reader_loses_the_connection_and_nothing_else(
 def test_a_deadline_ends_a_call_and_a_late_reply_goes_to_nobody(serve: Any, connect: Any) -> None:
     served = serve()
     end = connect(served.address)
-    with pytest.raises(CallTimeoutError, match="within 0.1 s") as info:
-        end.call("hold", (), 0.1)
-    assert info.value.sent is True
+    for _ in range(2):  # the first one waits for the connection, the second one finds it
+        with pytest.raises(CallTimeoutError, match="within 0.1 s") as info:
+            end.call("hold", (), 0.1)
+        assert info.value.sent is True
     future = end.submit("hold", (), 0.1)
     with pytest.raises(CallTimeoutError) as info:
         future.result(5)
     assert info.value.sent is True
-    for _ in range(2):
+    for _ in range(3):
         answer(served.handler.seen.get(timeout=5), "too late")
     assert end.call("echo", (1,), 5.0) == (1,)
     assert end.submit("echo", (2,), 5.0).result(5) == (2,)
+
+
+def test_a_late_reply_is_not_that_of_the_next_call(serve: Any, connect: Any) -> None:
+    served = serve()
+    end = connect(served.address)
+    with pytest.raises(CallTimeoutError):
+        end.call("hold", (), 0.1)
+    late = served.handler.seen.get(timeout=5)
+    following = Background(end.call, "hold", (), 10.0)
+    held = served.handler.seen.get(timeout=5)
+    answer(late, "too late")
+    answer(held, "in time")
+    assert following.join().result == "in time"
+
+
+def test_a_call_that_ended_is_forgotten(serve: Any, connect: Any) -> None:
+    end = connect(serve().address)
+    end.call("echo", (), 5.0)
+    end.submit("echo", (), 5.0).result(5)
+    with pytest.raises(CallTimeoutError):
+        end.call("hold", (), 0.05)
+    with pytest.raises(CallTimeoutError):
+        end.submit("hold", (), 0.05).result(5)
+    assert not end._exchange.calls
 
 
 def test_each_future_has_its_own_deadline(serve: Any, connect: Any, no_second_chance: Any) -> None:

@@ -17,6 +17,7 @@ import pytest
 from raftkv.errors import ConfigError
 from raftkv.rpc import channel as channel_module
 from raftkv.rpc import handshake
+from raftkv.rpc import server as server_module
 from raftkv.rpc.channel import send_replies
 from raftkv.rpc.server import RpcServer
 from raftkv.rpc.wire import FrameReader, dumps, frame, loads
@@ -321,6 +322,21 @@ def test_close_ends_connections_and_handshakes_and_leaves_no_thread(serve: Any) 
     served.server.close()
     with pytest.raises(OSError):
         socket.create_connection(served.address)
+
+
+def test_a_burst_of_connects_waits_in_the_kernels_queue() -> None:
+    """Also when accepting takes its time. A connect that finds no place there takes seconds, or fails."""
+    with contextlib.closing(RpcServer()) as server, contextlib.ExitStack() as connections:
+        address = server.listen(("127.0.0.1", 0), KEY, Script(), **OPTIONS)
+        for _ in range(100):
+            connections.enter_context(socket.create_connection(address, timeout=0.9))
+
+
+def test_a_new_connection_is_served_at_once(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "_SWEEP_INTERVAL_S", 60.0)
+    with Client(serve().address, authkey=KEY) as connection:
+        connection.send((1, "ping", ()))
+        assert connection.poll(5), "the loop sleeps on"
 
 
 def test_close_before_start() -> None:

@@ -315,7 +315,8 @@ def test_nobody_writes_while_another_thread_does(quick: Bench, monkeypatch: pyte
 
     def receive_more(*args: Any) -> None:
         monkeypatch.setattr(quick.persister, "save", save)
-        quick.node.step([AppendAccepted(2, 1, 1, 2), AppendAccepted(3, 1, 1, 2)])  # committed without this disk
+        # committed without this disk:
+        quick.node.step([AppendAccepted(2, 1, 1, 2), AppendAccepted(3, 1, 1, 2)])
         assert quick.raft.log.commit == 2
         quick.node.propose(["b"], [None])
         assert quick.persister.last_index == 1, "two threads wrote at a time"
@@ -346,14 +347,14 @@ def start_log_writer(bench: Bench) -> threading.Event:
     bench.node._disk_work.wait = note_wait  # type: ignore[method-assign, assignment]
     bench.node._write = note_write  # type: ignore[method-assign]
     bench.node._spawn_thread("log-writer", bench.node._run_log_writer)
-    assert waits.wait(10)
+    assert waits.wait(5)
     return written
 
 
 def test_the_log_writer_is_woken_for_what_waits(bench: Bench) -> None:
     written = start_log_writer(bench)
     bench.node.step([RequestVote(2, 1, 1, 0, 0)])
-    assert written.wait(10), "nobody woke it"
+    assert written.wait(5), "nobody woke it"
     assert bench.persister.hard_state == HardState(1, 2)
 
 
@@ -370,7 +371,7 @@ def test_the_log_writer_is_woken_for_what_came_while_another_thread_wrote(
     written = start_log_writer(quick)
     monkeypatch.setattr(quick.persister, "save", receive_more)
     quick.node.propose(["a"], [None])
-    assert written.wait(10), "nobody woke it"
+    assert written.wait(5), "nobody woke it"
     assert quick.persister.last_index == 3
 
 
@@ -516,6 +517,19 @@ def test_what_is_committed_after_a_received_snapshot_waits_until_that_is_loaded(
     assert bench.run_spawned() == "snapshot"
     assert bench.machine.state == ["five", "6@1"]
     assert bench.node.status()["applied_index"] == 6
+
+
+def test_entries_that_a_newer_snapshot_holds_are_not_applied_after_it(bench: Bench, tmp_path: Path) -> None:
+    bench.node.step([snapshot_message(5, ["five"], tmp_path / "five")])
+    bench.node.write_log()
+    bench.node.step([append(entry(6), prev_term=1, commit=6)])
+    bench.node.write_log()
+    bench.node.step([snapshot_message(9, ["nine"], tmp_path / "nine")])
+    bench.node.write_log()
+    assert bench.run_spawned() == "snapshot"  # begun for the first one, it finds the second one
+    assert bench.machine.calls == [("restore", ["nine"])]
+    assert bench.run_spawned() == "snapshot"
+    assert bench.machine.state == ["nine"] and bench.node.status()["applied_index"] == 9
 
 
 def test_a_chunk_that_does_not_fit_is_answered_with_what_is_held(bench: Bench, tmp_path: Path) -> None:
