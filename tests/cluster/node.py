@@ -13,6 +13,9 @@ from tests.cluster.waiting import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 
+#: What runs a server. tests/mutants puts another one here, which breaks it first.
+PROGRAM = [sys.executable, str(ROOT / "bin" / "kvserver.py")]
+
 
 class Node:
     """One server: its files, and its process while there is one."""
@@ -41,7 +44,7 @@ class Node:
         """Start the server. `crash_point`: end at that place. `max_file_bytes`: no file may grow larger."""
         assert not self.running, f"node {self.id} runs already"
         self.close()
-        command = [sys.executable, str(ROOT / "bin" / "kvserver.py"), str(self.ini), "--exit-with-parent"]
+        command = [*PROGRAM, str(self.ini), "--exit-with-parent"]
         if max_file_bytes:
             command = ["sh", "-c", f'ulimit -f {max_file_bytes // 512}; exec "$@"', "sh", *command]
         self.crash_point, self.may_end = crash_point, bool(crash_point or max_file_bytes)
