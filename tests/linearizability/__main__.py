@@ -1,7 +1,9 @@
 """python -m tests.linearizability FILE: is the history in FILE (JSON lines) linearizable?
 
-Exit status: 0 it is; 1 it is not; 2 bad usage, or FILE is not a history; 3 unknown (not decided within the limits).
+Exit status: 0 it is; 1 it is not; 2 bad usage, or FILE is not a history; 3 unknown (not decided within the
+limits).
 """
+
 from __future__ import annotations
 
 import argparse
@@ -23,7 +25,11 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     )
     parser.add_argument("file", metavar="FILE", help="the history, JSON lines")
     parser.add_argument(
-        "--time-limit", metavar="S", type=float, default=TIME_LIMIT_S, help="seconds to search (default %(default)g)"
+        "--time-limit",
+        metavar="S",
+        type=float,
+        default=TIME_LIMIT_S,
+        help="seconds to search (default %(default)g)",
     )
     arguments = parser.parse_args(argv)
     try:

@@ -1,4 +1,6 @@
-"""A second checker, as plain as can be, to check the checker: every order of every subset, on plain strings."""
+"""A second checker, as plain as can be, to check the checker: every order of every subset, on plain
+strings."""
+
 from __future__ import annotations
 
 from typing import Optional, Sequence, Set, Tuple
@@ -14,7 +16,9 @@ def linearizable(operations: Sequence[Operation], starts: Sequence[Optional[str]
     return any(_explained(pending, start, set()) for start in starts)
 
 
-def _explained(pending: frozenset, value: Optional[str], hopeless: Set[Tuple[frozenset, Optional[str]]]) -> bool:
+def _explained(
+    pending: frozenset, value: Optional[str], hopeless: Set[Tuple[frozenset, Optional[str]]]
+) -> bool:
     if all(o.outcome == "info" for o in pending):
         return True
     if (pending, value) in hopeless:

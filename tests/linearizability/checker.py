@@ -1,4 +1,5 @@
 """The verdict on a whole history."""
+
 from __future__ import annotations
 
 import time
@@ -47,11 +48,12 @@ class Result(NamedTuple):
 
 
 def check(operations: Iterable[Operation], time_limit_s: float = TIME_LIMIT_S) -> Result:
-    """Whether the operations of a history have an order that explains every answer, all keys beginning absent.
+    """Whether the operations of a history have an order that explains every answer, all keys beginning
+    absent.
 
-    Keys are independent of each other (linearizability is a local property: Herlihy and Wing, 1990, theorem 1), so
-    each is searched on its own, the smaller ones first, until one has no order. A violation is then shrunk for at
-    most SHRINK_TIME_S more.
+    Keys are independent of each other (linearizability is a local property: Herlihy and Wing, 1990, theorem
+    1), so each is searched on its own, the smaller ones first, until one has no order. A violation is then
+    shrunk for at most SHRINK_TIME_S more.
     """
     started = time.monotonic()
     deadline = started + time_limit_s
@@ -111,8 +113,8 @@ def _explained(violation: Violation) -> str:
     found = violation.contradiction
     start = "the key begins absent" if found.from_start else "whatever the key held before"
     lines = [
-        f"On the key {quoted(violation.key)}, these {len(found.kept)} operations have no order that explains their",
-        f"answers ({start}, and whatever all other operations did):",
+        f"On the key {quoted(violation.key)}, these {len(found.kept)} operations have no order that explains",
+        f"their answers ({start}, and whatever all other operations did):",
         "",
         timeline(found.kept, found.last),
     ]

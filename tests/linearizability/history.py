@@ -6,14 +6,15 @@ One line an event, in the order in which the events happened; README-like defini
     {"process": 3, "type": "ok", "f": "cas", "key": "x", "value": true, "time": 1.31}
 
 process
-    An integer or a string: one sequential client. It has at most one operation open at a time; a client with many
-    requests in flight writes each under a process of its own.
+    An integer or a string: one sequential client. It has at most one operation open at a time; a client with
+    many requests in flight writes each under a process of its own.
 type
     ``invoke``: about to be asked. ``ok``: answered. ``fail``: certainly did not take effect and never will.
     ``info``: outcome unknown; it may take effect at any time after its invoke, or never. An operation that is
     still open at the end of the file counts as ``info``. After each of the three the process may go on.
 f, key
-    ``get``, ``put``, ``append``, ``delete`` or ``cas``, on a string key. The same in both lines of an operation.
+    ``get``, ``put``, ``append``, ``delete`` or ``cas``, on a string key. The same in both lines of an
+    operation.
 value
     ========  ===================================  ==========================================================
     f         invoke                               ok
@@ -27,12 +28,14 @@ value
 
     In ``fail`` and ``info`` lines it is not looked at. A cas whose comparison failed is ``ok`` with false.
 time
-    Seconds, an integer or a float of any origin, never decreasing from line to line. It is only shown to people:
-    the order is that of the lines. (To merge files of several recorders on one clock, sort their lines by time,
-    invokes first where times are equal: that can only widen operations, so it never invents a violation.)
+    Seconds, an integer or a float of any origin, never decreasing from line to line. It is only shown to
+    people: the order is that of the lines. (To merge files of several recorders on one clock, sort their
+    lines by time, invokes first where times are equal: that can only widen operations, so it never invents a
+    violation.)
 
 Further fields (``error``, ``node``, …) are allowed and ignored. Empty lines are skipped.
 """
+
 from __future__ import annotations
 
 import json
@@ -69,16 +72,17 @@ class Operation(NamedTuple):
     return_time: Optional[float]  # seconds; None where returned is NEVER
 
     def weakened(self) -> "Operation":
-        """The same operation as if its answer had not been seen: it may have taken effect, at any time, or not."""
+        """The same operation as if its answer had not been seen: it may have taken effect, at any time, or
+        not."""
         return self._replace(outcome="info", result=None, returned=NEVER, return_time=None)
 
 
 class Recorder:
     """Collects the events of a running test. Thread-safe.
 
-    `clock` returns seconds, for example time.monotonic or a simulator's virtual clock. Call `invoke` before the
-    request can leave and `ok`, `fail` or `info` after its outcome is known, so that the recorded interval contains
-    the real one.
+    `clock` returns seconds, for example time.monotonic or a simulator's virtual clock. Call `invoke` before
+    the request can leave and `ok`, `fail` or `info` after its outcome is known, so that the recorded interval
+    contains the real one.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -149,7 +153,8 @@ def _parse(lines: Iterable[str]) -> Iterator[Any]:
 
 
 def operations_of(events: Iterable[Any]) -> List[Operation]:
-    """The operations of `events` (dicts with the fields of the module's docstring), in the order of their invokes.
+    """The operations of `events` (dicts with the fields of the module's docstring), in the order of their
+    invokes.
 
     Nones stand for empty lines. Raises HistoryError.
     """
@@ -214,7 +219,9 @@ def _check_invoke(f: str, value: Any) -> None:
         raise HistoryError(f"the value of an invoked {f} must be {wanted}, not {value!r}")
 
 
-def _ended(operation: Operation, type_: str, f: str, key: str, value: Any, number: int, time: float) -> Operation:
+def _ended(
+    operation: Operation, type_: str, f: str, key: str, value: Any, number: int, time: float
+) -> Operation:
     if (f, key) != (operation.f, operation.key):
         raise HistoryError(
             f"process {operation.process!r} ends {f} {key!r}, but it invoked {operation.f} {operation.key!r}"

@@ -1,20 +1,22 @@
 """The register: what each operation does to the value of one key, with states as small integers.
 
-A state is an integer, so that the search compares and remembers it at no cost however long the value is. It is
-exact, not a hash:
+A state is an integer, so that the search compares and remembers it at no cost however long the value is. It
+is exact, not a hash:
 
 * ABSENT: no such key.
-* OTHER: some value that no answer in this history can tell from another: no get returned it, no cas compares with
-  it, and, where the key has appends, nothing that begins with it was returned or compared either. It can only be
-  seen to be there, and to differ from what a cas expected. All such values are one state.
-* any other integer: a value that was returned or compared (or, where the key has appends, begins one that was).
-  Those strings are kept once, sorted; a value is (the first of them that begins with it, its length), interned.
+* OTHER: some value that no answer in this history can tell from another: no get returned it, no cas compares
+  with it, and, where the key has appends, nothing that begins with it was returned or compared either. It can
+  only be seen to be there, and to differ from what a cas expected. All such values are one state.
+* any other integer: a value that was returned or compared (or, where the key has appends, begins one that
+  was). Those strings are kept once, sorted; a value is (the first of them that begins with it, its length),
+  interned.
 
-Values also says when a state *expires*: a frontier is a number of answers that the search has passed, in the order
-of their returns, and from the frontier `expiry[state]` on no answer is left that could tell the state from OTHER.
-The search then takes it for OTHER. This is what keeps apart from each other only the few values that matter at the
-moment, and it is exact: it never changes a verdict.
+Values also says when a state *expires*: a frontier is a number of answers that the search has passed, in the
+order of their returns, and from the frontier `expiry[state]` on no answer is left that could tell the state
+from OTHER. The search then takes it for OTHER. This is what keeps apart from each other only the few values
+that matter at the moment, and it is exact: it never changes a verdict.
 """
+
 from __future__ import annotations
 
 from bisect import bisect_left
@@ -38,8 +40,8 @@ class Values:
         has_appends: bool = False,
     ) -> None:
         """`last_seen`: each string that an answer returned or compared with -> the frontier after the last of
-        them. `swaps`: (expected, new) of each unanswered cas; it tells `expected` from other values for as long as
-        `new` matters. Its expected strings must be in `last_seen` too."""
+        them. `swaps`: (expected, new) of each unanswered cas; it tells `expected` from other values for as
+        long as `new` matters. Its expected strings must be in `last_seen` too."""
         self._has_appends = has_appends
         self._observed = sorted(last_seen)
         self._expiries = [last_seen[text] for text in self._observed]
@@ -76,7 +78,8 @@ class Values:
         return OTHER if state == OTHER else self.state(self.text(state) + text)
 
     def expiry_of(self, operation: Operation) -> int:
-        """The frontier from which on `operation`, a put or append, can only lead to OTHER or an expired state.
+        """The frontier from which on `operation`, a put or append, can only lead to OTHER or an expired
+        state.
 
         FOREVER for the others.
         """
@@ -86,12 +89,14 @@ class Values:
             return FOREVER
         if operation.value not in self._text_expiries:
             self._text_expiries[operation.value] = max(
-                (expiry for index, expiry in self._maximal if operation.value in self._observed[index]), default=0
+                (expiry for index, expiry in self._maximal if operation.value in self._observed[index]),
+                default=0,
             )
         return self._text_expiries[operation.value]
 
     def continuations(self, state: int) -> Iterator[str]:
-        """What follows the value of `state` in the strings that begin with it, the longest of each family only."""
+        """What follows the value of `state` in the strings that begin with it, the longest of each family
+        only."""
         text = self.text(state)
         for n in range(bisect_left(self._maximal_at, self._places[state][0]), len(self._maximal)):
             observed = self._observed[self._maximal_at[n]]
@@ -100,7 +105,8 @@ class Values:
             yield observed[len(text) :]
 
     def _range(self, value: str) -> Tuple[int, int]:
-        """The indexes in _observed of the strings that `value` can still become (is, where nothing is appended)."""
+        """The indexes in _observed of the strings that `value` can still become (is, where nothing is
+        appended)."""
         first = end = bisect_left(self._observed, value)
         if not self._has_appends:
             return first, first + (self._observed[first : first + 1] == [value])

@@ -1,28 +1,30 @@
 """The history of one key, prepared for the search.
 
-The answered operations are numbered by the order of their answers. A *frontier* is a number of answers: at frontier
-f the first f answers are behind us, and each of those operations has taken effect. Which others have, of those that
-were invoked before answer f, is a small bit mask: at any moment an operation owns a bit that no other open operation
-has. So (frontier, mask) stands for the set of all operations that have taken effect, and stays small however long the
-history is.
+The answered operations are numbered by the order of their answers. A *frontier* is a number of answers: at
+frontier f the first f answers are behind us, and each of those operations has taken effect. Which others
+have, of those that were invoked before answer f, is a small bit mask: at any moment an operation owns a bit
+that no other open operation has. So (frontier, mask) stands for the set of all operations that have taken
+effect, and stays small however long the history is.
 """
+
 from __future__ import annotations
 
 import heapq
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from tests.linearizability.history import Operation
-from tests.linearizability.model import ABSENT, ILLEGAL, OTHER, Effect, Values
+from tests.linearizability.model import ILLEGAL, OTHER, Effect, Values
 from tests.linearizability.unanswered import Unanswered
 
 
 class Window(NamedTuple):
-    """What can take effect next at one frontier: the answered operations that were invoked before its answer, and
-    not answered before.
+    """What can take effect next at one frontier: the answered operations that were invoked before its answer,
+    and not answered before.
 
-    A put is *lost* where its value has expired and no answer is left that tells OTHER from anything: from there on
-    every other state can do whatever OTHER can. So a lost put takes effect only where it costs nothing (in OTHER,
-    or just before an operation that overwrites it), or when its answer is due. That changes no verdict.
+    A put is *lost* where its value has expired and no answer is left that tells OTHER from anything: from
+    there on every other state can do whatever OTHER can. So a lost put takes effect only where it costs
+    nothing (in OTHER, or just before an operation that overwrites it), or when its answer is due. That
+    changes no verdict.
     """
 
     bit: int  # of the operation whose answer comes next: once it has taken effect, the frontier moves on
@@ -35,13 +37,14 @@ class Problem:
     """What the search needs to know about one key."""
 
     def __init__(self, operations: Sequence[Operation], starts: Sequence[Optional[str]] = (None,)) -> None:
-        """`operations`: those of one key; failed ones are left out here. `starts`: the values that the key may have
-        before the first of them (None: absent)."""
+        """`operations`: those of one key; failed ones are left out here. `starts`: the values that the key
+        may have before the first of them (None: absent)."""
         self.answered = sorted((o for o in operations if o.outcome == "ok"), key=lambda o: o.returned)
         last = self.answered[-1].returned if self.answered else 0
         pending = [o for o in operations if o.outcome == "info" and o.invoked < last and _can_change(o)]
         self.values = _values(self.answered, pending)
-        #: From this frontier on no answer tells OTHER from an absent key, or from the value that a cas expected.
+        #: From this frontier on no answer tells OTHER from an absent key, or from the value that a cas
+        #: expected.
         self.other_until = max((i for i, o in enumerate(self.answered, 1) if _tells_other(o)), default=0)
         effects: Dict[Tuple[object, ...], Effect] = {}
         for o in self.answered + pending:
@@ -55,7 +58,8 @@ class Problem:
         self.starts = sorted({self.values.state(value) for value in starts})
 
     def _windows(self, effects: Sequence[Effect]) -> Tuple[List[Window], int]:
-        """The window of each frontier (at the last one there is nothing left), and how many bits the masks have."""
+        """The window of each frontier (at the last one there is nothing left), and how many bits the masks
+        have."""
         events = [(o.invoked, number) for number, o in enumerate(self.answered)]
         events += [(o.returned, number) for number, o in enumerate(self.answered)]
         windows: List[Window] = []
@@ -91,7 +95,8 @@ class Problem:
             latest[same] = bit
         # The earliest answer last: it is tried first, being likely.
         writers = [
-            (bit, after, bit | lost if overwrites else bit, effect) for bit, after, overwrites, effect in writers[::-1]
+            (bit, after, bit | lost if overwrites else bit, effect)
+            for bit, after, overwrites, effect in writers[::-1]
         ]
         return Window(bit_of[frontier], readers, writers, lost)
 
@@ -112,7 +117,8 @@ def _kind(operation: Operation) -> Tuple[str, object, bool, object]:
 
 
 def _never_changes(operation: Operation) -> bool:
-    """The operation, as it was answered, leaves every state as it is: it can take effect as soon as it may."""
+    """The operation, as it was answered, leaves every state as it is: it can take effect as soon as it
+    may."""
     same = operation.f == "cas" and operation.value[0] == operation.value[1]
     return operation.f == "get" or operation.result is False or same
 
@@ -138,7 +144,9 @@ def _values(answered: Sequence[Operation], pending: Sequence[Operation]) -> Valu
         if expected is not None:
             last_seen[expected] = 0
     for number, operation in enumerate(answered, 1):
-        seen = operation.result if operation.f == "get" else operation.value[0] if operation.f == "cas" else None
+        seen = (
+            operation.result if operation.f == "get" else operation.value[0] if operation.f == "cas" else None
+        )
         if seen is not None:
             last_seen[seen] = number
     return Values(last_seen, swaps, any(o.f == "append" for o in [*answered, *pending]))

@@ -1,20 +1,22 @@
 """The search for an order: Wing and Gong's algorithm with Lowe's memoisation.
 
-Wing and Gong, "Testing and verifying concurrent objects" (1993): take any operation that was invoked before the next
-answer, let it take effect if its answer allows that, go on with the rest; go back when nothing is left to take.
-Lowe, "Testing for linearizability" (2017): remember each configuration (which operations took effect, state) and
-never search on from one twice. A history is linearizable if and only if some order gets past its last answer.
+Wing and Gong, "Testing and verifying concurrent objects" (1993): take any operation that was invoked before
+the next answer, let it take effect if its answer allows that, go on with the rest; go back when nothing is
+left to take. Lowe, "Testing for linearizability" (2017): remember each configuration (which operations took
+effect, state) and never search on from one twice. A history is linearizable if and only if some order gets
+past its last answer.
 
 What is added, each without changing a verdict:
 
-* An operation that never changes the state (a get, a failed cas) takes effect as soon as its answer fits. Nothing is
-  gained by waiting: whatever comes after it is the same.
+* An operation that never changes the state (a get, a failed cas) takes effect as soon as its answer fits.
+  Nothing is gained by waiting: whatever comes after it is the same.
 * A frontier and a small mask stand for the set of operations that took effect (problem.py).
 * Values that no later answer tells apart are one state (model.py); lost puts do not branch (problem.py).
-* Unanswered operations are set aside until the answered ones got nowhere for a while (PATIENCE), and then tried first
-  where the search is furthest. They could be used almost everywhere, mostly to save an order that is wrong already.
-  unanswered.py says what else keeps them in bounds.
+* Unanswered operations are set aside until the answered ones got nowhere for a while (PATIENCE), and then
+  tried first where the search is furthest. They could be used almost everywhere, mostly to save an order that
+  is wrong already. unanswered.py says what else keeps them in bounds.
 """
+
 from __future__ import annotations
 
 import heapq
@@ -32,16 +34,16 @@ MAX_CONFIGURATIONS = 2_000_000  # a search; each is remembered in some 300 bytes
 PATIENCE = 100  # configurations without getting further, after which an unanswered operation is tried
 
 
-#: How far one order got: frontier, mask, state, used (see unanswered.py), and the state before its last step if that
-#: was an unanswered operation, otherwise ILLEGAL. A plain tuple, because a million of them are made.
+#: How far one order got: frontier, mask, state, used (see unanswered.py), and the state before its last step
+#: if that was an unanswered operation, otherwise ILLEGAL. A plain tuple, because a million of them are made.
 Configuration = Tuple[int, int, int, int, int]
 
 
 class Search:
     """The search of one key's history for an order. `run` may be called again to go on where it stopped.
 
-    `furthest` is how many of `answered` (in the order of their answers) the best order got past, `configurations` how
-    many configurations were searched from. Not thread-safe.
+    `furthest` is how many of `answered` (in the order of their answers) the best order got past,
+    `configurations` how many configurations were searched from. Not thread-safe.
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -53,7 +55,9 @@ class Search:
         self._expiry = problem.values.expiry
         self._other_until = problem.other_until
         self._unanswered = problem.unanswered
-        self._seen: Dict[int, Tuple[int, ...]] = {}  # configuration without `used` -> each `used` it was seen with
+        self._seen: Dict[
+            int, Tuple[int, ...]
+        ] = {}  # configuration without `used` -> each `used` it was seen with
         self._stack: List[Configuration] = [(0, 0, state, 0, ILLEGAL) for state in problem.starts]
         self._aside: List[Tuple[int, int, Configuration]] = []  # a heap, the furthest first
         self._tried_aside = 0
@@ -109,7 +113,8 @@ class Search:
         return frontier, mask, state, used, before
 
     def _is_new(self, frontier: int, mask: int, state: int, used: int, before: int) -> bool:
-        """It was not seen before, nor one that differs in nothing but that it used fewer unanswered operations."""
+        """It was not seen before, nor one that differs in nothing but that it used fewer unanswered
+        operations."""
         key = (state << self._bits | mask) * len(self._windows) + frontier
         seen = self._seen.get(key, ())
         for other in seen:
@@ -129,8 +134,11 @@ class Search:
     def _use_unanswered(self, frontier: int, mask: int, state: int, used: int, before: int) -> None:
         unanswered, lost = self._unanswered, self._windows[frontier].lost & ~mask
         other_matters = frontier < self._other_until
-        # After an unanswered operation no other one is tried that leads to the same state with and without it.
-        overwriting = unanswered.overwriting(frontier, state, used, other_matters) if before == ILLEGAL else ()
+        # After an unanswered operation no other one is tried that leads to the same state with and without
+        # it.
+        overwriting = (
+            unanswered.overwriting(frontier, state, used, other_matters) if before == ILLEGAL else ()
+        )
         for next_state, next_used in overwriting:
             if lost:
                 self._stack.append((frontier, mask | lost, next_state, next_used, ILLEGAL))

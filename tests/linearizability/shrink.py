@@ -2,14 +2,15 @@
 
 A sub-history keeps the answers of some operations, and is contradictory whatever the others did:
 
-* Operations that were answered before the first kept one was invoked are left out. The key may have any value that
-  they can have left.
-* Of the other operations that are not kept only the answer is taken away: each may take effect at any time after its
-  invoke, or never.
+* Operations that were answered before the first kept one was invoked are left out. The key may have any value
+  that they can have left.
+* Of the other operations that are not kept only the answer is taken away: each may take effect at any time
+  after its invoke, or never.
 
-Both only allow more orders. So where a sub-history has none, the whole has none: the kept operations are a proof.
-They are also found faster than the whole is searched, because few values matter in them.
+Both only allow more orders. So where a sub-history has none, the whole has none: the kept operations are a
+proof. They are also found faster than the whole is searched, because few values matter in them.
 """
+
 from __future__ import annotations
 
 import time
@@ -19,7 +20,7 @@ from tests.linearizability.history import Operation
 from tests.linearizability.problem import Problem
 from tests.linearizability.search import VIOLATION, Search
 
-PATIENCE = 5_000  # configurations without getting further, after which a sub-history counts as not contradictory
+PATIENCE = 5_000  # configurations without getting further; then a sub-history counts as not contradictory
 
 
 class Contradiction(NamedTuple):
@@ -49,7 +50,8 @@ def find_contradiction(
 
 
 def shrink(operations: Sequence[Operation], found: Contradiction, deadline: float) -> Contradiction:
-    """A contradiction of fewest operations: it takes all of them (unless `deadline` came before that was shown)."""
+    """A contradiction of fewest operations: it takes all of them (unless `deadline` came before that was
+    shown)."""
     chunk = len(found.kept)
     while chunk:
         start, before = 0, len(found.kept)
@@ -86,10 +88,12 @@ def contradiction(
 def possible_values(
     operations: Iterable[Operation], history: Sequence[Operation], begin: int
 ) -> List[Optional[str]]:
-    """The values that the key may have had at position `begin`, as far as `history` (what comes then) can tell.
+    """The values that the key may have had at position `begin`, as far as `history` (what comes then) can
+    tell.
 
-    Each is absent; or something that no answer knows; or what an answer knows, less what was appended since, if an
-    operation invoked before `begin` can have written it (or, of a value that was appended to, its last part).
+    Each is absent; or something that no answer knows; or what an answer knows, less what was appended since,
+    if an operation invoked before `begin` can have written it (or, of a value that was appended to, its last
+    part).
     """
     wrote = [o for o in operations if o.invoked < begin and o.outcome != "fail"]
     whole = {o.value for o in wrote if o.f in ("put", "append")} | {o.value[1] for o in wrote if o.f == "cas"}

@@ -1,8 +1,9 @@
 """Operations as text: one row each, a bar from its invoke to its answer, in the order of the events.
 
-The bars are drawn to order, not to scale: each event has a column of its own, so what overlaps in time overlaps on
-paper and what does not does not.
+The bars are drawn to order, not to scale: each event has a column of its own, so what overlaps in time
+overlaps on paper and what does not does not.
 """
+
 from __future__ import annotations
 
 import json
@@ -16,7 +17,8 @@ _WIDTH = 60  # characters for the bars, as far as their events fit in there
 
 
 def timeline(operations: Sequence[Operation], marked: Optional[Operation] = None) -> str:
-    """The operations in the order of their invokes; of more than MAX_ROWS the last. `marked` gets an arrow."""
+    """The operations in the order of their invokes; of more than MAX_ROWS the last. `marked` gets an
+    arrow."""
     rows = sorted(operations, key=lambda o: o.invoked)[-MAX_ROWS:]
     events = sorted({o.invoked for o in rows} | {o.returned for o in rows})
     step = max(1, min(5, _WIDTH // len(events)))

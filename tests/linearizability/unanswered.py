@@ -1,19 +1,22 @@
 """Operations without an answer: each may take effect once, at any time after its invoke, or never.
 
-They are what makes checking exponential: every subset of them may have taken effect, in every order. What keeps
-that in bounds, each without changing a verdict:
+They are what makes checking exponential: every subset of them may have taken effect, in every order. What
+keeps that in bounds, each without changing a verdict:
 
 * An unanswered operation is only tried where something changes by it, and what follows must need it: the next
-  operation must be impossible, or end in another state, without it. (Otherwise leave it out: never is allowed.)
+  operation must be impossible, or end in another state, without it. (Otherwise leave it out: never is
+  allowed.)
 * Operations that do the same are one class, used in the order of their invokes, so only their number counts.
-* A put or append whose value no later answer can tell from others has *expired* (see model.py). All expired ones do
-  the same: they make the key hold OTHER. So they are one class, and that is where most of them are.
+* A put or append whose value no later answer can tell from others has *expired* (see model.py). All expired
+  ones do the same: they make the key hold OTHER. So they are one class, and that is where most of them are.
 * Of two configurations that differ only in what was used, the one that used a subset dominates the other.
 * Appends and cas are looked up by the state in which they lead anywhere, not tried one after the other.
 
-Which ones a configuration has used is an int, one bit an operation: first the puts and appends in the order in which
-they expire, then the cas in the order in which they expire, then the deletes. Members of a class are neighbours.
+Which ones a configuration has used is an int, one bit an operation: first the puts and appends in the order
+in which they expire, then the cas in the order in which they expire, then the deletes. Members of a class are
+neighbours.
 """
+
 from __future__ import annotations
 
 import itertools
@@ -21,7 +24,7 @@ from bisect import bisect_right
 from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
 from tests.linearizability.history import Operation
-from tests.linearizability.model import ABSENT, FOREVER, ILLEGAL, OTHER, Effect, Values
+from tests.linearizability.model import ILLEGAL, OTHER, Effect, Values
 
 Move = Tuple[int, int]  # (the state after it, what is used after it)
 
@@ -47,7 +50,9 @@ class _Entry(NamedTuple):
 class Unanswered:
     """The unanswered operations of one key. Not thread-safe."""
 
-    def __init__(self, pairs: Sequence[Tuple[Operation, Effect]], values: Values, returned: Sequence[int]) -> None:
+    def __init__(
+        self, pairs: Sequence[Tuple[Operation, Effect]], values: Values, returned: Sequence[int]
+    ) -> None:
         """`returned`: the positions of the answers on this key, ascending."""
         self._values = values
         self._puts: List[Kind] = []
@@ -91,8 +96,8 @@ class Unanswered:
             self._deletes.append(kind)
 
     def canonical(self, used: int, frontier: int) -> int:
-        """The set that stands for `used` at `frontier`: of the expired puts and appends only their number is kept,
-        and of the expired cas, which do nothing any more, nothing."""
+        """The set that stands for `used` at `frontier`: of the expired puts and appends only their number is
+        kept, and of the expired cas, which do nothing any more, nothing."""
         makers = bisect_right(self._maker_expiries, frontier)
         cas = bisect_right(self._cas_expiries, frontier)
         expired = used & (1 << makers) - 1
@@ -102,8 +107,8 @@ class Unanswered:
     def overwriting(self, frontier: int, state: int, used: int, other_matters: bool) -> Iterator[Move]:
         """What a put, a delete, or an expired append can do: they lead to the same state from any other.
 
-        `used` must be canonical. `other_matters`: some later answer tells OTHER from an absent key or from other
-        values.
+        `used` must be canonical. `other_matters`: some later answer tells OTHER from an absent key or from
+        other values.
         """
         if other_matters and state != OTHER:
             expired = bisect_right(self._maker_expiries, frontier)
@@ -115,8 +120,11 @@ class Unanswered:
             if next_used:
                 yield kind.effect[state], next_used
 
-    def building(self, frontier: int, state: int, used: int, before: int, other_matters: bool) -> Iterator[Move]:
-        """What a cas or an append can do in `state`, unless it would have done the same in the state `before`."""
+    def building(
+        self, frontier: int, state: int, used: int, before: int, other_matters: bool
+    ) -> Iterator[Move]:
+        """What a cas or an append can do in `state`, unless it would have done the same in the state
+        `before`."""
         expiry = self._values.expiry
         for kind, next_state in self._leading_on(state):
             if other_matters or frontier < expiry[next_state]:
@@ -130,7 +138,8 @@ class Unanswered:
                     yield OTHER, next_used
 
     def _leading_on(self, state: int) -> List[Tuple[Kind, int]]:
-        """The cas and appends that lead from `state` to another state that an answer knows, and that state."""
+        """The cas and appends that lead from `state` to another state that an answer knows, and that
+        state."""
         found = self._from_state.get(state)
         if found is None:
             kinds = list(self._cas.get(state, ()))
