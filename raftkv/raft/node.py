@@ -16,8 +16,9 @@ Threads
                   leave, and apply and answer what they saw committed. No thread is woken for a request.
 
 Condition variables
-    _disk_work    (on the mutex) something waits for the disk and nobody writes, or the node stops. Waits: log-writer. Notified by: _write_or_wake(),
-                  whoever has written, compaction after a snapshot, stop().
+    _disk_work    (on the mutex) something waits for the disk and nobody writes, or the node stops.
+                  Waits: log-writer. Notified by: _write_or_wake(), whoever has written, compaction after a
+                  snapshot, stop().
     _stopping     (an Event) ends the ticker and the throttling of snapshots.
 
 Who applies: whoever holds `_apply_lock`. It is only ever tried for; a thread that does not get it leaves its
@@ -508,7 +509,8 @@ class RaftNode:
         reader = self._persister.open_snapshot()
         assert reader is not None, "the snapshot that the log begins after is gone"
         try:
-            self._machine.restore(reader.records())
+            with self._persister.guarded():
+                self._machine.restore(reader.records())
             with self._mutex:
                 self._applied, self._kept_bytes = reader.snapshot.index, 0
         finally:

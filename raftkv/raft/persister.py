@@ -96,11 +96,11 @@ class Persister:
         self._peers_lock = Lock()
         self.notices: List[str] = []
         self.entries: List[Entry] = []
-        with self._guarded():
+        with self.guarded():
             self._prepare_folder()
             self._lock = lock_folder(self._disk, self._folder)
         try:
-            with self._guarded():
+            with self.guarded():
                 self._identity = self._identify(cluster, node_id, voters, uid or uuid.uuid4().hex)
                 self._snapshots = SnapshotStore(self._disk, self._path("snapshot"), self._reach)
                 self._log = SegmentedLog(self._disk, self._path("log"), segment_bytes, self._reach)
@@ -156,7 +156,7 @@ class Persister:
         Entries are contiguous and begin right after the last one, or at an earlier index: then the first one
         replaces the entry there and all after it. One write and one fsync for all of them.
         """
-        with self._guarded():
+        with self.guarded():
             if hard_state is not None and (self.fresh or hard_state != self.hard_state):
                 self._save_hard_state(hard_state)
             if entries:
@@ -172,7 +172,7 @@ class Persister:
         stay."""
         have = self.snapshot.index if self.snapshot else 0
         assert index <= have, f"the log up to {index} is still needed, the snapshot ends with {have}"
-        with self._guarded():
+        with self.guarded():
             self._log.compact(index)
 
     # -- snapshots -------------------------------------------------------------------------------------------
@@ -183,13 +183,25 @@ class Persister:
         Meant for a thread of its own. What `lines` raises is passed on, and then nothing is left of the
         attempt. Returns False if a newer snapshot was installed meanwhile; that one stays.
         """
-        with self._guarded():
+        with self.guarded():
             return self._snapshots.write(snapshot, lines)
 
     def open_snapshot(self) -> Optional[SnapshotReader]:
         """The newest snapshot, open for reading; None if there is none."""
-        with self._guarded():
+        with self.guarded():
             return self._snapshots.open()
+
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Turns an OSError of the body into a StorageError, after which nothing is done any more. For readers
+        of a snapshot, too: open_snapshot() gives them away."""
+        if self._failure is not None:
+            raise StorageError(self._failure)
+        try:
+            yield
+        except OSError as error:
+            self._failure = _describe(error, self._folder)
+            raise StorageError(self._failure) from error
 
     def receive_chunk(self, snapshot: Snapshot, offset: int, data: bytes, done: bool) -> int:
         """Take the bytes of the file of `snapshot` from `offset` on; `done` with the last ones.
@@ -198,7 +210,7 @@ class Persister:
         complete, checked and durable. 0: begin again (it is damaged, or not newer than the snapshot that is
         here).
         """
-        with self._guarded():
+        with self.guarded():
             return self._snapshots.receive(snapshot, offset, data, done)
 
     def install(self, snapshot: Snapshot) -> bool:
@@ -207,7 +219,7 @@ class Persister:
 
         Returns False, and changes nothing, if the snapshot that is here is not older.
         """
-        with self._guarded():
+        with self.guarded():
             if not self._snapshots.install(snapshot):
                 return False
             self._log.follow(snapshot)
@@ -218,7 +230,7 @@ class Persister:
 
     def remember_peer(self, id: int, uid: str, founder: bool, rejoin_term: int) -> None:
         """The node `id` has the disk `uid`; see joining.Acquaintance."""
-        with self._guarded(), self._peers_lock:
+        with self.guarded(), self._peers_lock:
             peers = {**self._identity.peers, id: (uid, founder, rejoin_term)}
             changed = self._identity._replace(peers=peers)
             changed.write(self._disk, self._folder, self._reach)
@@ -293,17 +305,6 @@ class Persister:
 
     def _path(self, name: str) -> str:
         return os.path.join(self._folder, name)
-
-    @contextmanager
-    def _guarded(self) -> Iterator[None]:
-        """Turns an OSError into a StorageError, after which nothing is done any more."""
-        if self._failure is not None:
-            raise StorageError(self._failure)
-        try:
-            yield
-        except OSError as error:
-            self._failure = _describe(error, self._folder)
-            raise StorageError(self._failure) from error
 
 
 def _describe(error: OSError, folder: str) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Iterable, List, Optional, Tuple
 
 import pytest
 
-from raftkv.errors import ConnectionLostError, ProtocolError
+from raftkv.errors import ConnectionLostError, DamagedDataError, ProtocolError, StorageError
 from raftkv.raft.joining import MEMBER, NEW, Hello, HelloReply
 from raftkv.raft.messages import (
     AppendAccepted,
@@ -30,6 +31,7 @@ from raftkv.raft.persister import Persister
 from raftkv.raft.types import COMMAND, CONFIG, NOOP, Configuration, Entry, Snapshot, encode_entries
 from raftkv.raft.wire import from_plain, hello_from_plain, to_plain
 from raftkv.rpc.wire import FrameReader, dumps, loads
+from tests.sim.disk import SimDisk
 
 VOTERS = (1, 2, 3)
 SNAPSHOT = Snapshot(5, 2, Configuration(VOTERS))
@@ -349,6 +351,42 @@ def test_a_snapshot_goes_on_being_read_when_a_newer_one_replaces_it(tmp_path: Pa
     source.close()
     assert source.read(SNAPSHOT, 0) is None, "it is gone now"
     source.close()
+    persister.close()
+
+
+def test_a_damaged_snapshot_is_not_sent_for_ever(tmp_path: Path) -> None:
+    persister = Persister(str(tmp_path / "data"), node_id=1, cluster="c", voters=VOTERS)
+    persister.write_snapshot(SNAPSHOT, [b"[1]\n"])
+    (file,) = (tmp_path / "data" / "snapshot").iterdir()
+    file.write_bytes(file.read_bytes().replace(b"[1]", b"[3]"))
+    source = SnapshotSource(persister, 1000)
+    assert source.read(SNAPSHOT, 0), "reading it twice each time would cost too much"
+    with pytest.raises(DamagedDataError, match="does not match its CRC-32"):
+        source.read(SNAPSHOT, 0)
+    source.close()
+    persister.close()
+
+
+def test_a_sound_snapshot_is_sent_as_often_as_it_is_asked_for(tmp_path: Path) -> None:
+    persister = Persister(str(tmp_path / "data"), node_id=1, cluster="c", voters=VOTERS)
+    persister.write_snapshot(SNAPSHOT, [b"[1]\n"])
+    source = SnapshotSource(persister, 1000)
+    first = source.read(SNAPSHOT, 0)
+    assert first and source.read(SNAPSHOT, 0) == first == source.read(SNAPSHOT, 0)
+    source.close()
+    persister.close()
+
+
+def test_a_disk_that_fails_while_a_snapshot_is_sent() -> None:
+    def fails(operation: str, path: str) -> None:
+        raise OSError(errno.EIO, "Input/output error", path)
+
+    disk = SimDisk()
+    persister = Persister("data", node_id=1, cluster="c", voters=VOTERS, disk=disk)
+    persister.write_snapshot(SNAPSHOT, [b"[1]\n"])
+    disk.before = fails
+    with pytest.raises(StorageError, match="check that disk"):
+        SnapshotSource(persister, 1000).read(SNAPSHOT, 0)
     persister.close()
 
 
