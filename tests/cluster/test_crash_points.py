@@ -60,7 +60,8 @@ def start_to_crash(cluster: Cluster, victim: int, name: str) -> None:
 
 
 def kill_with_entries(cluster: Cluster, victim: int, clients: Appenders) -> None:
-    """Kill it at a moment when its log holds entries: with a snapshot alone, opening has nothing to write anew."""
+    """Kill it at a moment when its log holds entries: with a snapshot alone, opening has nothing to write
+    anew."""
     cluster.kill(victim)
     log = cluster.nodes[victim].data_dir / "log"
     while not any(file.stat().st_size for file in log.iterdir()):

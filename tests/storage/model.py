@@ -1,7 +1,7 @@
 """What a member's disk may hold after a crash: a model of the Persister that is too simple to be wrong.
 
-A Model is one durable state. Each step says which states a crash in the middle of it may leave (`during`), the last of
-which is the one that holds when it returned.
+A Model is one durable state. Each step says which states a crash in the middle of it may leave (`during`),
+the last of which is the one that holds when it returned.
 """
 
 from __future__ import annotations

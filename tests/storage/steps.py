@@ -1,4 +1,5 @@
-"""A history that makes the Persister do everything it can: the steps that the crash tests cut short one by one."""
+"""A history that makes the Persister do everything it can: the steps that the crash tests cut short one by
+one."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ def write(taken: Snapshot) -> Step:
 
 
 def file_of(taken: Snapshot, count: int = 3) -> bytes:
-    """The bytes of a snapshot file, as a leader sends them. (Made here so that the format is checked, too.)"""
+    """The bytes of a snapshot file, as a leader sends them. (Made here so that the format is checked,
+    too.)"""
     body = encode_header(taken) + b"".join(lines(taken, count))
     return body + encode_footer(count, zlib.crc32(body))
 
@@ -84,7 +86,7 @@ HISTORY: List[Step] = [
 ]
 
 
-# -- shorthands for tests that go their own way ---------------------------------------------------------------
+# -- shorthands for tests that go their own way --------------------------------------------------------------
 
 
 def begun(disk: SimDisk, log: Optional[List[Entry]] = None) -> Persister:

@@ -1,4 +1,5 @@
-"""A crash at every operation, and at every operation of the recovery from it: what is found is always legal."""
+"""A crash at every operation, and at every operation of the recovery from it: what is found is always
+legal."""
 
 from __future__ import annotations
 
@@ -101,7 +102,8 @@ def test_power_cut_at_every_operation_keeps_some(reorders: bool, seed: int) -> N
 
 @pytest.mark.parametrize("keep", [NOTHING, SOME, KEEP_CACHE])
 def test_what_a_recovery_found_is_still_there_after_the_next_power_cut(keep: str) -> None:
-    """A process may be killed between a write and its fsync. The next one must not trust what it sees in the cache."""
+    """A process may be killed between a write and its fsync. The next one must not trust what it sees in the
+    cache."""
     total = count_operations(lambda disk: play(disk, HISTORY))
     for number in range(1, total + 1):
         disk = SimDisk(random.Random(number), reorders=True)

@@ -38,7 +38,8 @@ EVERYTHING: List[Callable[[Persister], object]] = [
 
 
 def play_until_it_fails(disk: SimDisk, message: str) -> List[Model]:
-    """Run the history until an error ends it, and the persister; returns the states that may be found then."""
+    """Run the history until an error ends it, and the persister; returns the states that may be found
+    then."""
     model = Model()
     try:
         persister = open_persister(disk)
@@ -126,7 +127,8 @@ def test_each_operation_fails_once(kinds: tuple, power_cut: bool) -> None:
     "step", [append(entries(4, 6, 1)), save(2, 2, []), write(snapshot(2, 1)), *transfer(snapshot(9, 1))[2:]]
 )
 def test_what_a_failed_fsync_left_in_the_cache_is_not_trusted(step: Step) -> None:
-    """After a failed fsync the kernel calls the pages clean: the next fsync says yes, but the disk has them not.
+    """After a failed fsync the kernel calls the pages clean: the next fsync says yes, but the disk has them
+    not.
 
     What the next process finds in the cache and goes on with must be there after the next power cut.
     """

@@ -25,7 +25,7 @@ def opened(folder: Path, **options: Any) -> Persister:
     return Persister(str(folder), **{"node_id": 1, "cluster": "raftkv", "voters": (1, 2, 3), **options})
 
 
-# -- a new one -------------------------------------------------------------------------------------------------
+# -- a new one -----------------------------------------------------------------------------------------------
 
 
 def test_a_new_folder(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_a_path_object_is_as_good_as_a_string(tmp_path: Path) -> None:
     Persister(tmp_path / "data", node_id=1, cluster="c", voters=[1]).close()  # type: ignore[arg-type]
 
 
-# -- peers -----------------------------------------------------------------------------------------------------
+# -- peers ---------------------------------------------------------------------------------------------------
 
 
 def test_known_peers_are_remembered(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_known_peers_are_remembered(tmp_path: Path) -> None:
     persister.close()
 
 
-# -- not ours --------------------------------------------------------------------------------------------------
+# -- not ours ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
         opened(tmp_path / "data")
 
 
-# -- in use ----------------------------------------------------------------------------------------------------
+# -- in use --------------------------------------------------------------------------------------------------
 
 HOLDER = """
 import sys

@@ -79,7 +79,8 @@ def test_dropping_the_log_is_durable_file_by_file_from_the_newest() -> None:
 
 
 def test_a_snapshot_of_entries_that_were_not_saved_here_yet() -> None:
-    """Others can commit what this node's disk has not seen (thesis 10.2.1): it may be applied, and in a snapshot."""
+    """Others can commit what this node's disk has not seen (thesis 10.2.1): it may be applied, and in a
+    snapshot."""
     disk = SimDisk()
     persister = begun(disk)
     persister.write_snapshot(snapshot(12, 2), lines(snapshot(12, 2)))

@@ -233,7 +233,8 @@ def test_compacting_costs_no_fsync() -> None:
 
 
 def test_recovery_of_100_000_entries_is_quick(tmp_path: Path) -> None:
-    """About half a second of processor time. The limit is generous: it is for what grows faster than the log."""
+    """About half a second of processor time. The limit is generous: it is for what grows faster than the
+    log."""
 
     def opened() -> Persister:
         return Persister(str(tmp_path / "data"), node_id=1, cluster="c", voters=(1, 2, 3))

@@ -108,7 +108,7 @@ class _History:
             legal = [self.model]
         self.committed = max(self.snapshot_index, min(self.committed, self.last))
 
-    # -- what may come next --------------------------------------------------------------------------------------
+    # -- what may come next ----------------------------------------------------------------------------------
 
     @property
     def snapshot_index(self) -> int:

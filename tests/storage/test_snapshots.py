@@ -14,7 +14,7 @@ from tests.sim.disk import SimDisk
 from tests.storage.model import entries, lines, snapshot
 from tests.storage.steps import begun, content, expected, file_of, receive, reopened
 
-# -- own ones --------------------------------------------------------------------------------------------------
+# -- own ones ------------------------------------------------------------------------------------------------
 
 
 def test_a_snapshot_is_what_was_written() -> None:
@@ -115,7 +115,7 @@ def test_a_long_snapshot_is_fsynced_bit_by_bit() -> None:
     assert 1 << 20 < unsynced[0] < 6 << 20, f"{unsynced[0]} bytes were waiting for an fsync at once"
 
 
-# -- received ones ---------------------------------------------------------------------------------------------
+# -- received ones -------------------------------------------------------------------------------------------
 
 
 def test_a_received_one_is_installed() -> None:
@@ -221,7 +221,7 @@ def test_an_unfinished_transfer_does_not_survive_a_restart() -> None:
     assert persister.receive_chunk(snapshot(20, 2), 40, b"x", False) == 0
 
 
-# -- threads ---------------------------------------------------------------------------------------------------
+# -- threads -------------------------------------------------------------------------------------------------
 
 
 def test_snapshots_are_written_while_the_log_goes_on(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_a_member_that_lost_its_disk_before_the_first_election_is_taken_back_in(
     hard_state = empty.decide()
     assert hard_state is not None, "all others have answered"
     empty.settle(hard_state)
-    assert empty.state == REJOINING, f"it begins as {empty.state} with {hard_state}, and no one would know its disk"
+    assert empty.state == REJOINING, f"as {empty.state} with {hard_state} no one would know its disk"
     for other in founders[:2]:
         greet(empty, other)
         assert other.accepts(empty.hello())
