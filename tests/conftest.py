@@ -1,8 +1,13 @@
 """For every test: the paper's invariants are checked at each release of a node's mutex, in this process and
-in every server that it starts (they inherit the environment)."""
+in every server that it starts (they inherit the environment).
+
+Ctrl-C works, whoever runs the tests: a shell starts what it puts into the background with SIGINT ignored, and
+all that is started from there inherits that."""
 
 from __future__ import annotations
 
 import os
+import signal
 
 os.environ["RAFTKV_CHECK"] = "1"
+signal.signal(signal.SIGINT, signal.default_int_handler)
