@@ -10,6 +10,7 @@ import signal
 import time
 import traceback
 from collections import Counter
+from contextlib import contextmanager
 from typing import Any, Callable, Iterator, NamedTuple, Optional, Tuple
 
 from tests.sim.plan import Plan
@@ -59,19 +60,31 @@ def run(case: Case, say: Optional[Callable[[str], None]] = None) -> Outcome:
     if case.sabotage is not None:
         with BY_NAME[case.sabotage].applied():
             return run(case._replace(sabotage=None), say)._replace(case=case)
-    logging.getLogger("raftkv").setLevel(logging.CRITICAL + 1)
     plan = Plan(case.seed, case.sizes, case.events)
     if say is not None:
         say(f"seed {case.seed}: {plan}")
     world = World(plan, only=case.only, say=say)
     failure = None
     try:
-        world.run()
+        with _silence():
+            world.run()
     except Failure as error:
         failure = str(error)
         if say is not None:
             say(f"FAILED: {failure}")
     return Outcome(case, failure, world.events, world.now, world.count, world.points, tuple(world.struck))
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """What the product logs of simulated time and machines would only confuse."""
+    log = logging.getLogger("raftkv")
+    level = log.level
+    log.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def run_many(first: Case, count: Optional[int], minutes: Optional[float], jobs: int) -> Iterator[Outcome]:
