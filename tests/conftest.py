@@ -2,12 +2,15 @@
 in every server that it starts (they inherit the environment).
 
 Ctrl-C works, whoever runs the tests: a shell starts what it puts into the background with SIGINT ignored, and
-all that is started from there inherits that."""
+all that is started from there inherits that. So it does a standard input that is closed."""
 
 from __future__ import annotations
 
 import os
 import signal
 
+from raftkv.cli.streams import open_standard_streams
+
+open_standard_streams()
 os.environ["RAFTKV_CHECK"] = "1"
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -16,6 +16,7 @@ from raftkv.bench.session import Session
 from raftkv.bench.workloads import Workload
 from raftkv.cli.client import INTERRUPTED
 from raftkv.cli.commands import DONE, exit_status
+from raftkv.cli.streams import open_standard_streams
 from raftkv.errors import RaftKVError
 
 FAILED = 1  # operations failed, or the run did
@@ -27,6 +28,7 @@ class _Stop(BaseException):
 
 def main(argv: Optional[List[str]] = None) -> int:
     """Run the benchmark. Returns the exit status, as `kvbench --help` lists them."""
+    open_standard_streams()
     try:
         args, workloads = parse(argv)
         signal.signal(signal.SIGTERM, _stop)

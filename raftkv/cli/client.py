@@ -22,6 +22,7 @@ from raftkv.cli.commands import (
     split_line,
 )
 from raftkv.cli.prompt import Prompt
+from raftkv.cli.streams import open_standard_streams
 from raftkv.errors import ConfigError, RaftKVError
 
 INTERRUPTED = 130  # what shells make of a program that Ctrl-C ended
@@ -38,6 +39,7 @@ the exit status is then the highest one."""
 
 def main(argv: Optional[List[str]] = None) -> int:
     """Run the client. Returns the exit status, as `kvclient --help` lists them."""
+    open_standard_streams()
     args = _parser().parse_args(argv)
     _be_strict_about_text()
     if args.command[:1] == ["help"]:

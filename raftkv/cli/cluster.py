@@ -17,6 +17,7 @@ from raftkv.cli.cluster_files import MAX_NODES, ClusterFiles, prepare_folder
 from raftkv.cli.commands import COMMANDS, DONE, Command, Outcome, UsageError, exit_status
 from raftkv.cli.nodes import CAN_PAUSE, LocalCluster, NodeError
 from raftkv.cli.prompt import Prompt
+from raftkv.cli.streams import open_standard_streams
 from raftkv.cli.terminal import NodeOutput
 from raftkv.config import load_server_config
 from raftkv.errors import RaftKVError
@@ -28,6 +29,7 @@ class _Stop(BaseException):
 
 def main(argv: Optional[List[str]] = None) -> int:
     """Run a cluster until the user leaves or a signal comes. Returns the exit status."""
+    open_standard_streams()
     args = _parser().parse_args(argv)
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
     try:

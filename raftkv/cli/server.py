@@ -13,6 +13,7 @@ import threading
 from typing import List, Optional
 
 from raftkv import __version__
+from raftkv.cli.streams import open_standard_streams
 from raftkv.config import load_server_config
 from raftkv.errors import ConfigError, RaftKVError
 from raftkv.kvdb.server import KVServer
@@ -29,6 +30,7 @@ SPARE_FILES = 128  # besides the clients' connections: those of peers, the log, 
 
 def main(argv: Optional[List[str]] = None) -> int:
     """Run a server. Returns the exit status: 0 stopped, 1 could not start, 2 wrong usage or configuration."""
+    open_standard_streams()
     args = _parser().parse_args(argv)
     # A SimpleQueue, because its put() is safe in a signal handler, whatever the main thread is doing.
     stop_reasons: queue.SimpleQueue[str] = queue.SimpleQueue()

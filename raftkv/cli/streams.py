@@ -1,0 +1,27 @@
+"""Standard streams that are there: a service manager or a shell may start a program with them closed."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+_STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
+
+
+def open_standard_streams() -> None:
+    """Open os.devnull in place of each of descriptors 0 to 2 that is closed.
+
+    For the beginning of a program, before it opens anything else: a file that got one of these numbers would
+    be taken for a standard stream, by its children at the latest.
+    """
+    for number, (name, mode) in enumerate(_STREAMS):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+            os.set_inheritable(number, True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, closefd=False))
