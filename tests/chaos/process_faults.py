@@ -131,20 +131,22 @@ class ProcessFaults:
         id = self._rng.choice(self._mortal)
         node = self._cluster.chaos_nodes[id]
         node.may_end = True
+        said = node.log.count(STORAGE_ERROR)  # before: it may end at once
         node.fill_disk(self._rng.randrange(1, 6000))
-        yield from self._until_disk_ends(id, node.free_disk)
+        yield from self._until_disk_ends(id, said, node.free_disk)
 
     def fsync_fails(self) -> Fault:
         id = self._rng.choice(self._mortal)
         node = self._cluster.chaos_nodes[id]
         node.may_end = True
-        node.order_fsync(self._rng.choice(("fail", "lose")))
-        yield from self._until_disk_ends(id, lambda: node.order_fsync(""))
-
-    def _until_disk_ends(self, id: int, mend: Callable[[], None]) -> Fault:
-        """A node whose disk failed ends, with one sentence. Then its disk is mended, and it starts again."""
-        node = self._cluster.chaos_nodes[id]
         said = node.log.count(STORAGE_ERROR)
+        node.order_fsync(self._rng.choice(("fail", "lose")))
+        yield from self._until_disk_ends(id, said, lambda: node.order_fsync(""))
+
+    def _until_disk_ends(self, id: int, said: int, mend: Callable[[], None]) -> Fault:
+        """A node whose disk fails ends, with one sentence more than the `said` ones before. Then its disk is
+        mended, and it starts again."""
+        node = self._cluster.chaos_nodes[id]
         for _ in range(int(DISK_FAILS_WITHIN_S / POLL_S)):
             if not node.running:
                 break
