@@ -54,6 +54,7 @@ class RaftOptions:
     heartbeat_interval_ms: int = _option(50, 1, 60_000)
     election_timeout_ms: int = _option(500, 10, 600_000)
     max_raft_state: int = _option(32 * MIB, -1, 1 << 40)  # bytes of log that cause a snapshot; -1: never
+    snapshot_growth_percent: int = _option(100, 0, 10_000)  # ... if they are so much of the last snapshot
     max_append_bytes: int = _option(1 * MIB, 1 * KIB, 16 * MIB)  # entries in one AppendEntries message
     max_inflight_appends: int = _option(16, 1, 1024)  # unacknowledged AppendEntries messages a follower
     max_inflight_bytes: int = _option(8 * MIB, 1 * KIB, 1 << 30)  # ... and the bytes in them

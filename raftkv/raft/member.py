@@ -180,6 +180,7 @@ class Member:
             self._network,
             self._machine,
             max_raft_state=options.max_raft_state,
+            snapshot_growth=options.snapshot_growth_percent / 100,
             on_fatal=self._on_fatal,
             clock=self._clock,
             spawn=self._spawn,

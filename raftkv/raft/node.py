@@ -79,7 +79,9 @@ class _Work(NamedTuple):
 class RaftNode:
     """One node. All public methods are thread-safe.
 
-    `max_raft_state`: bytes of log after which a snapshot is taken; -1 for never.
+    `max_raft_state`: bytes of log after which a snapshot is taken; -1 for never. `snapshot_growth`: but not
+    before they are so many times the newest snapshot's (thesis 5.1.2), lest a large state be written again
+    and again.
     `on_fatal(exception)` is called at most once, by the thread that cannot go on.
 
     A simulator has no threads: it gives a `clock` (seconds) and a `spawn(name, target, *args)` of its own,
@@ -95,13 +97,14 @@ class RaftNode:
         machine: StateMachine,
         *,
         max_raft_state: int,
+        snapshot_growth: float = 0.0,
         on_fatal: Callable[[BaseException], None],
         clock: Callable[[], float] = time.monotonic,
         spawn: Optional[Callable[..., None]] = None,
         pause: Optional[Callable[[float], object]] = None,
     ) -> None:
         self._raft, self._persister, self._network, self._machine = raft, persister, network, machine
-        self._max_raft_state = max_raft_state
+        self._max_raft_state, self._snapshot_growth = max_raft_state, snapshot_growth
         self._on_fatal = on_fatal
         self._clock = clock
         self._spawn = spawn or self._spawn_thread
@@ -334,8 +337,11 @@ class RaftNode:
             log_ = self._raft.log
             self._raft.applied_to(self._applied)
             grown = log_.bytes - self._kept_bytes
-            due = 0 <= self._max_raft_state < grown and not self._snapshot_running
-            if not due or self._applied <= log_.snapshot.index:  # less: one was received meanwhile
+            if not 0 <= self._max_raft_state < grown or self._snapshot_running:
+                return
+            if grown < self._snapshot_growth * self._persister.snapshot_bytes:
+                return
+            if self._applied <= log_.snapshot.index:  # less: one was received meanwhile
                 return
             term = log_.term(self._applied)
             assert term is not None

@@ -131,6 +131,11 @@ class Persister:
         return self._snapshots.newest
 
     @property
+    def snapshot_bytes(self) -> int:
+        """The size of its file; 0 if there is none."""
+        return self._snapshots.newest_bytes
+
+    @property
     def last_index(self) -> int:
         """Of the last entry that is durable, in the log or in the snapshot."""
         return max(self._log.last_index, self.snapshot.index if self.snapshot else 0)

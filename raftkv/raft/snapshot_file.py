@@ -105,7 +105,7 @@ class SnapshotReader:
 
 class SnapshotWriter:
     """Writes one snapshot file, and fsyncs it bit by bit: a great heap of unwritten pages would hold up the
-    log's."""
+    log's. `size`: of what is written, in bytes."""
 
     SYNC_EVERY = 4 << 20  # bytes
     WRITE_EVERY = 1 << 18  # bytes
@@ -113,6 +113,7 @@ class SnapshotWriter:
     def __init__(self, disk: Disk, path: str, snapshot: Snapshot) -> None:
         self._file = disk.create(path)
         self._snapshot = snapshot
+        self.size = 0
 
     def write(self, lines: Iterable[bytes]) -> None:
         """Write the file, all of it durable on return. `lines`: the records, each one JSON value and a
@@ -126,14 +127,18 @@ class SnapshotWriter:
             if size >= self.WRITE_EVERY:
                 data = b"".join(waiting)
                 crc = zlib.crc32(data, crc)
-                self._file.write(data)
+                self._write(data)
                 unsynced += len(data)
                 waiting, size = [], 0
                 if unsynced >= self.SYNC_EVERY:
                     self._file.sync()
                     unsynced = 0
         data = b"".join(waiting)
-        self._file.write(data + encode_footer(count, zlib.crc32(data, crc)))
+        self._write(data + encode_footer(count, zlib.crc32(data, crc)))
+
+    def _write(self, data: bytes) -> None:
+        self._file.write(data)
+        self.size += len(data)
 
     def sync(self) -> None:
         self._file.sync()

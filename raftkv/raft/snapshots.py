@@ -40,7 +40,7 @@ _SYNC_EVERY = 4 << 20  # bytes
 
 
 class SnapshotStore:
-    """The snapshots in `folder`. `newest` is None if there is none.
+    """The snapshots in `folder`. `newest` is None if there is none; `newest_bytes` is the size of its file.
 
     Thread-safe; at most one thread writes, and one receives, at a time.
     Everything raises OSError if the disk fails, and DamagedDataError.
@@ -51,6 +51,7 @@ class SnapshotStore:
         self._lock = threading.Lock()  # guards what is published
         self._incoming: Optional[_Incoming] = None
         self.newest: Optional[Snapshot] = None
+        self.newest_bytes = 0
 
     def recover(self) -> None:
         """Find the newest one, and remove all others. Raises DamagedDataError."""
@@ -60,7 +61,7 @@ class SnapshotStore:
             index, term, name = max(found)
             path = os.path.join(self._folder, name)
             with SnapshotReader(self._disk, path) as reader:
-                self.newest = reader.snapshot
+                self.newest, self.newest_bytes = reader.snapshot, reader.size
             if self.newest[:2] != (index, term):
                 raise damaged(path, f"it holds {self.newest}, not the one that it is named for", 1)
         for name in names:
@@ -97,7 +98,7 @@ class SnapshotStore:
             raise
         writer.close()
         self._reach("snapshot-synced")
-        return self._publish(snapshot, temporary)
+        return self._publish(snapshot, temporary, writer.size)
 
     # -- one from the leader ---------------------------------------------------------------------------------
 
@@ -138,7 +139,7 @@ class SnapshotStore:
         assert incoming.checked, f"{snapshot} is not completely received"
         incoming.file.close()
         self._incoming = None
-        return self._publish(snapshot, incoming.path)
+        return self._publish(snapshot, incoming.path, incoming.size)
 
     def _is_old(self, snapshot: Snapshot) -> bool:
         """Is `snapshot`, which is being received, superfluous? Then nothing is kept of it."""
@@ -155,7 +156,7 @@ class SnapshotStore:
 
     # -- both ------------------------------------------------------------------------------------------------
 
-    def _publish(self, snapshot: Snapshot, temporary: str) -> bool:
+    def _publish(self, snapshot: Snapshot, temporary: str, size: int) -> bool:
         with self._lock:
             if self.newest is not None and snapshot.index <= self.newest.index:
                 self._disk.remove(temporary)
@@ -164,7 +165,7 @@ class SnapshotStore:
             self._reach("snapshot-renamed")
             self._disk.sync_folder(self._folder)
             self._reach("snapshot-published")
-            self.newest = snapshot
+            self.newest, self.newest_bytes = snapshot, size
             self._remove_older()
             return True
 

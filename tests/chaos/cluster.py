@@ -24,6 +24,7 @@ RAFT = {
     "election_timeout_ms": 500,
     # So small that snapshots are taken all the time, in many chunks, and are what a node that was away needs.
     "max_raft_state": 48 << 10,
+    "snapshot_growth_percent": 0,
     "segment_bytes": 24 << 10,
     "snapshot_chunk_bytes": 4 << 10,
 }

@@ -30,10 +30,12 @@ Procedure = Generator[Any, Any, Any]
 
 
 def options_for(max_raft_state: int) -> RaftOptions:
-    """The product's own, but for this many bytes of log before a snapshot (-1: never). A log goes by whole
-    files: they are a fourth of that, as with the product's own options."""
+    """The product's own, but for this many bytes of log before a snapshot (-1: never), however large the last
+    one was: the course bounds the log by that number alone. A log goes by whole files: they are a fourth of
+    that, as with the product's own options."""
     return RaftOptions(
         max_raft_state=max_raft_state,
+        snapshot_growth_percent=0,
         segment_bytes=max_raft_state // 4 if max_raft_state > 0 else RaftOptions.segment_bytes,
     )
 

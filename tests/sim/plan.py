@@ -75,7 +75,7 @@ class Plan:
         rng = random.Random(f"{seed}/plan")
         self.servers = rng.choice(list(sizes))
         self.events = rng.choice([2000, 4000, 8000])  # before the faults end
-        self.options = _options(rng)
+        self.options = _options(rng, seed)
         self.in_step = rng.random() < 0.3  # all tick at the same moments, so that elections collide
         self.tick_s = self.options.heartbeat_interval_ms / 1000 * rng.uniform(0.3, 1.0)
         self.constants = _constants(rng)
@@ -151,7 +151,7 @@ class Plan:
                 setattr(module, name, value)
 
 
-def _options(rng: random.Random) -> RaftOptions:
+def _options(rng: random.Random, seed: int) -> RaftOptions:
     values: Dict[str, List[int]] = {
         "heartbeat_interval_ms": [50, 100, 150],
         "max_raft_state": [-1, 500, 1500, 1500, 4000, 20_000],
@@ -163,7 +163,10 @@ def _options(rng: random.Random) -> RaftOptions:
         "snapshot_chunk_bytes": [100, 700, MANY],
     }
     return RaftOptions(
-        election_timeout_ms=500, **{name: rng.choice(choice) for name, choice in values.items()}
+        election_timeout_ms=500,
+        # Drawn apart, so that all else is as it was before this option was there.
+        snapshot_growth_percent=random.Random(f"{seed}/growth").choice([0, 0, 100]),
+        **{name: rng.choice(choice) for name, choice in values.items()},
     )
 
 

@@ -21,11 +21,14 @@ def test_a_snapshot_is_what_was_written() -> None:
     disk = SimDisk()
     persister = begun(disk)
     assert persister.open_snapshot() is None and persister.snapshot is None
+    assert persister.snapshot_bytes == 0
     taken = snapshot(7, 1)
     assert persister.write_snapshot(taken, lines(taken))
     assert persister.snapshot == taken and content(persister) == expected(taken)
+    assert persister.snapshot_bytes == len(file_of(taken))
     persister = reopened(disk)
     assert persister.snapshot == taken and content(persister) == expected(taken)
+    assert persister.snapshot_bytes == len(file_of(taken))
     assert persister.entries == entries(8, 10, 1)
 
 
@@ -126,6 +129,7 @@ def test_a_received_one_is_installed() -> None:
     assert persister.snapshot is None, "not before it is installed"
     assert persister.install(taken)
     assert persister.snapshot == taken and content(persister) == expected(taken)
+    assert persister.snapshot_bytes == len(file_of(taken))
     assert disk.list_folder("data/snapshot") == ["00000000000000000020-2.jsonl"]
     assert content(reopened(disk)) == expected(taken)
 

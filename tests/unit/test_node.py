@@ -108,7 +108,7 @@ def line_of(record: Any) -> bytes:
 class Bench:
     """A node of three on a real disk. Its threads are kept in `spawned` until a test runs them."""
 
-    def __init__(self, folder: Path, max_raft_state: int = -1) -> None:
+    def __init__(self, folder: Path, max_raft_state: int = -1, snapshot_growth: float = 0.0) -> None:
         self.folder = folder
         self.persister = open_disk(folder)
         if self.persister.fresh:
@@ -127,6 +127,7 @@ class Bench:
             self.wire,
             self.machine,
             max_raft_state=max_raft_state,
+            snapshot_growth=snapshot_growth,
             on_fatal=self.deaths.append,
             clock=lambda: self.now,
             spawn=lambda name, target, *args: self.spawned.append((name, target, args)),
@@ -479,6 +480,28 @@ def test_an_own_snapshot_lets_go_of_the_log_and_is_begun_from_again(tmp_path: Pa
     again = Bench(tmp_path / "data")
     assert again.machine.calls == [("restore", ["1@1", "2@1"])]
     assert again.node.status()["log_last_index"] == 3
+    again.close()
+
+
+def test_a_snapshot_waits_until_the_log_is_as_large_as_the_last_one(tmp_path: Path) -> None:
+    """Or a state of a gigabyte would be written again after every 32 MiB of log."""
+    bench = Bench(tmp_path / "data", max_raft_state=1, snapshot_growth=1.0)
+
+    def commit(index: int) -> int:
+        """Returns how many snapshots are begun."""
+        bench.node.step([append(entry(index), prev_term=index > 1, commit=index)])
+        bench.node.write_log()
+        return len(bench.spawned)
+
+    assert commit(1) == 1, "the first one waits for max_raft_state only"
+    bench.run_spawned()
+    needed = -(-bench.persister.snapshot_bytes // len(entry(2).line))  # entries
+    assert needed > 2, f"{needed} entries are as large as the snapshot: this test needs some"
+    assert [commit(index) for index in range(2, 2 + needed)] == [0] * (needed - 1) + [1]
+    bench.close()
+    again = Bench(tmp_path / "data", max_raft_state=1, snapshot_growth=1e9)
+    again.node.step([append(entry(2 + needed), prev_term=1, commit=2 + needed)])
+    assert again.spawned == [], "what is found at the start counts, too"
     again.close()
 
 
