@@ -36,6 +36,9 @@ GOOD = {
     "a write that failed was not seen": "a put 1\na fail\nb get\nb ok -",
     "one of two cas wins": "a cas - 1\nb cas - 2\na ok no\nb ok yes\nc get\nc ok 2",
     "a delete whose answer nobody knows": "a put 1\na ok\nb delete\nb ok\nc get\nc ok -",
+    "the same value with one unanswered write less": (
+        "a put 1\na info\nb append 1\nb info\nc get\nd append 1\nc ok 111\nd ok"
+    ),
 }
 
 BAD = {
@@ -57,6 +60,7 @@ BAD = {
     "a write that failed was seen": "a put 1\na fail\nb get\nb ok 1",
     "a write was seen before it was asked for": "b get\nb ok 1\na put 1\na info",
     "a value that nobody wrote": "a put 1\na ok\nb get\nb ok 7",
+    "a put that vanished under a cas": ("a put 1\na ok\nb put 7\nc cas 1 2\nc ok yes\nb ok\nd get\nd ok 2"),
 }
 
 
