@@ -80,8 +80,8 @@ def _add_cluster(group: Any) -> None:
 def _add_shape(group: Any) -> None:
     number = _integer(1, 10_000_000)
     _add(group, "--clients", "N", number, "closed loops")
-    _add(group, "--connections", "N", number, "that the clients share (default: 8; 16 beyond 64 clients)")
-    _add(group, "--processes", "N", number, "that the connections are spread over (default: 4)")
+    _add(group, "--connections", "N", number, "that the clients share (default: one a process)")
+    _add(group, "--processes", "N", number, "of clients (default: one a processor, at most 4)")
     _add(group, "--idle", "N", number, "connections more, of clients that only stay connected (default 0)")
     _add(group, "--in-flight", "K", number, "requests that each client has under way (default 1)")
     _add(group, "--batch", "B", number, "operations in a request: a pipeline (default 1)")

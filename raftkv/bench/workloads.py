@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from typing import Dict, Mapping
 
 from raftkv.errors import ConfigError
@@ -13,6 +14,7 @@ OPERATIONS = ("put", "get", "append", "cas", "scan", "mixed")
 READ_SHARES = {"a": 0.5, "b": 0.95, "c": 1.0}  # of YCSB's workloads of these names
 KEY_RANGE = "bench/000000 and the following"
 _KEY_BYTES = 32  # at most, of the keys that keys.py makes
+_MOST_PROCESSES = min(4, os.cpu_count() or 1)  # more would only take turns, and take them from the servers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,8 +43,9 @@ class Workload:
 
     def resolved(self) -> Workload:
         """Itself with numbers of connections and processes. Raises ConfigError for what makes no sense."""
-        connections = self.connections or max(1, min(self.clients, 8 if self.clients <= 64 else 16))
-        processes = self.processes or min(4, connections)
+        enough = -(-self.clients * self.in_flight // WINDOW)
+        processes = self.processes or min(self.connections or self.clients, _MOST_PROCESSES)
+        connections = self.connections or min(self.clients, max(processes, enough))
         result = dataclasses.replace(self, connections=connections, processes=processes)
         result._check()
         return result

@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import pytest
 
+from raftkv.bench import workloads
 from raftkv.bench.run import _jobs
 from raftkv.bench.workloads import PRESETS, Workload, changed, find
 from raftkv.errors import ConfigError
+from raftkv.kvdb.driver import WINDOW
 
 
+@pytest.mark.parametrize("processors", [1, 2, 4])
 @pytest.mark.parametrize(
-    "clients, connections, processes",
-    [(1, 1, 1), (3, 3, 3), (8, 8, 4), (64, 8, 4), (65, 16, 4), (1024, 16, 4)],
+    "clients, in_flight, connections",
+    [(1, 1, 1), (3, 1, 3), (64, 1, 4), (1024, 1, 4), (9, 1000, 9), (10_000, 1, 10)],
 )
-def test_connections_and_processes_suit_the_number_of_clients(clients, connections, processes):
-    resolved = Workload("put", "put", clients).resolved()
+def test_a_process_for_each_processor_and_a_connection_for_each_process(
+    clients, in_flight, connections, processors, monkeypatch
+):
+    """And as many connections more as must be, for no more than WINDOW requests can be under way on one."""
+    monkeypatch.setattr(workloads, "_MOST_PROCESSES", processors)
+    resolved = Workload("put", "put", clients, in_flight=in_flight).resolved()
+    needed = -(-clients * in_flight // WINDOW)
+    assert resolved.processes == min(clients, processors)
+    assert resolved.connections == max(needed, min(connections, processors))
+
+
+@pytest.mark.parametrize("connections, processes", [(1, 1), (8, 2)])
+def test_connections_that_are_given_bound_the_processes(connections, processes, monkeypatch):
+    monkeypatch.setattr(workloads, "_MOST_PROCESSES", 2)
+    resolved = Workload("put", "put", 64, connections=connections).resolved()
     assert (resolved.connections, resolved.processes) == (connections, processes)
 
 
@@ -36,14 +52,14 @@ def test_idle_clients_have_a_process_of_their_own():
 
 def test_the_named_workloads_have_the_shapes_in_which_etcd_is_measured():
     shapes = {
-        name: (one.op, one.clients, one.connections, one.batch)
+        name: (one.op, one.clients, one.in_flight, one.batch)
         for name, one in ((name, preset.resolved()) for name, preset in PRESETS.items())
     }
     assert shapes["put1"] == ("put", 1, 1, 1)
-    assert shapes["put64"] == ("put", 64, 8, 1)
-    assert shapes["put256"] == ("put", 256, 16, 1)
-    assert shapes["batch"] == ("put", 16, 8, 100)
-    assert shapes["get64"] == ("get", 64, 8, 1)
+    assert shapes["put64"] == ("put", 64, 1, 1)
+    assert shapes["put256"] == ("put", 256, 1, 1)
+    assert shapes["batch"] == ("put", 16, 1, 100)
+    assert shapes["get64"] == ("get", 64, 1, 1)
     assert PRESETS["outage"].kill_leader
 
 
@@ -58,7 +74,7 @@ def test_options_change_a_named_workload():
         ("put2", {}, "no workload named 'put2'"),
         ("put", dict(clients=2, connections=3), "3 connections are too many for 2 clients"),
         ("put", dict(clients=4, connections=2, processes=3), "3 processes are too many for 2 connections"),
-        ("put64", dict(in_flight=200), "1600 requests under way on one connection"),
+        ("put64", dict(connections=8, in_flight=200), "1600 requests under way on one connection"),
         ("batch", dict(in_flight=2), "--in-flight goes with neither"),
         ("scan", dict(in_flight=2), "--in-flight goes with neither"),
         ("scan", dict(batch=2), "scan takes no --batch"),
