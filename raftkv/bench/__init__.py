@@ -10,9 +10,9 @@
 **What is measured.** *Clients* are closed loops: each has one operation under way (or `--in-flight` many),
 and asks for the next one when it is answered. They share *connections*, each a Clerk; those are spread over
 *processes*, since one Python process is soon busier than the cluster. By default a process has one Clerk for
-all its clients, as a program should; etcd's own benchmark shares connections, too. A client is a callback that submit() calls with the answer: a thousand of them cost little.
-One that has its connection to itself is a thread that calls put() and waits, as most programs do; so is one
-with a `--batch`, which is a pipeline().
+all its clients, as a program should; etcd's own benchmark shares connections, too. A client is a callback
+that submit() calls with the answer: a thousand of them cost little. One that has its connection to itself is
+a thread that calls put() and waits, as most programs do; so is one with a `--batch`, which is a pipeline().
 
 All processes connect, and put load on the cluster for `--warmup` seconds. Then they all begin to count at one
 moment, and stop at one moment. What is answered in between counts, in operations (a batch is many); a latency
