@@ -117,10 +117,14 @@ class Raft:
         timeout.
 
         Safe whatever the truth is: the other voters are still asked, and refuse while they hear the leader.
+        All followers learn it at the same moment, so they take turns, by id: who wins has won before the next
+        one begins, and votes are not split.
         """
         if peer == self.leader and self.role is Role.FOLLOWER:
             self._leader_heard = float("-inf")
-            soon = self.now + self._rng.uniform(0.2, 1.2) * self.options.heartbeat_interval_s
+            turn = sum(voter < self.id for voter in self.voters if voter != peer)
+            wait = 0.2 + 0.5 * turn + self._rng.uniform(0.0, 0.2)
+            soon = self.now + wait * self.options.heartbeat_interval_s
             self._election_deadline = min(self._election_deadline, soon)
         elif self.leadership is not None:
             self.leadership.lost_contact(peer)

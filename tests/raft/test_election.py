@@ -262,6 +262,21 @@ def test_a_lost_connection_to_the_leader_brings_the_election_forward() -> None:
     assert of(RequestPreVote, driven.wait(1.2 * HEARTBEAT_S)), "well before the election timeout"
 
 
+def test_followers_that_lose_the_leader_at_once_take_turns() -> None:
+    """Or each votes for itself, nobody wins, and the next try waits for the election timeout."""
+    for seed in range(100):
+        begun = []
+        for id in (1, 2, 4, 5):
+            driven = make_follower(leader=3, term=1, id=id, voters=(1, 2, 3, 4, 5), seed=10 * seed + id)
+            driven.raft.lost_contact(3)
+            lost = driven.raft.now
+            while not of(RequestPreVote, driven.wait(HEARTBEAT_S / 20)):
+                pass
+            begun.append((driven.raft.now - lost) / HEARTBEAT_S)
+        gaps = [later - sooner for sooner, later in zip(begun, begun[1:])]
+        assert min(gaps) > 0.2 and begun[0] < 0.5, f"they begin after {begun} heartbeat intervals"
+
+
 def test_after_a_lost_connection_to_the_leader_others_get_a_vote() -> None:
     driven = make_follower(leader=2, term=1)
     driven.raft.lost_contact(2)
