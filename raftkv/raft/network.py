@@ -172,6 +172,7 @@ class _Link:
             on_hello=self._on_hello,
             on_fatal=on_fatal,
             keep_connected=True,
+            idle_ping_interval_s=1.0,  # what is sent to a peer has no answer to wait for
         )
 
     def flush(self) -> None:

@@ -42,8 +42,9 @@ class ClientEnd:
     Connects at the first use (or at start()), and again when needed: while calls wait, or always when
     `keep_connected`. `hello()` gives the (method, args) of the first request on each connection;
     `on_hello(result)` may raise an RpcError to refuse the server, which counts as a failure to connect.
-    After `ping_interval_s` of silence the server is pinged; after `ping_timeout_s` of it the connection is
-    given up.
+    After `ping_interval_s` of silence the server is pinged (`idle_ping_interval_s` while no call is under way:
+    a thousand clients that only stay connected are not to keep it busy); after `ping_timeout_s -
+    ping_interval_s` more the connection is given up.
 
     `hello()`, `on_hello(result)`, `on_up()` and `on_down(reason)` are called on the end's own thread, named
     `name`; they must not block nor wait for calls on this end. Should that thread die of a bug, that is
@@ -67,6 +68,7 @@ class ClientEnd:
         connect_timeout_s: float = 2.0,
         ping_interval_s: float = 1.0,
         ping_timeout_s: float = 3.0,
+        idle_ping_interval_s: float = 10.0,
     ) -> None:
         assert ping_interval_s < ping_timeout_s, (
             f"a ping every {ping_interval_s} s, given up after {ping_timeout_s}"
@@ -74,7 +76,7 @@ class ClientEnd:
         self._where = f"{address[0]}:{address[1]}"
         self._name = name or f"rpc-{self._where}"
         self._max_frame_bytes = max_frame_bytes
-        self._ping_times_s = (ping_interval_s, ping_timeout_s)
+        self._ping_times_s = (ping_interval_s, ping_timeout_s, max(ping_interval_s, idle_ping_interval_s))
         self._on_up = on_up
         self._on_down = on_down
         self._on_fatal = on_fatal
@@ -266,7 +268,7 @@ class ClientEnd:
         while True:
             now = time.monotonic()
             exchange.expire(now)
-            if link.needs_ping(now):
+            if link.needs_ping(now, bool(exchange.calls)):
                 exchange.ping(link, frame(dumps((next(self._ids), "ping", ()))))
             if link.is_dead(now):
                 exchange.lose(link, "nothing was heard of it any more")

@@ -38,6 +38,7 @@ class Exchange:
         self.closed = False
         self.keeper_reads = False
         self.awake = False  # the keeper is; it will send the backlog before it sleeps again
+        self.dozing = False  # the keeper is: a call has to wake it, or it would ping too late
         self.wakes_at = float("inf")  # when the keeper will wake by itself
         self._where = where
         self._max_buffered_bytes = max_buffered_bytes
@@ -55,6 +56,8 @@ class Exchange:
             else:
                 call.sent = True
                 self._transmit(link, call.frame)
+                if self.dozing:
+                    self._waker.wake()
             self.calls.blocking[request_id] = call
             self._take_reading(call)
 
@@ -89,7 +92,7 @@ class Exchange:
                 else:
                     self._transmit(link, call.frame)
                 call.frame = b""  # thousands may be under way, and large
-                if not link.reading or call.deadline < self.wakes_at:
+                if self.dozing or not link.reading or call.deadline < self.wakes_at:
                     self._waker.wake()
             self.calls.add_future(request_id, call)
 
@@ -173,7 +176,11 @@ class Exchange:
 
     def plan_sleep(self, link: Link, now: float) -> None:
         """Sets `wakes_at`. With the lock held."""
-        self.wakes_at = min(self.calls.next_expiry, link.next_pulse_at)
+        pulse_at = link.next_pulse_at
+        self.dozing = pulse_at <= now and not self.calls  # silence, and nobody waits for a word
+        if self.dozing:
+            pulse_at = link.next_idle_pulse_at
+        self.wakes_at = min(self.calls.next_expiry, pulse_at)
         if not self.keeper_reads:
             self.wakes_at = min(self.wakes_at, now + _IDLE_S)
 

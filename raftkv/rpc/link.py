@@ -21,7 +21,12 @@ class Link:
     """
 
     def __init__(
-        self, sock: socket.socket, max_frame_bytes: int, ping_interval_s: float, ping_timeout_s: float
+        self,
+        sock: socket.socket,
+        max_frame_bytes: int,
+        ping_interval_s: float,
+        ping_timeout_s: float,
+        idle_ping_interval_s: float,
     ) -> None:
         """Raises ConnectionLostError when there are too many open files."""
         self.sock = sock
@@ -42,7 +47,7 @@ class Link:
         self.buried = False
         self.since = self.heard_at = time.monotonic()
         self._pinged_at: Optional[float] = None  # when a ping left that nothing has come after
-        self._ping_interval_s = ping_interval_s
+        self._ping_interval_s, self._idle_ping_interval_s = ping_interval_s, idle_ping_interval_s
         self._patience_s = ping_timeout_s - ping_interval_s  # with a ping
 
     def transmit(self, data: bytes) -> None:
@@ -79,21 +84,28 @@ class Link:
         self.heard_at = time.monotonic()
         return data
 
-    def needs_ping(self, now: float) -> bool:
-        """Whether it has been silent for so long that a ping should leave now; the caller sends one then."""
+    def needs_ping(self, now: float, waiting: bool) -> bool:
+        """Whether it has been silent for so long that a ping should leave now; the caller sends one then.
+        `waiting`: for an answer."""
         if self._pinged_at is not None and self.heard_at > self._pinged_at:
             self._pinged_at = None
-        if self._pinged_at is None and now - self.heard_at >= self._ping_interval_s:
+        interval_s = self._ping_interval_s if waiting else self._idle_ping_interval_s
+        if self._pinged_at is None and now - self.heard_at >= interval_s:
             self._pinged_at = now
             return True
         return False
 
     @property
     def next_pulse_at(self) -> float:
-        """When to ping, or to give up, if nothing is heard until then."""
+        """When to ping, or to give up, if nothing is heard until then and somebody waits for an answer."""
         if self._pinged_at is None:
             return self.heard_at + self._ping_interval_s
         return self._pinged_at + self._patience_s
+
+    @property
+    def next_idle_pulse_at(self) -> float:
+        """The same if nobody does."""
+        return self.heard_at + self._idle_ping_interval_s
 
     @property
     def awaits_pong(self) -> bool:

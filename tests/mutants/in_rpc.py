@@ -177,6 +177,12 @@ MUTANTS: List[Mutant] = [
         "tests/rpc/test_server.py::test_a_new_connection_is_served_at_once",
     ),
     Mutant(
+        Sabotage("nobody wakes who dozes", exchange.Exchange, "begin_call", "if self.dozing:", "if False:"),
+        "11, 15",
+        "lost wakeup: a call on a connection that was idle does not have it pinged",
+        "tests/rpc/test_client.py::test_a_server_that_vanished_meanwhile_is_noticed_by_the_next_call",
+    ),
+    Mutant(
         Sabotage(
             "sent, said not to be",
             exchange.Exchange,

@@ -29,10 +29,11 @@ from raftkv.rpc.client import try_connect
 from raftkv.rpc.dial import Backoff
 from raftkv.rpc.link import Link
 from raftkv.rpc.wire import dumps, frame
+from tests.cluster.waiting import wait_until
 from tests.rpc.conftest import KEY
 from tests.rpc.proxy import Proxy
 
-FAST = {"ping_interval_s": 0.1, "ping_timeout_s": 0.4}
+FAST = {"ping_interval_s": 0.1, "ping_timeout_s": 0.4, "idle_ping_interval_s": 0.1}
 
 
 @pytest.fixture
@@ -95,6 +96,13 @@ def no_second_chance(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Options for an end whose keeper looks round only when it is told to."""
     monkeypatch.setattr(exchange_module, "_IDLE_S", 60.0)
     return {"ping_interval_s": 60.0, "ping_timeout_s": 120.0}
+
+
+#: How each kind of call begins, and ends with an error.
+KINDS = {
+    "blocking": lambda end: Background(end.call, "echo", (), 60.0).join().error,
+    "future": lambda end: end.submit("echo", (), 60.0).exception(20),
+}
 
 
 # -- calls and replies ---------------------------------------------------------------------------------------
@@ -490,9 +498,33 @@ def test_a_server_that_vanished_is_noticed_under_futures(serve: Any, connect: An
     assert isinstance(future.exception(10), ConnectionLostError)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_server_that_vanished_meanwhile_is_noticed_by_the_next_call(
+    kind: str, serve: Any, connect: Any, proxy: Any
+) -> None:
+    between = proxy(serve().address)
+    end = connect(between.address, connect_timeout_s=0.3, **{**FAST, "idle_ping_interval_s": 45.0})
+    end.call("echo", (), 5.0)
+    wait_until(lambda: end._exchange.dozing, "its keeper to sleep until it pings")
+    between.swallows = True
+    assert isinstance(KINDS[kind](end), ConnectionLostError)
+
+
+def test_who_waits_for_nothing_pings_seldom() -> None:
+    near, far = socket.socketpair()
+    link = Link(near, 1 << 20, 1.0, 3.0, 10.0)
+    with far:
+        began = link.heard_at
+        assert not link.needs_ping(began + 9.9, waiting=False)
+        assert (link.next_pulse_at, link.next_idle_pulse_at) == (began + 1.0, began + 10.0)
+        assert link.needs_ping(began + 10.0, waiting=False)
+        assert not link.is_dead(began + 11.9) and link.is_dead(began + 12.0)
+    link.close()
+
+
 def test_who_still_takes_our_data_is_alive() -> None:
     near, far = socket.socketpair()
-    link = Link(near, 1 << 20, 1.0, 3.0)
+    link = Link(near, 1 << 20, 1.0, 3.0, 10.0)
     with far:
         link.transmit(b"x" * (8 << 20))
         assert link.backlog, "the socket took it all: this test needs more"
