@@ -82,7 +82,13 @@ def _add_shape(group: Any) -> None:
     _add(group, "--clients", "N", number, "closed loops")
     _add(group, "--connections", "N", number, "that the clients share (default: one a process)")
     _add(group, "--processes", "N", number, "of clients (default: one a processor, at most 4)")
-    _add(group, "--idle", "N", number, "connections more, of clients that only stay connected (default 0)")
+    _add(
+        group,
+        "--idle",
+        "N",
+        _integer(0, 10_000_000),
+        "connections more, of clients that only stay connected (default 0)",
+    )
     _add(group, "--in-flight", "K", number, "requests that each client has under way (default 1)")
     _add(group, "--batch", "B", number, "operations in a request: a pipeline (default 1)")
     _add(group, "--value-size", "BYTES", number, "default 16")
