@@ -43,8 +43,8 @@ class ClientEnd:
     `keep_connected`. `hello()` gives the (method, args) of the first request on each connection;
     `on_hello(result)` may raise an RpcError to refuse the server, which counts as a failure to connect.
     The server is pinged after `ping_interval_s` of silence; after `idle_ping_interval_s` while no call is
-    under way, since a thousand clients that only stay connected are not to keep it busy. The connection is given up
-    when nothing comes for `ping_timeout_s - ping_interval_s` after a ping.
+    under way, since a thousand clients that only stay connected are not to keep it busy. The connection is
+    given up when nothing comes for `ping_timeout_s - ping_interval_s` after a ping.
 
     `hello()`, `on_hello(result)`, `on_up()` and `on_down(reason)` are called on the end's own thread, named
     `name`; they must not block nor wait for calls on this end. Should that thread die of a bug, that is
