@@ -226,7 +226,7 @@ class Raft:
     def _become_pre_candidate(self) -> None:
         """Ask who would vote for this node, before a term is spent on it: a node that cannot win must not
         disturb those that can (thesis 9.6)."""
-        self._set_role(Role.PRE_CANDIDATE, "no leader within the election timeout")
+        self._set_role(Role.PRE_CANDIDATE, "no leader was heard in time")
         self.leader = None
         self._reset_election_timer()
         self._votes = {self.id: True}
