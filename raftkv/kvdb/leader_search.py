@@ -12,8 +12,8 @@ Pure: time comes in as a number of seconds, chance as a random.Random.
    for STALE_S, or for as long as it has just cost us if that was more, while there are others to ask.
 5. For STALE_S after a server was last tried in vain, nobody's hint to it counts: the others have not noticed
    its end. When it kept us waiting for longer than that, they have; if they still name it, they know better.
-7. No more servers are asked without a pause than there are: hints may lead in a circle, and all may be down.
-8. A leader that is overloaded is asked again after a pause.
+6. No more servers are asked without a pause than there are: hints may lead in a circle, and all may be down.
+7. A leader that is overloaded is asked again after a pause.
 """
 
 from __future__ import annotations
