@@ -130,6 +130,10 @@ class SimDisk(Disk):
         """Bytes."""
         return len(self._inode(path).data)
 
+    def written(self, path: str) -> int:
+        """Bytes without the zeros at the file's end."""
+        return len(self._inode(path).data.rstrip(b"\0"))
+
     def used(self) -> int:
         """Bytes."""
         return sum(len(inode.data) for folder in self.folders.values() for inode in folder.names.values())

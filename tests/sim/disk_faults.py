@@ -46,8 +46,15 @@ def bit_flip(fault: Fault) -> Optional[bool]:
     if not files or not fault.may_lose_a_disk(host):
         return False
     logs = [path for path in files if "/log/" in path]
-    path = fault.rng.choice(logs if logs and fault.rng.random() < 0.5 else files)
-    bit = fault.rng.randrange(8 * host.disk.size_of(path))
+    whim = fault.rng.random()
+    if logs and whim < 0.4:
+        path = logs[-1]  # where what follows the last fsync may be torn: damage there is not to pass for that
+    else:
+        path = fault.rng.choice(logs if logs and whim < 0.6 else files)
+    size = host.disk.size_of(path)
+    if fault.rng.random() < 0.8:
+        size = host.disk.written(path) or size
+    bit = fault.rng.randrange(8 * size)
     host.disk.flip(path, bit)
     host.flipped = True
     fault.say(f"n{host.id}: bit {bit} of {path} flips")
