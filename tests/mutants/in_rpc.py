@@ -178,7 +178,7 @@ MUTANTS: List[Mutant] = [
     ),
     Mutant(
         Sabotage("nobody wakes who dozes", exchange.Exchange, "begin_call", "if self.dozing:", "if False:"),
-        "11, 15",
+        "11 15",
         "lost wakeup: a call on a connection that was idle does not have it pinged",
         "tests/rpc/test_client.py::test_a_server_that_vanished_meanwhile_is_noticed_by_the_next_call",
     ),
