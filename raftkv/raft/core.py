@@ -331,17 +331,21 @@ class Raft:
 
     @property
     def has_ready(self) -> bool:
-        output, leadership = self._output, self.leadership
-        return bool(
-            output.is_waiting
-            or (leadership is not None and leadership.reads.confirmed)
-            or (self.term, self.vote, self.rejoin_term) != output.hard_state
+        leadership = self.leadership
+        return (
+            self._output.is_waiting
+            or (leadership is not None and bool(leadership.reads.confirmed))
+            or self._hard_state_is_new
         )
+
+    @property
+    def _hard_state_is_new(self) -> bool:
+        return (self.term, self.vote, self.rejoin_term) != self._output.hard_state
 
     def ready(self) -> Ready:
         """Take out everything there is to do. Each thing is handed out once."""
         reads = [] if self.leadership is None else self.leadership.reads.take_confirmed()
-        return self._output.take(self.hard_state, reads)
+        return self._output.take(self.hard_state if self._hard_state_is_new else None, reads)
 
     def advance(self, ready: Ready) -> None:
         """The disk part of `ready` is durable (and of every Ready before it)."""

@@ -25,6 +25,10 @@ def check_state(raft: Raft) -> None:
         f"<= last {log.last_index}"
     )
     assert log.stable <= log.last_index, f"stable {log.stable} <= last {log.last_index}"
+    assert (log.first_index, log.last_index) == (
+        log.snapshot.index + 1,
+        log.snapshot.index + len(log.entries),
+    ), f"{log.first_index}..{log.last_index} for {len(log.entries)} entries after {log.snapshot}"
     if log.entries:
         first, last = log.entries[0], log.entries[-1]
         assert first.index == log.first_index and last.index == log.last_index, "the log has a gap"

@@ -3,6 +3,8 @@
 Invariants, always:
 
 * `snapshot.index == first_index - 1`: what is not here any more is in the snapshot.
+* `last_index == snapshot.index + len(entries)`. Both are kept and not computed: they are asked for dozens of
+  times a command.
 * `entries[i].index == first_index + i`: no gaps. Terms never decrease from one entry to the next.
 * `snapshot.index <= applied <= commit <= last_index`.
 * `stable <= last_index`: entries after it are not known to be on this node's own disk.
@@ -24,27 +26,22 @@ class RaftLog:
     recovered)."""
 
     def __init__(self, snapshot: Snapshot, entries: Sequence[Entry] = ()) -> None:
-        self.snapshot = snapshot
-        self.entries: List[Entry] = list(entries)
-        self.commit = snapshot.index
-        self.applied = snapshot.index
-        self.bytes = sum(len(entry.line) for entry in self.entries)  # of the encoded entries held here
+        self.commit = self.applied = snapshot.index
+        self._hold(snapshot, list(entries))
         self.stable = self.last_index
         self._configurations: List[
             Tuple[int, Configuration]
         ] = []  # of the entries held here, with their index
         self._note_configurations(self.entries)
 
+    def _hold(self, snapshot: Snapshot, entries: List[Entry]) -> None:
+        """From now on the log is `entries` after `snapshot`."""
+        self.snapshot, self.entries = snapshot, entries
+        self.first_index = snapshot.index + 1  # of the first entry that is still here, or will be
+        self.last_index = snapshot.index + len(entries)
+        self.bytes = sum([len(entry.line) for entry in entries])  # of the encoded entries held here
+
     # -- asking ----------------------------------------------------------------------------------------------
-
-    @property
-    def first_index(self) -> int:
-        """The index of the first entry that is still here (or will be, if there is none)."""
-        return self.snapshot.index + 1
-
-    @property
-    def last_index(self) -> int:
-        return self.snapshot.index + len(self.entries)
 
     @property
     def last_term(self) -> int:
@@ -64,18 +61,16 @@ class RaftLog:
 
     def term(self, index: int) -> Optional[int]:
         """The term of the entry `index`; None if it is compacted away or not there yet."""
-        offset = index - self.snapshot.index
-        if 0 < offset <= len(self.entries):
-            return self.entries[offset - 1].term
-        return self.snapshot.term if offset == 0 else None
+        if self.first_index <= index <= self.last_index:
+            return self.entries[index - self.first_index].term
+        return self.snapshot.term if index == self.snapshot.index else None
 
     def slice(self, low: int, high: int, max_bytes: Optional[int] = None) -> List[Entry]:
         """The entries low..high, both included: fewer when they exceed `max_bytes`, but at least one."""
         assert self.first_index <= low <= high + 1, (
             f"entries {low}..{high} asked of a log from {self.first_index}"
         )
-        base = self.snapshot.index + 1
-        found = self.entries[low - base : high + 1 - base]
+        found = self.entries[low - self.first_index : high + 1 - self.first_index]
         if max_bytes is not None:
             size = 0
             for count, entry in enumerate(found):
@@ -120,6 +115,7 @@ class RaftLog:
         if index <= self.last_index:
             self._truncate(index)
         self.entries.extend(entries)
+        self.last_index += len(entries)
         self.bytes += sum([len(entry.line) for entry in entries])
         self._note_configurations(entries)
 
@@ -150,11 +146,8 @@ class RaftLog:
         assert index <= self.applied, f"compacting to {index}, but only {self.applied} is applied"
         term = self.term(index)
         assert term is not None
-        kept = index - self.snapshot.index
         snapshot = Snapshot(index, term, self.configuration_at(index))
-        self.bytes -= sum([len(entry.line) for entry in self.entries[:kept]])
-        del self.entries[:kept]
-        self.snapshot = snapshot
+        self._hold(snapshot, self.slice(index + 1, self.last_index))
         self.stable = max(self.stable, index)
         self._configurations = [(at, c) for at, c in self._configurations if at > index]
 
@@ -169,17 +162,16 @@ class RaftLog:
         else:
             kept, configurations = [], []
         self.stable = max(self.stable, snapshot.index) if kept else snapshot.index
-        self.snapshot = snapshot
-        self.entries = kept
-        self.bytes = sum(len(entry.line) for entry in kept)
+        self._hold(snapshot, kept)
         self.commit = self.applied = snapshot.index
         self._configurations = [(at, c) for at, c in configurations if at > snapshot.index]
 
     def _truncate(self, index: int) -> None:
         """Remove the entry `index` and all after it."""
         kept = index - self.first_index
-        self.bytes -= sum(len(entry.line) for entry in self.entries[kept:])
+        self.bytes -= sum([len(entry.line) for entry in self.entries[kept:]])
         del self.entries[kept:]
+        self.last_index = index - 1
         self.stable = min(self.stable, index - 1)
         while self._configurations and self._configurations[-1][0] >= index:
             self._configurations.pop()

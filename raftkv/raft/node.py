@@ -251,16 +251,18 @@ class RaftNode:
     def _sort_ready(self) -> None:
         """Put everything that the core wants done into the queue it belongs to."""
         raft = self._raft
-        if not raft.has_ready and not self._role_has_changed():
+        role_has_changed = self._role_has_changed()
+        if not raft.has_ready and not role_has_changed:
             return
         ready = raft.ready()
-        self._network.enqueue(ready.messages)
+        if ready.messages:
+            self._network.enqueue(ready.messages)
         if ready.needs_disk or (ready.promises and (self._disk_busy or self._disk_queue)):
             self._disk_queue.append(ready)
-        else:
+        elif ready.promises:
             self._network.enqueue(ready.promises)
         contexts = self._proposals.committed(ready.committed) if ready.committed else []
-        role_change, lost = self._note_role_change()
+        role_change, lost = self._note_role_change() if role_has_changed else (None, [])
         if ready.committed or ready.reads or ready.lost_reads or ready.restore or role_change:
             reads = [context for contexts_, _ in ready.reads for context in contexts_]
             lost_reads = [context for contexts_ in ready.lost_reads for context in contexts_]
@@ -271,9 +273,8 @@ class RaftNode:
         raft, last = self._raft, self._last_role
         return not (raft.role is last.role and raft.term == last.term and raft.leader == last.leader)
 
-    def _note_role_change(self) -> Tuple[Optional[RoleChange], List[Any]]:
-        if not self._role_has_changed():
-            return None, []
+    def _note_role_change(self) -> Tuple[RoleChange, List[Any]]:
+        """The new role, and who waits for what was proposed in the old one and is in doubt now."""
         raft, last = self._raft, self._last_role
         self._last_role = RoleChange(raft.role, raft.term, raft.leader, raft.role_reason)
         led = last.role is Role.LEADER
@@ -515,7 +516,7 @@ class RaftNode:
         reader = self._persister.open_snapshot()
         assert reader is not None, "the snapshot that the log begins after is gone"
         try:
-            with self._persister.guarded():
+            with self._persister.guard:
                 self._machine.restore(reader.records())
             with self._mutex:
                 self._applied, self._kept_bytes = reader.snapshot.index, 0

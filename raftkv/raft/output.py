@@ -55,27 +55,19 @@ class Output:
             or self.lost_reads
         )
 
-    def take(self, hard_state: HardState, reads: List[Tuple[Any, int]]) -> Ready:
-        """Hand it all out, with the hard state of now and the reads that may be answered."""
+    def take(self, hard_state: Optional[HardState], reads: List[Tuple[Any, int]]) -> Ready:
+        """Hand it all out, with the hard state if that is a new one, and the reads that may be answered."""
         log = self._log
-        entries = (
-            log.slice(self._unsaved_index, log.last_index) if self._unsaved_index <= log.last_index else []
-        )
-        committed = log.slice(self._handed_out + 1, log.commit) if self._handed_out < log.commit else []
-        ready = Ready(
-            messages=self._messages,
-            hard_state=hard_state if hard_state != self.hard_state else None,
-            entries=entries,
-            chunk=self.chunk,
-            promises=self._promises,
-            restore=self._restore,
-            committed=committed,
-            reads=reads,
-            lost_reads=self.lost_reads,
-        )
+        last, commit = log.last_index, log.commit
+        entries = log.slice(self._unsaved_index, last) if self._unsaved_index <= last else []
+        committed = log.slice(self._handed_out + 1, commit) if self._handed_out < commit else []
+        messages, promises, lost_reads = self._messages, self._promises, self.lost_reads
+        chunk, restore = self.chunk, self._restore
         self._messages, self._promises, self.lost_reads = [], [], []
-        self.hard_state = hard_state
-        self._unsaved_index = log.last_index + 1
-        self._handed_out = max(self._handed_out, log.commit)
         self.chunk = self._restore = None
-        return ready
+        self._unsaved_index = last + 1
+        if commit > self._handed_out:
+            self._handed_out = commit
+        if hard_state is not None:
+            self.hard_state = hard_state
+        return Ready(messages, hard_state, entries, chunk, promises, restore, committed, reads, lost_reads)

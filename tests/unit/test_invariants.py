@@ -36,6 +36,8 @@ BROKEN = {
     "commit beyond last": set_log(commit=9, applied=2),
     "snapshot beyond applied": set_log(applied=-1),
     "stable beyond last": set_log(stable=9),
+    "first index not after the snapshot": set_log(first_index=2),
+    "last index not that of the last entry": set_log(last_index=4),
     "a gap": lambda raft: raft.log.entries.pop(1),
     "a term above the current": lambda raft: raft.log.entries.__setitem__(-1, entry(5, 9)),
     "terms that go back": lambda raft: raft.log.entries.__setitem__(0, entry(1, 3)),
@@ -64,7 +66,7 @@ CHANGES = {
     "applied": set_log(applied=1),
     "a second vote in a term": set_raft(vote=3),
     "a vote taken back": set_raft(vote=None),
-    "a leader's log that shrinks": lambda raft: raft.log.entries.pop(),
+    "a leader's log that shrinks": lambda raft: raft.log._truncate(raft.log.last_index),
     "another entry where one was committed": lambda raft: raft.log.entries.__setitem__(2, entry(3, 1)),
 }
 
