@@ -21,10 +21,11 @@ MAX_NUMBER = 2**63 - 1  # of ids, terms, indexes, offsets and rounds; none is ne
 
 _Hello = TypeVar("_Hello", Hello, HelloReply)
 
+_PLAIN: Dict[Any, Type] = {Tuple[Entry, ...]: bytes, Snapshot: tuple}
 _CLASSES: Dict[str, Type] = {cls.__name__: cls for cls in get_args(Message)}
-#: The types that the plain fields of each message must have; other fields are checked as they are rebuilt.
-_PLAIN = {
-    name: [type_ if type_ in (int, bool, bytes) else None for type_ in get_type_hints(cls).values()]
+#: The types of each message as plain data: of its name and its fields. Entries are bytes, a snapshot a tuple.
+_SHAPES = {
+    name: (str, *(_PLAIN.get(type_, type_) for type_ in get_type_hints(cls).values()))
     for name, cls in _CLASSES.items()
 }
 
@@ -44,20 +45,20 @@ def from_plain(plain: Any) -> Message:
     not match their CRC-32."""
     if type(plain) is not tuple or not plain or type(plain[0]) is not str or plain[0] not in _CLASSES:
         raise ProtocolError("not a Raft message of this version")
-    name, fields = plain[0], list(plain[1:])
-    expected = _PLAIN[name]
-    if len(fields) != len(expected):
-        raise ProtocolError(f"{name} with {len(fields)} fields instead of {len(expected)}")
-    for field, type_ in zip(fields, expected):
-        if type_ is not None and type(field) is not type_:
-            raise ProtocolError(f"{name} with a field of the wrong type")
-        if type_ is int and not 0 <= field <= MAX_NUMBER:
+    name, fields = plain[0], plain[1:]
+    if tuple(map(type, plain)) != _SHAPES[name]:
+        raise ProtocolError(f"{name} with fields of other types, or another number of them")
+    for field in fields:
+        if type(field) is int and not 0 <= field <= MAX_NUMBER:
             raise ProtocolError(f"{name} with a number out of range")
     try:
         if name == "AppendEntries":
-            fields[5] = _entries_from_lines(*fields[2:6])
-        elif name == "InstallSnapshot":
-            fields[3] = _snapshot_from_plain(fields[2], fields[3])
+            sender, to, term, prev_index, prev_term, lines, commit = fields
+            entries = _entries_from_lines(term, prev_index, prev_term, lines)
+            return AppendEntries(sender, to, term, prev_index, prev_term, entries, commit)
+        if name == "InstallSnapshot":
+            sender, to, term, snapshot, *chunk = fields
+            return InstallSnapshot(sender, to, term, _snapshot_from_plain(term, snapshot), *chunk)
     except (CorruptEntryError, TypeError, ValueError, KeyError, RecursionError) as error:
         raise ProtocolError(f"{name} that cannot be right: {error}") from None
     return _CLASSES[name](*fields)
@@ -79,8 +80,6 @@ def hello_from_plain(cls: Type[_Hello], plain: Any) -> _Hello:
 def _entries_from_lines(
     message_term: int, prev_index: int, prev_term: int, lines: bytes
 ) -> Tuple[Entry, ...]:
-    if type(lines) is not bytes:
-        raise TypeError("entries that are no bytes")
     entries, term = tuple(decode_entries(lines)), prev_term
     for position, entry in enumerate(entries, prev_index + 1):
         if entry.index != position or entry.term < term:

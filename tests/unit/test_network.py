@@ -91,6 +91,7 @@ def test_no_field_can_be_replaced_by_what_ends_a_node(message: Message) -> None:
                 result = from_plain((*plain[:at], value, *plain[at + 1 :]))
             except ProtocolError:
                 continue
+            assert list(map(type, result)) == list(map(type, message)), f"{result}"
             numbers = [field for field in result if type(field) is int]
             assert all(0 <= number < 2**63 for number in numbers), f"{result}"
     for wrong in ((), plain[:-1], (*plain, 0), list(plain), (None, *plain[1:]), ("No", *plain[1:])):
@@ -114,8 +115,6 @@ def lines(*entries: Tuple[int, int]) -> bytes:
         (0, lines((8, 3))[:-3] + b"7]\n"),  # another CRC
         (0, Entry.create(8, 3, CONFIG, {"voters": []}).line),
         (0, Entry.create(8, 3, CONFIG, [1, 2, 3]).line),
-        (0, "[8,3]\n"),
-        (0, 7),
     ],
 )
 def test_entries_that_no_leader_can_have_are_refused(prev_term: int, data: Any) -> None:
@@ -137,7 +136,6 @@ def test_entries_that_no_leader_can_have_are_refused(prev_term: int, data: Any) 
         (5, 2, {}),
         (5, 2, [1, 2, 3]),
         (5, 2),
-        5,
     ],
 )
 def test_snapshots_that_no_leader_can_have_are_refused(snapshot: Any) -> None:
