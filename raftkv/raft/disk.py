@@ -166,10 +166,11 @@ class _File:
 
     def write_at(self, offset: int, data: bytes) -> None:
         try:
-            os.lseek(self._fd, offset, os.SEEK_SET)
+            written = _write_at(self._fd, data, offset)
+            while written < len(data):
+                written += _write_at(self._fd, memoryview(data)[written:], offset + written)
         except OSError as error:
             raise OSError(error.errno, error.strerror, self._path) from None
-        self.write(data)
 
     def sync(self) -> None:
         try:
@@ -197,6 +198,14 @@ class _File:
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             os.close(fd)
+
+
+def _seek_and_write(fd: int, data: Union[bytes, memoryview], offset: int) -> int:
+    os.lseek(fd, offset, os.SEEK_SET)
+    return os.write(fd, data)
+
+
+_write_at = getattr(os, "pwrite", _seek_and_write)  # Windows has no pwrite
 
 
 def _fsync(fd: int) -> None:

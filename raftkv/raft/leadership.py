@@ -134,8 +134,8 @@ class Leadership:
             if progress.next < self._log.first_index:  # the window is full, what follows it compacted away
                 progress.become_probe()
                 self._replicate(m.sender, progress)
-            elif overdue:  # empty, as all is sent or the window is full: is any of it lost?
-                self._send_append(m.sender, progress)
+            elif overdue:  # all is sent, or the window is full: is any of it lost?
+                self._send_append(m.sender, progress, [])
         self._advance_reads()
 
     def _step_snapshot_reply(self, m: SnapshotReply, progress: Progress) -> None:
@@ -168,27 +168,26 @@ class Leadership:
 
     def _replicate(self, peer: int, progress: Progress) -> None:
         """Send what `peer` lacks, as far as its window allows."""
-        while not progress.paused:
+        log = self._log
+        while progress.state is not ProgressState.REPLICATE or progress.next <= log.last_index:
+            if progress.paused:
+                return
             if progress.state is ProgressState.SNAPSHOT:
                 self._send_chunk(peer, progress)
-            elif progress.next < self._log.first_index:
+            elif progress.next < log.first_index:
                 snapshot = self._raft.latest_snapshot
                 assert snapshot is not None, "entries are compacted away, but there is no snapshot"
                 progress.become_snapshot(snapshot)
-            elif progress.state is ProgressState.REPLICATE and progress.next > self._log.last_index:
-                return
             else:
-                self._send_append(peer, progress)
+                most = self._options.max_append_bytes
+                self._send_append(peer, progress, log.slice(progress.next, log.last_index, most))
 
-    def _send_append(self, peer: int, progress: Progress) -> None:
-        """One AppendEntries from `progress.next` on; without entries (none are left, or the window is full)
-        it asks whether the logs agree there."""
+    def _send_append(self, peer: int, progress: Progress, entries: List[Entry]) -> None:
+        """An AppendEntries with `entries`, which begin at `progress.next`; without any it asks whether the
+        logs agree there."""
         prev, log = progress.next - 1, self._log
         prev_term = log.term(prev)
         assert prev_term is not None
-        entries = (
-            [] if progress.paused else log.slice(prev + 1, log.last_index, self._options.max_append_bytes)
-        )
         self._send(AppendEntries(self._id, peer, self._term, prev, prev_term, tuple(entries), log.commit))
         progress.sent_entries(entries)
         if not entries or progress.state is ProgressState.PROBE:

@@ -254,7 +254,7 @@ class SnapshotSource:
 
         Raises StorageError: the disk failed; DamagedDataError: the file is not what was written.
         """
-        with self._persister.guarded():
+        with self._persister.guard:
             reader = self._open(snapshot)
             if reader is None:
                 return None

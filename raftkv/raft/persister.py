@@ -29,9 +29,8 @@ from __future__ import annotations
 import errno
 import os
 import uuid
-from contextlib import contextmanager
 from threading import Lock
-from typing import Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from raftkv.errors import StorageError
 from raftkv.raft import identity, segments, snapshots
@@ -60,6 +59,26 @@ CRASH_POINTS = (
 )
 
 
+class Guard:
+    """A context manager: an OSError of the body becomes a StorageError, after which nothing is done any more.
+
+    Any number of threads may be inside.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._failure: Optional[str] = None
+
+    def __enter__(self) -> None:
+        if self._failure is not None:
+            raise StorageError(self._failure)
+
+    def __exit__(self, _: Optional[type], error: Optional[BaseException], __: Any) -> None:
+        if isinstance(error, OSError):
+            self._failure = _describe(error, self._folder)
+            raise StorageError(self._failure) from error
+
+
 class Persister:
     """One node's disk. Opening recovers what is there; the attributes say what that was:
 
@@ -69,7 +88,8 @@ class Persister:
     `known_peers` (node id -> (uid, whether it was met while this member was new, its rejoin_term)).
 
     Threads: save(), compact(), receive_chunk() and install() are for one thread (the log-writer),
-    write_snapshot() for one other; open_snapshot() and remember_peer() are for any.
+    write_snapshot() for one other; open_snapshot() and remember_peer() are for any. Who reads a snapshot does
+    it within `guard`, too.
 
     Everything raises StorageError, or the kind of it that fits: LockedError, ForeignDataError,
     DamagedDataError.
@@ -92,15 +112,15 @@ class Persister:
         self._disk: Disk = disk or Disk()
         self._folder = os.fspath(data_dir)
         self._reach = crash_point or _nothing
-        self._failure: Optional[str] = None
+        self.guard = Guard(self._folder)
         self._peers_lock = Lock()
         self.notices: List[str] = []
         self.entries: List[Entry] = []
-        with self.guarded():
+        with self.guard:
             self._prepare_folder()
             self._lock = lock_folder(self._disk, self._folder)
         try:
-            with self.guarded():
+            with self.guard:
                 self._identity = self._identify(cluster, node_id, voters, uid or uuid.uuid4().hex)
                 self._snapshots = SnapshotStore(self._disk, self._path("snapshot"), self._reach)
                 self._log = SegmentedLog(self._disk, self._path("log"), segment_bytes, self._reach)
@@ -161,7 +181,7 @@ class Persister:
         Entries are contiguous and begin right after the last one, or at an earlier index: then the first one
         replaces the entry there and all after it. One write and one fsync for all of them.
         """
-        with self.guarded():
+        with self.guard:
             if hard_state is not None and (self.fresh or hard_state != self.hard_state):
                 self._save_hard_state(hard_state)
             if entries:
@@ -177,7 +197,7 @@ class Persister:
         stay."""
         have = self.snapshot.index if self.snapshot else 0
         assert index <= have, f"the log up to {index} is still needed, the snapshot ends with {have}"
-        with self.guarded():
+        with self.guard:
             self._log.compact(index)
 
     # -- snapshots -------------------------------------------------------------------------------------------
@@ -188,25 +208,13 @@ class Persister:
         Meant for a thread of its own. What `lines` raises is passed on, and then nothing is left of the
         attempt. Returns False if a newer snapshot was installed meanwhile; that one stays.
         """
-        with self.guarded():
+        with self.guard:
             return self._snapshots.write(snapshot, lines)
 
     def open_snapshot(self) -> Optional[SnapshotReader]:
         """The newest snapshot, open for reading; None if there is none."""
-        with self.guarded():
+        with self.guard:
             return self._snapshots.open()
-
-    @contextmanager
-    def guarded(self) -> Iterator[None]:
-        """Turns an OSError of the body into a StorageError, after which nothing is done any more. For readers
-        of a snapshot, too: open_snapshot() gives them away."""
-        if self._failure is not None:
-            raise StorageError(self._failure)
-        try:
-            yield
-        except OSError as error:
-            self._failure = _describe(error, self._folder)
-            raise StorageError(self._failure) from error
 
     def receive_chunk(self, snapshot: Snapshot, offset: int, data: bytes, done: bool) -> int:
         """Take the bytes of the file of `snapshot` from `offset` on; `done` with the last ones.
@@ -215,7 +223,7 @@ class Persister:
         complete, checked and durable. 0: begin again (it is damaged, or not newer than the snapshot that is
         here).
         """
-        with self.guarded():
+        with self.guard:
             return self._snapshots.receive(snapshot, offset, data, done)
 
     def install(self, snapshot: Snapshot) -> bool:
@@ -224,7 +232,7 @@ class Persister:
 
         Returns False, and changes nothing, if the snapshot that is here is not older.
         """
-        with self.guarded():
+        with self.guard:
             if not self._snapshots.install(snapshot):
                 return False
             self._log.follow(snapshot)
@@ -235,7 +243,7 @@ class Persister:
 
     def remember_peer(self, id: int, uid: str, founder: bool, rejoin_term: int) -> None:
         """The node `id` has the disk `uid`; see joining.Acquaintance."""
-        with self.guarded(), self._peers_lock:
+        with self.guard, self._peers_lock:
             peers = {**self._identity.peers, id: (uid, founder, rejoin_term)}
             changed = self._identity._replace(peers=peers)
             changed.write(self._disk, self._folder, self._reach)
