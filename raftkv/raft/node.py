@@ -9,7 +9,7 @@ Threads
     ticker        tells the core the time, every fifth of a heartbeat interval.
     log-writer    takes all that waits for the disk, writes it with one fsync (group commit), tells the core,
                   and only then lets the promises leave: the messages that say that it is durable. A lone
-                  batch does not wait for it, see `_is_lone`: the thread that brought it writes it.
+                  entry does not wait for it, see `_is_lone`: the thread that brought it writes it.
     snapshot      at times: writes the state machine's snapshot, or begins anew from a received one.
     apply         at times: applies very many entries at once, as after a restart.
     (callers)     the threads of the rpc layer: they call propose(), read_index() and step(), send what may
@@ -58,7 +58,7 @@ log = logging.getLogger("raftkv.raft")
 
 SLOW_FSYNC_S = 0.5  # a write that takes longer is reported
 SLOW_APPLY_S = 0.5
-QUICK_FSYNC_S = 0.001  # while writes are this quick, a lone batch is written by the thread that brings it
+QUICK_FSYNC_S = 0.001  # while writes are this quick, a lone entry is written by the thread that brings it
 MANY_ENTRIES = 5000  # so many at once are applied on a thread of their own: some ten milliseconds of work
 SNAPSHOT_CHUNK_KEYS = 500  # read from the state machine at a time: about a millisecond
 LONGEST_PAUSE_S = 0.2  # of the snapshot thread after each of these
@@ -372,7 +372,7 @@ class RaftNode:
         self._work()
 
     def _write_or_wake(self) -> None:
-        """Have somebody write what waits for the disk: this thread, if it is a lone batch."""
+        """Have somebody write what waits for the disk: this thread, if it is a lone entry."""
         with self._mutex:
             if self._disk_busy or not self._disk_queue:
                 return  # who writes now looks again
@@ -383,10 +383,11 @@ class RaftNode:
         self._write(batch, None)
 
     def _is_lone(self) -> bool:
-        """With the mutex held: is all before the one batch that waits committed already?
+        """With the mutex held: is it one entry that waits, and all before it is committed already?
 
         Then nothing else is under way that this thread should go on with meanwhile, and a switch to another
-        thread, which costs as much as a quick fsync, would only delay it. A slow disk is left to the
+        thread, which costs as much as a quick fsync, would only delay it. More entries come from more
+        clients, the next requests of which should be read while the disk works. A slow disk is left to the
         log-writer: this thread may be the one that reads what clients and peers send.
         """
         ready = self._disk_queue[0]
@@ -394,7 +395,7 @@ class RaftNode:
             self._last_write_s < self._quick_fsync_s
             and len(self._disk_queue) == 1
             and not (ready.hard_state or ready.chunk or self._compact_to)
-            and bool(ready.entries)
+            and len(ready.entries) == 1
             and ready.entries[0].index == self._raft.log.commit + 1
         )
 

@@ -52,12 +52,12 @@ class Entry(NamedTuple):
 
         Raises CorruptEntryError if the line is not whole or does not match its CRC.
         """
-        comma = line.rfind(b",")
+        head, _, crc = line.rpartition(b",")
         try:
-            if line[-2:] != b"]\n" or int(line[comma + 1 : -2]) != _crc32(line[:comma]):
+            if crc != b"%d]\n" % _crc32(head):
                 raise CorruptEntryError("the line does not match its CRC-32")
-            index, term, kind, _ = line[1:].split(b",", 3)
-            return cls(int(index), int(term), _KINDS[kind], line)
+            index, term, kind, _ = head.split(b",", 3)
+            return cls(int(index[1:]), int(term), _KINDS[kind], line)
         except (ValueError, KeyError) as error:
             raise CorruptEntryError(f"the line is not a log entry of this version ({error})") from None
 
