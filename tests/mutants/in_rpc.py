@@ -208,10 +208,22 @@ MUTANTS: List[Mutant] = [
     ),
     Mutant(
         Sabotage(
+            "peers' types not checked",
+            wire,
+            "from_plain",
+            "if tuple(map(type, plain)) != _SHAPES[name]:",
+            "if False:",
+        ),
+        "",
+        "a message with fields of other types reaches the core",
+        "tests/unit/test_network.py::test_no_field_can_be_replaced_by_what_ends_a_node",
+    ),
+    Mutant(
+        Sabotage(
             "peers' numbers not checked",
             wire,
             "from_plain",
-            "if type_ is not None and type(field) is not type_:",
+            "if type(field) is int and not 0 <= field <= MAX_NUMBER:",
             "if False:",
         ),
         "",
