@@ -37,7 +37,7 @@ from typing import Callable, Deque, List, Optional, Sequence, Tuple
 from raftkv.raft.disk import Disk, DiskFile
 from raftkv.raft.replay import MARKER, Replay
 from raftkv.raft.sealed import damaged, replace_file
-from raftkv.raft.types import Entry, Snapshot, encode_entries
+from raftkv.raft.types import Entry, Snapshot
 
 CRASH_POINTS = (
     "segment-created",  # a new file exists, its name is not durable yet
@@ -94,10 +94,11 @@ class SegmentedLog:
             f"{len(entries)} entries from {first} to {last} are not contiguous"
         )
         file, segment = self._file_for(first), self._segments[-1]
-        data = encode_entries(entries)
-        size = segment.size + len(MARKER) + len(data)
+        lines = [entry.line for entry in entries]
+        added = sum(map(len, lines))
+        size = segment.size + len(MARKER) + added
         zeros = -size % self._extension if size > segment.end else 0
-        file.write_at(segment.size, MARKER + data + bytes(zeros))
+        file.write_at(segment.size, b"".join([MARKER, *lines, bytes(zeros)]))
         self._reach("log-written")
         file.sync()
         self._reach("log-synced")
@@ -105,8 +106,8 @@ class SegmentedLog:
         self._terms.extend(entries)
         while self._sizes and self._sizes[-1][0] >= first:
             self.bytes -= self._sizes.pop()[1]
-        self._sizes.append((last, len(data)))
-        self.bytes += len(data)
+        self._sizes.append((last, added))
+        self.bytes += added
 
     def follow(self, snapshot: Snapshot) -> None:
         """Drop the log unless it leads up to `snapshot`, which is durable, and beyond.

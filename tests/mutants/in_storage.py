@@ -63,8 +63,8 @@ MUTANTS: List[Mutant] = [
             "full disk swallowed",
             segments.SegmentedLog,
             "append",
-            "file.write_at(segment.size, MARKER + data + bytes(zeros))",
-            "try:\n        file.write_at(segment.size, MARKER + data + bytes(zeros))\n"
+            'file.write_at(segment.size, b"".join([MARKER, *lines, bytes(zeros)]))',
+            'try:\n        file.write_at(segment.size, b"".join([MARKER, *lines, bytes(zeros)]))\n'
             "    except OSError:\n        pass",
         ),
         "14",
