@@ -62,7 +62,7 @@ class KVService:
 
     def on_requests(self, batch: Sequence[Request]) -> None:
         commands: List[Any] = []
-        writes: List[Request] = []
+        writes: List[Tuple[Any, Any, Any]] = []  # (channel, id, command)
         reads: List[Request] = []
         replies: List[Reply] = []
         for request in batch:
@@ -73,8 +73,9 @@ class KVService:
                 replies.append((channel, id, False, (BAD_REQUEST, str(error), None)))
                 continue
             if method in WRITES:
-                commands.append(command(method, args))
-                writes.append(request)
+                data = command(method, args)
+                commands.append(data)
+                writes.append((channel, id, data))
             elif method == "status":
                 replies.append((channel, id, True, self.status()))
             else:
@@ -93,7 +94,7 @@ class KVService:
         """What this server knows of itself, as plain data (DESIGN: `status --json`)."""
         return {**self.consensus.status(), "pid": os.getpid(), "version": self._version}
 
-    def _try(self, requests: List[Request], action: Callable[[], None]) -> List[Reply]:
+    def _try(self, requests: Sequence[tuple], action: Callable[[], None]) -> List[Reply]:
         """Do it, or return the refusals."""
         try:
             action()
@@ -102,7 +103,7 @@ class KVService:
             refusal = (NOT_LEADER, str(error), {"leader": error.leader, "proposed": False})
         except OverloadedError as error:
             refusal = (OVERLOADED, str(error), {"proposed": False})
-        return [(channel, id, False, refusal) for channel, id, _, _ in requests]
+        return [(request[0], request[1], False, refusal) for request in requests]
 
     # -- the state machine (raft.node.StateMachine) ----------------------------------------------------------
 
@@ -115,10 +116,12 @@ class KVService:
             return
         replies: List[Reply] = []
         for entry, context in zip(entries, contexts):
-            if entry.kind == COMMAND:
-                ok, result = apply(entry.index, entry.data)
-                if context is not None:
-                    replies.append((context[0], context[1], ok, result))
+            if context is not None:
+                channel, id, data = context  # decoding the entry would bring the same data, and takes longer
+                ok, result = apply(entry.index, data)
+                replies.append((channel, id, ok, result))
+            elif entry.kind == COMMAND:
+                apply(entry.index, entry.data)
         reach("node:before-reply")
         self._send_replies(replies)
 
@@ -132,7 +135,7 @@ class KVService:
         message = "this node lost the leadership before it could answer"
         for requests, proposed in ((proposals, True), (reads, False)):
             refusal = (NOT_LEADER, message, {"leader": leader, "proposed": proposed})
-            self._send_replies([(channel, id, False, refusal) for channel, id, _, _ in requests])
+            self._send_replies([(request[0], request[1], False, refusal) for request in requests])
 
     def role_changed(self, change: RoleChange) -> None:
         """One log line a change."""

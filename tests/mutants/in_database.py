@@ -74,7 +74,7 @@ MUTANTS: List[Mutant] = [
             "who is refused is not told",
             service.KVService,
             "refuse",
-            "self._send_replies([(channel, id, False, refusal) for channel, id, _, _ in requests])",
+            "self._send_replies([(request[0], request[1], False, refusal) for request in requests])",
             "pass",
         ),
         "15",

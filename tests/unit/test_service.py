@@ -60,6 +60,16 @@ def bench() -> Bench:
     return bench
 
 
+def dump(service: KVService) -> List[Any]:
+    """The records of a snapshot."""
+    view = service.begin_snapshot()
+    records = []
+    while chunk := view.next_chunk(10):
+        records += chunk
+    view.close()
+    return records
+
+
 def put(seq: int, key: str, value: str) -> List[Any]:
     return [1, seq, seq, "put", key, value]
 
@@ -77,7 +87,8 @@ def test_a_turn_is_one_proposal_and_one_round_of_reads(bench: Bench) -> None:
     bench.service.on_requests(batch)
     commands, contexts = bench.consensus.proposed[0]
     assert commands == [[1, 1, 1, "put", "k", "v"], [1, 2, 1, "put", "k", "w"]]
-    assert (list(contexts), bench.consensus.reads) == ([batch[0], batch[2]], [[batch[1], batch[3]]])
+    assert list(contexts) == [("A", 1, commands[0]), ("B", 2, commands[1])]
+    assert bench.consensus.reads == [[batch[1], batch[3]]]
     replies = {(channel, id): (ok, result) for channel, id, ok, result in bench.take()}
     assert replies.pop(("C", 9)) == (True, {"id": 1, "pid": os.getpid(), "version": "1.2.3"})
     assert {key: (ok, result[0]) for key, (ok, result) in replies.items()} == {
@@ -111,15 +122,36 @@ def test_a_bug_is_not_taken_for_a_refusal(bench: Bench) -> None:
 
 
 def test_entries_are_answered_to_who_proposed_them_and_only_to_them(bench: Bench) -> None:
-    a, b = ("A", 5, "put", ()), ("B", 6, "put", ())
+    commands = [put(seq, "k", "v") for seq in (1, 2, 3)]
     entries = [Entry.create(2, 1, NOOP, None)]
-    entries += [Entry.create(2 + seq, 1, COMMAND, put(seq, "k", "v")) for seq in (1, 2, 3)]
-    bench.service.apply(entries, [None, a, None, b])
+    entries += [Entry.create(index, 1, COMMAND, command) for index, command in enumerate(commands, 3)]
+    bench.service.apply(entries, [None, ("A", 5, commands[0]), None, ("B", 6, commands[2])])
     assert bench.take() == [("A", 5, True, 3), ("B", 6, True, 5)]
 
 
+def test_who_proposed_applies_the_same_as_who_reads_the_log() -> None:
+    """A leader applies what came from the client, a follower what JSON made of it."""
+    requests: List[Any] = [
+        ("A", 0, "register", ()),
+        ("A", 1, "put", (1, 1, 1, "a\u00e9\U0001f40d", 'v"\\\n\u2028')),
+        ("A", 2, "append", (1, 2, 1, "a\u00e9\U0001f40d", "\x00")),
+        ("A", 3, "cas", (1, 3, 1, "b", None, "")),
+        ("A", 4, "batch", (1, 4, 1, (("put", "c", "1"), ("delete", "b"), ["cas", "c", "1", "2"]))),
+        ("A", 5, "delete", (1, 5, 1, "none")),
+        ("A", 6, "put", (1, 2**63 - 1, 2**63 - 1, "d", "1")),
+    ]
+    leader, follower = Bench(), Bench()
+    leader.service.on_requests(requests)
+    commands, contexts = leader.consensus.proposed[0]
+    leader.commit(1, *commands, contexts=contexts)
+    follower.commit(1, *commands)
+    assert [id for _, id, ok, _ in leader.take() if ok] == [0, 1, 2, 3, 4, 5, 6]
+    assert dump(leader.service) == dump(follower.service)
+
+
 def test_a_repeated_command_gets_its_first_answer(bench: Bench) -> None:
-    bench.commit(2, put(1, "k", "v"), put(1, "k", "v"), contexts=[None, ("A", 2, "put", ())])
+    again = put(1, "k", "v")
+    bench.commit(2, put(1, "k", "v"), again, contexts=[None, ("A", 2, again)])
     assert bench.take() == [("A", 2, True, 2)]
 
 
@@ -152,7 +184,7 @@ def test_one_answer_does_not_grow_without_bound(bench: Bench, monkeypatch: pytes
 
 def test_the_end_of_a_leadership_says_what_is_in_doubt_and_who_leads_now(bench: Bench) -> None:
     bench.service.role_changed(RoleChange(Role.FOLLOWER, 4, 2, "deposed"))
-    bench.service.refuse([("A", 1, "put", ())], [("B", 2, "get", ())])
+    bench.service.refuse([("A", 1, put(1, "k", "v"))], [("B", 2, "get", ())])
     assert [(channel, id, ok, result[0], result[2]) for channel, id, ok, result in bench.take()] == [
         ("A", 1, False, NOT_LEADER, {"leader": 2, "proposed": True}),
         ("B", 2, False, NOT_LEADER, {"leader": 2, "proposed": False}),
@@ -161,14 +193,11 @@ def test_the_end_of_a_leadership_says_what_is_in_doubt_and_who_leads_now(bench: 
 
 def test_a_snapshot_is_begun_from_with_sessions_and_all(bench: Bench) -> None:
     bench.commit(2, put(1, "k", "v"))
-    view = bench.service.begin_snapshot()
-    records = []
-    while chunk := view.next_chunk(10):
-        records += chunk
-    view.close()
+    records = dump(bench.service)
     again = Bench()
     again.commit(1, [0, 0, 0, "register"], [2, 1, 1, "put", "stays", "not"])
     again.service.restore(records)
-    again.commit(3, put(1, "k", "other"), contexts=[("A", 1, "put", ())])
+    other = put(1, "k", "other")
+    again.commit(3, other, contexts=[("A", 1, other)])
     again.service.read([("A", 2, "scan", ("", "", None))])
     assert again.take() == [("A", 1, True, 2), ("A", 2, True, ([("k", "v", 2)], False))]
