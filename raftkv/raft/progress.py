@@ -140,7 +140,7 @@ class Progress:
         self._waiting = False
         return True
 
-    def heartbeat_answered(self, round: int, overdue: bool = True) -> None:
+    def heartbeat_answered(self, round: int, overdue: bool) -> None:
         """It is alive. If an answer to what was sent to it is `overdue`, that counts as lost."""
         self.round = max(self.round, round)
         if overdue:

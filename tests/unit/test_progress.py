@@ -40,7 +40,7 @@ def test_a_probe_waits_for_an_answer_and_sends_nothing_ahead() -> None:
     progress = new(21)
     progress.sent_entries(some(21, 25))
     assert progress.paused and progress.next == 21
-    progress.heartbeat_answered(0)
+    progress.heartbeat_answered(0, overdue=True)
     assert not progress.paused, "it is alive, so the probe is lost"
 
 
@@ -141,7 +141,7 @@ def test_a_heartbeats_answer_opens_no_window() -> None:
     """What is under way may still be on its way to a slow disk."""
     progress = replicating(max_inflight=1)
     progress.sent_entries(some(6, 6))
-    progress.heartbeat_answered(0)
+    progress.heartbeat_answered(0, overdue=True)
     assert progress.paused
 
 
@@ -216,7 +216,7 @@ def test_a_damaged_snapshot_begins_again() -> None:
 def test_a_lost_chunk_is_sent_again_after_a_heartbeat() -> None:
     progress = sending()
     progress.sent_chunk()
-    progress.heartbeat_answered(0)
+    progress.heartbeat_answered(0, overdue=True)
     assert not progress.paused
 
 
@@ -238,6 +238,6 @@ def test_a_rejection_while_a_snapshot_is_sent_is_old() -> None:
 
 def test_the_answered_round_never_goes_back() -> None:
     progress = new()
-    progress.heartbeat_answered(4)
-    progress.heartbeat_answered(2)
+    progress.heartbeat_answered(4, overdue=True)
+    progress.heartbeat_answered(2, overdue=True)
     assert progress.round == 4
