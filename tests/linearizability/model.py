@@ -48,6 +48,7 @@ class Values:
         self._spread(swaps)
         self._maximal = list(self._find_maximal())
         self._maximal_at = [index for index, _ in self._maximal]
+        self._latest_first = sorted(self._maximal, key=lambda each: -each[1])
         self._places: List[Tuple[int, int]] = [(0, 0), (0, 0)]  # state -> (index in _observed, length)
         self._states: Dict[Tuple[int, int], int] = {}
         self._text_expiries: Dict[str, int] = {}
@@ -88,10 +89,8 @@ class Values:
         if operation.f != "append":
             return FOREVER
         if operation.value not in self._text_expiries:
-            self._text_expiries[operation.value] = max(
-                (expiry for index, expiry in self._maximal if operation.value in self._observed[index]),
-                default=0,
-            )
+            containing = (e for index, e in self._latest_first if operation.value in self._observed[index])
+            self._text_expiries[operation.value] = next(containing, 0)
         return self._text_expiries[operation.value]
 
     def continuations(self, state: int) -> Iterator[str]:
