@@ -41,8 +41,9 @@ class Store:
     def apply(self, index: int, data: Sequence[Any]) -> Answer:
         """Carry out the command `data` of the log entry `index`, once.
 
-        Returns (True, result), or (False, (code, message, detail)) for one that is refused. Never raises for
-        data that passed commands.validate(). Anything else raises: a server that does not know a command must
+        Lists in it may as well be tuples: as a client sent them, or as JSON brings them back. Returns
+        (True, result), or (False, (code, message, detail)) for one that is refused. Never raises for data
+        that passed commands.validate(). Anything else raises: a server that does not know a command must
         stop, for if it went on its state would no longer be that of the others.
         """
         op = data[3]

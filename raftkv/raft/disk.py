@@ -33,7 +33,7 @@ _LOCKED_BYTE = 1 << 30  # on Windows a locked byte cannot be read, so not one of
 
 
 class DiskFile(Protocol):
-    """An open file. Not thread-safe."""
+    """An open file. Not thread-safe. It is written either by write() or by write_at()."""
 
     def write(self, data: bytes) -> None:
         """Append all of `data`. After an error any part of it may be there."""

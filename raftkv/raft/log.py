@@ -147,7 +147,10 @@ class RaftLog:
         term = self.term(index)
         assert term is not None
         snapshot = Snapshot(index, term, self.configuration_at(index))
-        self._hold(snapshot, self.slice(index + 1, self.last_index))
+        forgotten = index - self.snapshot.index
+        self.bytes -= sum([len(entry.line) for entry in self.entries[:forgotten]])
+        del self.entries[:forgotten]
+        self.snapshot, self.first_index = snapshot, index + 1
         self.stable = max(self.stable, index)
         self._configurations = [(at, c) for at, c in self._configurations if at > index]
 

@@ -386,9 +386,9 @@ class RaftNode:
         """With the mutex held: is it one entry that waits, and all before it is committed already?
 
         Then nothing else is under way that this thread should go on with meanwhile, and a switch to another
-        thread, which costs as much as a quick fsync, would only delay it. More entries come from more
-        clients, the next requests of which should be read while the disk works. A slow disk is left to the
-        log-writer: this thread may be the one that reads what clients and peers send.
+        thread, which costs as much as a quick fsync, would only delay it. Several entries mostly come from
+        several clients, the next requests of which should be read while the disk works. A slow disk is left
+        to the log-writer: this thread may be the one that reads what clients and peers send.
         """
         ready = self._disk_queue[0]
         return (

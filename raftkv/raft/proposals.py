@@ -34,7 +34,8 @@ class Proposals:
         all.
 
         An entry of another term than the one proposed is another entry: its index was overwritten by a new
-        leader, and those who wait for it will be among the lost.
+        leader, and those who wait for it will be among the lost. (The state machine may apply what a context
+        brings in place of the entry's data: a wrong pair would be another state, not only a wrong answer.)
         """
         if not self._contexts or entries[-1].index < self._first or entries[-1].term < self._term:
             return []

@@ -227,7 +227,7 @@ MUTANTS: List[Mutant] = [
             "if False:",
         ),
         "",
-        "a malformed message of a peer reaches the core",
+        "a negative or enormous number reaches the core",
         "tests/unit/test_network.py::test_no_field_can_be_replaced_by_what_ends_a_node",
     ),
     Mutant(

@@ -60,6 +60,14 @@ MUTANTS: List[Mutant] = [
     ),
     Mutant(
         Sabotage(
+            "short writes count as done", disk._File, "write_at", "while written < len(data):", "while False:"
+        ),
+        "14",
+        "on a disk that fills up, half an entry is acknowledged",
+        "tests/storage/test_disk.py::test_a_short_write_in_place_is_completed",
+    ),
+    Mutant(
+        Sabotage(
             "full disk swallowed",
             segments.SegmentedLog,
             "append",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
-from typing import Any, Dict, List, Union
+from typing import Any, Callable, Dict, List, Union
 
 import pytest
 
@@ -115,6 +115,26 @@ def test_a_short_write_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.undo()
     file.close()
     assert Disk().read(str(tmp_path / "a")) == b"0123456789" and sizes == [10, 7, 4, 1]
+
+
+@pytest.mark.parametrize("write_at", [disk_module._write_at, disk_module._seek_and_write])
+def test_a_short_write_in_place_is_completed(
+    write_at: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offsets: List[int] = []
+
+    def short_write(fd: int, data: Any, offset: int) -> int:
+        offsets.append(offset)
+        return write_at(fd, bytes(data[:3]), offset)
+
+    path = str(tmp_path / "a")
+    Disk().create(path).close()
+    file = Disk().update(path)
+    monkeypatch.setattr(disk_module, "_write_at", short_write)
+    file.write_at(0, b"....................")
+    file.write_at(5, b"0123456789")
+    file.close()
+    assert Disk().read(path) == b".....0123456789....." and offsets[-4:] == [5, 8, 11, 14]
 
 
 @posix

@@ -36,6 +36,7 @@ BROKEN = {
     "commit beyond last": set_log(commit=9, applied=2),
     "snapshot beyond applied": set_log(applied=-1),
     "stable beyond last": set_log(stable=9),
+    "an index that skips one": lambda raft: raft.log.entries.__setitem__(-1, entry(6, 2)),
     "first index not after the snapshot": set_log(first_index=2),
     "last index not that of the last entry": set_log(last_index=4),
     "a gap": lambda raft: raft.log.entries.pop(1),

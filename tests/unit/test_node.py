@@ -268,7 +268,7 @@ def quick(bench: Bench) -> Bench:
     return bench
 
 
-def test_a_lone_batch_is_written_by_the_thread_that_brings_it(quick: Bench) -> None:
+def test_a_lone_entry_is_written_by_the_thread_that_brings_it(quick: Bench) -> None:
     quick.node.propose(["a"], ["client"])
     assert quick.persister.last_index == 2 and not quick.node.has_disk_work
     assert [type(message) for message in quick.wire.take()] == [AppendEntries]
@@ -276,13 +276,18 @@ def test_a_lone_batch_is_written_by_the_thread_that_brings_it(quick: Bench) -> N
     assert quick.machine.calls == [("apply", 2, 2, ["client"])]
 
 
-def test_a_lone_batch_of_a_follower_is_acknowledged_at_once(bench: Bench) -> None:
+def test_a_lone_entry_of_a_follower_is_acknowledged_at_once(bench: Bench) -> None:
     bench.node.step([append(entry(1))])
     bench.node.write_log()  # it was not alone: the term had to be stored with it
     bench.wire.take()
     bench.node._quick_fsync_s = 0.001
     bench.node.step([append(entry(2), prev_term=1, commit=1)])
     assert bench.wire.take() == [AppendAccepted(1, 2, 1, 2)] and not bench.node.has_disk_work
+
+
+def test_several_entries_are_left_to_the_log_writer(quick: Bench) -> None:
+    quick.node.propose(["a", "b"], [None, None])
+    assert quick.persister.last_index == 1 and quick.node.has_disk_work
 
 
 def test_what_follows_uncommitted_entries_is_left_to_the_log_writer(quick: Bench) -> None:
