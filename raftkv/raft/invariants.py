@@ -14,7 +14,7 @@ from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 from raftkv.raft.core import Raft
 from raftkv.raft.progress import ProgressState
-from raftkv.raft.types import Role
+from raftkv.raft.types import Entry, Role
 
 
 def check_state(raft: Raft) -> None:
@@ -102,13 +102,17 @@ class ClusterHistory:
     """Election safety, log matching, leader completeness and state-machine safety over a cluster's whole
     life.
 
-    It remembers every leader and every committed entry that it was ever shown.
+    It remembers every leader, every entry and every committed entry that it was ever shown.
     """
 
     def __init__(self) -> None:
         self.leaders: Dict[int, int] = {}  # term -> node
         self.committed: Dict[int, Tuple[int, bytes]] = {}  # index -> (term, line)
         self._checked: Dict[int, int] = {}  # node -> committed entries seen up to here
+        self._entries: Dict[
+            Tuple[int, int], Tuple[Optional[int], bytes]
+        ] = {}  # index, term -> term before, line
+        self._logs: Dict[int, Tuple[int, Dict[int, Entry]]] = {}  # node -> its log when seen: last index, all
 
     def check(self, rafts: Iterable[Raft]) -> None:
         """Look at the live nodes of the cluster, of which those that lead or commit are remembered."""
@@ -116,11 +120,13 @@ class ClusterHistory:
             if raft.role is Role.LEADER:
                 other = self.leaders.setdefault(raft.term, raft.id)
                 assert other == raft.id, f"nodes {other} and {raft.id} both led term {raft.term}"
+            self._check_entries(raft)
             self._check_committed(raft)
 
     def restarted(self, node: int) -> None:
         """`node` begins again from its disk: its log is looked at from its beginning."""
         self._checked.pop(node, None)
+        self._logs.pop(node, None)
 
     def check_leader_completeness(self, raft: Raft) -> None:
         """A leader holds every entry that was committed in an earlier term. Costly; call it at each
@@ -134,6 +140,26 @@ class ClusterHistory:
                     f"the leader of term {raft.term}, node {raft.id}, lacks the committed entry "
                     f"{index}@{term}"
                 )
+
+    def _check_entries(self, raft: Raft) -> None:
+        """Log matching: an index and a term stand for one entry, after one of one term. So two logs that
+        agree at an index and a term agree in all before it. Looks at what is new in this log."""
+        log = raft.log
+        last, seen = self._logs.get(raft.id, (0, {}))
+        self._logs[raft.id] = log.last_index, seen
+        for index in range(log.last_index + 1, last + 1):
+            seen.pop(index, None)
+        for index in range(log.last_index, log.snapshot.index, -1):
+            entry = log.entries[index - log.first_index]
+            if seen.get(index) is entry:
+                break
+            seen[index] = entry
+            found = (log.term(index - 1), entry.line)
+            known = self._entries.setdefault((index, entry.term), found)
+            assert known == found, (
+                f"node {raft.id} has {entry} {entry.line!r} after an entry of term {found[0]}, where another "
+                f"log had {known[1]!r} after one of term {known[0]}"
+            )
 
     def _check_committed(self, raft: Raft) -> None:
         """State-machine safety: no two nodes ever commit different entries at one index."""

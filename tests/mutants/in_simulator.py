@@ -87,6 +87,11 @@ NOTES: Dict[str, Note] = {
         "entries that the snapshot holds are applied once more",
         "tests/unit/test_node.py::test_entries_that_a_newer_snapshot_holds_are_not_applied_after_it",
     ),
+    "a damaged snapshot is sent for ever": Note(
+        "6",
+        "a leader never looks at its snapshot file, though a follower finds it damaged",
+        "tests/unit/test_network.py::test_a_damaged_snapshot_is_not_sent_for_ever",
+    ),
     # reads
     "read without a round": Note("4", "a leader does not ask whether it still leads"),
     "read before the no-op": Note("4", "a new leader reads before it knows what is committed"),

@@ -158,7 +158,8 @@ class SimClient:
         request, world = self._requests, self.world
         self._pending[request] = (send.command, send.attempt, send.server)
         world.schedule(send.timeout_s, self._time_out, request)
-        world.network.carry(
+        # A connection doubles nothing; but a request that arrives twice must do no harm either.
+        world.network.carry_loosely(
             self.name, send.server, self._arrive, request, send.server, send.method, send.args
         )
 

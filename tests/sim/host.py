@@ -25,11 +25,12 @@ class Trap:
     """The process dies at the `count`th place of this name, or, without a name, at the `count`th disk
     operation.
 
-    The name is one of the product's crash points, or the class of a message that has just left.
+    The name is one of the product's crash points, or the class of a message that has just left. Then `then`
+    is set.
     """
 
-    def __init__(self, name: Optional[str], count: int, power: bool) -> None:
-        self.name, self.count, self.power = name, count, power
+    def __init__(self, name: Optional[str], count: int, power: bool, then: Optional["Trap"] = None) -> None:
+        self.name, self.count, self.power, self.then = name, count, power, then
 
     def springs(self, name: Optional[str]) -> bool:
         if name != self.name:
@@ -126,7 +127,8 @@ class Host:
 
     def _sprung(self) -> bool:
         """The trap has done its work. Returns whether it was a power cut."""
-        trap, self.trap = self.trap, None
+        trap = self.trap
+        self.trap = trap.then if trap is not None else None
         return trap is not None and trap.power
 
     def crashed(self) -> None:

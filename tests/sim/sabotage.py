@@ -17,6 +17,7 @@ from raftkv.raft import (
     joining,
     leadership,
     log,
+    network,
     node,
     persister,
     progress,
@@ -233,6 +234,9 @@ SABOTAGES: List[Sabotage] = [
         "answered",
         "if seq == self.acked:",
         "if seq >= self.acked:",
+    ),
+    Sabotage(
+        "a damaged snapshot is sent for ever", network.SnapshotSource, "read", "reader.verify()", "pass"
     ),
     # flow
     Sabotage(

@@ -113,8 +113,11 @@ def crash_at_a_point(fault: Fault) -> Optional[bool]:
     name = fault.rng.choice(NODE_POINTS + DISK_POINTS)
     trap = Trap(name, fault.rng.choice([1, 1, 2, 5]), fault.rng.random() < 0.7)
     host = fault.host()
+    if name == "segment-discarded":  # passed by who was killed before there was anything in a new log file
+        trap.count = 1
+        trap = Trap("segment-created", 1, False, then=trap)
     host.trap = trap
-    fault.say(f"n{host.id} will die at {name}@{trap.count}")
+    fault.say(f"n{host.id} will die at {trap.name}@{trap.count}{', then at ' + name if trap.then else ''}")
     return None
 
 

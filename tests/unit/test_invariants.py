@@ -143,6 +143,43 @@ def test_logs_that_agree_after_they_differ_are_noticed() -> None:
         invariants.check_log_matching([one, same_term])
 
 
+OTHERS = {
+    "another term before it": make(2, terms=[1, 1, 3]).raft,
+    "another command": make(2, terms=[1, 2, 3]).raft,
+    "an equal end behind another command": make(2, terms=[1, 2, 3]).raft,
+}
+OTHERS["another command"].log.entries[2] = entry(3, 3, "another")
+OTHERS["an equal end behind another command"].log.entries[1] = entry(2, 2, "another")
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_an_entry_that_another_log_had_otherwise_is_noticed_also_after_that_one_is_gone(name: str) -> None:
+    history = invariants.ClusterHistory()
+    history.check([make(1, terms=[1, 2, 3]).raft])
+    history.check([make(3, terms=[1, 2, 4]).raft])
+    with pytest.raises(AssertionError, match="where another log had"):
+        history.check([OTHERS[name]])
+
+
+def test_a_log_is_looked_at_again_where_it_was_replaced_and_after_a_restart() -> None:
+    history, raft = invariants.ClusterHistory(), make(1, terms=[1, 1, 1], term=2).raft
+    history.check([raft])
+    wrong, right = entry(3, 2, "wrong"), raft.log.entries[2]
+    raft.log.append([entry(2, 2)])
+    history.check([raft])
+    history.check([make(2, terms=[1, 2, 2]).raft])
+    raft.log.append([wrong])
+    with pytest.raises(AssertionError, match="where another log had"):
+        history.check([raft])
+    raft.log.append([entry(3, 2), right._replace(index=4)])
+    history.check([raft])
+    reborn = make(1, terms=[1, 1, 2], term=2).raft
+    reborn.log.entries[0] = entry(1, 1, "wrong")
+    history.restarted(1)
+    with pytest.raises(AssertionError, match="where another log had"):
+        history.check([reborn])
+
+
 def test_any_two_logs_are_compared_not_only_neighbours() -> None:
     one, other = make(1, terms=[1, 2, 3]).raft, make(3, terms=[1, 1, 3]).raft
     with pytest.raises(AssertionError, match="differ"):
