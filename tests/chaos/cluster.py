@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import IO, Dict, List, Set
+from typing import IO, Dict, List, Set, Tuple
 
 from raftkv.config import load_server_config
 from tests.chaos.proxy import Key, Proxy
@@ -142,9 +142,13 @@ class ChaosCluster(Cluster):
         """The nodes that can be asked something without waiting for long."""
         return [id for id, node in self.nodes.items() if node.running and id not in self.paused]
 
-    def pids(self) -> Dict[int, int]:
-        """The processes that run, by node."""
-        return {id: node.process.pid for id, node in self.nodes.items() if node.process and node.running}
+    def processes(self) -> Dict[int, Tuple[int, Path]]:
+        """Those that run, by node: pid and data folder."""
+        return {
+            id: (node.process.pid, node.data_dir)
+            for id, node in self.nodes.items()
+            if node.process and node.running
+        }
 
     def find_leader(self) -> int:
         """The one that leads, as far as can be seen; any running node if none does."""

@@ -28,10 +28,12 @@ RECOVERY_S = 60.0  # after the last fault, on a machine that does other things a
 
 
 class Report(NamedTuple):
-    """What a run was, in lines for people, and what was wrong with it, in sentences."""
+    """What a run was, in lines for people, and what was wrong with it, in sentences. `compared`: it was long
+    enough to tell whether anything grows."""
 
     lines: List[str]
     problems: List[str]
+    compared: bool
 
 
 class Clients:
@@ -120,13 +122,13 @@ class Run:
             finally:
                 cluster.close()
         self._judge_logs(cluster)
-        return Report(self._lines, self._problems)
+        return Report(self._lines, self._problems, self._resources.comparable(self._length_s))
 
     def _run_cluster(self, cluster: ChaosCluster) -> None:
         cluster.begin()
         cluster.wait_for_leader()
         self._began = time.monotonic()
-        self._resources = Resources(cluster.pids)
+        self._resources = Resources(cluster.processes)
         clients = Clients(self._folder, cluster.client_ini, self._seed, self._began)
         try:
             self._rage(cluster, clients)

@@ -153,7 +153,7 @@ def resources(memory_at_end: int, files_at_end: int = 30) -> Resources:
     """Of a node that was sampled every second for 200 s."""
     found = Resources(dict)
     found.samples[1] = [
-        Sample(at, memory_at_end if at >= 150 else 20_000, 11, files_at_end if at >= 150 else 30, at)
+        Sample(at, memory_at_end if at >= 150 else 20_000, 2048, 11, files_at_end if at >= 150 else 30, at)
         for at in range(200)
     ]
     return found
@@ -169,19 +169,29 @@ def test_the_table_has_a_line_for_each_resource() -> None:
     table = resources(40_000).table(200)
     assert [line.split() for line in table[1:]] == [
         ["1", "199", "s", "memory", "19.5M", "19.5M", "19.5M", "39.1M", "39.1M"],
+        ["data", "2.0M", "2.0M", "2.0M", "2.0M", "2.0M"],
         ["threads", "11", "11", "11", "11", "11"],
         ["files", "30", "30", "30", "30", "30"],
     ]
+
+
+def test_what_was_not_seen_for_long_enough_is_not_said_to_be_flat() -> None:
+    assert resources(20_000).comparable(200)
+    assert not resources(20_000).comparable(99), "a short run"
+    assert not resources(20_000).comparable(1000), "the node was gone for most of it"
+    assert not Resources(dict).comparable(200), "no samples at all"
 
 
 def test_this_process_can_be_sampled(tmp_path: Path) -> None:
     import os
     import threading
 
-    before = read_proc(os.getpid(), 1.0, 2.0)
+    before = read_proc(os.getpid(), tmp_path, 1.0, 2.0)
     if before is None:
         pytest.skip("this system has no /proc")
-    assert before.memory > 1000 and before.threads >= threading.active_count()
+    assert before.memory > 1000 and before.threads >= threading.active_count() and before.data == 0
+    (tmp_path / "snapshot").mkdir()
+    (tmp_path / "snapshot" / "7-1.jsonl").write_bytes(bytes(5000))
     with open(tmp_path / "x", "w"):
-        after = read_proc(os.getpid(), 1.0, 2.0)
-    assert after is not None and after.files == before.files + 1
+        after = read_proc(os.getpid(), tmp_path, 1.0, 2.0)
+    assert after is not None and after.files == before.files + 1 and after.data == 4
