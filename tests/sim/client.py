@@ -158,8 +158,9 @@ class SimClient:
         request, world = self._requests, self.world
         self._pending[request] = (send.command, send.attempt, send.server)
         world.schedule(send.timeout_s, self._time_out, request)
-        # A connection doubles nothing; but a request that arrives twice must do no harm either.
-        world.network.carry_loosely(
+        # Once, or not at all: a connection doubles nothing, and a session relies on that. A refusal says that
+        # its attempt will never take effect. (A command arrives more than once when the session repeats it.)
+        world.network.carry(
             self.name, send.server, self._arrive, request, send.server, send.method, send.args
         )
 

@@ -74,8 +74,7 @@ class Network:
         return True
 
     def carry_loosely(self, sender: End, to: End, deliver: Callable[..., None], *args: Any) -> bool:
-        """The same, and perhaps a second time. For Raft messages and clients' requests: they may be
-        doubled."""
+        """The same, and perhaps a second time. For Raft messages, which may be doubled."""
         carried = self.carry(sender, to, deliver, *args)
         if carried and self.doubling and self._rng.random() < self.doubling:
             self._count["doubled messages"] += 1
