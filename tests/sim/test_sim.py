@@ -19,8 +19,9 @@ from tests.sim.shrink import Shrinker, kind_of
 
 FRESH = 100
 ROOT = Path(__file__).parents[2]
-KNOWN = [int(line.split()[0]) for line in (Path(__file__).parent / "seeds.txt").read_text().splitlines()
-         if line and not line.startswith("#")]  # fmt: skip
+LINES = [line.partition(" ") for line in (Path(__file__).parent / "seeds.txt").read_text().splitlines()]
+KNOWN = {int(seed): {name.strip() for name in names.split(",") if name.strip()}
+         for seed, _, names in LINES if seed != "#"}  # fmt: skip
 
 
 def complaints(outcomes: List[Outcome]) -> str:
@@ -36,6 +37,9 @@ def test_known_seeds() -> None:
     outcomes = [outcome for seed in KNOWN for outcome in run_many(Case(seed), 1, None, 1)]
     assert len(outcomes) == len(KNOWN) > 0
     assert not complaints(outcomes), complaints(outcomes)
+    for outcome in outcomes:
+        missing = KNOWN[outcome.case.seed] - set(outcome.points)
+        assert not missing, f"in seed {outcome.case.seed} nobody dies at {missing} any more: see seeds.txt"
 
 
 def test_fresh_seeds(start: int) -> None:
