@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 import random
+from concurrent.futures import ProcessPoolExecutor
+from typing import Dict
 
 import pytest
 
 from tests.linearizability.brute import linearizable
-from tests.linearizability.checker import check
+from tests.linearizability.checker import Result, check
 from tests.linearizability.generate import Shape, generate
 from tests.linearizability.history import FUNCTIONS
 from tests.linearizability.search import OK, VIOLATION
@@ -61,18 +63,30 @@ LONG = {
 }
 
 
-@pytest.mark.parametrize("functions", LONG.values(), ids=LONG)
-def test_ten_thousand_operations_of_ten_clients_on_a_key(functions: tuple) -> None:
-    rng = random.Random(1)
-    shape = Shape(10_000, 10, functions, values=(), unanswered_percent=0.5)
-    result = check(generate(rng, shape))
+HONEST = {name: Shape(10_000, 10, LONG[name], values=(), unanswered_percent=0.5) for name in LONG}
+LYING = {name: HONEST[name]._replace(lie_at=7000, lie="never written") for name in LONG}
+
+
+def verdict_on(shape: Shape) -> Result:
+    return check(generate(random.Random(1), shape))
+
+
+@pytest.fixture(scope="module")
+def verdicts() -> Dict[Shape, Result]:
+    """On all of these histories, which take seconds each: on two processors."""
+    shapes = [*HONEST.values(), *LYING.values()]
+    with ProcessPoolExecutor(2) as pool:
+        return dict(zip(shapes, pool.map(verdict_on, shapes)))
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_ten_thousand_operations_of_ten_clients_on_a_key(name: str, verdicts: Dict[Shape, Result]) -> None:
+    result = verdicts[HONEST[name]]
     assert result.verdict == OK and result.operations == 10_000, str(result)
 
 
-@pytest.mark.parametrize("functions", LONG.values(), ids=LONG)
-def test_a_lie_among_ten_thousand(functions: tuple) -> None:
-    rng = random.Random(1)
-    shape = Shape(10_000, 10, functions, values=(), unanswered_percent=0.5, lie_at=7000, lie="never written")
-    result = check(generate(rng, shape))
+@pytest.mark.parametrize("name", LONG)
+def test_a_lie_among_ten_thousand(name: str, verdicts: Dict[Shape, Result]) -> None:
+    result = verdicts[LYING[name]]
     assert result.verdict == VIOLATION and result.violation is not None
     assert len(result.violation.contradiction.kept) < 10, "the report does not show what is wrong"
