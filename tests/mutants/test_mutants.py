@@ -63,3 +63,13 @@ def test_a_mutant_that_cannot_be_applied_is_not_caught() -> None:
     lost = BY_NAME["LOCK not taken"].sabotage._replace(name="lost", old="no such piece")
     result = try_one(Mutant(lost, "", "nothing", within=1))
     assert result.problem and not result.complaint
+
+
+def test_the_documentation_has_a_row_for_each() -> None:
+    text = (ROOT / "docs" / "testing.md").read_text()
+    rows = [line.split("|")[1].strip() for line in text.splitlines() if line.count("|") == 5]
+    missing = [mutant.name for mutant in MUTANTS if mutant.name not in rows]
+    assert not missing, (
+        f"docs/testing.md lacks them; python -m tests.mutants --markdown prints its table: {missing}"
+    )
+    assert f"{len(MUTANTS)} of {len(MUTANTS)} caught" in text
