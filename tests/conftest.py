@@ -9,8 +9,16 @@ from __future__ import annotations
 import os
 import signal
 
+import pytest
+
 from raftkv.cli.streams import open_standard_streams
+from tests.beside import Beside, wanted
 
 open_standard_streams()
 os.environ["RAFTKV_CHECK"] = "1"
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if wanted(config):
+        config.pluginmanager.register(Beside(config))
