@@ -14,7 +14,7 @@ Section numbers are those of the Raft paper (extended version) and, where so sai
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, Callable, Deque, Dict, List, Sequence, Tuple, Type
+from typing import TYPE_CHECKING, Any, Callable, Deque, Dict, Iterable, List, Sequence, Tuple, Type
 
 from raftkv.errors import OverloadedError
 from raftkv.raft.messages import (
@@ -57,6 +57,8 @@ class Leadership:
         self._unsettled_bytes = 0
         self._note_unsettled(log.slice(min(log.commit, log.stable) + 1, log.last_index))
         self._heartbeat_due = raft.now + options.heartbeat_interval_s
+        self._prompt = list(self.progress)  # the followers that a round of reads asks; see _ask_all()
+        self._round_at_tick = 0  # the round that was under way at the last tick
         self._append([Entry.create(self._term_start, self._term, NOOP, None)])
 
     def end(self) -> List[Any]:
@@ -68,8 +70,11 @@ class Leadership:
 
     def tick(self) -> None:
         """Time has passed."""
-        if self._raft.now >= self._heartbeat_due:
-            self._broadcast_heartbeat()
+        under_way = self.reads.under_way
+        late = under_way and under_way == self._round_at_tick
+        self._round_at_tick = under_way
+        if late or self._raft.now >= self._heartbeat_due:
+            self._ask_all()
 
     @property
     def quorum_is_active(self) -> bool:
@@ -84,6 +89,8 @@ class Leadership:
         progress = self.progress.get(peer)
         if progress is not None and progress.state is ProgressState.REPLICATE:
             progress.become_probe()
+        if peer in self._prompt and self.reads.under_way:
+            self._ask_all()
 
     def propose(self, batch: Sequence[Any]) -> int:
         """See Raft.propose(). Returns the index of the first."""
@@ -204,10 +211,9 @@ class Leadership:
         """From now on it has a heartbeat interval for its next answer."""
         progress.answer_due = self._raft.now + self._options.heartbeat_interval_s
 
-    def _broadcast_heartbeat(self) -> None:
-        self._heartbeat_due = self._raft.now + self._options.heartbeat_interval_s
-        for peer, progress in self.progress.items():
-            commit = min(progress.match, self._log.commit)  # never beyond what it is known to hold
+    def _send_heartbeats(self, peers: Iterable[int]) -> None:
+        for peer in peers:
+            commit = min(self.progress[peer].match, self._log.commit)  # never beyond what it is known to hold
             self._send(Heartbeat(self._id, peer, self._term, commit, self.reads.round))
 
     # -- snapshots (section 7) -------------------------------------------------------------------------------
@@ -262,16 +268,34 @@ class Leadership:
 
     def _advance_reads(self) -> None:
         """Release the reads whose round a majority has answered; begin the next round if others wait."""
-        reads, voters = self.reads, self._raft.voters
+        reads = self.reads
         if reads.empty or self._log.commit < self._term_start:
             return  # before its no-op is committed, a new leader does not know what is (section 8)
-        rounds = {peer: progress.round for peer, progress in self.progress.items()}
-        rounds[self._id] = reads.round
-        reads.confirm(int(quorum_value(voters, rounds)))
+        if reads.under_way:
+            self._confirm_round()
         if reads.begin_round(self._log.commit):
-            self._broadcast_heartbeat()
-            if voters == (self._id,):
+            self._send_heartbeats(self._prompt)
+            if not self.progress:
                 reads.confirm(reads.round)
+
+    def _confirm_round(self) -> None:
+        """If a majority has answered the round under way, confirm its reads."""
+        rounds = {peer: progress.round for peer, progress in self.progress.items()}
+        rounds[self._id] = self.reads.round
+        if self.reads.confirm(int(quorum_value(self._raft.voters, rounds))):
+            self._prompt = [peer for peer in self.progress if rounds[peer] == self.reads.round]
+
+    def _ask_all(self) -> None:
+        """Heartbeats to all, and with them the question of the round under way.
+
+        Rounds are asked of a bare majority, those whose answers made up the last one: another's answer comes
+        too late for the reads, and costs both sides as much. Who is quick may change, so all are asked at each
+        heartbeat interval, at once when the connection to one of those is lost, and when a round is not
+        answered from one tick to the next.
+        """
+        self._heartbeat_due = self._raft.now + self._options.heartbeat_interval_s
+        self._prompt = list(self.progress)
+        self._send_heartbeats(self._prompt)
 
 
 _STEP: Dict[Type, Callable[[Leadership, Any, Progress], None]] = {

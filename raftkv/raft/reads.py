@@ -29,6 +29,11 @@ class ReadQueue:
         """Is nothing waiting for a round or in one?"""
         return not (self._waiting or self._in_round)
 
+    @property
+    def under_way(self) -> int:
+        """The round that waits for answers, or 0."""
+        return self.round if self._in_round else 0
+
     def add(self, context: Any) -> None:
         self._waiting.append(context)
 
@@ -42,11 +47,13 @@ class ReadQueue:
         self._waiting = []
         return True
 
-    def confirm(self, round: int) -> None:
-        """A majority has answered `round`."""
-        if self._in_round and round >= self.round:
-            self.confirmed += self._in_round
-            self._in_round = []
+    def confirm(self, round: int) -> bool:
+        """A majority has answered `round`. Says whether that is the one under way."""
+        if not self._in_round or round < self.round:
+            return False
+        self.confirmed += self._in_round
+        self._in_round = []
+        return True
 
     def take_confirmed(self) -> List[Tuple[Any, int]]:
         confirmed, self.confirmed = self.confirmed, []

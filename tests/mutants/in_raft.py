@@ -125,6 +125,42 @@ MUTANTS: List[Mutant] = [
     ),
     Mutant(
         Sabotage(
+            "a silent follower is asked for ever",
+            leadership.Leadership,
+            "tick",
+            "late = under_way and under_way == self._round_at_tick",
+            "late = False",
+        ),
+        "",
+        "reads wait for a heartbeat interval when the follower that was asked is dead",
+        "tests/raft/test_read_index.py::test_all_are_asked_when_a_round_is_not_answered_from_one_tick_to_the_next",
+    ),
+    Mutant(
+        Sabotage(
+            "who was quick once is asked for ever",
+            leadership.Leadership,
+            "_ask_all",
+            "self._prompt = list(self.progress)",
+            "pass",
+        ),
+        "",
+        "a follower that has become slow makes all reads slow",
+        "tests/raft/test_read_index.py::test_with_each_periodic_heartbeat_all_get_a_chance_to_be_asked_again",
+    ),
+    Mutant(
+        Sabotage(
+            "reads wait for a follower that is known to be gone",
+            leadership.Leadership,
+            "lost_contact",
+            "if peer in self._prompt and self.reads.under_way:",
+            "if False:",
+        ),
+        "11",
+        "the connection to the follower that was asked is lost, and nobody else is asked",
+        "tests/raft/test_read_index.py::test_all_are_asked_when_the_connection_to_one_of_the_asked_is_lost",
+    ),
+    Mutant(
+        Sabotage(
             "reject and probe without end",
             progress.Progress,
             "rejected",

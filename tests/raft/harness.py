@@ -115,6 +115,11 @@ class Driven:
         self.raft.read_index(context)
         return self.run()
 
+    def lose(self, peer: int) -> List[Message]:
+        """The connection from `peer` breaks."""
+        self.raft.lost_contact(peer)
+        return self.run()
+
     def accept(self, *peers: int, match: Optional[int] = None) -> List[Message]:
         """These followers (all, if none is named) hold the leader's log up to `match`, else all of it."""
         raft = self.raft

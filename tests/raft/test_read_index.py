@@ -83,6 +83,62 @@ def test_a_lost_round_is_made_up_for_by_the_periodic_heartbeat() -> None:
     assert rounds(driven.wait(HEARTBEAT_S)) == {1}
 
 
+def asked(messages: list) -> list:
+    return [message.to for message in of(Heartbeat, messages)]
+
+
+def test_a_round_is_asked_of_those_whose_answers_made_up_the_last_one() -> None:
+    driven = make_steady_leader(voters=range(1, 6))
+    assert asked(driven.read("a")) == [2, 3, 4, 5], "who is quick is not known yet"
+    answer(driven, 5, 1)
+    answer(driven, 3, 1)
+    answer(driven, 2, 1)  # too late
+    assert asked(driven.read("b")) == [3, 5]
+    driven.wait(HEARTBEAT_S)
+    answer(driven, 2, 2)
+    answer(driven, 4, 2)
+    assert [context for context, _ in driven.reads] == ["a", "b"], "all were asked"
+    assert asked(driven.read("c")) == [2, 4]
+
+
+def test_with_each_periodic_heartbeat_all_get_a_chance_to_be_asked_again() -> None:
+    driven = make_steady_leader()
+    driven.read("a")
+    answer(driven, 2, 1)
+    assert asked(driven.read("b")) == [2]
+    answer(driven, 2, 2)
+    driven.wait(HEARTBEAT_S)
+    assert asked(driven.read("c")) == [2, 3]
+    answer(driven, 3, 3)
+    assert asked(driven.read("d")) == [3]
+
+
+def test_all_are_asked_when_a_round_is_not_answered_from_one_tick_to_the_next() -> None:
+    driven = make_steady_leader()
+    driven.read("a")
+    answer(driven, 2, 1)
+    driven.wait(HEARTBEAT_S)  # now the periodic heartbeat is far
+    driven.read("b")
+    answer(driven, 2, 2)
+    assert asked(driven.read("c")) == [2]
+    assert asked(driven.wait(HEARTBEAT_S / 5)) == [], "it may have left just before the tick"
+    assert asked(driven.wait(HEARTBEAT_S / 5)) == [2, 3]
+    answer(driven, 3, 3)
+    assert [context for context, _ in driven.reads] == ["a", "b", "c"]
+    assert asked(driven.read("d")) == [3], "not of the silent one any more"
+    answer(driven, 3, 4)
+    assert asked(driven.wait(HEARTBEAT_S / 5)) == [], "nothing is under way"
+
+
+def test_all_are_asked_when_the_connection_to_one_of_the_asked_is_lost() -> None:
+    driven = make_steady_leader()
+    driven.read("a")
+    answer(driven, 2, 1)
+    driven.read("b")
+    assert asked(driven.lose(3)) == [], "nobody waits for that one"
+    assert asked(driven.lose(2)) == [2, 3]
+
+
 def test_no_read_before_the_no_op_of_the_own_term_is_committed() -> None:
     """6.4, step 1: until then a new leader does not know which entries are committed."""
     driven = make_leader(terms=[1, 1])

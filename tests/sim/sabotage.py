@@ -191,7 +191,7 @@ SABOTAGES: List[Sabotage] = [
         "read without a round",
         leadership.Leadership,
         "_advance_reads",
-        "if voters == (self._id,):",
+        "if not self.progress:",
         "if True:",
     ),
     Sabotage(
@@ -205,8 +205,8 @@ SABOTAGES: List[Sabotage] = [
         "read confirmed by an earlier round",
         reads.ReadQueue,
         "confirm",
-        "round >= self.round",
-        "round >= self.round - 1",
+        "round < self.round",
+        "round < self.round - 1",
     ),
     # clients
     Sabotage("duplicates applied again", sessions.Sessions, "recall", "if outcome is not None:", "if False:"),
@@ -242,8 +242,8 @@ SABOTAGES: List[Sabotage] = [
     Sabotage(
         "heartbeats commit what the follower may lack",
         leadership.Leadership,
-        "_broadcast_heartbeat",
-        "min(progress.match, self._log.commit)",
+        "_send_heartbeats",
+        "min(self.progress[peer].match, self._log.commit)",
         "self._log.commit",
     ),
     Sabotage(
