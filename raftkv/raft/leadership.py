@@ -71,7 +71,7 @@ class Leadership:
     def tick(self) -> None:
         """Time has passed."""
         under_way = self.reads.under_way
-        late = under_way and under_way == self._round_at_tick
+        late = under_way and under_way == self._round_at_tick and len(self._prompt) < len(self.progress)
         self._round_at_tick = under_way
         if late or self._raft.now >= self._heartbeat_due:
             self._ask_all()
@@ -89,8 +89,10 @@ class Leadership:
         progress = self.progress.get(peer)
         if progress is not None and progress.state is ProgressState.REPLICATE:
             progress.become_probe()
-        if peer in self._prompt and self.reads.under_way:
-            self._ask_all()
+        if peer in self._prompt:
+            self._prompt = list(self.progress)
+            if self.reads.under_way:
+                self._ask_all()
 
     def propose(self, batch: Sequence[Any]) -> int:
         """See Raft.propose(). Returns the index of the first."""
@@ -283,14 +285,14 @@ class Leadership:
         rounds = {peer: progress.round for peer, progress in self.progress.items()}
         rounds[self._id] = self.reads.round
         if self.reads.confirm(int(quorum_value(self._raft.voters, rounds))):
-            self._prompt = [peer for peer in self.progress if rounds[peer] == self.reads.round]
+            self._prompt = [peer for peer in self.progress if rounds[peer] >= self.reads.round]
 
     def _ask_all(self) -> None:
-        """Heartbeats to all, and with them the question of the round under way.
+        """Heartbeats to all, and with them the question of the round under way; the next one goes to all, too.
 
-        Rounds are asked of a bare majority, those whose answers made up the last one: another's answer comes
-        too late for the reads, and costs both sides as much. Who is quick may change, so all are asked at each
-        heartbeat interval, at once when the connection to one of those is lost, and when a round is not
+        Other rounds are asked of a bare majority, those whose answers made up the last one: another's answer
+        comes too late for the reads, and costs both sides as much. Who is quick may change. So this is called
+        at each heartbeat interval, when the connection from one of those breaks, and once when a round is not
         answered from one tick to the next.
         """
         self._heartbeat_due = self._raft.now + self._options.heartbeat_interval_s

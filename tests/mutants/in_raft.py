@@ -128,7 +128,7 @@ MUTANTS: List[Mutant] = [
             "a silent follower is asked for ever",
             leadership.Leadership,
             "tick",
-            "late = under_way and under_way == self._round_at_tick",
+            "late = under_way and under_way == self._round_at_tick and len(self._prompt) < len(self.progress)",
             "late = False",
         ),
         "",
@@ -149,15 +149,27 @@ MUTANTS: List[Mutant] = [
     ),
     Mutant(
         Sabotage(
+            "reads put off the others' heartbeats",
+            leadership.Leadership,
+            "_send_heartbeats",
+            "for peer in peers:",
+            "self._heartbeat_due = self._raft.now + self._options.heartbeat_interval_s\n    for peer in peers:",
+        ),
+        "",
+        "a follower that no round asks hears nothing while there are reads, and campaigns",
+        "tests/raft/test_read_index.py::test_reads_without_end_keep_no_heartbeat_from_those_who_are_not_asked",
+    ),
+    Mutant(
+        Sabotage(
             "reads wait for a follower that is known to be gone",
             leadership.Leadership,
             "lost_contact",
-            "if peer in self._prompt and self.reads.under_way:",
+            "if peer in self._prompt:",
             "if False:",
         ),
         "11",
         "the connection to the follower that was asked is lost, and nobody else is asked",
-        "tests/raft/test_read_index.py::test_all_are_asked_when_the_connection_to_one_of_the_asked_is_lost",
+        "tests/raft/test_read_index.py::test_all_are_asked_when_the_connection_from_one_of_the_asked_is_lost",
     ),
     Mutant(
         Sabotage(

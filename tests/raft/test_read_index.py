@@ -123,20 +123,50 @@ def test_all_are_asked_when_a_round_is_not_answered_from_one_tick_to_the_next() 
     assert asked(driven.read("c")) == [2]
     assert asked(driven.wait(HEARTBEAT_S / 5)) == [], "it may have left just before the tick"
     assert asked(driven.wait(HEARTBEAT_S / 5)) == [2, 3]
+    assert asked(driven.wait(HEARTBEAT_S / 5)) == [], "once; then the periodic heartbeat asks again"
+    assert asked(driven.wait(HEARTBEAT_S / 5)) == []
     answer(driven, 3, 3)
     assert [context for context, _ in driven.reads] == ["a", "b", "c"]
     assert asked(driven.read("d")) == [3], "not of the silent one any more"
     answer(driven, 3, 4)
     assert asked(driven.wait(HEARTBEAT_S / 5)) == [], "nothing is under way"
+    assert asked(driven.wait(HEARTBEAT_S / 5)) == []
 
 
-def test_all_are_asked_when_the_connection_to_one_of_the_asked_is_lost() -> None:
+def test_reads_without_end_keep_no_heartbeat_from_those_who_are_not_asked() -> None:
+    driven = make_steady_leader()
+    driven.read(0)
+    answer(driven, 2, 1)
+    heard = []
+    for round in range(2, 22):
+        messages = driven.wait(HEARTBEAT_S / 5) + driven.read(round)
+        heard.append(3 in asked(messages))
+        answer(driven, 2, round)
+    intervals = "".join("H" if here else "." for here in heard).split("H")
+    assert max(map(len, intervals)) <= 4, f"a gap of more than an interval: {heard}"
+    assert len(intervals) <= 6, f"more often than that: {heard}"
+
+
+@pytest.mark.parametrize("voters", (2, 3, 4, 5, 7))
+def test_a_round_is_asked_of_enough(voters: int) -> None:
+    driven = make_steady_leader(voters=range(1, voters + 1))
+    for round in range(1, 4):
+        for peer in asked(driven.read(round)):
+            answer(driven, peer, round)
+        assert len(driven.reads) == round
+    assert len(asked(driven.read("last"))) == voters // 2
+
+
+def test_all_are_asked_when_the_connection_from_one_of_the_asked_is_lost() -> None:
     driven = make_steady_leader()
     driven.read("a")
     answer(driven, 2, 1)
     driven.read("b")
     assert asked(driven.lose(3)) == [], "nobody waits for that one"
     assert asked(driven.lose(2)) == [2, 3]
+    answer(driven, 2, 2)
+    assert asked(driven.lose(2)) == [], "nobody waits at all"
+    assert asked(driven.read("c")) == [2, 3]
 
 
 def test_no_read_before_the_no_op_of_the_own_term_is_committed() -> None:
