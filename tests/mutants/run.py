@@ -83,6 +83,8 @@ def _try_seeds(mutant: Mutant) -> Result:
 
 
 def _try_test(mutant: Mutant) -> Result:
+    with mutant.sabotage.applied():
+        pass  # raises if it cannot be; a pytest that ends for that reason would look like one that failed
     status, complaint = run_test(mutant.test, mutant.name)
     if status == _FAILED:
         return Result("", complaint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Dict
 
 import pytest
 
@@ -59,9 +60,14 @@ def test_a_test_has_failed_only_if_it_ran_and_said_so(test: str, status: int, tm
     assert test != "test_fails" or words == "assert 1 == 2"
 
 
-def test_a_mutant_that_cannot_be_applied_is_not_caught() -> None:
-    lost = BY_NAME["LOCK not taken"].sabotage._replace(name="lost", old="no such piece")
-    result = try_one(Mutant(lost, "", "nothing", within=1))
+@pytest.mark.parametrize("test", ["", BY_NAME["LOCK not taken"].test], ids=["simulator", "test"])
+@pytest.mark.parametrize("piece", [{"old": "no such piece"}, {"new": "if ("}], ids=["missing", "broken"])
+def test_a_mutant_that_cannot_be_applied_is_not_caught(
+    test: str, piece: Dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sabotage = BY_NAME["LOCK not taken"].sabotage._replace(name="lost", **piece)
+    monkeypatch.setattr("tests.sim.runner.BY_NAME", {"lost": sabotage})
+    result = try_one(Mutant(sabotage, "", "nothing", test, within=1))
     assert result.problem and not result.complaint
 
 
