@@ -288,12 +288,13 @@ class Leadership:
             self._prompt = [peer for peer in self.progress if rounds[peer] >= self.reads.round]
 
     def _ask_all(self) -> None:
-        """Heartbeats to all, and with them the question of the round under way; the next one goes to all, too.
+        """Heartbeats to all, and with them the question of the round under way; the next round goes to all,
+        too.
 
         Other rounds are asked of a bare majority, those whose answers made up the last one: another's answer
         comes too late for the reads, and costs both sides as much. Who is quick may change. So this is called
-        at each heartbeat interval, when the connection from one of those breaks, and once when a round is not
-        answered from one tick to the next.
+        at each heartbeat interval, and once when a round is not answered from one tick to the next or when
+        the connection from one of the asked breaks. (If it breaks between two rounds, the next goes to all.)
         """
         self._heartbeat_due = self._raft.now + self._options.heartbeat_interval_s
         self._prompt = list(self.progress)

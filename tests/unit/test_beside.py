@@ -12,24 +12,17 @@ import pytest
 from tests import beside
 
 PASSES, FAILS = "def test_it(): pass\n", "def test_it(): assert 1 == 2\n"
-CONFTEST = """
-from tests.beside import Beside, wanted
-
-def pytest_configure(config):
-    if wanted(config):
-        config.pluginmanager.register(Beside(config))
-"""
 
 
 def run(folder: Path, first: str, second: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """The test command, where tests/unit/test_first.py is `first` and tests/raft/test_second.py `second`."""
+    """The test command in a copy of the project, the only tests of which are `first` and `second`."""
     for name in (*beside.FOLDERS, "unit"):
         (folder / "tests" / name).mkdir(parents=True)
-    shutil.copy(beside.__file__, folder / "tests")
-    files = {"unit/test_first.py": first, "raft/test_second.py": second, "conftest.py": CONFTEST}
-    for name, text in {**files, "__init__.py": ""}.items():
-        (folder / "tests" / name).write_text(text)
-    (folder / "setup.cfg").write_text("[tool:pytest]\ntestpaths = tests\npythonpath = .\n")
+    for name in ("setup.cfg", "tests/__init__.py", "tests/conftest.py", "tests/beside.py"):
+        shutil.copy(beside.ROOT / name, folder / name)
+    (folder / "raftkv").symlink_to(beside.ROOT / "raftkv")
+    (folder / "tests/unit/test_first.py").write_text(first)
+    (folder / "tests/raft/test_second.py").write_text(second)
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
 
