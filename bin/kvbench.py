@@ -6,6 +6,6 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from raftkv.bench.main import main  # noqa: E402
+from raftkv.bench.main import main
 
 sys.exit(main())

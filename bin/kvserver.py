@@ -6,6 +6,6 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from raftkv.cli.server import main  # noqa: E402
+from raftkv.cli.server import main
 
 sys.exit(main())

@@ -17,8 +17,9 @@ Every read sees every write that was acknowledged before it began, and every com
 or not at all, whatever servers and connections do meanwhile. What can go wrong is in `raftkv.errors`; the two
 that matter for a write are NotApplied (repeat it safely) and OutcomeUnknown (look first).
 
-The packages, from the bottom up: `raftkv.rpc` (frames, connections), `raftkv.raft` (consensus), `raftkv.kvdb`
-(the database), `raftkv.cli` (what people run). Each has a tutorial in its docstring.
+The packages, from the bottom up: `raftkv.rpc` (frames, connections), `raftkv.raft` (consensus),
+`raftkv.storage` (the disk), `raftkv.node` (threads round the three), `raftkv.kvdb` (the database),
+`raftkv.client` (Clerk), `raftkv.cli` (what people run). Each has a tutorial in its docstring.
 
 What raftkv does not do: transactions over several keys (a pipeline's writes are one atomic entry, but without
 conditions), data larger than the memory of each server, encryption on the wire.
@@ -29,7 +30,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from raftkv.kvdb.clerk import Clerk
+    from raftkv.client.clerk import Clerk
 
 __version__ = "0.1.0"
 __all__ = ["Clerk", "__version__"]
@@ -38,7 +39,7 @@ __all__ = ["Clerk", "__version__"]
 def __getattr__(name: str) -> object:
     # Clerk is imported at first use: a server, or a test of the pure core, does not need it.
     if name == "Clerk":
-        from raftkv.kvdb.clerk import Clerk
+        from raftkv.client.clerk import Clerk
 
         return Clerk
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

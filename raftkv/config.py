@@ -12,7 +12,8 @@ import configparser
 import dataclasses
 import ipaddress
 import os
-from typing import Dict, Iterable, Mapping, NamedTuple, Optional, Tuple, Union
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, Union
 
 from raftkv.errors import ConfigError
 from raftkv.keys import load_key
@@ -90,9 +91,9 @@ class ServerConfig:
     peer_key_file: str
     raft: RaftOptions = RaftOptions()
     limits: Limits = Limits()
-    warnings: Tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
-    def load_keys(self) -> Tuple[bytes, bytes]:
+    def load_keys(self) -> tuple[bytes, bytes]:
         """(client key, peer key). Makes missing ones if every address of the cluster is a loopback address.
 
         Raises ConfigError, also if the two are equal: a client's key must not give access to Raft messages.
@@ -161,9 +162,9 @@ def load_client_config(path: PathLike) -> ClientConfig:
     )
 
 
-def _check_members(ini: _Ini, node_id: int, servers: Dict[int, Address], peers: Dict[int, Address]) -> None:
+def _check_members(ini: _Ini, node_id: int, servers: dict[int, Address], peers: dict[int, Address]) -> None:
     if set(servers) != set(peers):
-        odd = sorted(set(servers) ^ set(peers))[0]
+        odd = min(set(servers) ^ set(peers))
         there, missing = ("servers", "peers") if odd in servers else ("peers", "servers")
         raise ini.error(
             there, str(odd), f"has no line in [{missing}]; both sections list every server of the cluster"
@@ -199,7 +200,7 @@ def _check_raft(ini: _Ini, raft: RaftOptions) -> None:
         )
 
 
-def _warnings(count: int) -> Tuple[str, ...]:
+def _warnings(count: int) -> tuple[str, ...]:
     if count == 1:
         return ("a cluster of 1 server tolerates no failure; 3 servers tolerate one",)
     if count % 2 == 0:
@@ -225,7 +226,7 @@ class _Ini:
             raise ConfigError(f"{self.path}: {_syntax_problem(error)}") from None
         self._check_sections(set(required), set(optional))
 
-    def _check_sections(self, required: set, optional: set) -> None:
+    def _check_sections(self, required: set[str], optional: set[str]) -> None:
         for section in self._parser.sections():
             if section not in required | optional:
                 known = ", ".join(f"[{name}]" for name in sorted(required | optional))
@@ -243,7 +244,7 @@ class _Ini:
 
     def options(
         self, section: str, required: Iterable[str] = (), optional: Iterable[str] = ()
-    ) -> Dict[str, str]:
+    ) -> dict[str, str]:
         """The options of a section, with every required and no unknown one."""
         found = dict(self._parser.items(section)) if self._parser.has_section(section) else {}
         known = sorted({*required, *optional})
@@ -257,7 +258,7 @@ class _Ini:
 
     def integer(self, section: str, option: str, text: str, minimum: int, maximum: int) -> int:
         try:
-            value: Optional[int] = int(text)
+            value: int | None = int(text)
         except ValueError:
             value = None
         if value is None or not minimum <= value <= maximum:
@@ -266,7 +267,7 @@ class _Ini:
             )
         return value
 
-    def integers(self, section: str, options_class: type) -> Dict[str, int]:
+    def integers(self, section: str, options_class: type) -> dict[str, int]:
         """The options of a section that is described by a dataclass of integers."""
         fields = {field.name: field.metadata for field in dataclasses.fields(options_class)}
         found = self.options(section, (), fields)
@@ -291,9 +292,9 @@ class _Ini:
         path = os.path.expanduser(self._parser.get(section, option))
         return os.path.normpath(os.path.join(os.path.dirname(self.path), path))
 
-    def addresses(self, section: str) -> Dict[int, Address]:
+    def addresses(self, section: str) -> dict[int, Address]:
         """A section of `ID = HOST:PORT` lines, by id."""
-        result: Dict[int, Address] = {}
+        result: dict[int, Address] = {}
         for option, text in self._parser.items(section):
             if not option.isascii() or not option.isdigit() or not 0 < int(option) < 1 << 31:
                 raise self.error(section, option, "a server's id must be a whole number from 1 up")

@@ -10,7 +10,7 @@ Every message is one sentence or two that say what to do; none needs a traceback
 
 from __future__ import annotations
 
-from typing import Any, List, Optional
+from typing import Any
 
 
 class RaftKVError(Exception):
@@ -113,7 +113,7 @@ class PipelineError(InvalidRequestError):
     place of the result of each that was refused.
     """
 
-    def __init__(self, message: str, results: List[Any]) -> None:
+    def __init__(self, message: str, results: list[Any]) -> None:
         super().__init__(message)
         self.results = results
 
@@ -146,7 +146,7 @@ class ClosedError(RaftKVError):
 class NotLeaderError(RaftKVError):
     """Only the leader can do this. `leader` is the id of the node believed to lead, or None."""
 
-    def __init__(self, leader: Optional[int] = None) -> None:
+    def __init__(self, leader: int | None = None) -> None:
         super().__init__("this node is not the leader" + (f"; node {leader} is" if leader else ""))
         self.leader = leader
 

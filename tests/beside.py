@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import pytest
 
@@ -49,7 +49,7 @@ class Beside:
             stderr=subprocess.STDOUT,
         )
 
-    def pytest_ignore_collect(self, collection_path: Path) -> Optional[bool]:
+    def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
         """What the second one runs is none of the first one's."""
         return True if collection_path in [ROOT / "tests" / name for name in FOLDERS] else None
 

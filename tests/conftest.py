@@ -10,8 +10,8 @@ import os
 import signal
 
 import pytest
-
 from raftkv.cli.streams import open_standard_streams
+
 from tests.beside import Beside, wanted
 
 open_standard_streams()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable
 
 from raftkv import __version__
 from raftkv.bench import compare, workloads
@@ -31,7 +31,7 @@ _OPTIONS = (  # those that change a workload
 )  # fmt: skip
 
 
-def parse(argv: Any) -> Tuple[argparse.Namespace, List[Workload]]:
+def parse(argv: Any) -> tuple[argparse.Namespace, list[Workload]]:
     """The options, and the workloads with those that concern them. Raises ConfigError; bad usage ends the
     program, as argparse does."""
     args = _parser().parse_args(argv)
@@ -100,7 +100,7 @@ def _add_shape(group: Any) -> None:
     group.add_argument(
         "--workload", choices=shares, help="of mixed: YCSB's, with 50, 95 or 100 %% reads (default a)"
     )
-    flag: Dict[str, Any] = {"action": "store_true", "default": None}
+    flag: dict[str, Any] = {"action": "store_true", "default": None}
     group.add_argument("--load", help="write all keys before, also if the workload reads nothing", **flag)
     group.add_argument(
         "--kill-leader", help="kill -9 the leader after a third of the time; with --local", **flag
@@ -147,7 +147,7 @@ def _seconds(minimum: float) -> Callable[[str], float]:
     return seconds
 
 
-def _setting(text: str) -> Tuple[str, str, str]:
+def _setting(text: str) -> tuple[str, str, str]:
     name, equals, value = text.partition("=")
     section, dot, option = name.partition(".")
     if not equals or not dot or section not in ("raft", "limits"):

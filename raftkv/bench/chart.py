@@ -13,7 +13,7 @@ import argparse
 import json
 import statistics
 import sys
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 from raftkv.bench.picture import write
 from raftkv.bench.svg import Axis, Series, document, line_chart, short_number
@@ -22,10 +22,10 @@ from raftkv.errors import ConfigError
 
 _FEW = 12  # values of x: each gets a tick of its own
 
-Lines = List[Dict[str, Any]]
+Lines = list[dict[str, Any]]
 
 
-def main(argv: Optional[List[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Draw the chart. Returns the exit status."""
     args = _parser().parse_args(argv)
     try:
@@ -58,13 +58,13 @@ def _read(path: str) -> Lines:
     return lines
 
 
-def _series(lines: Lines, x: str, ys: List[str], by: Optional[str]) -> List[Series]:
+def _series(lines: Lines, x: str, ys: list[str], by: str | None) -> list[Series]:
     """One for each of `ys` and value of the field `by`. Raises ConfigError if there is nothing to draw."""
     series = []
     groups = list(dict.fromkeys(line.get(by or "") for line in lines))
     for group in groups:
         for y in ys:
-            found: Dict[float, List[float]] = {}
+            found: dict[float, list[float]] = {}
             for line in lines:
                 if line.get(by or "") == group and _is_number(line.get(x)) and _is_number(line.get(y)):
                     found.setdefault(line[x], []).append(line[y])

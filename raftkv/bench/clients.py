@@ -59,7 +59,7 @@ def start_callback(
     asked = 0.0
     succeeded, failed, submit = recorder.succeeded, recorder.failed, clerk.submit
 
-    def answered(future: "Future[Any]") -> None:
+    def answered(future: Future[Any]) -> None:
         now = perf_counter()
         try:
             check(future.result())

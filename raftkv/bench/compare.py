@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 from raftkv.bench.floor import IN_FLIGHT, Floor
 from raftkv.bench.result import Result
@@ -16,11 +16,11 @@ class Row(NamedTuple):
     name: str
     ops_per_s: float
     p50_us: float
-    ratio: Optional[float] = None
+    ratio: float | None = None
     floor: str = ""
 
 
-def floor_rows(floor: Floor, nodes: int) -> List[Row]:
+def floor_rows(floor: Floor, nodes: int) -> list[Row]:
     """What the workloads are held against."""
     singles = [
         ("fsync", floor.fsync_us),
@@ -59,7 +59,7 @@ def text(row: Row) -> str:
     return f"{line}  {row.ratio:.2f} x {'p50 of' if row.floor.endswith('floor') else 'rate of'} {row.floor}"
 
 
-def plain(floor: Floor, nodes: int) -> Dict[str, Any]:
+def plain(floor: Floor, nodes: int) -> dict[str, Any]:
     """The floor as a line of JSON."""
     return {
         "peer": "floor",

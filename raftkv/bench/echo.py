@@ -10,7 +10,6 @@ import selectors
 import socket
 import struct
 import sys
-from typing import Dict, Tuple
 
 CHUNK = 1 << 18
 _LENGTH = struct.Struct("!i")  # before the bytes of a frame, as multiprocessing.connection has it
@@ -21,7 +20,7 @@ def frame(payload: bytes) -> bytes:
     return _LENGTH.pack(len(payload)) + payload
 
 
-def whole_frames(data: bytes) -> Tuple[int, int]:
+def whole_frames(data: bytes) -> tuple[int, int]:
     """(how many whole frames `data` begins with, how many bytes they are)."""
     count = at = 0
     while len(data) - at >= _LENGTH.size:
@@ -40,7 +39,7 @@ def main() -> None:
     selector = selectors.DefaultSelector()
     selector.register(listener, selectors.EVENT_READ)
     selector.register(sys.stdin, selectors.EVENT_READ)
-    rest: Dict[socket.socket, bytes] = {}
+    rest: dict[socket.socket, bytes] = {}
     while True:
         answers = []
         for key, _ in selector.select():

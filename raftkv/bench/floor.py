@@ -10,8 +10,9 @@ import socket
 import statistics
 import subprocess
 import sys
+from collections.abc import Iterator
 from time import perf_counter
-from typing import Iterator, List, NamedTuple, Optional
+from typing import NamedTuple
 
 from raftkv.bench.echo import CHUNK, frame, whole_frames
 from raftkv.bench.processes import IMPORT_ROOT
@@ -96,9 +97,9 @@ def _echo_per_s(port: int) -> float:
 
 
 @contextlib.contextmanager
-def _echo_server(file: Optional[str] = None) -> Iterator[int]:
+def _echo_server(file: str | None = None) -> Iterator[int]:
     """Its port."""
-    command: List[str] = [sys.executable, "-m", "raftkv.bench.echo", *([file] if file else [])]
+    command: list[str] = [sys.executable, "-m", "raftkv.bench.echo", *([file] if file else [])]
     with subprocess.Popen(
         command, cwd=IMPORT_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

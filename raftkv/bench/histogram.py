@@ -6,7 +6,7 @@ following power of two, so that all of them are equally wide *relative* to what 
 
 from __future__ import annotations
 
-from typing import Dict, Iterator, List, Mapping, Tuple
+from collections.abc import Iterator, Mapping
 
 _BITS = 6
 _LINEAR = 1 << (_BITS + 1)  # below this, in nanoseconds, a bucket holds one number
@@ -21,7 +21,7 @@ class Histogram:
     __slots__ = ("_counts", "count", "max_ns")
 
     def __init__(self) -> None:
-        self._counts: Dict[int, int] = {}  # number of the bucket -> how many
+        self._counts: dict[int, int] = {}  # number of the bucket -> how many
         self.count = 0
         self.max_ns = 0
 
@@ -35,8 +35,7 @@ class Histogram:
         counts = self._counts
         counts[bucket] = counts.get(bucket, 0) + 1
         self.count += 1
-        if value_ns > self.max_ns:
-            self.max_ns = value_ns
+        self.max_ns = max(self.max_ns, value_ns)
 
     def add(self, other: Histogram) -> None:
         """Count all that `other` has counted, too."""
@@ -55,21 +54,21 @@ class Histogram:
                 return min(middle_ns, float(self.max_ns))
         return 0.0
 
-    def cumulated(self) -> Iterator[Tuple[float, int]]:
+    def cumulated(self) -> Iterator[tuple[float, int]]:
         """(middle of a bucket in nanoseconds, how many are in it or below) of all that are not empty."""
         seen = 0
         for bucket in sorted(self._counts):
             seen += self._counts[bucket]
             yield _middle_ns(bucket), seen
 
-    def to_plain(self) -> Dict[str, object]:
+    def to_plain(self) -> dict[str, object]:
         """Itself as plain data for JSON; from_plain() makes it a histogram again."""
         return {"max_ns": self.max_ns, "counts": [[*item] for item in self._counts.items()]}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, object]) -> Histogram:
         histogram = cls()
-        counts: List[List[int]] = plain["counts"]  # type: ignore[assignment]
+        counts: list[list[int]] = plain["counts"]  # type: ignore[assignment]
         histogram._counts = {bucket: count for bucket, count in counts}
         histogram.count = sum(histogram._counts.values())
         histogram.max_ns = plain["max_ns"]  # type: ignore[assignment]

@@ -17,7 +17,7 @@ import random
 import sys
 import threading
 from time import perf_counter, sleep
-from typing import Any, List
+from typing import Any
 
 from raftkv import Clerk
 from raftkv.bench.clients import Running, start_callback, start_thread
@@ -36,7 +36,7 @@ class Job:
 
     config: str  # the client's ini file
     workload: Workload
-    clients: List[int]
+    clients: list[int]
     idle: int  # connections that nothing is asked on
     seed: int
     slot_s: float  # what is recorded is written so often, in seconds,
@@ -86,7 +86,7 @@ def _connected(job: Job) -> Clerk:
     return clerk
 
 
-def _put_load(job: Job, clerks: List[Clerk], next_request: Source, begin: float, end: float) -> None:
+def _put_load(job: Job, clerks: list[Clerk], next_request: Source, begin: float, end: float) -> None:
     workload, recorder = job.workload, Recorder(begin, end)
     running = Running(sum(job.clients) * workload.in_flight)
     for clerk, clients in zip(clerks, job.clients):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import Any, Dict, List, NoReturn, Optional
+from typing import Any, NoReturn
 
 from raftkv.bench import compare, floor, picture, report, target
 from raftkv.bench.arguments import parse
@@ -26,7 +26,7 @@ class _Stop(BaseException):
     """SIGTERM. Not an Exception: nothing but main() is to catch it."""
 
 
-def main(argv: Optional[List[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run the benchmark. Returns the exit status, as `kvbench --help` lists them."""
     open_standard_streams()
     try:
@@ -53,7 +53,7 @@ def main(argv: Optional[List[str]] = None) -> int:
         return DONE
 
 
-def _measure_all(args: Any, workloads: List[Workload], cluster: target.Target) -> int:
+def _measure_all(args: Any, workloads: list[Workload], cluster: target.Target) -> int:
     progress = Progress(sys.stderr, args.quiet)
     if "RAFTKV_CHECK" in os.environ and cluster.cluster is not None:
         _say("RAFTKV_CHECK is set: the servers check themselves all the time, and are slow")
@@ -81,7 +81,7 @@ class _Rows:
         if not args.json:
             print(report.heading(), flush=True)
 
-    def result(self, result: Result, line: Dict[str, Any]) -> None:
+    def result(self, result: Result, line: dict[str, Any]) -> None:
         print(report.to_json(line) if self._json else report.row(line), flush=True)
 
 
@@ -100,13 +100,13 @@ class _Comparison:
             rows = (compare.text(row) for row in compare.floor_rows(self._floor, self._nodes))
             print(compare.heading(), *rows, sep="\n", flush=True)
 
-    def result(self, result: Result, line: Dict[str, Any]) -> None:
+    def result(self, result: Result, line: dict[str, Any]) -> None:
         row = compare.row(result, self._floor, self._nodes)
         line.update(floor=row.floor, ratio_to_floor=round(row.ratio or 0.0, 3))
         print(report.to_json(line) if self._json else compare.text(row), flush=True)
 
 
-def _explain(result: Result, line: Dict[str, Any]) -> bool:
+def _explain(result: Result, line: dict[str, Any]) -> bool:
     """Say in words what a row cannot. Returns whether the result is one to be content with."""
     name = result.workload.name
     for kind, (count, example) in sorted(result.errors.items()):

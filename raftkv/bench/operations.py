@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import random
-from typing import Any, Callable, Tuple
+from typing import Any, Callable
 
 from raftkv import Clerk
 from raftkv.bench.errors import WrongAnswerError
 from raftkv.bench.keys import PREFIX, Chooser, key_name, uniform, zipfian
 from raftkv.bench.workloads import READ_SHARES, Workload
 
-Request = Tuple[Any, ...]  # the name of a method of Clerk, and its arguments
+Request = tuple[Any, ...]  # the name of a method of Clerk, and its arguments
 Source = Callable[[], Request]
 
 

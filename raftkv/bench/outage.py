@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from time import perf_counter
-from typing import Dict, Optional
+
+from typing_extensions import Self
 
 from raftkv.bench.errors import BenchError
 from raftkv.bench.result import Result
@@ -19,12 +20,12 @@ class LeaderKiller:
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._thread: Optional[threading.Thread] = None
+        self._thread: threading.Thread | None = None
         self._called_off = threading.Event()
-        self._killed: Optional[int] = None
+        self._killed: int | None = None
         self._killed_at = self._dead_at = 0.0  # in the time of perf_counter()
 
-    def __enter__(self) -> LeaderKiller:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -52,7 +53,7 @@ class LeaderKiller:
             self._target.cluster.nodes[leader].kill()
             self._dead_at, self._killed = perf_counter(), leader
 
-    def findings(self, result: Result) -> Dict[str, float]:
+    def findings(self, result: Result) -> dict[str, float]:
         """`worst_gap_ms`, the longest time in which no client had a success, and `recovery_ms`, from the kill
         to the first success after the silence that it caused. For after the run. Raises BenchError."""
         if self._killed is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import List, Tuple
 
 from raftkv.bench.result import Result
 from raftkv.bench.svg import Axis, Series, document, line_chart
@@ -53,7 +52,7 @@ def path_for(path: str, name: str, alone: bool) -> str:
     return path if alone else f"{stem}-{name}{ending}"
 
 
-def _distribution(result: Result) -> List[Tuple[float, float]]:
+def _distribution(result: Result) -> list[tuple[float, float]]:
     count = result.latencies.count
     points = []
     below = 0

@@ -8,7 +8,10 @@ import queue
 import subprocess
 import sys
 import threading
-from typing import Any, Dict, Iterator, List, Tuple
+from collections.abc import Iterator
+from typing import Any
+
+from typing_extensions import Self
 
 import raftkv
 from raftkv.bench.errors import BenchError
@@ -20,13 +23,13 @@ IMPORT_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(raftkv.__file__)))
 class ClientProcesses:
     """One process for each job. A context manager, at whose end they are gone. For one thread."""
 
-    def __init__(self, jobs: List[Job]) -> None:
+    def __init__(self, jobs: list[Job]) -> None:
         self._jobs = jobs
-        self._processes: List[subprocess.Popen[str]] = []
-        self._readers: List[threading.Thread] = []
-        self._arrived: queue.SimpleQueue[Tuple[int, Any]] = queue.SimpleQueue()
+        self._processes: list[subprocess.Popen[str]] = []
+        self._readers: list[threading.Thread] = []
+        self._arrived: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
 
-    def __enter__(self) -> ClientProcesses:
+    def __enter__(self) -> Self:
         try:
             for number, job in enumerate(self._jobs):
                 self._start(number, job)
@@ -52,12 +55,12 @@ class ClientProcesses:
             if "failed" in message:
                 raise BenchError(f"a client cannot use the cluster: {message['failed']}")
 
-    def tell(self, message: Dict[str, Any]) -> None:
+    def tell(self, message: dict[str, Any]) -> None:
         """All of them."""
         for process in self._processes:
             _write(process, json.dumps(message))
 
-    def reports(self) -> Iterator[Tuple[int, Dict[str, Any]]]:
+    def reports(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """(number of the process, report) until all are over. Raises BenchError."""
         left = len(self._processes)
         while left:
@@ -86,7 +89,7 @@ class ClientProcesses:
             self._arrived.put((number, json.loads(line)))
         self._arrived.put((number, None))
 
-    def _next(self) -> Tuple[int, Dict[str, Any]]:
+    def _next(self) -> tuple[int, dict[str, Any]]:
         while True:
             number, message = self._arrived.get()
             if message is not None:

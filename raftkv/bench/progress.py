@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Optional, TextIO
+from typing import TextIO
 
 from raftkv.bench.histogram import Histogram
 from raftkv.bench.result import Result
@@ -25,7 +25,7 @@ class Progress:
         """A new run begins."""
         self._since_s, self._latencies = 0.0, Histogram()
 
-    def slice(self, latencies: Histogram, result: Result, leader: Optional[int]) -> None:
+    def slice(self, latencies: Histogram, result: Result, leader: int | None) -> None:
         """A slice of time is over: its latencies, and the result so far."""
         self._latencies.add(latencies)
         workload, now_s = result.workload, result.seconds

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from typing import Any, Deque, Dict, List, Tuple
+from typing import Any
 
 from raftkv.bench.histogram import Histogram
 
 GAP_S = 0.005  # a shorter time without a success is not worth a note
 
-Gap = Tuple[float, float]  # from, to: no success between
+Gap = tuple[float, float]  # from, to: no success between
 
 
 class Recorder:
@@ -23,14 +23,15 @@ class Recorder:
         self._end = end
         self._last = begin  # the last success
         # Both are queues, since appending to one is atomic, and cheaper than any lock.
-        self._successes: Deque[Tuple[float, float]] = deque()
-        self._failures: Deque[Exception] = deque()
+        self._successes: deque[tuple[float, float]] = deque()
+        self._failures: deque[Exception] = deque()
         self.succeeded = self._successes.append  # takes (when it was asked, when answered)
         self.failed = self._failures.append  # takes the exception
 
-    def take(self, over: bool = False) -> Dict[str, Any]:
+    def take(self, over: bool = False) -> dict[str, Any]:
         """What came since the last call, as plain data; with `over`, also the gap at the end."""
-        histogram, gaps = Histogram(), []  # type: Histogram, List[Gap]
+        gaps: list[Gap] = []
+        histogram = Histogram()
         queue, begin, end = self._successes, self._begin, self._end
         answered = [queue.popleft() for _ in range(len(queue))]
         for at, asked in sorted((done, asked) for asked, done in answered):
@@ -43,7 +44,7 @@ class Recorder:
             gaps.append((self._last, end))
         return {"latencies": histogram.to_plain(), "gaps": gaps, "errors": self._take_errors()}
 
-    def _take_errors(self) -> Dict[str, List[Any]]:
+    def _take_errors(self) -> dict[str, list[Any]]:
         """By kind: how often, and the first one's message."""
         failures = [self._failures.popleft() for _ in range(len(self._failures))]
         counts = Counter(type(error).__name__ for error in failures)
@@ -51,7 +52,7 @@ class Recorder:
         return {kind: [count, messages[kind]] for kind, count in counts.items()}
 
 
-def common_gaps(all_gaps: List[List[Gap]]) -> List[Gap]:
+def common_gaps(all_gaps: list[list[Gap]]) -> list[Gap]:
     """When nobody had a success: what the gaps of all processes, each in order of time, have in common."""
     if not all_gaps:
         return []
@@ -61,7 +62,7 @@ def common_gaps(all_gaps: List[List[Gap]]) -> List[Gap]:
     return common
 
 
-def _intersection(left: List[Gap], right: List[Gap]) -> List[Gap]:
+def _intersection(left: list[Gap], right: list[Gap]) -> list[Gap]:
     result, i, j = [], 0, 0
     while i < len(left) and j < len(right):
         start, end = max(left[i][0], right[j][0]), min(left[i][1], right[j][1])

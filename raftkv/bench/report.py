@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Dict
+from typing import Any
 
 from raftkv.bench.result import Result
 
@@ -22,7 +22,7 @@ _COLUMNS = (  # heading, key of a line of JSON, width
 )
 
 
-def plain(result: Result, nodes: int, elections: int) -> Dict[str, Any]:
+def plain(result: Result, nodes: int, elections: int) -> dict[str, Any]:
     """A result as one line of JSON has it. Its keys are those that etcd-bench prints, and more."""
     workload, latencies = result.workload, result.latencies
     return {
@@ -52,7 +52,7 @@ def plain(result: Result, nodes: int, elections: int) -> Dict[str, Any]:
 _PERCENTS = (("50", 50.0), ("90", 90.0), ("99", 99.0), ("999", 99.9))
 
 
-def to_json(line: Dict[str, Any]) -> str:
+def to_json(line: dict[str, Any]) -> str:
     return json.dumps(line)
 
 
@@ -60,7 +60,7 @@ def heading() -> str:
     return "".join(_cell(heading, width) for heading, _, width in _COLUMNS)
 
 
-def row(line: Dict[str, Any]) -> str:
+def row(line: dict[str, Any]) -> str:
     """A result, as plain() gives it, as a row of the table."""
     return "".join(_cell(_number(line[key]), width) for _, key, width in _COLUMNS)
 

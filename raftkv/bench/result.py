@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Callable, Dict, List, NamedTuple, Tuple
+from typing import Any, Callable, NamedTuple
 
 from raftkv.bench.histogram import Histogram
 from raftkv.bench.recorder import GAP_S, Gap, common_gaps
@@ -28,9 +28,9 @@ class Result:
     begin: float  # in the time of perf_counter(), as the gaps
     seconds: float = 0.0
     latencies: Histogram = dataclasses.field(default_factory=Histogram)  # of requests
-    errors: Dict[str, Tuple[int, str]] = dataclasses.field(default_factory=dict)  # kind: how many, an example
-    slices: List[Slice] = dataclasses.field(default_factory=list)
-    gaps: List[Gap] = dataclasses.field(default_factory=list)  # when nobody had a success
+    errors: dict[str, tuple[int, str]] = dataclasses.field(default_factory=dict)  # kind: how many, an example
+    slices: list[Slice] = dataclasses.field(default_factory=list)
+    gaps: list[Gap] = dataclasses.field(default_factory=list)  # when nobody had a success
     interrupted: bool = False
 
     @property
@@ -67,10 +67,10 @@ class Sum:
         self.result = result
         self._slot_s = slot_s
         self._on_slice = on_slice
-        self._gaps: List[List[Gap]] = [[] for _ in range(processes)]
-        self._slots: Dict[int, List[Histogram]] = {}  # those that not all processes have reported
+        self._gaps: list[list[Gap]] = [[] for _ in range(processes)]
+        self._slots: dict[int, list[Histogram]] = {}  # those that not all processes have reported
 
-    def add(self, number: int, report: Dict[str, Any]) -> None:
+    def add(self, number: int, report: dict[str, Any]) -> None:
         """A report as load.py writes it, of the process with that number."""
         result, slot = self.result, report["slot"]
         for kind, (count, example) in report["errors"].items():

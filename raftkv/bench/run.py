@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from time import perf_counter
-from typing import Callable, List
+from typing import Callable
 
 from raftkv.bench.load import Job
 from raftkv.bench.processes import ClientProcesses
@@ -43,7 +43,7 @@ def run(
         return total.finish()
 
 
-def _jobs(config: str, workload: Workload, seed: int, slot_s: float, slots: int) -> List[Job]:
+def _jobs(config: str, workload: Workload, seed: int, slot_s: float, slots: int) -> list[Job]:
     """The clients dealt out to the connections, and those to the processes; idle ones have their own, so that
     they cost the others no more than they must."""
     clients = [len(range(at, workload.clients, workload.connections)) for at in range(workload.connections)]

@@ -6,7 +6,9 @@ import contextlib
 import random
 import threading
 from time import perf_counter
-from typing import Any, Dict, Optional, Tuple
+from typing import Any
+
+from typing_extensions import Self
 
 from raftkv.bench import report
 from raftkv.bench.histogram import Histogram
@@ -31,7 +33,7 @@ class Session:
         self._progress = progress
         self._shown_at = 0.0  # the progress of loading keys, in the time of perf_counter()
 
-    def measure(self, workload: Workload) -> Tuple[Result, Dict[str, Any]]:
+    def measure(self, workload: Workload) -> tuple[Result, dict[str, Any]]:
         """Run a workload that is resolved. Returns the result, and also as a line of JSON has it.
 
         Raises BenchError, and what Clerk raises when the cluster is not there.
@@ -41,7 +43,7 @@ class Session:
         finally:
             self._progress.clear()
 
-    def _measured(self, workload: Workload) -> Tuple[Result, Dict[str, Any]]:
+    def _measured(self, workload: Workload) -> tuple[Result, dict[str, Any]]:
         target, progress = self._target, self._progress
         target.wait_until_ready()
         if workload.reads or workload.load:
@@ -78,12 +80,12 @@ class _LeaderWatch:
     progress. A context manager."""
 
     def __init__(self, target: Target) -> None:
-        self.leader: Optional[int] = None
+        self.leader: int | None = None
         self._target = target
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="leader-watch", daemon=True)
 
-    def __enter__(self) -> _LeaderWatch:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

@@ -4,7 +4,8 @@ own white background."""
 from __future__ import annotations
 
 import math
-from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Callable, NamedTuple, Optional
 from xml.sax.saxutils import escape
 
 WIDTH, HEIGHT = 720, 360  # of one chart, in pixels
@@ -13,8 +14,8 @@ _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#
 _MARKED = 40  # a line of so many points or fewer shows each as a dot
 _TICK_GAP_X, _TICK_GAP_Y = 40, 18  # pixels between the labels of two ticks, at least
 
-Point = Tuple[float, Optional[float]]  # a y of None breaks the line
-Tick = Tuple[float, str]
+Point = tuple[float, Optional[float]]  # a y of None breaks the line
+Tick = tuple[float, str]
 
 
 class Series(NamedTuple):
@@ -29,7 +30,7 @@ class Axis(NamedTuple):
 
     label: str
     log: bool = False
-    ticks: Optional[Sequence[Tick]] = None  # None: found by themselves
+    ticks: Sequence[Tick] | None = None  # None: found by themselves
 
 
 class _Scale:
@@ -102,7 +103,7 @@ def short_number(value: float) -> str:
 # -- ticks ---------------------------------------------------------------------------------------------------
 
 
-def _linear_ticks(low: float, high: float) -> List[Tick]:
+def _linear_ticks(low: float, high: float) -> list[Tick]:
     """Multiples of 1, 2 or 5 times a power of ten, about six of them, from not above `low` to not below
     `high`."""
     span = (high - low) or 1.0
@@ -113,7 +114,7 @@ def _linear_ticks(low: float, high: float) -> List[Tick]:
     return [(number * step, short_number(number * step)) for number in range(first, last + 1)]
 
 
-def _log_ticks(low: float, high: float) -> List[Tick]:
+def _log_ticks(low: float, high: float) -> list[Tick]:
     """Powers of ten; with what is between them too, if there are few."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     factors = (1, 2, 5) if last - first <= 3 else (1,)
@@ -131,7 +132,7 @@ def _fits(point: Point, x: Axis, y: Axis) -> bool:
     return not (x.log and px <= 0) and not (y.log and py is not None and py <= 0)
 
 
-def _grid(to_x: _Scale, to_y: _Scale) -> List[str]:
+def _grid(to_x: _Scale, to_y: _Scale) -> list[str]:
     right, bottom = WIDTH - _RIGHT, HEIGHT - _BOTTOM
     parts = []
     for at, label in _spread(to_x, _TICK_GAP_X):
@@ -145,9 +146,9 @@ def _grid(to_x: _Scale, to_y: _Scale) -> List[str]:
     ]
 
 
-def _spread(scale: _Scale, gap: float) -> List[Tuple[float, str]]:
+def _spread(scale: _Scale, gap: float) -> list[tuple[float, str]]:
     """The ticks' pixels and labels, without those that would be drawn over the one before."""
-    result: List[Tuple[float, str]] = []
+    result: list[tuple[float, str]] = []
     for value, label in sorted(scale.ticks):
         at = scale(value)
         if not result or abs(at - result[-1][0]) >= gap:
@@ -155,8 +156,8 @@ def _spread(scale: _Scale, gap: float) -> List[Tuple[float, str]]:
     return result
 
 
-def _line(points: Sequence[Point], to_x: _Scale, to_y: _Scale, colour: str) -> List[str]:
-    pieces: List[List[str]] = [[]]
+def _line(points: Sequence[Point], to_x: _Scale, to_y: _Scale, colour: str) -> list[str]:
+    pieces: list[list[str]] = [[]]
     for px, py in points:
         if py is None:
             pieces.append([])

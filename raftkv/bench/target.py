@@ -7,7 +7,8 @@ import shutil
 import tempfile
 import time
 from collections import deque
-from typing import Any, Deque, Dict, Iterator, List, Optional, Tuple
+from collections.abc import Iterator
+from typing import Any
 
 from raftkv import Clerk
 from raftkv.bench.errors import BenchError
@@ -21,19 +22,19 @@ _LEADER_TIMEOUT_S = 2.0  # of a running cluster
 _LOCAL_TIMEOUT_S = 30.0  # of one of our own, which starts, or starts a node again
 _POLL_S = 0.05
 
-Settings = List[Tuple[str, str, str]]  # section, option, value
+Settings = list[tuple[str, str, str]]  # section, option, value
 
 
 class Target:
     """A cluster that is ready. `cluster` holds its processes if it is our own."""
 
-    def __init__(self, config: str, clerk: Clerk, cluster: Optional[LocalCluster] = None) -> None:
+    def __init__(self, config: str, clerk: Clerk, cluster: LocalCluster | None = None) -> None:
         self.config = config
         self.clerk = clerk
         self.cluster = cluster
         self.nodes = len(load_client_config(config).servers)
 
-    def leader(self) -> Optional[int]:
+    def leader(self) -> int | None:
         """The id of the node that leads at the moment, or None."""
         return find_leader(self.clerk)
 
@@ -71,10 +72,11 @@ class Target:
             time.sleep(_POLL_S)
 
 
-def _level(servers: List[Dict[str, Any]]) -> bool:
+def _level(servers: list[dict[str, Any]]) -> bool:
     """Whether all have applied what any of them knows to be committed."""
-    return min(server["applied_index"] for server in servers) >= max(
-        server["commit_index"] for server in servers
+    return bool(
+        min(server["applied_index"] for server in servers)
+        >= max(server["commit_index"] for server in servers)
     )
 
 
@@ -88,30 +90,32 @@ def running(config: str) -> Iterator[Target]:
 
 
 @contextlib.contextmanager
-def local(nodes: int, settings: Settings, parent: Optional[str]) -> Iterator[Target]:
+def local(nodes: int, settings: Settings, parent: str | None) -> Iterator[Target]:
     """A cluster of our own on this machine, in a temporary folder inside `parent`, which is removed at the
     end. Raises ConfigError, UnavailableError or BenchError."""
-    words: Deque[str] = deque(maxlen=20)  # the nodes' last ones
+    words: deque[str] = deque(maxlen=20)  # the nodes' last ones
     with temporary_folder(parent) as folder:
         files = prepare_folder(folder, nodes)
         for ini in files.server_inis.values():
             _set(ini, settings)
             load_server_config(ini).load_keys()  # so that the client's key is there, whoever starts first
         try:
-            with LocalCluster(
-                files.server_inis, lambda node, line: words.append(f"node {node}: {line}")
-            ) as cluster:
-                with Clerk.from_config(files.client_ini) as clerk:
-                    target = Target(files.client_ini, clerk, cluster)
-                    target.wait_until_ready()
-                    yield target
+            with (
+                LocalCluster(
+                    files.server_inis, lambda node, line: words.append(f"node {node}: {line}")
+                ) as cluster,
+                Clerk.from_config(files.client_ini) as clerk,
+            ):
+                target = Target(files.client_ini, clerk, cluster)
+                target.wait_until_ready()
+                yield target
         except (BenchError, UnavailableError) as error:
             last = "".join(f"\n  {line}" for line in words)
             raise type(error)(f"{error}; the last words of the nodes:{last}") from None
 
 
 @contextlib.contextmanager
-def temporary_folder(parent: Optional[str]) -> Iterator[str]:
+def temporary_folder(parent: str | None) -> Iterator[str]:
     """A new folder inside `parent` (None: the system's place for such), removed at the end. Raises
     ConfigError."""
     try:
@@ -126,7 +130,7 @@ def temporary_folder(parent: Optional[str]) -> Iterator[str]:
 
 def _set(ini: str, settings: Settings) -> None:
     """Add the options to a server's ini file, which has no such sections yet. Loading it checks them."""
-    sections: Dict[str, List[str]] = {}
+    sections: dict[str, list[str]] = {}
     for section, option, value in settings:
         sections.setdefault(section, []).append(f"{option} = {value}\n")
     with open(ini, "a", encoding="utf-8") as file:

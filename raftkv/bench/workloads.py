@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Dict, Mapping
+from collections.abc import Mapping
 
+from raftkv.client.driver import WINDOW
 from raftkv.errors import ConfigError
 from raftkv.kvdb.commands import MAX_BATCH_OPS, MAX_REQUEST_BYTES
-from raftkv.kvdb.driver import WINDOW
 
 OPERATIONS = ("put", "get", "append", "cas", "scan", "mixed")
 READ_SHARES = {"a": 0.5, "b": 0.95, "c": 1.0}  # of YCSB's workloads of these names
@@ -112,7 +112,7 @@ def find(name: str) -> Workload:
     raise ConfigError(f"no workload named {name!r}; there are {known}")
 
 
-def changed(workload: Workload, options: Dict[str, object]) -> Workload:
+def changed(workload: Workload, options: dict[str, object]) -> Workload:
     """The workload with the options that are not None, resolved. Raises ConfigError."""
     given = {name: value for name, value in options.items() if value is not None}
     return dataclasses.replace(workload, **given).resolved()  # type: ignore[arg-type]

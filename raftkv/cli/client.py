@@ -6,7 +6,8 @@ import argparse
 import io
 import os
 import sys
-from typing import Any, Iterable, List, Optional
+from collections.abc import Iterable
+from typing import Any
 
 from raftkv import Clerk, __version__
 from raftkv.cli.commands import (
@@ -37,7 +38,7 @@ Commands from standard input run one a line, up to the first that ends with 3 or
 the exit status is then the highest one."""
 
 
-def main(argv: Optional[List[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run the client. Returns the exit status, as `kvclient --help` lists them."""
     open_standard_streams()
     args = _parser().parse_args(argv)
@@ -97,7 +98,7 @@ def _show(outcome: Outcome, place: str = "") -> int:
     return outcome.status
 
 
-def _help(words: List[str]) -> int:
+def _help(words: list[str]) -> int:
     try:
         print(help_text(COMMANDS, *words[:1]))
     except UsageError as error:

@@ -10,7 +10,8 @@ import signal
 import sys
 import tempfile
 import time
-from typing import Any, Dict, Iterator, List, NoReturn, Optional
+from collections.abc import Iterator
+from typing import Any, NoReturn
 
 from raftkv import Clerk, __version__
 from raftkv.cli.cluster_files import MAX_NODES, ClusterFiles, prepare_folder
@@ -27,7 +28,7 @@ class _Stop(BaseException):
     """SIGTERM, SIGHUP, or without a terminal SIGINT. Not an Exception: nothing but main() is to catch it."""
 
 
-def main(argv: Optional[List[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run a cluster until the user leaves or a signal comes. Returns the exit status."""
     open_standard_streams()
     args = _parser().parse_args(argv)
@@ -81,7 +82,7 @@ def _wait_for_leader(cluster: LocalCluster, clerk: Any) -> int:
     raise NodeError("the cluster cannot start: too many nodes ended; see their messages above")
 
 
-def find_leader(clerk: Any) -> Optional[int]:
+def find_leader(clerk: Any) -> int | None:
     """The id of the server that leads in the highest term, or None."""
     leaders = [server for server in clerk.status() if server["alive"] and server["role"] == "leader"]
     return max(leaders, key=lambda server: server["term"])["id"] if leaders else None
@@ -111,11 +112,11 @@ class ClusterPrompt(Prompt):
         self._output.prompt = None
 
 
-def node_commands(cluster: LocalCluster) -> Dict[str, Command]:
+def node_commands(cluster: LocalCluster) -> dict[str, Command]:
     """Commands that do something to a node, whose id (or the word `leader`) is their argument."""
 
     def command(summary: str, action: str) -> Command:
-        def run(clerk: Any, words: List[str]) -> Outcome:
+        def run(clerk: Any, words: list[str]) -> Outcome:
             node_id = _node_id(cluster, clerk, words[0])
             getattr(cluster.nodes[node_id], action)()
             return Outcome(DONE, "OK", {"node": node_id})
@@ -149,7 +150,7 @@ def _node_id(cluster: LocalCluster, clerk: Any, word: str) -> int:
 
 
 @contextlib.contextmanager
-def _folder(data_dir: Optional[str]) -> Iterator[str]:
+def _folder(data_dir: str | None) -> Iterator[str]:
     """The cluster's folder: the given one, or a temporary one that is removed at the end."""
     if data_dir is not None:
         yield os.path.abspath(data_dir)

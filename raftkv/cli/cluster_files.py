@@ -7,7 +7,7 @@ import random
 import re
 import socket
 from contextlib import ExitStack
-from typing import Dict, List, NamedTuple, Optional
+from typing import NamedTuple
 
 from raftkv.config import Address, load_client_config, load_server_config
 from raftkv.errors import ConfigError
@@ -23,10 +23,10 @@ class ClusterFiles(NamedTuple):
     """The ini files of a cluster: the client's, and each server's by node id."""
 
     client_ini: str
-    server_inis: Dict[int, str]
+    server_inis: dict[int, str]
 
 
-def prepare_folder(folder: str, nodes: Optional[int] = None, port: Optional[int] = None) -> ClusterFiles:
+def prepare_folder(folder: str, nodes: int | None = None, port: int | None = None) -> ClusterFiles:
     """The files of the cluster in `folder`; a new cluster's, if there is none yet.
 
     A new one has `nodes` servers (default 3). They listen for clients from `port` on and for each other on
@@ -51,7 +51,7 @@ def prepare_folder(folder: str, nodes: Optional[int] = None, port: Optional[int]
     return ClusterFiles(client_ini, {node: _server_ini(folder, node) for node in servers})
 
 
-def _existing(folder: str, client_ini: str, nodes: Optional[int], port: Optional[int]) -> ClusterFiles:
+def _existing(folder: str, client_ini: str, nodes: int | None, port: int | None) -> ClusterFiles:
     servers = load_client_config(client_ini).servers
     server_inis = {}
     for node in servers:
@@ -82,18 +82,16 @@ def _make_folder(folder: str) -> None:
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be used as the cluster's folder: {error.strerror}") from None
     if strangers:
-        raise ConfigError(
-            f"{folder} holds {sorted(strangers)[0]!r} and no cluster: give an empty or a new folder"
-        )
+        raise ConfigError(f"{folder} holds {min(strangers)!r} and no cluster: give an empty or a new folder")
 
 
 def _server_ini(folder: str, node: int) -> str:
     return os.path.join(folder, f"server{node}.ini")
 
 
-def _free_ports(count: int) -> List[int]:
+def _free_ports(count: int) -> list[int]:
     """Ports that nobody listens on at the moment. All are held until all are found, so that they differ."""
-    ports: List[int] = []
+    ports: list[int] = []
     with ExitStack() as held:
         for port in random.sample(FREE_PORTS, len(FREE_PORTS)):
             listener = held.enter_context(socket.socket())
@@ -107,7 +105,7 @@ def _free_ports(count: int) -> List[int]:
     raise ConfigError(f"{count} free ports are needed between {FREE_PORTS.start} and {FREE_PORTS.stop}")
 
 
-def _server_text(node: int, servers: Dict[int, Address], peers: Dict[int, Address]) -> str:
+def _server_text(node: int, servers: dict[int, Address], peers: dict[int, Address]) -> str:
     return (
         f"# Server {node} of a local cluster, written by kvcluster. conf/server1.ini explains every option.\n"
         f"\n[node]\nid = {node}\ndata_dir = server{node}\n"
@@ -116,14 +114,14 @@ def _server_text(node: int, servers: Dict[int, Address], peers: Dict[int, Addres
     )
 
 
-def _client_text(servers: Dict[int, Address]) -> str:
+def _client_text(servers: dict[int, Address]) -> str:
     return (
         "# For clients of this local cluster, written by kvcluster: kvclient --config THIS FILE.\n"
         f"\n[servers]\n{_address_lines(servers)}\n[auth]\nclient_key_file = client.key\n"
     )
 
 
-def _address_lines(addresses: Dict[int, Address]) -> str:
+def _address_lines(addresses: dict[int, Address]) -> str:
     return "".join(f"{node} = {address}\n" for node, address in addresses.items())
 
 

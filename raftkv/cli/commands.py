@@ -9,7 +9,8 @@ import argparse
 import json
 import re
 import shlex
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, NoReturn, Optional, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Callable, NamedTuple, NoReturn
 
 from raftkv import errors
 from raftkv.cli.status import status_plain, status_table
@@ -40,7 +41,7 @@ class Command(NamedTuple):
 
     usage: str
     summary: str
-    run: Callable[[Any, List[str]], Outcome]
+    run: Callable[[Any, list[str]], Outcome]
     min_words: int
     max_words: int
     takes_key: bool = False  # its first word is completed to a key
@@ -84,13 +85,13 @@ def exit_status(error: errors.RaftKVError) -> int:
 _PIECE = re.compile(r"""([ \t\r\n]+)|([^ \t\r\n'"\\]+)|'([^']*)'|"((?:[^"\\]+|\\.)*)"|\\(.)""", re.DOTALL)
 
 
-def split_line(line: str) -> List[str]:
+def split_line(line: str) -> list[str]:
     """The words of a line by shell rules, as shlex.split() finds them. Raises UsageError.
 
     Not by shlex.split() itself, which needs a time quadratic in the longest word: minutes for a megabyte.
     """
-    words: List[str] = []
-    pieces: Optional[List[str]] = None  # of the word that has begun
+    words: list[str] = []
+    pieces: list[str] | None = None  # of the word that has begun
     at = 0
     while at < len(line):
         piece = _PIECE.match(line, at)
@@ -109,7 +110,7 @@ def split_line(line: str) -> List[str]:
     return words if pieces is None else [*words, "".join(pieces)]
 
 
-def help_text(commands: Mapping[str, Command], name: Optional[str] = None) -> str:
+def help_text(commands: Mapping[str, Command], name: str | None = None) -> str:
     """All commands, or one. Raises UsageError for an unknown name."""
     if name is None:
         width = max(len(f"{name} {command.usage}") for name, command in commands.items())
@@ -127,7 +128,7 @@ def help_text(commands: Mapping[str, Command], name: Optional[str] = None) -> st
 # -- the commands --------------------------------------------------------------------------------------------
 
 
-def _get(clerk: Any, words: List[str]) -> Outcome:
+def _get(clerk: Any, words: list[str]) -> Outcome:
     found = clerk.get_with_revision(words[0])
     if found is None:
         return Outcome(NO, "(nil)", {"key": words[0], "value": None, "revision": None})
@@ -135,11 +136,11 @@ def _get(clerk: Any, words: List[str]) -> Outcome:
     return Outcome(DONE, value, {"key": words[0], "value": value, "revision": revision})
 
 
-def _put(clerk: Any, words: List[str]) -> Outcome:
+def _put(clerk: Any, words: list[str]) -> Outcome:
     return _written(words[0], clerk.put(words[0], words[1]))
 
 
-def _append(clerk: Any, words: List[str]) -> Outcome:
+def _append(clerk: Any, words: list[str]) -> Outcome:
     return _written(words[0], clerk.append(words[0], words[1]))
 
 
@@ -147,14 +148,14 @@ def _written(key: str, revision: int) -> Outcome:
     return Outcome(DONE, "OK", {"key": key, "revision": revision})
 
 
-def _delete(clerk: Any, words: List[str]) -> Outcome:
+def _delete(clerk: Any, words: list[str]) -> Outcome:
     existed = clerk.delete(words[0])
     return Outcome(
         DONE if existed else NO, "OK" if existed else "(nil)", {"key": words[0], "deleted": existed}
     )
 
 
-def _cas(clerk: Any, words: List[str]) -> Outcome:
+def _cas(clerk: Any, words: list[str]) -> Outcome:
     if words[0] == "--absent":
         key, expected, value = words[1], None, words[2]
     else:
@@ -178,7 +179,7 @@ _scan_parser.add_argument("--start", default="")
 _scan_parser.add_argument("--limit", type=int)
 
 
-def _scan(clerk: Any, words: List[str]) -> Outcome:
+def _scan(clerk: Any, words: list[str]) -> Outcome:
     options = _scan_parser.parse_args(words)
     if options.limit is not None and options.limit < 1:
         raise UsageError(f"--limit must be 1 or more, not {options.limit}")
@@ -189,13 +190,13 @@ def _scan(clerk: Any, words: List[str]) -> Outcome:
     return Outcome(DONE, text or "(empty)", {"items": items})
 
 
-def _status(clerk: Any, words: List[str]) -> Outcome:
+def _status(clerk: Any, words: list[str]) -> Outcome:
     servers = clerk.status()
     alive = any(server["alive"] for server in servers)
     return Outcome(DONE if alive else UNAVAILABLE, status_table(servers), status_plain(servers))
 
 
-COMMANDS: Dict[str, Command] = {
+COMMANDS: dict[str, Command] = {
     "get": Command("KEY", "the key's value, or (nil)", _get, 1, 1, True),
     "put": Command("KEY VALUE", "set the key's value", _put, 2, 2, True),
     "append": Command("KEY VALUE", "add to the end of the key's value", _append, 2, 2, True),

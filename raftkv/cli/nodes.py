@@ -13,7 +13,10 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Callable, Dict, List, Mapping, Optional
+from collections.abc import Mapping
+from typing import Callable
+
+from typing_extensions import Self
 
 import raftkv
 from raftkv.errors import RaftKVError
@@ -37,8 +40,8 @@ class Node:
         self.ini = ini
         self.paused = False
         self._on_line = on_line
-        self._process: Optional[subprocess.Popen[bytes]] = None
-        self._reader: Optional[threading.Thread] = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._reader: threading.Thread | None = None
 
     @property
     def running(self) -> bool:
@@ -46,7 +49,7 @@ class Node:
         return self._process is not None and self._process.poll() is None
 
     @property
-    def pid(self) -> Optional[int]:
+    def pid(self) -> int | None:
         """The process id of the last start; None before the first."""
         return self._process.pid if self._process else None
 
@@ -146,9 +149,9 @@ class LocalCluster:
     """All servers of a cluster on this machine, by node id. A context manager that starts and stops them."""
 
     def __init__(self, server_inis: Mapping[int, str], on_line: Callable[[int, str], None]) -> None:
-        self.nodes: Dict[int, Node] = {node: Node(node, ini, on_line) for node, ini in server_inis.items()}
+        self.nodes: dict[int, Node] = {node: Node(node, ini, on_line) for node, ini in server_inis.items()}
 
-    def __enter__(self) -> LocalCluster:
+    def __enter__(self) -> Self:
         try:
             for node in self.nodes.values():
                 node.start()
@@ -160,7 +163,7 @@ class LocalCluster:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def running(self) -> List[int]:
+    def running(self) -> list[int]:
         return [node_id for node_id, node in self.nodes.items() if node.running]
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:

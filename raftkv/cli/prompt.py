@@ -14,7 +14,8 @@ import shlex
 import sys
 import threading
 import time
-from typing import Any, Callable, Dict, List, Mapping, Optional, TypeVar
+from collections.abc import Mapping
+from typing import Any, Callable, TypeVar
 
 from raftkv.cli.commands import DONE, Command, Outcome, UsageError, execute, help_text, split_line
 from raftkv.errors import RaftKVError
@@ -46,7 +47,7 @@ class Prompt(cmd.Cmd):
         super().__init__()
         self._clerk = clerk
         self._as_json = as_json
-        self.commands: Dict[str, Command] = {
+        self.commands: dict[str, Command] = {
             **commands,
             "help": Command("[COMMAND]", "this list, or one command", self._help, 0, 1),
             "exit": Command("", "leave; so does Ctrl-D", lambda _clerk, _words: Outcome(DONE), 0, 0),
@@ -92,19 +93,19 @@ class Prompt(cmd.Cmd):
         self._show(outcome, time.monotonic() - started)
         return False
 
-    def completenames(self, text: str, *_: Any) -> List[str]:
+    def completenames(self, text: str, *_: Any) -> list[str]:
         return [name + " " for name in sorted(self.commands) if name.startswith(text)]
 
     complete_help = completenames
 
-    def completedefault(self, text: str, line: str, begidx: int, *_: Any) -> List[str]:
+    def completedefault(self, text: str, line: str, begidx: int, *_: Any) -> list[str]:
         before = line[:begidx].split()
         command = self.commands.get(before[0]) if before else None
         if command is None or not command.takes_key or len(before) > 1:
             return []
         return self._complete_key(text)
 
-    def _complete_key(self, text: str) -> List[str]:
+    def _complete_key(self, text: str) -> list[str]:
         """Keys that begin with `text`, quoted where they must be; none if the cluster is slow to answer."""
         prefix = text.lstrip("'\"")
         try:
@@ -115,7 +116,7 @@ class Prompt(cmd.Cmd):
             return []  # a Tab has nowhere to say why; the command itself will
         return [shlex.quote(key) + " " for key, _, _ in found]
 
-    def _help(self, _clerk: Any, words: List[str]) -> Outcome:
+    def _help(self, _clerk: Any, words: list[str]) -> Outcome:
         text = help_text(self.commands, *words)
         return Outcome(DONE, text, {"help": text})
 
@@ -128,7 +129,7 @@ class Prompt(cmd.Cmd):
             print(f"({duration_s:.2f} s)", flush=True)
 
 
-def call_abandonable(function: Callable[[], Result], timeout_s: Optional[float] = None) -> Result:
+def call_abandonable(function: Callable[[], Result], timeout_s: float | None = None) -> Result:
     """function(), called in a thread of its own that goes on by itself if the caller is interrupted.
 
     Raises what it raises; TimeoutError after `timeout_s` seconds; KeyboardInterrupt on Ctrl-C.

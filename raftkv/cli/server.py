@@ -10,7 +10,6 @@ import queue
 import signal
 import sys
 import threading
-from typing import List, Optional
 
 from raftkv import __version__
 from raftkv.cli.streams import open_standard_streams
@@ -28,7 +27,7 @@ log = logging.getLogger("raftkv")
 SPARE_FILES = 128  # besides the clients' connections: those of peers, the log, snapshots
 
 
-def main(argv: Optional[List[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run a server. Returns the exit status: 0 stopped, 1 could not start, 2 wrong usage or configuration."""
     open_standard_streams()
     args = _parser().parse_args(argv)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, Sequence
+from collections.abc import Sequence
+from typing import Any
 
-from raftkv.kvdb.clerk import STATUS_FIELDS
+from raftkv.client.clerk import STATUS_FIELDS
 
 _HEADINGS = ("server", "address", "role", "term", "commit", "applied", "log", "lag", "alive")
 
 
-def status_plain(servers: Sequence[Dict[str, Any]]) -> Dict[str, Any]:
+def status_plain(servers: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """`servers` as Clerk.status() returns them; what a dead server cannot say is None."""
     return {"servers": [{field: server.get(field) for field in STATUS_FIELDS} for server in servers]}
 
 
-def status_table(servers: Sequence[Dict[str, Any]]) -> str:
+def status_table(servers: Sequence[dict[str, Any]]) -> str:
     """A line a server. `lag`: how many committed entries it has yet to apply, by the leader's count."""
     leader_commit = _leader_commit(servers)
     rows = [list(_HEADINGS)] + [_row(server, leader_commit) for server in servers]
@@ -23,13 +24,13 @@ def status_table(servers: Sequence[Dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _leader_commit(servers: Sequence[Dict[str, Any]]) -> Optional[int]:
+def _leader_commit(servers: Sequence[dict[str, Any]]) -> int | None:
     """The commit index of the leader of the highest term: a deposed one may not know yet that it is."""
     leaders = [server for server in servers if server["alive"] and server["role"] == "leader"]
     return max(leaders, key=lambda server: server["term"])["commit_index"] if leaders else None
 
 
-def _row(server: Dict[str, Any], leader_commit: Optional[int]) -> List[str]:
+def _row(server: dict[str, Any], leader_commit: int | None) -> list[str]:
     if not server["alive"]:
         unknown = ["-"] * (len(_HEADINGS) - 3)
         return [

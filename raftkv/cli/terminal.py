@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from typing import Optional
 
 try:
     import readline
@@ -25,7 +24,7 @@ class NodeOutput:
     """
 
     def __init__(self, terminal: bool) -> None:
-        self.prompt: Optional[str] = None
+        self.prompt: str | None = None
         self.terminal = terminal
         self._coloured = terminal and "NO_COLOR" not in os.environ
         self._lock = threading.Lock()

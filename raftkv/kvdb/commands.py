@@ -18,7 +18,8 @@ on whether a value may still grow would end up with different data.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Sequence
+from collections.abc import Sequence
+from typing import Any, Callable
 
 from raftkv.errors import InvalidRequestError
 
@@ -34,7 +35,7 @@ MAX_NUMBER = 2**63 - 1  # of ids, sequence numbers and limits
 WRITES = frozenset(["register", "put", "append", "delete", "cas", "batch"])
 
 
-def validate(method: str, args: tuple) -> None:
+def validate(method: str, args: tuple[Any, ...]) -> None:
     """Check a request as a client sent it: types exact, sizes within the limits, text valid Unicode.
 
     `args` is (client, seq, acked, *operation's arguments) for a write, (key,) for "get", (keys,) for "gets",
@@ -49,7 +50,7 @@ def validate(method: str, args: tuple) -> None:
     check(method, args)
 
 
-def command(method: str, args: tuple) -> List[Any]:
+def command(method: str, args: tuple[Any, ...]) -> list[Any]:
     """The data of the log entry for a write that passed validate()."""
     if method == "register":
         return [0, 0, 0, method]
@@ -124,7 +125,7 @@ def utf8_size(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
 
 
-def _validate_write(method: str, args: tuple) -> None:
+def _validate_write(method: str, args: tuple[Any, ...]) -> None:
     if len(args) < 3:
         raise InvalidRequestError(f"{method} takes client, seq and acked before its own arguments")
     client, seq, acked = args[:3]
@@ -139,16 +140,16 @@ def _validate_write(method: str, args: tuple) -> None:
         validate_operation(method, args[3:])
 
 
-def _validate_nothing(method: str, args: tuple) -> None:
+def _validate_nothing(method: str, args: tuple[Any, ...]) -> None:
     _count(method, args, 0)
 
 
-def _validate_get(method: str, args: tuple) -> None:
+def _validate_get(method: str, args: tuple[Any, ...]) -> None:
     _count(method, args, 1)
     check_key(args[0])
 
 
-def _validate_gets(method: str, args: tuple) -> None:
+def _validate_gets(method: str, args: tuple[Any, ...]) -> None:
     _count(method, args, 1)
     keys = args[0]
     if type(keys) is not list and type(keys) is not tuple:
@@ -160,12 +161,12 @@ def _validate_gets(method: str, args: tuple) -> None:
         raise _too_large("request", MAX_REQUEST_BYTES)
 
 
-def _validate_scan(method: str, args: tuple) -> None:
+def _validate_scan(method: str, args: tuple[Any, ...]) -> None:
     _count(method, args, 3)
     check_scan(*args)
 
 
-_CHECKS: Dict[str, Callable[[str, tuple], None]] = {
+_CHECKS: dict[str, Callable[[str, tuple[Any, ...]], None]] = {
     "register": _validate_nothing,
     "put": _validate_write,
     "append": _validate_write,

@@ -8,7 +8,7 @@ binary searches; a new key moves at most one short list. (The idea is that of th
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from typing import Iterator, List
+from collections.abc import Iterator
 
 SUBLIST_KEYS = 500  # measured with 1,000,000 keys: 125 to 1000 cost the same, more costs more
 
@@ -24,8 +24,8 @@ class SortedKeys:
     """
 
     def __init__(self) -> None:
-        self._sublists: List[List[str]] = []
-        self._last_keys: List[str] = []
+        self._sublists: list[list[str]] = []
+        self._last_keys: list[str] = []
 
     def add(self, key: str) -> None:
         """Add `key`, which must not be in the set."""

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import Callable, Optional
+from typing import Callable
 
 from raftkv import __version__
 from raftkv.config import Address, ServerConfig
 from raftkv.errors import StorageError
 from raftkv.kvdb.commands import MAX_REQUEST_BYTES
 from raftkv.kvdb.service import KVService
-from raftkv.raft.crash_points import reach
-from raftkv.raft.member import Member
-from raftkv.raft.network import MAX_PEER_FRAME, PeerNetwork
-from raftkv.raft.persister import Persister
+from raftkv.node.crash_points import reach
+from raftkv.node.member import Member
+from raftkv.node.network import MAX_PEER_FRAME, PeerNetwork
 from raftkv.rpc.channel import send_replies
 from raftkv.rpc.server import Handler, RpcServer, die
+from raftkv.storage.persister import Persister
 
 log = logging.getLogger("raftkv")
 
@@ -34,7 +34,7 @@ class KVServer:
     """
 
     def __init__(
-        self, config: ServerConfig, *, on_fatal: Optional[Callable[[BaseException], None]] = None
+        self, config: ServerConfig, *, on_fatal: Callable[[BaseException], None] | None = None
     ) -> None:
         self._config = config
         on_fatal = on_fatal or _end

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import Any, Callable, Iterable, List, Protocol, Sequence, Tuple
+from collections.abc import Iterable, Sequence
+from typing import Any, Callable, Protocol
 
 from raftkv.errors import (
     BAD_REQUEST,
@@ -21,8 +22,8 @@ from raftkv.errors import (
 )
 from raftkv.kvdb.commands import WRITES, command, validate
 from raftkv.kvdb.store import SnapshotView, Store, encode_record
-from raftkv.raft.crash_points import reach
-from raftkv.raft.node import RoleChange
+from raftkv.node.crash_points import reach
+from raftkv.node.interfaces import RoleChange
 from raftkv.raft.types import COMMAND, Entry, Role
 
 log = logging.getLogger("raftkv")
@@ -30,8 +31,8 @@ log = logging.getLogger("raftkv")
 MAX_GETS_CHARS = 8 << 20  # of values in the answer to one "gets"
 
 #: A request: (channel, id, method, args). A reply: (channel, id, ok, result).
-Request = Tuple[Any, Any, str, tuple]
-Reply = Tuple[Any, Any, bool, Any]
+Request = tuple[Any, Any, str, tuple[Any, ...]]
+Reply = tuple[Any, Any, bool, Any]
 
 
 class Consensus(Protocol):
@@ -41,7 +42,7 @@ class Consensus(Protocol):
 
     def read_index(self, contexts: Sequence[Any]) -> None: ...
 
-    def status(self) -> dict: ...
+    def status(self) -> dict[str, Any]: ...
 
 
 class KVService:
@@ -51,7 +52,7 @@ class KVService:
     `version` is what status() says of the program.
     """
 
-    def __init__(self, send_replies: Callable[[List[Reply]], None], version: str) -> None:
+    def __init__(self, send_replies: Callable[[list[Reply]], None], version: str) -> None:
         self._send_replies = send_replies
         self._version = version
         self._store = Store()
@@ -61,10 +62,10 @@ class KVService:
     # -- requests (the rpc server's handler) -----------------------------------------------------------------
 
     def on_requests(self, batch: Sequence[Request]) -> None:
-        commands: List[Any] = []
-        writes: List[Tuple[Any, Any, Any]] = []  # (channel, id, command)
-        reads: List[Request] = []
-        replies: List[Reply] = []
+        commands: list[Any] = []
+        writes: list[tuple[Any, Any, Any]] = []  # (channel, id, command)
+        reads: list[Request] = []
+        replies: list[Reply] = []
         for request in batch:
             channel, id, method, args = request
             try:
@@ -90,11 +91,11 @@ class KVService:
     def on_close(self, channel: Any) -> None:
         """Replies to a closed channel are dropped by the channel; nothing is kept for it here."""
 
-    def status(self) -> dict:
+    def status(self) -> dict[str, Any]:
         """What this server knows of itself, as plain data (DESIGN: `status --json`)."""
         return {**self.consensus.status(), "pid": os.getpid(), "version": self._version}
 
-    def _try(self, requests: Sequence[tuple], action: Callable[[], None]) -> List[Reply]:
+    def _try(self, requests: Sequence[tuple[Any, ...]], action: Callable[[], None]) -> list[Reply]:
         """Do it, or return the refusals."""
         try:
             action()
@@ -107,14 +108,14 @@ class KVService:
 
     # -- the state machine (raft.node.StateMachine) ----------------------------------------------------------
 
-    def apply(self, entries: List[Entry], contexts: List[Any]) -> None:
+    def apply(self, entries: list[Entry], contexts: list[Any]) -> None:
         apply = self._store.apply
         if not contexts:
             for entry in entries:
                 if entry.kind == COMMAND:
                     apply(entry.index, entry.data)
             return
-        replies: List[Reply] = []
+        replies: list[Reply] = []
         for entry, context in zip(entries, contexts):
             if context is not None:
                 channel, id, data = context  # decoding the entry would bring the same data, and takes longer
@@ -125,12 +126,12 @@ class KVService:
         reach("node:before-reply")
         self._send_replies(replies)
 
-    def read(self, contexts: List[Any]) -> None:
+    def read(self, contexts: list[Any]) -> None:
         self._send_replies(
             [(channel, id, *self._answer(method, args)) for channel, id, method, args in contexts]
         )
 
-    def refuse(self, proposals: List[Any], reads: List[Any]) -> None:
+    def refuse(self, proposals: list[Any], reads: list[Any]) -> None:
         leader = self._role.leader
         message = "this node lost the leadership before it could answer"
         for requests, proposed in ((proposals, True), (reads, False)):
@@ -154,7 +155,7 @@ class KVService:
     def encode_record(self, record: Any) -> bytes:
         return encode_record(record)
 
-    def _answer(self, method: str, args: tuple) -> Tuple[bool, Any]:
+    def _answer(self, method: str, args: tuple[Any, ...]) -> tuple[bool, Any]:
         store = self._store
         if method == "get":
             return True, store.get(args[0])

@@ -11,18 +11,19 @@ snapshot; nothing here does I/O or runs long.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Any, Callable
 
 from raftkv.errors import ForeignDataError
 from raftkv.kvdb.commands import MAX_SCAN_BYTES, MAX_SCAN_ROWS, MAX_VALUE_BYTES, utf8_size
 from raftkv.kvdb.index import SortedKeys
-from raftkv.kvdb.sessions import VALUE_TOO_LARGE, Answer, Outcome, Sessions, answer_of
+from raftkv.kvdb.session_table import VALUE_TOO_LARGE, Answer, Outcome, Sessions, answer_of
 
 FORMAT = 1  # of the snapshot's records
 CHUNK_CHARS = 128 * 1024  # of keys and values in a chunk, so that encoding it holds the GIL for a moment only
 
-Item = Tuple[str, int]  # a key's value and revision
+Item = tuple[str, int]  # a key's value and revision
 
 _encode_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
@@ -31,10 +32,10 @@ class Store:
     """The state after the commands applied so far. Not thread-safe: one lock round all calls."""
 
     def __init__(self) -> None:
-        self._items: Dict[str, Item] = {}
+        self._items: dict[str, Item] = {}
         self._keys = SortedKeys()  # the keys of _items
         self._sessions = Sessions()
-        self._view: Optional[SnapshotView] = None
+        self._view: SnapshotView | None = None
 
     # -- writing ---------------------------------------------------------------------------------------------
 
@@ -88,7 +89,7 @@ class Store:
         self._keys.remove(key)
         return True
 
-    def _cas(self, index: int, key: str, expected: Optional[str], value: str) -> Outcome:
+    def _cas(self, index: int, key: str, expected: str | None, value: str) -> Outcome:
         item = self._items.get(key)
         if (None if item is None else item[0]) != expected:
             return False
@@ -97,11 +98,11 @@ class Store:
 
     # -- reading ---------------------------------------------------------------------------------------------
 
-    def get(self, key: str) -> Optional[Item]:
+    def get(self, key: str) -> Item | None:
         """The key's (value, revision), or None when there is no such key."""
         return self._items.get(key)
 
-    def scan(self, prefix: str, start: str, limit: Optional[int]) -> Tuple[List[Tuple[str, str, int]], bool]:
+    def scan(self, prefix: str, start: str, limit: int | None) -> tuple[list[tuple[str, str, int]], bool]:
         """A page of the keys that begin with `prefix`, from `start` on, sorted by code point.
 
         Returns ([(key, value, revision), …], more). A page ends at `limit` keys, at MAX_SCAN_ROWS, or before
@@ -109,7 +110,7 @@ class Store:
         range goes on: ask again from the last key + "\\0", the next string in the order of code points.
         """
         most = MAX_SCAN_ROWS if limit is None else min(limit, MAX_SCAN_ROWS)
-        rows: List[Tuple[str, str, int]] = []
+        rows: list[tuple[str, str, int]] = []
         room = MAX_SCAN_BYTES
         for key in self._keys.iterate(max(prefix, start)):
             if not key.startswith(prefix):
@@ -155,7 +156,7 @@ class Store:
         return store
 
 
-_OPERATIONS: Dict[str, Callable[..., Outcome]] = {
+_OPERATIONS: dict[str, Callable[..., Outcome]] = {
     "put": Store._put,
     "append": Store._append,
     "delete": Store._delete,
@@ -178,14 +179,14 @@ class SnapshotView:
         self._begun = False
         self._session_rows = store._sessions.begin_snapshot()
         self._position = ""  # the keys up to this one are dumped
-        self._kept: Dict[str, Optional[Item]] = {}  # pre-images of keys beyond _position
+        self._kept: dict[str, Item | None] = {}  # pre-images of keys beyond _position
 
-    def keep(self, key: str, item: Optional[Item]) -> None:
+    def keep(self, key: str, item: Item | None) -> None:
         """The store is about to change `key`, which has `item`."""
         if key > self._position and key not in self._kept:
             self._kept[key] = item
 
-    def next_chunk(self, n: int) -> List[list]:
+    def next_chunk(self, n: int) -> list[list[Any]]:
         """The next records, of about `n` keys or remembered results (fewer when they are large).
 
         [] when everything is dumped. A record is plain data that never changes: encode it outside the lock,
@@ -208,8 +209,8 @@ class SnapshotView:
             self._store._view = None
             self._store._sessions.end_snapshot()
 
-    def _next_sessions(self, n: int) -> list:
-        rows: List[list] = []
+    def _next_sessions(self, n: int) -> list[Any]:
+        rows: list[list[Any]] = []
         while n > 0:
             row = next(self._session_rows, None)
             if row is None:
@@ -218,10 +219,10 @@ class SnapshotView:
             n -= len(row[2]) if isinstance(row[-1], list) else 1  # a batch's results are a list
         return ["sessions", rows] if rows else []
 
-    def _next_keys(self, n: int) -> list:
+    def _next_keys(self, n: int) -> list[Any]:
         if self._store._view is not self:
             return []
-        rows: List[tuple] = []
+        rows: list[tuple[Any, ...]] = []
         room = CHUNK_CHARS
         key = ""
         for key in islice(self._store._keys.iterate(self._position + "\0"), n):
@@ -237,11 +238,11 @@ class SnapshotView:
         self._position = key
         return ["kv", rows]
 
-    def _next_deleted(self, n: int) -> list:
+    def _next_deleted(self, n: int) -> list[Any]:
         """Keys deleted since the snapshot began, so that the walk through the store's keys missed them."""
         if not self._kept:
             return []
-        rows: List[tuple] = []
+        rows: list[tuple[Any, ...]] = []
         room = CHUNK_CHARS
         while self._kept and n > 0 and room > 0:
             key, item = self._kept.popitem()
@@ -252,6 +253,6 @@ class SnapshotView:
         return ["kv", rows]
 
 
-def encode_record(record: list) -> bytes:
+def encode_record(record: list[Any]) -> bytes:
     """A record of a snapshot as a line of JSON. Thread-safe; needs no lock."""
     return _encode_json(record).encode() + b"\n"

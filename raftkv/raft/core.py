@@ -15,7 +15,8 @@ Not thread-safe: RaftNode holds its mutex round every call.
 from __future__ import annotations
 
 import random
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Type
+from collections.abc import Mapping, Sequence
+from typing import Any, Callable
 
 from raftkv.errors import NotLeaderError
 from raftkv.raft.following import FROM_LEADER, Following
@@ -59,11 +60,11 @@ class Raft:
         self.rejoin_term = hard_state.rejoin_term
         self.role = Role.FOLLOWER
         self.role_reason = "started"
-        self.leader: Optional[int] = None
-        self.latest_snapshot: Optional[Snapshot] = log.snapshot if log.snapshot.index else None
-        self.leadership: Optional[Leadership] = None  # not None exactly while `role` is LEADER
+        self.leader: int | None = None
+        self.latest_snapshot: Snapshot | None = log.snapshot if log.snapshot.index else None
+        self.leadership: Leadership | None = None  # not None exactly while `role` is LEADER
         self._rng = rng
-        self._votes: Dict[int, bool] = {}
+        self._votes: dict[int, bool] = {}
         self._leader_heard = float("-inf")  # when a message of the current leader last arrived
         self._output = Output(log, hard_state)
         self._send, self._promise = self._output.send, self._output.promise
@@ -74,7 +75,7 @@ class Raft:
     # -- what others may ask ---------------------------------------------------------------------------------
 
     @property
-    def voters(self) -> Tuple[int, ...]:
+    def voters(self) -> tuple[int, ...]:
         return self.log.configuration.voters
 
     @property
@@ -91,7 +92,7 @@ class Raft:
         """False for a member that lost its disk and has not caught up since: see HardState.rejoin_term."""
         return self.id in self.voters and (not self.rejoin_term or self.log.last_term > self.rejoin_term)
 
-    def get_state(self) -> Tuple[int, bool]:
+    def get_state(self) -> tuple[int, bool]:
         """(current term, whether this node believes it is the leader): the original's GetState."""
         return self.term, self.role is Role.LEADER
 
@@ -142,11 +143,11 @@ class Raft:
 
     # -- input: clients --------------------------------------------------------------------------------------
 
-    def start(self, command: Any) -> Tuple[int, int]:
+    def start(self, command: Any) -> tuple[int, int]:
         """Propose one command: the original's Start. Returns (index, term), as propose() does."""
         return self.propose([command])
 
-    def propose(self, batch: Sequence[Any]) -> Tuple[int, int]:
+    def propose(self, batch: Sequence[Any]) -> tuple[int, int]:
         """Append one entry for each command (plain JSON data) and begin to replicate them.
 
         Returns (index of the first, term); the others follow it without a gap. That is no promise: each is
@@ -210,7 +211,7 @@ class Raft:
 
     # -- elections (5.2, 5.4.1; thesis 4.2.3, 9.6) -----------------------------------------------------------
 
-    def _become_follower(self, term: int, leader: Optional[int], reason: str) -> None:
+    def _become_follower(self, term: int, leader: int | None, reason: str) -> None:
         assert term >= self.term, f"term would go back from {self.term} to {term}"
         if term > self.term:
             self.term, self.vote = term, None
@@ -255,7 +256,7 @@ class Raft:
     def _set_role(self, role: Role, reason: str) -> None:
         self.role, self.role_reason = role, reason
 
-    def _others(self) -> List[int]:
+    def _others(self) -> list[int]:
         return [voter for voter in self.voters if voter != self.id]
 
     def _count_votes(self) -> None:
@@ -366,7 +367,7 @@ class Raft:
         self.log.applied_to(max(index, self.log.applied))
 
 
-_STEP: Dict[Type, Callable[[Raft, Any], None]] = {
+_STEP: dict[type, Callable[[Raft, Any], None]] = {
     RequestPreVote: Raft._step_request_pre_vote,
     PreVoteReply: Raft._step_pre_vote_reply,
     RequestVote: Raft._step_request_vote,

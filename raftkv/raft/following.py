@@ -6,7 +6,7 @@ and from its leader.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Optional, Type
+from typing import Any, Callable
 
 from raftkv.raft.log import RaftLog
 from raftkv.raft.messages import (
@@ -28,7 +28,7 @@ class Following:
 
     def __init__(self, id: int, log: RaftLog, output: Output) -> None:
         self._id, self._log, self._output = id, log, output
-        self.installing: Optional[Snapshot] = None  # its last chunk is on the way to the disk
+        self.installing: Snapshot | None = None  # its last chunk is on the way to the disk
 
     def step(self, message: Message) -> None:
         _STEP[type(message)](self, message)
@@ -92,7 +92,7 @@ class Following:
         return is_news
 
 
-_STEP: Dict[Type, Callable[[Following, Any], None]] = {
+_STEP: dict[type, Callable[[Following, Any], None]] = {
     AppendEntries: Following._step_append_entries,
     Heartbeat: Following._step_heartbeat,
     InstallSnapshot: Following._step_install_snapshot,

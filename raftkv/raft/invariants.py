@@ -8,9 +8,9 @@ contradict each other.
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Iterable
 from itertools import combinations
-from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 from raftkv.raft.core import Raft
 from raftkv.raft.progress import ProgressState
@@ -56,12 +56,12 @@ class Observation(NamedTuple):
     """What check_delta() must remember of a node."""
 
     term: int
-    vote: Optional[int]
+    vote: int | None
     commit: int
     applied: int
     leads: bool
     last_index: int
-    committed_term: Optional[int]  # of the entry `commit`
+    committed_term: int | None  # of the entry `commit`
 
 
 def observe(raft: Raft) -> Observation:
@@ -106,13 +106,13 @@ class ClusterHistory:
     """
 
     def __init__(self) -> None:
-        self.leaders: Dict[int, int] = {}  # term -> node
-        self.committed: Dict[int, Tuple[int, bytes]] = {}  # index -> (term, line)
-        self._checked: Dict[int, int] = {}  # node -> committed entries seen up to here
-        self._entries: Dict[
-            Tuple[int, int], Tuple[Optional[int], bytes]
+        self.leaders: dict[int, int] = {}  # term -> node
+        self.committed: dict[int, tuple[int, bytes]] = {}  # index -> (term, line)
+        self._checked: dict[int, int] = {}  # node -> committed entries seen up to here
+        self._entries: dict[
+            tuple[int, int], tuple[int | None, bytes]
         ] = {}  # index, term -> term before, line
-        self._logs: Dict[int, Tuple[int, Dict[int, Entry]]] = {}  # node -> its log when seen: last index, all
+        self._logs: dict[int, tuple[int, dict[int, Entry]]] = {}  # node -> its log when seen: last index, all
 
     def check(self, rafts: Iterable[Raft]) -> None:
         """Look at the live nodes of the cluster, of which those that lead or commit are remembered."""
@@ -173,7 +173,7 @@ class ClusterHistory:
         self._checked[raft.id] = max(log.commit, self._checked.get(raft.id, 0))
 
 
-def check_log_matching(rafts: List[Raft]) -> None:
+def check_log_matching(rafts: list[Raft]) -> None:
     """If two logs hold an entry of the same index and term, they are equal up to it. Costly; a spot check."""
     for one, other in combinations(rafts, 2):
         low = max(one.log.first_index, other.log.first_index)
@@ -186,28 +186,3 @@ def check_log_matching(rafts: List[Raft]) -> None:
             assert not agreed or a.line == b.line, (
                 f"nodes {one.id} and {other.id} differ at {a} / {b}, but agree after it"
             )
-
-
-class CheckedLock:
-    """A node's mutex that checks the core's invariants whenever it is released."""
-
-    def __init__(self, raft: Raft) -> None:
-        self._lock = threading.Lock()
-        self._raft = raft
-        self._seen = observe(raft)
-
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        return self._lock.acquire(blocking, timeout)
-
-    def release(self) -> None:
-        try:
-            check_state(self._raft)
-            self._seen = check_delta(self._seen, self._raft)
-        finally:
-            self._lock.release()
-
-    def __enter__(self) -> bool:
-        return self.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self.release()

@@ -14,7 +14,8 @@ Section numbers are those of the Raft paper (extended version) and, where so sai
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, Callable, Deque, Dict, Iterable, List, Sequence, Tuple, Type
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Callable
 
 from raftkv.errors import OverloadedError
 from raftkv.raft.messages import (
@@ -39,21 +40,21 @@ if TYPE_CHECKING:
 class Leadership:
     """One node's leadership of one term. Not thread-safe."""
 
-    def __init__(self, raft: "Raft", send: Callable[[Message], None]) -> None:
+    def __init__(self, raft: Raft, send: Callable[[Message], None]) -> None:
         """Begin to lead `raft.term`, with a no-op as its first entry (section 8). Messages go to `send`."""
         self._raft, self._send = raft, send
         self._id, self._term, self._log, self._options = raft.id, raft.term, raft.log, raft.options
         log, options = raft.log, raft.options
         self.reads = ReadQueue()
         self._term_start = log.last_index + 1  # the index of the no-op
-        self.progress: Dict[int, Progress] = {
+        self.progress: dict[int, Progress] = {
             peer: Progress(
                 self._term_start, raft.now, options.max_inflight_appends, options.max_inflight_bytes
             )
             for peer in raft.voters
             if peer != raft.id
         }
-        self._unsettled: Deque[Tuple[int, int]] = deque()  # (last index, bytes) of each batch; see _settle()
+        self._unsettled: deque[tuple[int, int]] = deque()  # (last index, bytes) of each batch; see _settle()
         self._unsettled_bytes = 0
         self._note_unsettled(log.slice(min(log.commit, log.stable) + 1, log.last_index))
         self._heartbeat_due = raft.now + options.heartbeat_interval_s
@@ -61,7 +62,7 @@ class Leadership:
         self._round_at_tick = 0  # the round that was under way at the last tick
         self._append([Entry.create(self._term_start, self._term, NOOP, None)])
 
-    def end(self) -> List[Any]:
+    def end(self) -> list[Any]:
         """Returns the contexts of the reads that nobody will answer now."""
         self.reads.clear()
         return self.reads.take_lost()
@@ -153,7 +154,7 @@ class Leadership:
 
     # -- replication (5.3) -----------------------------------------------------------------------------------
 
-    def _append(self, entries: List[Entry]) -> None:
+    def _append(self, entries: list[Entry]) -> None:
         self._log.append(entries)
         self._note_unsettled(entries)
         for peer, progress in self.progress.items():
@@ -191,7 +192,7 @@ class Leadership:
                 most = self._options.max_append_bytes
                 self._send_append(peer, progress, log.slice(progress.next, log.last_index, most))
 
-    def _send_append(self, peer: int, progress: Progress, entries: List[Entry]) -> None:
+    def _send_append(self, peer: int, progress: Progress, entries: list[Entry]) -> None:
         """An AppendEntries with `entries`, which begin at `progress.next`; without any it asks whether the
         logs agree there."""
         prev, log = progress.next - 1, self._log
@@ -238,7 +239,7 @@ class Leadership:
                 keep_after = held
         return keep_after
 
-    def _live_followers(self) -> List[Progress]:
+    def _live_followers(self) -> list[Progress]:
         """Those that were heard within an election timeout, and of which it is known what they need."""
         alive_since = self._raft.now - self._options.election_timeout_s
         return [
@@ -301,7 +302,7 @@ class Leadership:
         self._send_heartbeats(self._prompt)
 
 
-_STEP: Dict[Type, Callable[[Leadership, Any, Progress], None]] = {
+_STEP: dict[type, Callable[[Leadership, Any, Progress], None]] = {
     AppendAccepted: Leadership._step_append_accepted,
     AppendRejected: Leadership._step_append_rejected,
     HeartbeatReply: Leadership._step_heartbeat_reply,

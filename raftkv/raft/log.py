@@ -16,7 +16,7 @@ Not thread-safe; no I/O.
 
 from __future__ import annotations
 
-from typing import List, Optional, Sequence, Tuple
+from collections.abc import Sequence
 
 from raftkv.raft.types import CONFIG, Configuration, Entry, Snapshot
 
@@ -29,12 +29,12 @@ class RaftLog:
         self.commit = self.applied = snapshot.index
         self._hold(snapshot, list(entries))
         self.stable = self.last_index
-        self._configurations: List[
-            Tuple[int, Configuration]
+        self._configurations: list[
+            tuple[int, Configuration]
         ] = []  # of the entries held here, with their index
         self._note_configurations(self.entries)
 
-    def _hold(self, snapshot: Snapshot, entries: List[Entry]) -> None:
+    def _hold(self, snapshot: Snapshot, entries: list[Entry]) -> None:
         """From now on the log is `entries` after `snapshot`."""
         self.snapshot, self.entries = snapshot, entries
         self.first_index = snapshot.index + 1  # of the first entry that is still here, or will be
@@ -59,13 +59,13 @@ class RaftLog:
                 return configuration
         return self.snapshot.configuration
 
-    def term(self, index: int) -> Optional[int]:
+    def term(self, index: int) -> int | None:
         """The term of the entry `index`; None if it is compacted away or not there yet."""
         if self.first_index <= index <= self.last_index:
             return self.entries[index - self.first_index].term
         return self.snapshot.term if index == self.snapshot.index else None
 
-    def slice(self, low: int, high: int, max_bytes: Optional[int] = None) -> List[Entry]:
+    def slice(self, low: int, high: int, max_bytes: int | None = None) -> list[Entry]:
         """The entries low..high, both included: fewer when they exceed `max_bytes`, but at least one."""
         assert self.first_index <= low <= high + 1, (
             f"entries {low}..{high} asked of a log from {self.first_index}"
@@ -91,7 +91,7 @@ class RaftLog:
                 return entry.index
         return 0
 
-    def find_conflict_by_term(self, index: int, term: int) -> Tuple[int, int]:
+    def find_conflict_by_term(self, index: int, term: int) -> tuple[int, int]:
         """The last (index, term) at or before `index` whose term is not above `term`.
 
         If the other log has `term` at `index`, all after this place differs for certain: a whole divergent

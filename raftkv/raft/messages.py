@@ -7,7 +7,7 @@ sender's current term. Indexes and terms of log entries are named `..._index` an
 
 from __future__ import annotations
 
-from typing import NamedTuple, Tuple, Union
+from typing import NamedTuple, Union
 
 from raftkv.raft.types import Entry, Snapshot
 
@@ -57,7 +57,7 @@ class AppendEntries(NamedTuple):
     term: int
     prev_index: int
     prev_term: int
-    entries: Tuple[Entry, ...]
+    entries: tuple[Entry, ...]
     commit: int
 
 

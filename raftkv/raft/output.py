@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Optional, Tuple
+from typing import Any
 
 from raftkv.raft.log import RaftLog
 from raftkv.raft.messages import InstallSnapshot, Message
@@ -16,12 +16,12 @@ class Output:
 
     def __init__(self, log: RaftLog, hard_state: HardState) -> None:
         self.hard_state = hard_state  # as it was handed out last
-        self.chunk: Optional[InstallSnapshot] = None  # to be stored
-        self.lost_reads: List[Any] = []
+        self.chunk: InstallSnapshot | None = None  # to be stored
+        self.lost_reads: list[Any] = []
         self._log = log
-        self._messages: List[Message] = []
-        self._promises: List[Message] = []
-        self._restore: Optional[Snapshot] = None
+        self._messages: list[Message] = []
+        self._promises: list[Message] = []
+        self._restore: Snapshot | None = None
         self._unsaved_index = log.last_index + 1  # entries from here on have not been handed out to be stored
         self._handed_out = log.applied  # committed entries up to here have been handed out to be applied
 
@@ -55,7 +55,7 @@ class Output:
             or self.lost_reads
         )
 
-    def take(self, hard_state: Optional[HardState], reads: List[Tuple[Any, int]]) -> Ready:
+    def take(self, hard_state: HardState | None, reads: list[tuple[Any, int]]) -> Ready:
         """Hand it all out, with the hard state if that is a new one, and the reads that may be answered."""
         log = self._log
         last, commit = log.last_index, log.commit
@@ -66,8 +66,7 @@ class Output:
         self._messages, self._promises, self.lost_reads = [], [], []
         self.chunk = self._restore = None
         self._unsaved_index = last + 1
-        if commit > self._handed_out:
-            self._handed_out = commit
+        self._handed_out = max(self._handed_out, commit)
         if hard_state is not None:
             self.hard_state = hard_state
         return Ready(messages, hard_state, entries, chunk, promises, restore, committed, reads, lost_reads)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from typing import Deque, Optional, Sequence, Tuple
+from collections.abc import Sequence
 
 from raftkv.raft.types import Entry, Snapshot
 
@@ -33,13 +33,13 @@ class Progress:
         self.last_heard = now  # when its last message arrived, for check-quorum
         self.answer_due = now  # if nothing is answered until then, what is under way may be lost
         self.round = 0  # the last heartbeat round it answered, for ReadIndex
-        self.snapshot: Optional[Snapshot] = None  # what is being sent, in SNAPSHOT
+        self.snapshot: Snapshot | None = None  # what is being sent, in SNAPSHOT
         self.snapshot_offset = 0  # the follower holds that many bytes of it
         self._waiting = (
             False  # PROBE, SNAPSHOT: a message is out, and no answer to it or a later heartbeat came
         )
         self._max_inflight, self._max_inflight_bytes = max_inflight, max_inflight_bytes
-        self._inflight: Deque[Tuple[int, int]] = (
+        self._inflight: deque[tuple[int, int]] = (
             deque()
         )  # REPLICATE: (last index, bytes) of each unanswered message
         self._inflight_bytes = 0
@@ -105,12 +105,14 @@ class Progress:
         if news:
             self.match = match
             self.next = max(self.next, match + 1)
-        if self.state is ProgressState.PROBE and match >= self.next - 1:
-            self.become_replicate()
-        elif (
-            self.state is ProgressState.SNAPSHOT
-            and self.snapshot is not None
-            and match >= self.snapshot.index
+        if (
+            self.state is ProgressState.PROBE
+            and match >= self.next - 1
+            or (
+                self.state is ProgressState.SNAPSHOT
+                and self.snapshot is not None
+                and match >= self.snapshot.index
+            )
         ):
             self.become_replicate()
         return news

@@ -11,7 +11,7 @@ nothing about now.
 
 from __future__ import annotations
 
-from typing import Any, List, Tuple
+from typing import Any
 
 
 class ReadQueue:
@@ -19,10 +19,10 @@ class ReadQueue:
 
     def __init__(self) -> None:
         self.round = 0  # the last round begun; every heartbeat carries it, so that a lost one heals
-        self.confirmed: List[Tuple[Any, int]] = []  # (context, index), not taken yet
-        self.lost: List[Any] = []  # contexts of reads that nobody will answer, not taken yet
-        self._waiting: List[Any] = []
-        self._in_round: List[Tuple[Any, int]] = []
+        self.confirmed: list[tuple[Any, int]] = []  # (context, index), not taken yet
+        self.lost: list[Any] = []  # contexts of reads that nobody will answer, not taken yet
+        self._waiting: list[Any] = []
+        self._in_round: list[tuple[Any, int]] = []
 
     @property
     def empty(self) -> bool:
@@ -55,11 +55,11 @@ class ReadQueue:
         self._in_round = []
         return True
 
-    def take_confirmed(self) -> List[Tuple[Any, int]]:
+    def take_confirmed(self) -> list[tuple[Any, int]]:
         confirmed, self.confirmed = self.confirmed, []
         return confirmed
 
-    def take_lost(self) -> List[Any]:
+    def take_lost(self) -> list[Any]:
         lost, self.lost = self.lost, []
         return lost
 

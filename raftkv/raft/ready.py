@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, List, NamedTuple, Optional, Tuple
+from typing import Any, NamedTuple
 
 from raftkv.raft.messages import InstallSnapshot, Message
 from raftkv.raft.types import Entry, HardState, Snapshot
@@ -23,15 +23,15 @@ class Ready(NamedTuple):
        `lost_reads` are the contexts that never will be, because leadership ended.
     """
 
-    messages: List[Message]
-    hard_state: Optional[HardState]
-    entries: List[Entry]
-    chunk: Optional[InstallSnapshot]
-    promises: List[Message]
-    restore: Optional[Snapshot]
-    committed: List[Entry]
-    reads: List[Tuple[Any, int]]
-    lost_reads: List[Any]
+    messages: list[Message]
+    hard_state: HardState | None
+    entries: list[Entry]
+    chunk: InstallSnapshot | None
+    promises: list[Message]
+    restore: Snapshot | None
+    committed: list[Entry]
+    reads: list[tuple[Any, int]]
+    lost_reads: list[Any]
 
     @property
     def needs_disk(self) -> bool:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import enum
 import json
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Iterable, List, NamedTuple, Optional, Tuple
+from typing import Any, NamedTuple
 
 from raftkv.errors import CorruptEntryError
 
@@ -41,13 +42,13 @@ class Entry(NamedTuple):
     line: bytes
 
     @classmethod
-    def create(cls, index: int, term: int, kind: str, data: Any) -> "Entry":
+    def create(cls, index: int, term: int, kind: str, data: Any) -> Entry:
         """Make a new entry and its encoding. `data` must be plain JSON data."""
         head = b'[%d,%d,"%b",%b' % (index, term, kind.encode(), _encode_json(data).encode())
         return cls(index, term, kind, b"%b,%d]\n" % (head, _crc32(head)))
 
     @classmethod
-    def decode(cls, line: bytes) -> "Entry":
+    def decode(cls, line: bytes) -> Entry:
         """The entry that `line` encodes. `data` is not looked at: the CRC vouches for it.
 
         Raises CorruptEntryError if the line is not whole or does not match its CRC.
@@ -75,7 +76,7 @@ def encode_entries(entries: Iterable[Entry]) -> bytes:
     return b"".join([entry.line for entry in entries])
 
 
-def decode_entries(lines: bytes) -> List[Entry]:
+def decode_entries(lines: bytes) -> list[Entry]:
     """The entries of `lines`, as joined by encode_entries. Raises CorruptEntryError."""
     return [Entry.decode(line) for line in lines.splitlines(keepends=True)]
 
@@ -83,13 +84,13 @@ def decode_entries(lines: bytes) -> List[Entry]:
 class Configuration(NamedTuple):
     """Who votes. Ids are positive integers, unique and sorted."""
 
-    voters: Tuple[int, ...]
+    voters: tuple[int, ...]
 
-    def to_plain(self) -> dict:
+    def to_plain(self) -> dict[str, Any]:
         return {"voters": list(self.voters)}
 
     @classmethod
-    def from_plain(cls, plain: dict) -> "Configuration":
+    def from_plain(cls, plain: dict[str, Any]) -> Configuration:
         """Raises ValueError, TypeError or KeyError for what is none."""
         voters = plain["voters"]
         if type(voters) is not list or not all(type(voter) is int and voter > 0 for voter in voters):
@@ -109,7 +110,7 @@ class HardState(NamedTuple):
     """
 
     term: int = 0
-    vote: Optional[int] = None
+    vote: int | None = None
     rejoin_term: int = 0
 
 

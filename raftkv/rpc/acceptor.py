@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from multiprocessing.connection import Listener, wait
-from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Callable, NamedTuple
 
 from raftkv.errors import ConfigError, RpcError
 from raftkv.rpc import handshake
@@ -61,7 +61,7 @@ class Acceptor:
     def __init__(
         self,
         name: str,
-        address: Tuple[str, int],
+        address: tuple[str, int],
         admission: Admission,
         start_thread: Callable[[Callable[[], None], str], threading.Thread],
         on_accepted: Callable[[socket.socket, str], None],
@@ -75,14 +75,14 @@ class Acceptor:
             self._listener = Listener((address[0], address[1]), backlog=_BACKLOG)
         except OSError as error:
             raise _cannot_listen(address, error) from None
-        self.address: Tuple[str, int] = self._listener.address  # type: ignore[assignment]
+        self.address: tuple[str, int] = self._listener.address
         self.complaints = Complaints(f"{name} {self.address[0]}:{self.address[1]}")
-        self._thread: Optional[threading.Thread] = None
-        self._handshakes: List[threading.Thread] = []  # those that are alive, and perhaps some that are not
+        self._thread: threading.Thread | None = None
+        self._handshakes: list[threading.Thread] = []  # those that are alive, and perhaps some that are not
         self._lock = threading.Lock()
         # Wakes the accept thread: a stranger is done, or closing.
         self._changed = threading.Condition(self._lock)
-        self._strangers: Dict[_Stranger, None] = {}  # oldest first
+        self._strangers: dict[_Stranger, None] = {}  # oldest first
         self._connections = 0  # authenticated ones
         self._closing = False
 
@@ -159,7 +159,7 @@ class Acceptor:
             stranger.has_proved = True
 
         deadline = stranger.since + self._admission.handshake_timeout_s
-        reason: Optional[str] = None
+        reason: str | None = None
         try:
             handshake.prove_as_server(stranger.sock, self._admission.authkey, deadline, "it", on_proved)
         except RpcError as error:
@@ -215,7 +215,7 @@ def _shut_down(sock: socket.socket) -> None:
         pass  # the other side was faster
 
 
-def _cannot_listen(address: Tuple[str, int], error: OSError) -> ConfigError:
+def _cannot_listen(address: tuple[str, int], error: OSError) -> ConfigError:
     where = f"{address[0]}:{address[1]}"
     if error.errno == errno.EADDRINUSE:
         return ConfigError(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import queue
+from collections.abc import Iterator
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Union
+from typing import TYPE_CHECKING, Any, Union
 
 from raftkv.errors import CallTimeoutError, ConnectionLostError, RemoteError, RpcError
 
@@ -15,28 +16,28 @@ if TYPE_CHECKING:
 def lost(message: str, *, sent: bool) -> ConnectionLostError:
     """`sent` becomes an attribute of the error: False means that the request certainly never left."""
     error = ConnectionLostError(message)
-    error.sent = sent  # type: ignore[attr-defined]
+    error.sent = sent
     return error
 
 
 def timed_out(message: str, *, sent: bool) -> CallTimeoutError:
     """The same for a deadline that has passed."""
     error = CallTimeoutError(message)
-    error.sent = sent  # type: ignore[attr-defined]
+    error.sent = sent
     return error
 
 
 class BlockingCall:
     """A thread waits for this one, or reads the connection itself until the reply is there."""
 
-    __slots__ = ("deadline", "frame", "sent", "outcome", "reads", "_signals")
+    __slots__ = ("_signals", "deadline", "frame", "outcome", "reads", "sent")
 
     def __init__(self, deadline: float, frame: bytes) -> None:
         self.deadline = deadline  # time.monotonic()
         self.frame = frame
         self.sent = False  # whether any of it may have left
-        self.outcome: Union[None, tuple, RpcError] = None  # (ok, result), or what went wrong
-        self.reads: Optional[Link] = None  # the link that the waiting thread has the duty to read
+        self.outcome: None | tuple[Any, ...] | RpcError = None  # (ok, result), or what went wrong
+        self.reads: Link | None = None  # the link that the waiting thread has the duty to read
         self._signals: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def resolve(self, ok: bool, result: Any) -> None:
@@ -116,8 +117,8 @@ class CallTable:
     """The calls without an outcome, by request id and oldest first. Guarded by the lock of its ClientEnd."""
 
     def __init__(self) -> None:
-        self.blocking: Dict[int, BlockingCall] = {}
-        self.futures: Dict[int, AsyncCall] = {}
+        self.blocking: dict[int, BlockingCall] = {}
+        self.futures: dict[int, AsyncCall] = {}
         self.waiting_bytes = 0  # of requests that wait for a connection
         self.next_expiry = float("inf")  # no future's deadline is earlier
 
@@ -130,20 +131,19 @@ class CallTable:
 
     def add_future(self, request_id: int, call: AsyncCall) -> None:
         self.futures[request_id] = call
-        if call.deadline < self.next_expiry:
-            self.next_expiry = call.deadline
+        self.next_expiry = min(self.next_expiry, call.deadline)
 
-    def take(self, request_id: int) -> Optional[Call]:
+    def take(self, request_id: int) -> Call | None:
         return self.futures.pop(request_id, None) or self.blocking.pop(request_id, None)
 
-    def take_all(self) -> List[Call]:
+    def take_all(self) -> list[Call]:
         calls = list(self)
         self.blocking.clear()
         self.futures.clear()
         self.waiting_bytes = 0
         return calls
 
-    def take_expired(self, now: float) -> List[AsyncCall]:
+    def take_expired(self, now: float) -> list[AsyncCall]:
         """The futures whose time is over. (Callers that block look at the clock themselves.)"""
         expired = [request_id for request_id, call in self.futures.items() if call.deadline <= now]
         calls = [self.futures.pop(request_id) for request_id in expired]

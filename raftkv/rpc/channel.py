@@ -5,7 +5,8 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Optional, Tuple, Union
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Optional
 
 from raftkv.rpc.wire import FrameReader, dumps, frame
 
@@ -29,8 +30,19 @@ class Channel:
     """
 
     __slots__ = (
-        "peer", "context", "server", "port", "sock", "lock", "backlog", "flushed_at", "closing", "fault",
-        "frames", "frame_since", "watched",
+        "backlog",
+        "closing",
+        "context",
+        "fault",
+        "flushed_at",
+        "frame_since",
+        "frames",
+        "lock",
+        "peer",
+        "port",
+        "server",
+        "sock",
+        "watched",
     )  # fmt: skip
 
     def __init__(self, server: RpcServer, port: _Port, sock: socket.socket, peer: str) -> None:
@@ -43,9 +55,9 @@ class Channel:
         self.backlog = bytearray()  # what the socket did not take
         self.flushed_at = 0.0  # when the socket last took some of the backlog, or the backlog began
         self.closing = False
-        self.fault: Optional[str] = None  # what the other side did wrong, if that is why it is being closed
+        self.fault: str | None = None  # what the other side did wrong, if that is why it is being closed
         self.frames = FrameReader(port.max_frame_bytes)
-        self.frame_since: Optional[float] = None  # since when a frame has been coming in without an end
+        self.frame_since: float | None = None  # since when a frame has been coming in without an end
         self.watched = 0  # the events that the loop's selector is watching
 
     def send(self, data: bytes) -> None:
@@ -74,7 +86,7 @@ class Channel:
                     del self.backlog[:sent]
                     self.flushed_at = time.monotonic()
 
-    def close(self, fault: Optional[str] = None) -> None:
+    def close(self, fault: str | None = None) -> None:
         """Close the connection; unsent replies are dropped. on_close() follows, on the loop thread.
 
         `fault` is what the other side did wrong ("it ..."), and is logged as a warning. Thread-safe.
@@ -85,7 +97,7 @@ class Channel:
                 self.fault = fault
         self.server.attend(self)
 
-    def _try(self, data: Union[bytes, bytearray]) -> int:
+    def _try(self, data: bytes | bytearray) -> int:
         """How many bytes of `data` the socket took. Call with the lock held."""
         try:
             return self.sock.send(data)
@@ -109,7 +121,7 @@ class Channel:
 
 
 #: (channel, id of the request, ok, result). When `ok` is False, `result` is (code, message, detail).
-Reply = Tuple[Channel, Optional[int], bool, Any]
+Reply = tuple[Channel, Optional[int], bool, Any]
 
 
 def send_replies(replies: Iterable[Reply]) -> None:
@@ -118,7 +130,7 @@ def send_replies(replies: Iterable[Reply]) -> None:
 
     Thread-safe; never blocks.
     """
-    frames: Dict[Channel, List[bytes]] = {}
+    frames: dict[Channel, list[bytes]] = {}
     for channel, request_id, ok, result in replies:
         if request_id is None:
             continue

@@ -14,7 +14,7 @@ import threading
 import time
 from concurrent.futures import Future
 from multiprocessing.connection import Connection
-from typing import Any, Callable, Optional, Tuple
+from typing import Any, Callable
 
 from raftkv.errors import AuthenticationError, ClosedError, RpcError
 from raftkv.rpc import handshake
@@ -30,7 +30,7 @@ logger = logging.getLogger("raftkv.rpc")
 _FOREVER = float("inf")
 
 
-def try_connect(address: Tuple[str, int], authkey: bytes, timeout_s: float) -> Connection:
+def try_connect(address: tuple[str, int], authkey: bytes, timeout_s: float) -> Connection:
     """An authenticated `multiprocessing.connection.Connection`, as `Client(address, authkey=authkey)` makes
     it, but within `timeout_s`. Raises ConnectionLostError, CallTimeoutError or AuthenticationError."""
     return Connection(handshake.connect(address, authkey, timeout_s).detach())
@@ -53,17 +53,17 @@ class ClientEnd:
 
     def __init__(
         self,
-        address: Tuple[str, int],
+        address: tuple[str, int],
         authkey: bytes,
         *,
-        name: Optional[str] = None,
+        name: str | None = None,
         max_frame_bytes: int = 64 << 20,
         max_buffered_bytes: int = 64 << 20,
-        hello: Optional[Callable[[], Tuple[str, tuple]]] = None,
-        on_hello: Optional[Callable[[Any], None]] = None,
-        on_up: Optional[Callable[[], None]] = None,
-        on_down: Optional[Callable[[str], None]] = None,
-        on_fatal: Optional[Callable[[BaseException], None]] = None,
+        hello: Callable[[], tuple[str, tuple[Any, ...]]] | None = None,
+        on_hello: Callable[[Any], None] | None = None,
+        on_up: Callable[[], None] | None = None,
+        on_down: Callable[[str], None] | None = None,
+        on_fatal: Callable[[BaseException], None] | None = None,
         keep_connected: bool = False,
         connect_timeout_s: float = 2.0,
         ping_interval_s: float = 1.0,
@@ -89,7 +89,7 @@ class ClientEnd:
         self._selector.register(self._waker.socket, selectors.EVENT_READ)
         self._watched = 0  # the events of the connection that the selector watches
         self._exchange = Exchange(self._where, max_buffered_bytes, self._waker)
-        self._keeper: Optional[threading.Thread] = None
+        self._keeper: threading.Thread | None = None
 
     def start(self) -> None:
         """Start the thread and, with `keep_connected`, connect: now, rather than at the first use."""
@@ -105,7 +105,7 @@ class ClientEnd:
         self._backoff.forget()
         self._waker.wake()
 
-    def call(self, method: str, args: tuple, timeout_s: float) -> Any:
+    def call(self, method: str, args: tuple[Any, ...], timeout_s: float) -> Any:
         """The result of `method(*args)` on the server.
 
         Raises RemoteError when the server refuses, ConnectionLostError, CallTimeoutError,
@@ -140,7 +140,7 @@ class ClientEnd:
             raise timed_out(f"no answer from {self._where} within {timeout_s:g} s", sent=call.sent)
         return call.result()
 
-    def submit(self, method: str, args: tuple, timeout_s: float) -> Future[Any]:
+    def submit(self, method: str, args: tuple[Any, ...], timeout_s: float) -> Future[Any]:
         """Like call(), but without waiting: the Future gets the result, or what call() would raise.
 
         ClosedError is raised at once, and so is ConnectionLostError when too much is waiting to be sent.
@@ -153,7 +153,7 @@ class ClientEnd:
         self.begin(call, method, args)
         return call.future
 
-    def begin(self, call: AsyncCall, method: str, args: tuple) -> None:
+    def begin(self, call: AsyncCall, method: str, args: tuple[Any, ...]) -> None:
         """What submit() does, for a call of another kind than a Future: its resolve() or fail() is called."""
         request_id = next(self._ids)
         call.frame = frame(dumps((request_id, method, args)))
@@ -209,7 +209,7 @@ class ClientEnd:
         self._selector.close()
         self._waker.close()
 
-    def _connect_when_wanted(self) -> Optional[Link]:
+    def _connect_when_wanted(self) -> Link | None:
         """The next connection; None after close()."""
         exchange = self._exchange
         while True:
@@ -228,7 +228,7 @@ class ClientEnd:
             if link is not None:
                 return link
 
-    def _connect(self) -> Optional[Link]:
+    def _connect(self) -> Link | None:
         """One attempt. When it fails, so do all calls that waited for it: they may have better to do than
         wait."""
         try:

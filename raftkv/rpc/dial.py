@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import socket
 import time
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Any, Callable
 
 from raftkv.errors import CallTimeoutError, ConnectionLostError, ProtocolError, RemoteError
 from raftkv.rpc import handshake
@@ -16,7 +16,7 @@ _MAX_BACKOFF_S = 1.0
 _MAX_HELLO_BYTES = 1 << 20  # the answer to a hello
 
 
-def check_reply(reply: Any) -> Tuple[int, bool, Any]:
+def check_reply(reply: Any) -> tuple[int, bool, Any]:
     """`reply` if it is (id, ok, result), and its result (code, message, detail) when not ok.
 
     Raises ProtocolError.
@@ -67,10 +67,10 @@ class Dialer:
 
     def __init__(
         self,
-        address: Tuple[str, int],
+        address: tuple[str, int],
         authkey: bytes,
-        hello: Optional[Callable[[], Tuple[str, tuple]]],
-        on_hello: Optional[Callable[[Any], None]],
+        hello: Callable[[], tuple[str, tuple[Any, ...]]] | None,
+        on_hello: Callable[[Any], None] | None,
         timeout_s: float,
     ) -> None:
         self._address = address
@@ -93,13 +93,13 @@ class Dialer:
             raise
         return sock
 
-    def _exchange(self, sock: socket.socket, deadline: float, method: str, args: tuple) -> Any:
+    def _exchange(self, sock: socket.socket, deadline: float, method: str, args: tuple[Any, ...]) -> Any:
         """One request and its reply, before there is anything else on the connection."""
         try:
             sock.settimeout(max(0.001, deadline - time.monotonic()))
             sock.sendall(frame(dumps((0, method, args))))
             frames = FrameReader(_MAX_HELLO_BYTES)
-            payloads: List[bytes] = []
+            payloads: list[bytes] = []
             while not payloads:
                 sock.settimeout(max(0.001, deadline - time.monotonic()))
                 data = sock.recv(frames.read_bytes)

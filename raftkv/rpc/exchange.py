@@ -16,7 +16,7 @@ turn in one write (`awake`).
 from __future__ import annotations
 
 import threading
-from typing import Callable, Optional
+from typing import Callable
 
 from raftkv.errors import ClosedError, RpcError
 from raftkv.rpc.calls import AsyncCall, BlockingCall, Call, CallTable, lost, timed_out
@@ -33,7 +33,7 @@ class Exchange:
 
     def __init__(self, where: str, max_buffered_bytes: int, waker: Waker) -> None:
         self.lock = threading.Lock()
-        self.link: Optional[Link] = None  # None: not connected
+        self.link: Link | None = None  # None: not connected
         self.calls = CallTable()
         self.closed = False
         self.keeper_reads = False

@@ -13,8 +13,9 @@ import multiprocessing
 import socket
 import struct
 import time
+from collections.abc import Iterator
 from multiprocessing.connection import answer_challenge, deliver_challenge
-from typing import Callable, Iterator, Tuple
+from typing import Callable
 
 from raftkv.errors import AuthenticationError, CallTimeoutError, ConnectionLostError, ProtocolError
 from raftkv.rpc.wire import frame
@@ -26,7 +27,7 @@ _SIZE = struct.Struct("!i")
 _VIGILANCE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 60_000))
 
 
-def connect(address: Tuple[str, int], authkey: bytes, timeout_s: float) -> socket.socket:
+def connect(address: tuple[str, int], authkey: bytes, timeout_s: float) -> socket.socket:
     """A connected socket whose other side has proved that it holds `authkey`, and to which we have proved it.
 
     Raises ConnectionLostError (nobody listens, or the connection broke), CallTimeoutError,
@@ -56,7 +57,7 @@ def _is_own_end(sock: socket.socket) -> bool:
     """Whether TCP connected us to ourselves: while nobody listens on a port of the ephemeral range, it may
     choose that very port for our end. That would also keep the server from ever coming back to its port."""
     try:
-        return sock.getsockname() == sock.getpeername()
+        return bool(sock.getsockname() == sock.getpeername())
     except OSError:
         return False  # already reset by the other side, which the handshake will say
 

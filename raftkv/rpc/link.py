@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import time
-from typing import Optional, Union
 
 from raftkv.errors import ConnectionLostError
 from raftkv.rpc.handshake import reason_of
@@ -41,12 +40,12 @@ class Link:
         sock.setblocking(False)
         self.frames = FrameReader(max_frame_bytes)
         self.backlog = bytearray()
-        self.broken: Optional[str] = None  # why nothing can be sent any more
-        self.lost: Optional[str] = None
+        self.broken: str | None = None  # why nothing can be sent any more
+        self.lost: str | None = None
         self.reading = False
         self.buried = False
         self.since = self.heard_at = time.monotonic()
-        self._pinged_at: Optional[float] = None  # when a ping left that nothing has come after
+        self._pinged_at: float | None = None  # when a ping left that nothing has come after
         self._ping_interval_s, self._idle_ping_interval_s = ping_interval_s, idle_ping_interval_s
         self._patience_s = ping_timeout_s - ping_interval_s  # with a ping
 
@@ -68,7 +67,7 @@ class Link:
                 del self.backlog[:sent]
                 self.heard_at = time.monotonic()  # its TCP acknowledges what we sent before
 
-    def receive(self, timeout_s: float) -> Optional[bytes]:
+    def receive(self, timeout_s: float) -> bytes | None:
         """Some bytes, or None when none come within `timeout_s`. Raises ConnectionLostError at the end."""
         if timeout_s != self._read_timeout_s:
             self._read_timeout_s = timeout_s
@@ -128,7 +127,7 @@ class Link:
         self.sock.close()
         self._read_sock.close()
 
-    def _try(self, data: Union[bytes, bytearray]) -> int:
+    def _try(self, data: bytes | bytearray) -> int:
         try:
             return self.sock.send(data)
         except BlockingIOError:

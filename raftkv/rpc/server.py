@@ -17,7 +17,7 @@ import selectors
 import socket
 import threading
 import time
-from typing import Callable, Deque, List, Optional, Protocol, Set, Tuple
+from typing import Any, Callable, Optional, Protocol
 
 from raftkv.errors import ProtocolError
 from raftkv.rpc.acceptor import Acceptor, Admission
@@ -33,14 +33,14 @@ _STALLED_S = (
 _SWEEP_INTERVAL_S = 1.0
 
 #: A request as a handler gets it: (channel, id, method, args). Id None: no reply is expected.
-Request = Tuple[Channel, Optional[int], str, tuple]
+Request = tuple[Channel, Optional[int], str, tuple[Any, ...]]
 
 
 class Handler(Protocol):
     """What a listener needs of whoever answers its requests. Both methods are called on the loop thread and
     must not block; one that raises is a bug, and ends the server by `on_fatal`."""
 
-    def on_requests(self, batch: List[Request]) -> None:
+    def on_requests(self, batch: list[Request]) -> None:
         """All requests of this listener that came in during one turn of the loop, in order for each channel.
 
         Nothing of `method` and `args` has been checked, except that they are a string and a tuple of plain
@@ -65,7 +65,7 @@ class _Port:
         self.acceptor = acceptor
         self.handler = handler
         self.max_frame_bytes = max_frame_bytes
-        self.batch: List[Request] = []
+        self.batch: list[Request] = []
 
 
 class RpcServer:
@@ -78,19 +78,21 @@ class RpcServer:
     def __init__(self, name: str = "rpc", on_fatal: Callable[[BaseException], None] = die) -> None:
         self._name = name
         self._on_fatal = on_fatal
-        self._ports: List[_Port] = []
-        self._channels: Set[Channel] = set()
+        self._ports: list[_Port] = []
+        self._channels: set[Channel] = set()
         self._selector = selectors.DefaultSelector()
         self._waker = Waker()
         self._selector.register(self._waker.socket, selectors.EVENT_READ, None)
-        self._attention: Deque[Channel] = collections.deque()  # new, closing, or with a new backlog
-        self._loop_thread: Optional[threading.Thread] = None
+        self._attention: collections.deque[Channel] = (
+            collections.deque()
+        )  # new, closing, or with a new backlog
+        self._loop_thread: threading.Thread | None = None
         self._closing = False
         self._closed = False
 
     def listen(
         self,
-        address: Tuple[str, int],
+        address: tuple[str, int],
         authkey: bytes,
         handler: Handler,
         *,
@@ -98,7 +100,7 @@ class RpcServer:
         max_connections: int,
         max_unauthenticated: int,
         handshake_timeout_s: float,
-    ) -> Tuple[str, int]:
+    ) -> tuple[str, int]:
         """Listen on `address` (port 0: any free one) for clients that hold `authkey`; their requests go to
         `handler`, see Handler. Returns the bound address. Connections are accepted from start() on.
 
@@ -170,7 +172,7 @@ class RpcServer:
             self._tear_down()
 
     def _turn(self, now: float) -> None:
-        pings: List[Reply] = []
+        pings: list[Reply] = []
         for key, events in self._selector.select(_SWEEP_INTERVAL_S):
             channel = key.data
             if channel is None:
@@ -189,7 +191,7 @@ class RpcServer:
         while self._attention:
             self._look_after(self._attention.popleft())
 
-    def _receive(self, channel: Channel, pings: List[Reply], now: float) -> None:
+    def _receive(self, channel: Channel, pings: list[Reply], now: float) -> None:
         """Reads some of what has come (so much that no other has to wait long), and adds the requests in it
         to the turn's batch."""
         try:

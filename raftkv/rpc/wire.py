@@ -22,7 +22,7 @@ from __future__ import annotations
 import io
 import pickle
 import struct
-from typing import Any, List
+from typing import Any
 
 from raftkv.errors import ProtocolError
 
@@ -56,7 +56,7 @@ class FrameReader:
     `read_bytes` is how much to ask of the socket next.
     """
 
-    __slots__ = ("read_bytes", "_max_bytes", "_header", "_payload", "_missing")
+    __slots__ = ("_header", "_max_bytes", "_missing", "_payload", "read_bytes")
 
     def __init__(self, max_bytes: int) -> None:
         self.read_bytes = _READ_BYTES
@@ -70,12 +70,12 @@ class FrameReader:
         """Whether a frame has begun and not yet ended."""
         return self._missing > 0 or bool(self._header)
 
-    def feed(self, data: bytes) -> List[bytes]:
+    def feed(self, data: bytes) -> list[bytes]:
         """The payloads that are complete now that `data` has come.
 
         Raises ProtocolError when a frame announces more than `max_bytes`; nothing of it is kept.
         """
-        payloads: List[bytes] = []
+        payloads: list[bytes] = []
         at = 0
         if self._missing:
             if len(data) < self._missing:
@@ -232,9 +232,9 @@ def _check_dict_keys(payload: bytes) -> None:
 
     Runs the pickle on a stack that holds, in place of each value, whether it may be a key.
     """
-    stack: List[bool] = []
-    marks: List[int] = []
-    memo: dict = {}
+    stack: list[bool] = []
+    marks: list[int] = []
+    memo: dict[int, bool] = {}
     at, end = 0, len(payload) - 1
     try:
         while at < end:

@@ -13,12 +13,11 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import List, Optional
 
 from tests.chaos.run import Run, processes_left
 
 
-def main(argv: Optional[List[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         "tests.chaos", description="Real nodes, real clients, and every fault there is."
     )

@@ -12,10 +12,11 @@ from __future__ import annotations
 import random
 import threading
 import time
-from typing import Any, Dict, Optional
+from typing import Any
 
 from raftkv import Clerk
 from raftkv.errors import NotApplied, OutcomeUnknown, UnavailableError
+
 from tests.chaos.recorder import Recorder
 
 KEYS = 4
@@ -34,7 +35,7 @@ class Client:
     """One thread's part. `clerk` None: it makes its own, and a new one now and then."""
 
     def __init__(
-        self, name: str, ini: str, clerk: Optional[Clerk], recorder: Recorder, began: float, seed: str
+        self, name: str, ini: str, clerk: Clerk | None, recorder: Recorder, began: float, seed: str
     ) -> None:
         self._name, self._ini, self._recorder, self._began = name, ini, recorder, began
         self._rng = random.Random(seed)
@@ -42,7 +43,7 @@ class Client:
         self._clerk = clerk or self._new_clerk()
         self._life = 0  # how many Clerks there were before this one
         self._number = 0  # of operations
-        self._seen: Dict[str, Optional[str]] = {}  # what this client believes that a key holds, for cas
+        self._seen: dict[str, str | None] = {}  # what this client believes that a key holds, for cas
 
     def run(self, stopping: threading.Event) -> None:
         while not stopping.wait(self._rng.random() * PAUSE_S):

@@ -12,9 +12,9 @@ import os
 import sys
 import threading
 from pathlib import Path
-from typing import List, Optional
 
 from raftkv import Clerk
+
 from tests.chaos.client import TIMEOUTS_S, Client
 from tests.chaos.recorder import Recorder
 from tests.chaos.stubborn import Stubborn
@@ -26,9 +26,9 @@ def _watch_parent(stopping: threading.Event) -> None:
     stopping.set()
 
 
-def _clients(args: argparse.Namespace, shared: Clerk, recorder: Recorder) -> List[Client]:
+def _clients(args: argparse.Namespace, shared: Clerk, recorder: Recorder) -> list[Client]:
     """Two that share a Clerk, two with one of their own, two stubborn readers, two stubborn writers."""
-    clients: List[Client] = []
+    clients: list[Client] = []
     for index in range(8):
         name = f"{args.name}{index}"
         seed = f"{args.seed} {name}"
@@ -40,7 +40,7 @@ def _clients(args: argparse.Namespace, shared: Clerk, recorder: Recorder) -> Lis
     return clients
 
 
-def main(argv: Optional[List[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser("client_process", description="Clients for tests.chaos.")
     parser.add_argument("ini")
     parser.add_argument("--name", required=True)

@@ -9,9 +9,10 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import IO, Dict, List, Set, Tuple
+from typing import IO
 
 from raftkv.config import load_server_config
+
 from tests.chaos.proxy import Key, Proxy
 from tests.cluster.harness import Cluster
 from tests.cluster.node import ROOT, Node
@@ -57,8 +58,7 @@ class ChaosNode(Node):
 
     def _read(self, lines: IO[bytes]) -> None:
         with open(self.log_file, "ab", buffering=0) as log, lines:
-            for line in lines:
-                log.write(line)
+            log.writelines(lines)
 
     def end(self) -> int:
         """Kill the process, which may have ended by itself just now. Returns its exit status."""
@@ -107,7 +107,7 @@ class ChaosCluster(Cluster):
         super().__init__(folder, size, start=False, raft=RAFT)
         self.chaos_nodes = {id: ChaosNode(id, folder) for id in self.nodes}
         self.nodes = dict(self.chaos_nodes)
-        self.paused: Set[int] = set()
+        self.paused: set[int] = set()
         self.proxy = Proxy(seed)
         peers = load_server_config(self.nodes[1].ini).peers
         for dialer in self.nodes:
@@ -127,7 +127,7 @@ class ChaosCluster(Cluster):
         self.proxy.close()
 
     @property
-    def links(self) -> List[Key]:
+    def links(self) -> list[Key]:
         return list(self.proxy.links)
 
     def pause(self, *ids: int) -> None:
@@ -138,11 +138,11 @@ class ChaosCluster(Cluster):
         super().resume(*ids)
         self.paused.difference_update(ids)
 
-    def awake(self) -> List[int]:
+    def awake(self) -> list[int]:
         """The nodes that can be asked something without waiting for long."""
         return [id for id, node in self.nodes.items() if node.running and id not in self.paused]
 
-    def processes(self) -> Dict[int, Tuple[int, Path]]:
+    def processes(self) -> dict[int, tuple[int, Path]]:
         """Those that run, by node: pid and data folder."""
         return {
             id: (node.process.pid, node.data_dir)

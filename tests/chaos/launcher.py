@@ -16,10 +16,10 @@ import errno
 import os
 import sys
 import time
-from typing import Callable, Dict, Tuple
+from typing import Callable
 
 from raftkv.cli import server
-from raftkv.raft import disk
+from raftkv.storage import disk
 
 
 class Fsync:
@@ -27,7 +27,7 @@ class Fsync:
 
     def __init__(self, real: Callable[[int], None], orders: str) -> None:
         self._real, self._orders = real, orders
-        self._synced: Dict[Tuple[int, int], int] = {}  # bytes, by device and inode
+        self._synced: dict[tuple[int, int], int] = {}  # bytes, by device and inode
 
     def __call__(self, fd: int) -> None:
         verb, _, argument = self._order().partition(" ")

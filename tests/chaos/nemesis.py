@@ -11,7 +11,8 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from typing import Callable, Dict, Iterator, List, Optional
+from collections.abc import Iterator
+from typing import Callable
 
 from tests.chaos.cluster import ChaosCluster
 from tests.chaos.network_faults import NetworkFaults
@@ -29,16 +30,16 @@ class Hand:
 
     def __init__(
         self,
-        kinds: Dict[str, Callable[[], Fault]],
+        kinds: dict[str, Callable[[], Fault]],
         rng: random.Random,
         note: Callable[[str], None],
         pause_s: float = PAUSE_S,
     ) -> None:
         self._kinds, self._rng, self._note, self._pause_s = kinds, rng, note, pause_s
-        self._bag: List[str] = []
-        self._fault: Optional[Fault] = None
+        self._bag: list[str] = []
+        self._fault: Fault | None = None
         self._next_at = 0.0
-        self.extra: Dict[str, Callable[[], Fault]] = {}  # come next, once each
+        self.extra: dict[str, Callable[[], Fault]] = {}  # come next, once each
         self.resting = False  # no new fault begins
 
     @property

@@ -7,7 +7,8 @@ do too): a real network does either.
 from __future__ import annotations
 
 import random
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Set
+from collections.abc import Iterable, Iterator
+from typing import Any, Callable
 
 from tests.chaos.cluster import ChaosCluster
 from tests.chaos.proxy import BACK, BOTH, OUT, Key
@@ -20,7 +21,7 @@ class NetworkFaults:
         self._cluster, self._proxy, self._rng = cluster, cluster.proxy, rng
         self._ids = list(cluster.nodes)
 
-    def kinds(self) -> Dict[str, Callable[[], Fault]]:
+    def kinds(self) -> dict[str, Callable[[], Fault]]:
         return {
             "partition in halves": self.halves,
             "isolate the leader": self.isolate_leader,
@@ -90,12 +91,12 @@ class NetworkFaults:
             self._proxy.heal(links)
             yield self._rng.uniform(0.05, 0.6)
 
-    def _cut(self, links: Set[Key]) -> Fault:
+    def _cut(self, links: set[Key]) -> Fault:
         self._begin_cut(links)
         yield self._a_while()
         self._proxy.heal(links)
 
-    def _begin_cut(self, links: Set[Key]) -> None:
+    def _begin_cut(self, links: set[Key]) -> None:
         if self._rng.random() < 0.5:
             self._proxy.set(links, hold=True)
         else:
@@ -125,7 +126,7 @@ class NetworkFaults:
         """For all links, or those of one node, or some."""
         links = self._cluster.links
         one = self._rng.choice(self._ids)
-        choices: List[List[Key]] = [
+        choices: list[list[Key]] = [
             links,
             [link for link in links if one in link],
             self._rng.sample(links, len(links) // 2),
@@ -137,7 +138,7 @@ class NetworkFaults:
 
     # -- helpers ---------------------------------------------------------------------------------------------
 
-    def _shuffled(self) -> List[int]:
+    def _shuffled(self) -> list[int]:
         return self._rng.sample(self._ids, len(self._ids))
 
     def _a_while(self) -> float:
@@ -145,6 +146,6 @@ class NetworkFaults:
         return self._rng.choice((0.2, 1.5, 3.0, 5.0)) * self._rng.uniform(0.6, 1.2)
 
     @staticmethod
-    def _between(some: Iterable[int], others: Iterable[int]) -> Set[Key]:
+    def _between(some: Iterable[int], others: Iterable[int]) -> set[Key]:
         links = {(a, b) for a in some for b in others}
         return links | {(b, a) for a, b in links}

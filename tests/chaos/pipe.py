@@ -11,9 +11,9 @@ import selectors
 import socket
 import struct
 from collections import deque
-from typing import Deque, Dict, List, Optional, Protocol, Set, Tuple
+from typing import Protocol
 
-Address = Tuple[str, int]
+Address = tuple[str, int]
 
 OUT, BACK = "out", "back"
 MAX_BUFFERED = 1 << 20  # bytes a connection and way; then the sender is made to wait
@@ -51,7 +51,7 @@ class Way:
         self.cut = (
             0.0  # the probability that a frame is the last of its connection, and only half of it arrives
         )
-        self.bytes_per_s: Optional[float] = None
+        self.bytes_per_s: float | None = None
 
 
 class FrameCutter:
@@ -60,7 +60,7 @@ class FrameCutter:
     def __init__(self) -> None:
         self.rest = b""
 
-    def feed(self, data: bytes) -> List[bytes]:
+    def feed(self, data: bytes) -> list[bytes]:
         """The frames that are complete now."""
         data, at, frames = self.rest + data, 0, []
         while True:
@@ -73,7 +73,7 @@ class FrameCutter:
         return frames
 
     @staticmethod
-    def _frame_size(data: bytes, at: int) -> Optional[int]:
+    def _frame_size(data: bytes, at: int) -> int | None:
         if len(data) - at < 4:
             return None
         (size,) = struct.unpack_from("!i", data, at)
@@ -88,7 +88,7 @@ class Pipe:
     def __init__(self, proxy: Conductor, connection: Connection, way: Way, source: End, target: End) -> None:
         self.way, self.source, self.target = way, source, target
         self._proxy, self._connection = proxy, connection
-        self._queue: Deque[Tuple[float, bytes]] = deque()  # (when it is due, bytes)
+        self._queue: deque[tuple[float, bytes]] = deque()  # (when it is due, bytes)
         self._cutter = FrameCutter()
         self._frames = 0
         self._buffered = 0
@@ -217,8 +217,8 @@ class Connection:
     def __init__(
         self,
         proxy: Conductor,
-        ways: Dict[str, Way],
-        siblings: Set[Connection],
+        ways: dict[str, Way],
+        siblings: set[Connection],
         dialer: socket.socket,
         target: Address,
     ) -> None:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import random
 import signal
-from typing import Callable, Dict, Iterator, List
+from collections.abc import Iterator
+from typing import Callable
 
-from raftkv.raft.crash_points import CRASH_POINTS as NODE_CRASH_POINTS
-from raftkv.raft.crash_points import EXIT_STATUS
-from raftkv.raft.persister import CRASH_POINTS as DISK_CRASH_POINTS
+from raftkv.node.crash_points import CRASH_POINTS as NODE_CRASH_POINTS
+from raftkv.node.crash_points import EXIT_STATUS
+from raftkv.storage.persister import CRASH_POINTS as DISK_CRASH_POINTS
+
 from tests.chaos.cluster import CAN_FILL_DISKS, ChaosCluster
 
 PATIENCE_S = 40.0
@@ -32,14 +34,14 @@ class ProcessFaults:
     """
 
     def __init__(
-        self, cluster: ChaosCluster, rng: random.Random, spared: List[int], quiet: Callable[[bool], bool]
+        self, cluster: ChaosCluster, rng: random.Random, spared: list[int], quiet: Callable[[bool], bool]
     ) -> None:
         self._cluster, self._rng, self._quiet = cluster, rng, quiet
         self._mortal = [id for id in cluster.nodes if id not in spared]
         self.minority = (len(cluster.nodes) - 1) // 2
         self.ended_by_disk = self.ended_at_crash_point = 0
 
-    def kinds(self) -> Dict[str, Callable[[], Fault]]:
+    def kinds(self) -> dict[str, Callable[[], Fault]]:
         kinds = {
             "kill -9 a minority": self.kill_minority,
             "kill -9 the leader": self.kill_leader,
@@ -77,7 +79,7 @@ class ProcessFaults:
             self._cluster.start(*self._cluster.nodes)
             yield from self._until_answering(*self._cluster.nodes)
 
-    def _kill(self, ids: List[int]) -> Fault:
+    def _kill(self, ids: list[int]) -> Fault:
         self._cluster.kill(*ids)
         yield self._rng.choice((0.0, 0.5, 3.0)) * self._rng.random()
         for id in ids:
@@ -118,7 +120,7 @@ class ProcessFaults:
     def pause_leader(self) -> Fault:
         yield from self._pause([self._cluster.find_leader()])
 
-    def _pause(self, ids: List[int]) -> Fault:
+    def _pause(self, ids: list[int]) -> Fault:
         self._cluster.pause(*ids)
         try:
             yield self._rng.choice((0.3, 2.0, 6.0)) * self._rng.uniform(0.5, 1)
@@ -204,7 +206,7 @@ class ProcessFaults:
 
     # -- helpers ---------------------------------------------------------------------------------------------
 
-    def _some(self, ids: List[int], most: int) -> List[int]:
+    def _some(self, ids: list[int], most: int) -> list[int]:
         return self._rng.sample(ids, self._rng.randint(1, max(1, min(most, len(ids)))))
 
     def _until_answering(self, *ids: int) -> Fault:

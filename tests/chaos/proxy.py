@@ -26,11 +26,12 @@ import socket
 import threading
 import time
 from collections import deque
-from typing import Any, Callable, Deque, Dict, Iterable, Optional, Sequence, Set, Tuple
+from collections.abc import Iterable, Sequence
+from typing import Any, Callable
 
 from tests.chaos.pipe import BACK, OUT, Address, Connection, End, Pipe, Way
 
-Key = Tuple[int, int]
+Key = tuple[int, int]
 
 HOST = "127.0.0.1"
 BOTH = (OUT, BACK)
@@ -41,9 +42,9 @@ class Link:
 
     def __init__(self, target: Address) -> None:
         self.target = target
-        self.ways: Dict[str, Way] = {OUT: Way(), BACK: Way()}
+        self.ways: dict[str, Way] = {OUT: Way(), BACK: Way()}
         self.refuse = False
-        self.connections: Set[Connection] = set()
+        self.connections: set[Connection] = set()
         self.listener = socket.create_server((HOST, 0))
         self.listener.setblocking(False)
 
@@ -58,10 +59,10 @@ class Proxy:
     def __init__(self, seed: int = 0) -> None:
         self.rng = random.Random(seed)
         self.selector: selectors.BaseSelector = selectors.DefaultSelector()
-        self.links: Dict[Key, Link] = {}
+        self.links: dict[Key, Link] = {}
         self.frames = self.lost_frames = self.cut_frames = 0
-        self._waiting: Set[Pipe] = set()  # those that will have something to do later
-        self._orders: Deque[Callable[[], None]] = deque()
+        self._waiting: set[Pipe] = set()  # those that will have something to do later
+        self._orders: deque[Callable[[], None]] = deque()
         self._bell, self._bell_out = socket.socketpair()
         self._bell.setblocking(False)
         self._closing = False
@@ -128,7 +129,7 @@ class Proxy:
 
         self._do(order)
 
-    def heal(self, keys: Optional[Iterable[Key]] = None) -> None:
+    def heal(self, keys: Iterable[Key] | None = None) -> None:
         """Nothing is wrong any more with these links (default: with all)."""
         links = [self.links[key] for key in (self.links if keys is None else keys)]
 
@@ -170,7 +171,7 @@ class Proxy:
                 if pipe in self._waiting:  # else its connection was closed just now
                     pipe.pump(now)
 
-    def _timeout_s(self) -> Optional[float]:
+    def _timeout_s(self) -> float | None:
         if not self._waiting:
             return None
         return max(0.0, min(pipe.due_at for pipe in self._waiting) - time.monotonic())

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Optional, TextIO, Tuple
+from typing import Any, TextIO
 
 
 class Recorder:
@@ -39,9 +40,9 @@ class Recorder:
             self._file.write(json.dumps(event) + "\n")
 
 
-def merge(files: Iterable[Path]) -> List[Dict[str, Any]]:
+def merge(files: Iterable[Path]) -> list[dict[str, Any]]:
     """The events of all files in the order of time; an invoke comes first where times are equal."""
-    events: List[Dict[str, Any]] = []
+    events: list[dict[str, Any]] = []
     for path in files:
         lines = path.read_text(encoding="ascii").splitlines()
         for number, line in enumerate(lines, 1):
@@ -53,22 +54,22 @@ def merge(files: Iterable[Path]) -> List[Dict[str, Any]]:
     return sorted(events, key=lambda event: (event["time"], event["type"] != "invoke"))
 
 
-def _parse(line: str) -> Optional[Dict[str, Any]]:
+def _parse(line: str) -> dict[str, Any] | None:
     try:
         return json.loads(line)
     except ValueError:
         return None
 
 
-def by_key(events: Iterable[Dict[str, Any]]) -> Dict[str, List[Dict[str, Any]]]:
+def by_key(events: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """The events of each key."""
-    keys: Dict[str, List[Dict[str, Any]]] = {}
+    keys: dict[str, list[dict[str, Any]]] = {}
     for event in events:
         keys.setdefault(event["key"], []).append(event)
     return keys
 
 
-def outcomes(events: Iterable[Dict[str, Any]]) -> Tuple[int, int, int]:
+def outcomes(events: Iterable[dict[str, Any]]) -> tuple[int, int, int]:
     """How many operations are ok, failed, and of unknown outcome."""
     counts = {"invoke": 0, "ok": 0, "fail": 0, "info": 0}
     for event in events:

@@ -7,9 +7,10 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
-from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Callable, NamedTuple
 
 PARTS = 4  # of the run, in the table
 MIN_RUN_S = 100.0  # in a shorter run, what grows is mostly what a young process needs
@@ -31,7 +32,7 @@ class Sample(NamedTuple):
     age_s: float  # of the process
 
 
-def read_proc(pid: int, data_dir: Path, at_s: float, age_s: float) -> Optional[Sample]:
+def read_proc(pid: int, data_dir: Path, at_s: float, age_s: float) -> Sample | None:
     """What process `pid`, a node with that data, uses now; None if it is gone, or the system has no /proc."""
     try:
         with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
@@ -39,7 +40,7 @@ def read_proc(pid: int, data_dir: Path, at_s: float, age_s: float) -> Optional[S
         files = len(os.listdir(f"/proc/{pid}/fd"))
     except OSError:
         return None
-    memory, threads = (re.search(rf"^{name}:\s+(\d+)", status, re.M) for name in ("VmRSS", "Threads"))
+    memory, threads = (re.search(rf"^{name}:\s+(\d+)", status, re.MULTILINE) for name in ("VmRSS", "Threads"))
     if memory is None or threads is None:
         return None  # a zombie
     return Sample(at_s, int(memory[1]), _snapshot_kb(data_dir), int(threads[1]), files, age_s)
@@ -56,10 +57,10 @@ def _snapshot_kb(data_dir: Path) -> int:
 class Resources:
     """The samples of each node. `processes()` gives those that run, by node: pid and data folder."""
 
-    def __init__(self, processes: Callable[[], Mapping[int, Tuple[int, Path]]]) -> None:
+    def __init__(self, processes: Callable[[], Mapping[int, tuple[int, Path]]]) -> None:
         self._processes = processes
-        self._born: Dict[int, Tuple[int, float]] = {}  # node -> (pid, when it was first seen)
-        self.samples: Dict[int, List[Sample]] = {}
+        self._born: dict[int, tuple[int, float]] = {}  # node -> (pid, when it was first seen)
+        self.samples: dict[int, list[Sample]] = {}
 
     def sample(self, at_s: float) -> None:
         for node, (pid, data_dir) in self._processes().items():
@@ -69,7 +70,7 @@ class Resources:
             if found is not None:
                 self.samples.setdefault(node, []).append(found)
 
-    def table(self, length_s: float) -> List[str]:
+    def table(self, length_s: float) -> list[str]:
         """The lines of the table: for each part of the run the median, and the highest of all."""
         quarters = "".join(f"{f'part {part + 1}':>8}" for part in range(PARTS))
         lines = [f"{'node':<6}{'oldest':>8}  {'':<8}{quarters}{'highest':>9}"]
@@ -89,7 +90,7 @@ class Resources:
             for medians in (self._medians(node, "memory", length_s) for node in self.samples)
         )
 
-    def growing(self, length_s: float) -> List[str]:
+    def growing(self, length_s: float) -> list[str]:
         """What was more in the last part than in the second, by more than SLACK. Of a short run: nothing."""
         if length_s < MIN_RUN_S:
             return []
@@ -104,14 +105,14 @@ class Resources:
                     )
         return problems
 
-    def _medians(self, node: int, what: str, length_s: float) -> List[Optional[float]]:
-        parts: List[List[int]] = [[] for _ in range(PARTS)]
+    def _medians(self, node: int, what: str, length_s: float) -> list[float | None]:
+        parts: list[list[int]] = [[] for _ in range(PARTS)]
         for sample in self.samples[node]:
             parts[min(PARTS - 1, int(sample.at_s / length_s * PARTS))].append(getattr(sample, what))
         return [median(part) if len(part) >= MIN_SAMPLES else None for part in parts]
 
 
-def _text(what: str, value: Optional[float]) -> str:
+def _text(what: str, value: float | None) -> str:
     if value is None:
         return "-"
     return f"{value / 1024:.1f}M" if what in ("memory", "data") else f"{value:.0f}"

@@ -7,10 +7,12 @@ import subprocess
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Sequence
+from typing import Any, Callable, NamedTuple
 
 from raftkv.errors import RaftKVError
+
 from tests.chaos.client import COUNTER_PERIOD_S, KEYS, PERIOD_S
 from tests.chaos.cluster import ChaosCluster
 from tests.chaos.nemesis import Nemesis
@@ -31,8 +33,8 @@ class Report(NamedTuple):
     """What a run was, in lines for people, and what was wrong with it, in sentences. `compared`: it was long
     enough to tell whether anything grows."""
 
-    lines: List[str]
-    problems: List[str]
+    lines: list[str]
+    problems: list[str]
     compared: bool
 
 
@@ -40,8 +42,8 @@ class Clients:
     """The processes of clients. Their histories are in `folder`."""
 
     def __init__(self, folder: Path, ini: Path, seed: int, began: float) -> None:
-        self.histories: List[Path] = []
-        self._processes: List[subprocess.Popen] = []
+        self.histories: list[Path] = []
+        self._processes: list[subprocess.Popen] = []
         self._folder = folder
         for name in "ABCDEFGH"[:CLIENT_PROCESSES]:
             history = folder / f"history-{name}.jsonl"
@@ -61,7 +63,7 @@ class Clients:
         for process in self._processes:
             assert process.poll() is None, f"a client ended by itself:\n{self._logs()}"
 
-    def sizes(self) -> List[int]:
+    def sizes(self) -> list[int]:
         """How long the histories are now, in bytes."""
         return [history.stat().st_size if history.exists() else 0 for history in self.histories]
 
@@ -102,8 +104,8 @@ class Run:
         self, folder: Path, seconds: float, nodes: int, seed: int, say: Callable[[str], None]
     ) -> None:
         self._folder, self._seconds, self._nodes, self._seed, self._say = folder, seconds, nodes, seed, say
-        self._problems: List[str] = []
-        self._lines: List[str] = []
+        self._problems: list[str] = []
+        self._lines: list[str] = []
         self._began = time.monotonic()
         self._next_sample = 0.0
         self._length_s = 0.0  # of the run, up to the end of the last fault
@@ -204,7 +206,7 @@ class Run:
             f"and every node had caught up within {time.monotonic() - healed:.1f} s"
         )
 
-    def _read_last(self, cluster: ChaosCluster, path: Path) -> Dict[str, Any]:
+    def _read_last(self, cluster: ChaosCluster, path: Path) -> dict[str, Any]:
         """Read the newest keys once more, on record; and the counters."""
         period = int(self._elapsed_s() / PERIOD_S)
         with open(path, "w", encoding="ascii") as file, cluster.clerk() as db:
@@ -227,7 +229,7 @@ class Run:
 
     # -- the verdict -----------------------------------------------------------------------------------------
 
-    def _judge_histories(self, events: List[Dict[str, Any]], counters: Dict[str, Any]) -> None:
+    def _judge_histories(self, events: list[dict[str, Any]], counters: dict[str, Any]) -> None:
         ok, failed, unknown = outcomes(events)
         self._say(f"checking {ok + failed + unknown} operations")
         started = time.monotonic()
@@ -255,7 +257,7 @@ class Run:
             self._problems += self._resources.growing(self._length_s)
 
 
-def processes_left(folder: Path) -> List[int]:
+def processes_left(folder: Path) -> list[int]:
     """Processes that have `folder` in their command line. Linux only; elsewhere none are seen."""
     found = []
     for name in os.listdir("/proc") if os.path.isdir("/proc") else []:

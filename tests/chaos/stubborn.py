@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import Dict, Sequence, Tuple
+from collections.abc import Sequence
 
 from raftkv import Clerk
 from raftkv.config import load_client_config
 from raftkv.keys import load_key
+
 from tests.chaos.client import KEYS, PERIOD_S, Client
 from tests.chaos.recorder import Recorder
 
@@ -31,7 +32,7 @@ class Stubborn(Client):
         self._timeouts_s: Sequence[float] = PATIENT_S if reads else HASTY_S
         self._server = 0  # the one that it stays with
         self._key = load_key(config.client_key_file, create=False)
-        self._clerks: Dict[Tuple[int, float], Clerk] = {}
+        self._clerks: dict[tuple[int, float], Clerk] = {}
         super().__init__(name, ini, None, recorder, began, seed)
 
     def _new_clerk(self) -> Clerk:

@@ -7,8 +7,9 @@ import random
 import signal
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Iterator, List
+from typing import Any
 
 import pytest
 
@@ -71,9 +72,9 @@ def test_a_problem_is_reported_and_nothing_is_left(
 # -- the nemesis's hands -------------------------------------------------------------------------------------
 
 
-def drawn(seed: int, count: int) -> List[str]:
+def drawn(seed: int, count: int) -> list[str]:
     """The kinds of the first faults of a hand."""
-    notes: List[str] = []
+    notes: list[str] = []
 
     def fault() -> Iterator[float]:
         yield 0.0
@@ -93,7 +94,7 @@ def test_every_kind_comes_equally_often() -> None:
 
 
 def test_a_resting_hand_ends_its_fault_and_begins_no_other() -> None:
-    steps: List[str] = []
+    steps: list[str] = []
 
     def fault() -> Iterator[float]:
         steps.append("begun")

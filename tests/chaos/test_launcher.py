@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import List
 
 import pytest
 
@@ -12,7 +11,7 @@ from tests.chaos.launcher import Fsync
 
 
 def test_it_fails_when_told_to(tmp_path: Path) -> None:
-    synced: List[int] = []
+    synced: list[int] = []
     orders = tmp_path / "orders"
     fsync = Fsync(synced.append, str(orders))
     with open(tmp_path / "file", "wb", buffering=0) as file:
@@ -39,7 +38,7 @@ def test_a_failed_fsync_can_lose_what_was_not_synced(tmp_path: Path) -> None:
 
 
 def test_it_is_slow_when_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    slept: List[float] = []
+    slept: list[float] = []
     monkeypatch.setattr("tests.chaos.launcher.time.sleep", slept.append)
     (tmp_path / "orders").write_text("slow 0.25")
     with open(tmp_path / "file", "wb") as file:

@@ -7,8 +7,8 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Iterator
 from multiprocessing.connection import Client, Connection, Listener
-from typing import Iterator, List, Tuple
 
 import pytest
 
@@ -22,7 +22,7 @@ SOON_S = 5.0
 
 
 @contextlib.contextmanager
-def proxied() -> Iterator[Tuple[Proxy, socket.socket]]:
+def proxied() -> Iterator[tuple[Proxy, socket.socket]]:
     """A proxy with one link, and the socket that listens at its other end."""
     proxy = Proxy(seed=1)
     with socket.create_server((HOST, 0)) as server:
@@ -36,7 +36,7 @@ def proxied() -> Iterator[Tuple[Proxy, socket.socket]]:
 
 
 @contextlib.contextmanager
-def connected() -> Iterator[Tuple[Proxy, socket.socket, socket.socket]]:
+def connected() -> Iterator[tuple[Proxy, socket.socket, socket.socket]]:
     """(the proxy, the dialer's socket, the listener's)."""
     with proxied() as (proxy, server), dial(proxy) as dialer:
         accepted, _ = server.accept()
@@ -253,7 +253,7 @@ def test_frames_are_found_however_they_arrive(piece: int) -> None:
     big = struct.pack("!i", -1) + struct.pack("!Q", 3) + b"big"  # as Connection writes one of 2 GiB or more
     frames = [*map(frame, payloads), big]
     stream, cutter = b"".join(frames) + b"\0\0", FrameCutter()
-    found: List[bytes] = []
+    found: list[bytes] = []
     for at in range(0, len(stream), piece):
         found += cutter.feed(stream[at : at + piece])
     assert found == frames
@@ -265,7 +265,7 @@ def test_what_connection_writes_is_one_frame() -> None:
     with Connection(theirs.detach()) as connection, ours:
         connection.send_bytes(b"x" * 20_000)  # it writes header and payload apart
         cutter = FrameCutter()
-        found: List[bytes] = []
+        found: list[bytes] = []
         while not found:
             found = cutter.feed(ours.recv(1 << 16))
         assert found == [frame(b"x" * 20_000)]

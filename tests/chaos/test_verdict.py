@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any
 
 import pytest
 
@@ -13,17 +13,17 @@ from tests.chaos.recorder import Recorder, merge, outcomes
 from tests.chaos.resources import Resources, Sample, read_proc
 from tests.chaos.verdict import check_counters, check_histories, check_logs, check_terms
 
-Step = Tuple[str, str, str, str, Any]  # process, type, f, key, value
+Step = tuple[str, str, str, str, Any]  # process, type, f, key, value
 
 
-def history(*steps: Step) -> List[Dict[str, Any]]:
+def history(*steps: Step) -> list[dict[str, Any]]:
     names = ("process", "type", "f", "key", "value")
     return [{**dict(zip(names, step)), "time": float(at)} for at, step in enumerate(steps)]
 
 
-def appended(*words: Tuple[str, str]) -> List[Dict[str, Any]]:
+def appended(*words: tuple[str, str]) -> list[dict[str, Any]]:
     """A counter's history of (word, outcome)."""
-    steps: List[Step] = []
+    steps: list[Step] = []
     for word, outcome in words:
         process = word.split(".")[0]
         steps += [
@@ -61,7 +61,7 @@ def test_a_counter_that_is_right(value: str) -> None:
         ("A.0.1;A.0.3;Z.0.1;", "nobody ever appended 'Z.0.1'"),
     ],
 )
-def test_a_counter_that_is_wrong(value: Optional[str], problem: str) -> None:
+def test_a_counter_that_is_wrong(value: str | None, problem: str) -> None:
     assert f"count-0: {problem}" in check_counters(appended(*WORDS), {"count-0": value}).problems
 
 
@@ -92,7 +92,7 @@ def test_a_stale_read_is_found_and_its_history_is_kept(tmp_path: Path) -> None:
         ("B", "invoke", "get", "other", None),
         ("B", "ok", "get", "other", None),
     )
-    said: List[str] = []
+    said: list[str] = []
     keys, problems = check_histories(events, tmp_path, said.append)
     assert keys == 2 and len(problems) == 1 and said
     assert str(tmp_path / "violation-k.jsonl") in problems[0]

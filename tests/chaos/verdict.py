@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Callable, NamedTuple
 
 from tests.chaos.client import SHARED_SESSION
 from tests.chaos.recorder import by_key
@@ -23,19 +24,19 @@ from tests.linearizability.search import OK
 COUNTER = "count-"
 TIME_LIMIT_S = 60.0  # for the history of one key
 
-Events = List[Dict[str, Any]]
+Events = list[dict[str, Any]]
 
 
 class Judged(NamedTuple):
     """How many keys were checked, and what was found wrong, a sentence each."""
 
     keys: int
-    problems: List[str]
+    problems: list[str]
 
 
 def check_histories(events: Events, folder: Path, say: Callable[[str], None]) -> Judged:
     """Check the keys that are no counters. The history of each bad one is written to `folder`."""
-    problems: List[str] = []
+    problems: list[str] = []
     keys = {key: found for key, found in by_key(events).items() if not key.startswith(COUNTER)}
     for key, found in keys.items():
         verdict, text = check_key(found, TIME_LIMIT_S)
@@ -47,9 +48,9 @@ def check_histories(events: Events, folder: Path, say: Callable[[str], None]) ->
     return Judged(len(keys), problems)
 
 
-def check_counters(events: Events, values: Mapping[str, Optional[str]]) -> Judged:
+def check_counters(events: Events, values: Mapping[str, str | None]) -> Judged:
     """`values`: what each counter holds in the end (None: nothing)."""
-    problems: List[str] = []
+    problems: list[str] = []
     counters = {key: found for key, found in by_key(events).items() if key.startswith(COUNTER)}
     for key, found in counters.items():
         words = (values.get(key) or "").split(";")[:-1]
@@ -57,9 +58,9 @@ def check_counters(events: Events, values: Mapping[str, Optional[str]]) -> Judge
     return Judged(len(counters), problems)
 
 
-def _wrong_words(events: Events, words: List[str]) -> List[str]:
+def _wrong_words(events: Events, words: list[str]) -> list[str]:
     problems, outcome = [], {}
-    open_words: Dict[Any, str] = {}  # by process
+    open_words: dict[Any, str] = {}  # by process
     for event in events:
         if event["type"] == "invoke":
             open_words[event["process"]] = word = event["value"][:-1]
@@ -74,7 +75,7 @@ def _wrong_words(events: Events, words: List[str]) -> List[str]:
             problems.append(f"nobody ever appended {word!r}")
         elif count not in allowed[outcome[word]]:
             problems.append(f"{word!r}, whose outcome was {outcome[word]}, is there {count} times")
-    last: Dict[str, int] = {}
+    last: dict[str, int] = {}
     for word in words:
         client, _, number = word.rpartition(".")
         if not client.endswith(SHARED_SESSION) and int(number) < last.get(client, -1):
@@ -85,8 +86,8 @@ def _wrong_words(events: Events, words: List[str]) -> List[str]:
 
 def check_terms(logs: Mapping[int, str]) -> Judged:
     """From the logs of all nodes: at most one leader a term (paper 5.2). `keys`: the elections."""
-    leaders: Dict[str, int] = {}
-    problems: List[str] = []
+    leaders: dict[str, int] = {}
+    problems: list[str] = []
     for node, log in logs.items():
         for term in re.findall(r"INFO leader in term (\d+)", log):
             if term in leaders:
@@ -95,9 +96,9 @@ def check_terms(logs: Mapping[int, str]) -> Judged:
     return Judged(len(leaders), problems)
 
 
-def check_logs(logs: Mapping[int, str]) -> List[str]:
+def check_logs(logs: Mapping[int, str]) -> list[str]:
     """No node may have printed a traceback, nor found an invariant broken."""
-    problems: List[str] = []
+    problems: list[str] = []
     for node, log in logs.items():
         for sign in ("Traceback", "AssertionError", "Fatal Python error"):
             if sign in log:
@@ -107,7 +108,7 @@ def check_logs(logs: Mapping[int, str]) -> List[str]:
     return problems
 
 
-def check_key(events: Events, time_limit_s: float) -> Tuple[str, str]:
+def check_key(events: Events, time_limit_s: float) -> tuple[str, str]:
     """(ok, violation or unknown; a text for people) of the history of one key."""
     result = check(operations_of(events), time_limit_s)
     return result.verdict, str(result)

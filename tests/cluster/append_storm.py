@@ -17,9 +17,9 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import List, Optional
 
 from raftkv import Clerk
+
 from tests.cluster.launched import Launched, launched
 from tests.cluster.node import Node
 from tests.cluster.waiting import wait_until
@@ -50,7 +50,7 @@ class Killer:
         for node in self.nodes.values():
             node.close()
 
-    def _pid(self, id: int) -> Optional[int]:
+    def _pid(self, id: int) -> int | None:
         return {status["id"]: status["pid"] for status in self._db.status()}[id]
 
 
@@ -80,7 +80,7 @@ def storm(cluster: Launched, clients: Appenders, every_s: float) -> str:
     return f"{clients.total} appends in {took_s:.1f} s, {kills}"
 
 
-def main(argv: Optional[List[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run the storm that the arguments describe, and print the verdict. Returns the exit status."""
     parser = argparse.ArgumentParser(
         "append_storm", description=__doc__, formatter_class=argparse.RawTextHelpFormatter

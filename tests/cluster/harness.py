@@ -19,19 +19,22 @@ import re
 import shutil
 import signal
 import socket
+from collections.abc import Iterable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence
+from typing import Any
 
 from raftkv import Clerk
 from raftkv.config import load_server_config
 from raftkv.errors import RpcError
 from raftkv.keys import load_key
 from raftkv.kvdb.store import Store
-from raftkv.raft.crash_points import EXIT_STATUS
-from raftkv.raft.persister import Persister
+from raftkv.node.crash_points import EXIT_STATUS
 from raftkv.raft.types import COMMAND
 from raftkv.rpc.client import try_connect
+from raftkv.storage.persister import Persister
+from typing_extensions import Self
+
 from tests.cluster.node import Node
 from tests.cluster.waiting import PATIENCE_S, wait_until
 
@@ -42,13 +45,13 @@ TAIL_LINES = 60
 RAFT = {"election_timeout_ms": 250, "heartbeat_interval_ms": 40}
 
 
-def free_ports(count: int) -> List[int]:
+def free_ports(count: int) -> list[int]:
     """Ports that nobody listens on.
 
     Not ephemeral ones (port 0): such a port can go to an outgoing connection while its node is down.
     """
     with contextlib.ExitStack() as held:
-        ports: List[int] = []
+        ports: list[int] = []
         while len(ports) < count:
             port = random.randrange(10_000, 32_000)
             listener = held.enter_context(socket.socket())
@@ -67,7 +70,7 @@ class Cluster:
     """
 
     def __init__(
-        self, folder: Path, size: int = 3, *, start: bool = True, raft: Optional[Mapping[str, int]] = None
+        self, folder: Path, size: int = 3, *, start: bool = True, raft: Mapping[str, int] | None = None
     ) -> None:
         self.folder = folder
         self._start = start
@@ -85,7 +88,7 @@ class Cluster:
             node.ini.write_text(own + servers + peers + auth + _section("raft", {**RAFT, **(raft or {})}))
         self.client_ini.write_text(servers + _section("auth", {"client_key_file": "client.key"}))
 
-    def __enter__(self) -> Cluster:
+    def __enter__(self) -> Self:
         if self._start:
             try:
                 self.start(*self.nodes)
@@ -123,7 +126,7 @@ class Cluster:
 
     def check_election_safety(self) -> None:
         """At most one leader a term, over the cluster's whole life (paper 5.2), by the nodes' own words."""
-        leaders: Dict[str, int] = {}
+        leaders: dict[str, int] = {}
         for node in self.nodes.values():
             for term in re.findall(r"INFO leader in term (\d+)", node.log):
                 assert term not in leaders, f"nodes {leaders[term]} and {node.id} led term {term}"
@@ -198,7 +201,7 @@ class Cluster:
     def clerk(self, timeout_s: float = PATIENCE_S) -> Clerk:
         return Clerk(self.addresses, authkey=self.authkey, timeout=timeout_s)
 
-    def status(self, id: int) -> Optional[Dict[str, Any]]:
+    def status(self, id: int) -> dict[str, Any] | None:
         """What node `id` says of itself now; None if it does not answer soon."""
         node = self.nodes[id]
         if not node.running:
@@ -219,24 +222,24 @@ class Cluster:
             node.connection = None
         return None
 
-    def statuses(self, ids: Iterable[int] = ()) -> List[Dict[str, Any]]:
+    def statuses(self, ids: Iterable[int] = ()) -> list[dict[str, Any]]:
         """Of those of `ids` (default: all nodes) that answer. Fails if a node has ended by itself."""
         for node in self.nodes.values():
             status = node.process.poll() if node.process is not None and not node.may_end else None
             assert status is None, f"node {node.id} ended with status {status}"
         return [status for status in map(self.status, tuple(ids) or tuple(self.nodes)) if status is not None]
 
-    def role(self, id: int) -> Optional[str]:
+    def role(self, id: int) -> str | None:
         """None if node `id` does not answer."""
         status = self.status(id)
         return status["role"] if status else None
 
-    def leader(self, ids: Iterable[int] = ()) -> Optional[int]:
+    def leader(self, ids: Iterable[int] = ()) -> int | None:
         """The one that leads in the highest term, as the nodes `ids` themselves say."""
         leaders = [status for status in self.statuses(ids) if status["role"] == "leader"]
         return max(leaders, key=lambda status: status["term"])["id"] if leaders else None
 
-    def stored_data(self, id: int) -> Dict[str, str]:
+    def stored_data(self, id: int) -> dict[str, str]:
         """Keys and values that node `id`, which has been stopped, holds on its own disk."""
         config = load_server_config(self.nodes[id].ini)
         persister = Persister(config.data_dir, node_id=id, cluster=config.cluster, voters=tuple(config.peers))
@@ -260,7 +263,7 @@ class Cluster:
         """The leader that a majority follows; looked for among `ids` (default: all nodes)."""
         return wait_until(lambda: self._followed_leader(ids), f"a leader among {ids or tuple(self.nodes)}")
 
-    def _followed_leader(self, ids: Sequence[int]) -> Optional[int]:
+    def _followed_leader(self, ids: Sequence[int]) -> int | None:
         statuses = self.statuses(ids)
         for status in statuses:
             if status["role"] == "leader":

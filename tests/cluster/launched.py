@@ -8,11 +8,12 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator, List
 
 from raftkv import Clerk
 from raftkv.config import Address, load_server_config
+
 from tests.cluster.node import ROOT
 from tests.cluster.waiting import PATIENCE_S, wait_until
 
@@ -31,7 +32,7 @@ class Launched:
         return Path(f"{self.folder}.log").read_text(errors="replace")
 
     @property
-    def addresses(self) -> List[Address]:
+    def addresses(self) -> list[Address]:
         """Every address of every server."""
         config = load_server_config(self.inis[0])
         return [*config.servers.values(), *config.peers.values()]

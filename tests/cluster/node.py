@@ -7,7 +7,6 @@ import subprocess
 import sys
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Optional
 
 from tests.cluster.waiting import PATIENCE_S
 
@@ -25,10 +24,10 @@ class Node:
         self.ini = folder / f"server{id}.ini"
         self.data_dir = folder / f"data{id}"
         self.log_file = folder / f"server{id}.log"
-        self.process: Optional[subprocess.Popen] = None
+        self.process: subprocess.Popen | None = None
         self.crash_point = ""
         self.may_end = False  # by itself, or because the test ended it
-        self.connection: Optional[Connection] = None  # for status()
+        self.connection: Connection | None = None  # for status()
         self.requests = 0
 
     @property

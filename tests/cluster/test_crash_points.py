@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from raftkv.raft import crash_points, persister
+from raftkv.node import crash_points
+from raftkv.storage import persister
+
 from tests.cluster.harness import Cluster
 from tests.cluster.waiting import wait_until
 from tests.cluster.workload import KEY, Appenders

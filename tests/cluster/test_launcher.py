@@ -7,16 +7,16 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Tuple
 
 from raftkv.keys import load_key
+
 from tests.cluster import append_storm
 from tests.cluster.harness import Cluster
 from tests.cluster.launched import launched
 from tests.cluster.node import ROOT
 
 
-def kvclient(ini: Path, *words: str) -> Tuple[int, str]:
+def kvclient(ini: Path, *words: str) -> tuple[int, str]:
     """(exit status, standard output) of a one-shot command. If it failed, it said why on one line."""
     command = [sys.executable, str(ROOT / "bin" / "kvclient.py"), "--config", str(ini), *words]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Tuple
 
 import pytest
-
 from raftkv.errors import NotApplied
+
 from tests.cluster.harness import RAFT, Cluster
 from tests.cluster.waiting import hold, wait_until
 from tests.cluster.workload import KEY, Appenders
@@ -16,7 +15,7 @@ from tests.cluster.workload import KEY, Appenders
 SEVERAL_ELECTIONS_S = 6 * RAFT["election_timeout_ms"] / 1000
 
 
-def roles(cluster: Cluster) -> Tuple[int, int, int]:
+def roles(cluster: Cluster) -> tuple[int, int, int]:
     """(the leader, one follower, the other), once all take part: with a member that was never started,
     one that lost its disk would be free to found a new cluster (docs/divergence.md)."""
     not_yet = (None, "joining")

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Dict, Tuple
+from typing import Any
 
 import pytest
-
 from raftkv.errors import NOT_LEADER, NotApplied, OutcomeUnknown, UnavailableError
+
 from tests.cluster.harness import Cluster, request
 from tests.cluster.waiting import PATIENCE_S, hold, wait_until
 
 
-def replies(connection: Connection, count: int) -> Dict[int, Tuple[bool, Any]]:
+def replies(connection: Connection, count: int) -> dict[int, tuple[bool, Any]]:
     """The next replies on a connection: id -> (ok, result)."""
-    found: Dict[int, Tuple[bool, Any]] = {}
+    found: dict[int, tuple[bool, Any]] = {}
     while len(found) < count:
         assert connection.poll(PATIENCE_S), f"only {len(found)} of {count} answers came: {found}"
         id, ok, result = connection.recv()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any
 
 from tests.cluster.harness import Cluster, request
 from tests.cluster.waiting import wait_until
@@ -13,7 +13,7 @@ SMALL = {"max_raft_state": 20_000, "segment_bytes": 4096, "snapshot_chunk_bytes"
 SIZE = 400
 
 
-def put_all(db: Any, keys: range, data: Dict[str, str]) -> None:
+def put_all(db: Any, keys: range, data: dict[str, str]) -> None:
     """Put keys of SIZE bytes, and note them in `data`."""
     for i in keys:
         data[f"key{i:04}"] = f"{i}-" + "x" * SIZE
@@ -21,7 +21,7 @@ def put_all(db: Any, keys: range, data: Dict[str, str]) -> None:
 
 
 def test_a_follower_that_was_away_past_the_compacted_log_catches_up_by_a_snapshot(tmp_path: Path) -> None:
-    data: Dict[str, str] = {}
+    data: dict[str, str] = {}
     with Cluster(tmp_path, raft=SMALL) as cluster, cluster.clerk() as db:
         put_all(db, range(20), data)
         leader = cluster.wait_for_leader()
@@ -44,7 +44,7 @@ def test_a_follower_that_was_away_past_the_compacted_log_catches_up_by_a_snapsho
 
 
 def test_a_restart_begins_with_the_snapshot_and_goes_on_with_the_log(tmp_path: Path) -> None:
-    data: Dict[str, str] = {}
+    data: dict[str, str] = {}
     with Cluster(tmp_path, raft=SMALL) as cluster, cluster.clerk() as db:
         put_all(db, range(200), data)
 

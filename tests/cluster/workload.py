@@ -8,7 +8,9 @@ took effect twice is a repetition.
 from __future__ import annotations
 
 import threading
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable
+
+from typing_extensions import Self
 
 from tests.cluster.waiting import wait_until
 
@@ -26,18 +28,18 @@ class Appenders:
     """
 
     def __init__(
-        self, make_clerk: Callable[[], Any], clients: int, each: Optional[int] = None, filler_bytes: int = 0
+        self, make_clerk: Callable[[], Any], clients: int, each: int | None = None, filler_bytes: int = 0
     ) -> None:
         self._make_clerk, self._each, self._filler = make_clerk, each, "x" * filler_bytes
-        self.acknowledged: Dict[int, int] = dict.fromkeys(range(clients), 0)
+        self.acknowledged: dict[int, int] = dict.fromkeys(range(clients), 0)
         self._stopping = threading.Event()
-        self._errors: List[BaseException] = []
+        self._errors: list[BaseException] = []
         self._threads = [
             threading.Thread(target=self._run, args=(client,), name=f"client-{client}")
             for client in self.acknowledged
         ]
 
-    def __enter__(self) -> Appenders:
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         return self
@@ -85,7 +87,7 @@ class Appenders:
 
     def verify(self, value: str) -> None:
         """`value` is what the key holds after all clients have ended."""
-        found: Dict[int, List[int]] = {client: [] for client in self.acknowledged}
+        found: dict[int, list[int]] = {client: [] for client in self.acknowledged}
         for word in value.split(";")[:-1]:
             client, number = word.split(".")
             found[int(client)].append(int(number))

@@ -6,14 +6,15 @@ import argparse
 import os
 import sys
 import traceback
-from typing import Callable, Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Callable
 
 from tests.course import test_kv_3a, test_kv_3b, test_raft_2a, test_raft_2b, test_raft_2c, test_raft_2d
 from tests.course.run import Run
 
 Test = Callable[[Run], None]
 MODULES = (test_raft_2a, test_raft_2b, test_raft_2c, test_raft_2d, test_kv_3a, test_kv_3b)
-TESTS: Dict[str, Test] = {
+TESTS: dict[str, Test] = {
     name[len("test_") :]: test
     for module in MODULES
     for name, test in vars(module).items()
@@ -21,7 +22,7 @@ TESTS: Dict[str, Test] = {
 }
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """0: all passed. 1: not all. 130: stopped by Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m tests.course", description=__doc__)
     parser.add_argument(
@@ -43,10 +44,10 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     return 0 if all(results) else 1
 
 
-def _run_seeds(name: str, start: int, seeds: int, say: Optional[Callable[[str], None]]) -> bool:
+def _run_seeds(name: str, start: int, seeds: int, say: Callable[[str], None] | None) -> bool:
     """Print one line: how many seeds passed, and the range of each figure."""
     failed = 0
-    ranges: Dict[Tuple[str, Optional[float]], List[float]] = {}
+    ranges: dict[tuple[str, float | None], list[float]] = {}
     for seed in range(start, start + seeds):
         run = Run(name, seed, say)
         try:
@@ -73,7 +74,7 @@ def _range(values: Sequence[float]) -> str:
     return least if least == most else f"{least} to {most}"
 
 
-def _limit(limit: Optional[float]) -> str:
+def _limit(limit: float | None) -> str:
     return (
         ""
         if limit is None

@@ -8,16 +8,18 @@ request or an answer that the network lost, a server that is down or out of reac
 from __future__ import annotations
 
 import random
-from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
+from collections.abc import Iterable
+from typing import Any, Callable
 
-from raftkv.kvdb.client_command import Command, Done, Send
-from raftkv.kvdb.session import ClerkSession
+from raftkv.client.command import Command, Done, Send
+from raftkv.client.session import ClerkSession
+
 from tests.course.world import LIMIT_S, Pending, World
 from tests.sim.record import Record
 
 UNREACHABLE_MS = 100  # at most, until the caller of a server out of reach knows
 
-Call = Tuple[Command, int]  # (command, attempt)
+Call = tuple[Command, int]  # (command, attempt)
 
 
 class CourseClerk:
@@ -28,9 +30,9 @@ class CourseClerk:
         self._record = record
         self._rng = random.Random(f"{world.plan.seed}/{name}")
         self._session = ClerkSession(sorted(world.hosts), self._rng)
-        self._calls: Dict[int, Tuple[int, Call]] = {}  # request -> (server, call)
+        self._calls: dict[int, tuple[int, Call]] = {}  # request -> (server, call)
         self._requests = 0
-        self._wake_at: Optional[float] = None
+        self._wake_at: float | None = None
         world.clients.append(self)
 
     # -- what a test calls ----------------------------------------------------------------------------------
@@ -45,7 +47,7 @@ class CourseClerk:
     def append(self, key: str, value: str) -> Pending:
         return self._begin("append", key, value, key, value)
 
-    def _begin(self, method: str, key: str, value: Optional[str], *args: str) -> Pending:
+    def _begin(self, method: str, key: str, value: str | None, *args: str) -> Pending:
         pending = Pending()
         at = self._record.invoke(self.name, method, key, value)
         now = self.world.now
@@ -63,7 +65,7 @@ class CourseClerk:
 
     # -- what the session wants -----------------------------------------------------------------------------
 
-    def _perform(self, actions: List[Any]) -> None:
+    def _perform(self, actions: list[Any]) -> None:
         for action in actions:
             if isinstance(action, Done):
                 self._end(action.command)
@@ -127,7 +129,7 @@ class CourseClerk:
 
     def _time_out(self, request: int) -> None:
         if request in self._calls:
-            server, (command, attempt) = self._calls[request]
+            _server, (command, attempt) = self._calls[request]
             if command.done:
                 del self._calls[request]
             else:  # its answer, if it still comes, is as good as another's
@@ -136,12 +138,12 @@ class CourseClerk:
     def _lose(self, request: int, sent: bool) -> None:
         self._report(request, self._session.lost, sent, "the call failed")
 
-    def server_gone(self, server: int, within_s: Optional[float]) -> None:
+    def server_gone(self, server: int, within_s: float | None) -> None:
         """The process there ended (see tests/sim/host.py)."""
         for request in [request for request, (to, _) in self._calls.items() if to == server]:
             self.world.schedule(self._rng.randrange(UNREACHABLE_MS) / 1000, self._lose, request, True)
 
-    def _report(self, request: int, event: Callable[..., List[Any]], *what: Any) -> None:
+    def _report(self, request: int, event: Callable[..., list[Any]], *what: Any) -> None:
         if request in self._calls:
             _, (command, attempt) = self._calls.pop(request)
             self._perform(event(command, attempt, *what, self.world.now))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, Sequence
+from collections.abc import Sequence
 
 from tests.course.kv_cluster import KVCluster
 from tests.course.run import Run
@@ -143,7 +143,7 @@ def _client(
 
 def _partitioner(cluster: KVCluster, running: Sequence[bool]) -> Procedure:
     while running:
-        groups: Dict[int, List[int]] = {0: [], 1: []}
+        groups: dict[int, list[int]] = {0: [], 1: []}
         for id in cluster.ids:
             groups[cluster.rng.randrange(2)].append(id)
         cluster.partition(*groups.values())

@@ -5,7 +5,8 @@ The servers are whole ones (KVService on a member, on simulated machines), the c
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Iterable, List, Optional, Tuple
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from tests.course.clerk import CourseClerk
 from tests.course.world import LIMIT_S, WHOLE_TEST, Pending, Server, World, options_for
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 class KVProcess(Server):
     """A server that answers CourseClerks."""
 
-    def _send_replies(self, replies: List[Tuple[Any, int, bool, Any]]) -> None:
+    def _send_replies(self, replies: list[tuple[Any, int, bool, Any]]) -> None:
         if self.dead:
             raise Crash
         for clerk, request, ok, result in replies:
@@ -30,7 +31,7 @@ class KVProcess(Server):
 class KVCluster:
     """`servers` servers, started and connected, with ids from 1 on. `max_raft_state`: bytes, or -1."""
 
-    def __init__(self, run: "Run", servers: int, *, unreliable: bool, max_raft_state: int) -> None:
+    def __init__(self, run: Run, servers: int, *, unreliable: bool, max_raft_state: int) -> None:
         self.world = run.open(
             World(run.seed_of("kv"), servers, options_for(max_raft_state), KVProcess, run.say)
         )
@@ -75,7 +76,7 @@ class KVCluster:
 
     # -- clients --------------------------------------------------------------------------------------------
 
-    def make_client(self, servers: Optional[Iterable[int]] = None) -> CourseClerk:
+    def make_client(self, servers: Iterable[int] | None = None) -> CourseClerk:
         """One that reaches all, or only `servers`."""
         self._clerks += 1
         return CourseClerk(

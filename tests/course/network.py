@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import random
 from collections import Counter, deque
-from typing import Any, Callable, Deque, Dict, Hashable, Optional, Union
+from collections.abc import Hashable
+from typing import Any, Callable, Union
 
+from raftkv.node.wire import to_plain
 from raftkv.raft.messages import AppendEntries, Heartbeat, InstallSnapshot, RequestPreVote, RequestVote
-from raftkv.raft.wire import to_plain
 from raftkv.rpc.wire import dumps, frame
 
 REQUESTS = frozenset(
@@ -44,10 +45,10 @@ class Network:
     def __init__(self, rng: random.Random, schedule: Callable[..., None]) -> None:
         self.rng, self._schedule = rng, schedule
         self.unreliable = self.long_reordering = self.count_bytes = False
-        self.groups: Dict[End, Optional[Hashable]] = {}
-        self.requests: "Counter[int]" = Counter()
+        self.groups: dict[End, Hashable | None] = {}
+        self.requests: Counter[int] = Counter()
         self.bytes = 0
-        self.recent: Deque[Any] = deque(maxlen=0)
+        self.recent: deque[Any] = deque(maxlen=0)
 
     # -- links ----------------------------------------------------------------------------------------------
 

@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 from raftkv.errors import NotLeaderError
 from raftkv.kvdb.store import encode_record
-from raftkv.raft.interfaces import RoleChange
+from raftkv.node.interfaces import RoleChange
 from raftkv.raft.types import COMMAND, Entry
+
 from tests.course.world import LIMIT_S, WHOLE_TEST, Machine, Procedure, Server, World, options_for
 
 if TYPE_CHECKING:
@@ -46,9 +48,9 @@ class CommandList:
     def __init__(self, id: int, applied: Applied) -> None:
         self._id, self._applied = id, applied
         self.index = 0
-        self.commands: List[Any] = []
+        self.commands: list[Any] = []
 
-    def apply(self, entries: List[Entry], contexts: List[Any]) -> None:
+    def apply(self, entries: list[Entry], contexts: list[Any]) -> None:
         for entry in entries:
             assert entry.index == self.index + 1, f"n{self._id} applied {entry} after {self.index}"
             self.index = entry.index
@@ -66,26 +68,26 @@ class CommandList:
             for command in commands:
                 self._add(command)
 
-    def begin_snapshot(self) -> "CommandList.View":
+    def begin_snapshot(self) -> CommandList.View:
         return self.View([[self.index, list(self.commands)]])
 
     def encode_record(self, record: Any) -> bytes:
         return encode_record(record)
 
-    def read(self, contexts: List[Any]) -> None:
+    def read(self, contexts: list[Any]) -> None:
         raise AssertionError("nobody reads in lab 2")
 
-    def refuse(self, proposals: List[Any], reads: List[Any]) -> None:
+    def refuse(self, proposals: list[Any], reads: list[Any]) -> None:
         """Nobody waits for an answer."""
 
     def role_changed(self, change: RoleChange) -> None:
         """Asked for when it matters."""
 
     class View:
-        def __init__(self, rows: List[Any]) -> None:
+        def __init__(self, rows: list[Any]) -> None:
             self._rows = rows
 
-        def next_chunk(self, n: int) -> List[Any]:
+        def next_chunk(self, n: int) -> list[Any]:
             chunk, self._rows = self._rows[:n], self._rows[n:]
             return chunk
 
@@ -116,7 +118,7 @@ class RaftCluster:
     """
 
     def __init__(
-        self, run: "Run", servers: int, *, unreliable: bool, snapshots: bool, one_by_one: bool
+        self, run: Run, servers: int, *, unreliable: bool, snapshots: bool, one_by_one: bool
     ) -> None:
         options = options_for(SNAPSHOT_INTERVAL * ENTRY_BYTES if snapshots else -1)
         if one_by_one:
@@ -128,8 +130,8 @@ class RaftCluster:
         self.network.unreliable = unreliable
         self._run = run
         self.ids = list(range(1, servers + 1))
-        self.agreed: List[Any] = []  # the commands, as the first server applied them
-        self._applied: Dict[int, int] = dict.fromkeys(self.ids, 0)  # server -> how many it has ever applied
+        self.agreed: list[Any] = []  # the commands, as the first server applied them
+        self._applied: dict[int, int] = dict.fromkeys(self.ids, 0)  # server -> how many it has ever applied
         self._next = 0  # whom one() asks first
         for id in self.ids:
             self.start_server(id)
@@ -188,7 +190,7 @@ class RaftCluster:
     def chance(self, thousandths: int) -> bool:
         return self.rng.randrange(1000) < thousandths
 
-    def get_state(self, id: int) -> Tuple[int, bool]:
+    def get_state(self, id: int) -> tuple[int, bool]:
         """(term, whether it believes that it leads)."""
         process = self.world.hosts[id].process
         return process.raft.get_state() if process is not None and process.raft is not None else (0, False)
@@ -209,7 +211,7 @@ class RaftCluster:
         """The leader of the newest term among the connected; there must be one within 5 s, and one a term."""
         for _ in range(10):
             self.sleep((450 + self.rng.randrange(100)) / 1000)
-            leaders: Dict[int, int] = {}
+            leaders: dict[int, int] = {}
             for id in filter(self.is_connected, self.ids):
                 term, leads = self.get_state(id)
                 if leads:
@@ -231,16 +233,16 @@ class RaftCluster:
 
     # -- commands -------------------------------------------------------------------------------------------
 
-    def start(self, id: int, command: Any) -> Optional[Started]:
+    def start(self, id: int, command: Any) -> Started | None:
         """The original's Start. None if this server does not lead, or is down."""
         process = self.world.hosts[id].process
-        started: List[Started] = []
+        started: list[Started] = []
         if isinstance(process, RaftProcess):
             process.run(self._propose, process, command, started)
         return started[0] if started else None
 
     @staticmethod
-    def _propose(process: RaftProcess, command: Any, started: List[Started]) -> None:
+    def _propose(process: RaftProcess, command: Any, started: list[Started]) -> None:
         try:
             process.member.propose([command], [None])
         except NotLeaderError:
@@ -248,7 +250,7 @@ class RaftCluster:
         assert process.raft is not None
         started.append(Started(process.position(), process.raft.term))
 
-    def wait(self, position: int, servers: int, term: Optional[int] = None) -> Any:
+    def wait(self, position: int, servers: int, term: int | None = None) -> Any:
         """Wait until so many have applied the command there, and return it; None if a new term began."""
         wait_s = 0.01
         for _ in range(30):
@@ -285,7 +287,7 @@ class RaftCluster:
             assert retry, f"no agreement of {servers} servers on {command} within 2 s"
         raise AssertionError(f"no agreement of {servers} servers on {command} within 10 s")
 
-    def _start_anywhere(self, command: Any) -> Optional[Started]:
+    def _start_anywhere(self, command: Any) -> Started | None:
         for _ in self.ids:
             self._next = self._next % len(self.ids) + 1
             started = self.start(self._next, command) if self.is_connected(self._next) else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, List, NamedTuple, Optional, TypeVar
+from typing import Any, Callable, NamedTuple, TypeVar
 
 from tests.course.kv_cluster import KVCluster
 from tests.course.raft_cluster import RaftCluster
@@ -15,16 +15,16 @@ class Figure(NamedTuple):
 
     what: str
     value: float
-    limit: Optional[float]
+    limit: float | None
 
 
 class Run:
     """`seed` decides everything that happens; `say` gets the trace, if anybody wants it."""
 
-    def __init__(self, name: str, seed: int, say: Optional[Callable[[str], None]] = None) -> None:
+    def __init__(self, name: str, seed: int, say: Callable[[str], None] | None = None) -> None:
         self.name, self.seed, self.say = name, seed, say
-        self.figures: List[Figure] = []
-        self._worlds: List[Any] = []
+        self.figures: list[Figure] = []
+        self._worlds: list[Any] = []
 
     def raft(
         self, servers: int, *, unreliable: bool = False, snapshots: bool = False, one_by_one: bool = False
@@ -39,7 +39,7 @@ class Run:
         self.note(what, value, limit)
         assert value <= limit, f"{what}: {value}, and at most {limit} are allowed"
 
-    def note(self, what: str, value: float, limit: Optional[float] = None) -> None:
+    def note(self, what: str, value: float, limit: float | None = None) -> None:
         """Remember a figure for the table."""
         self.figures.append(Figure(what, value, limit))
 

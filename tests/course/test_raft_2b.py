@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import List, Optional
-
 from tests.course.raft_cluster import ELECTION_S, RaftCluster, Started
 from tests.course.run import Run
 
@@ -234,7 +232,7 @@ def _agree_on_many(cluster: RaftCluster, count: int) -> float:
     return longest_s
 
 
-def _start_at_once(cluster: RaftCluster) -> Optional[List[int]]:
+def _start_at_once(cluster: RaftCluster) -> list[int] | None:
     """Start 100 to 104 in one moment. What was committed at their positions; None if the term ended."""
     leader = cluster.check_one_leader()
     first = cluster.start(leader, 1)
@@ -250,7 +248,7 @@ def _start_at_once(cluster: RaftCluster) -> Optional[List[int]]:
     return None if None in found else found
 
 
-def _count_agreements(cluster: RaftCluster) -> Optional[int]:
+def _count_agreements(cluster: RaftCluster) -> int | None:
     """How many requests 12 commands cost, until 10 of them are agreed on. None if the term ended."""
     leader = cluster.check_one_leader()
     before = cluster.requests()

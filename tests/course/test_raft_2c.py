@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import List, Optional
-
 from tests.course.raft_cluster import ELECTION_S, RaftCluster
 from tests.course.run import Run
 from tests.course.world import Procedure
@@ -157,7 +155,7 @@ def _restart(cluster: RaftCluster, *ids: int) -> None:
     cluster.connect(*ids)
 
 
-def _start_everywhere(cluster: RaftCluster) -> Optional[int]:
+def _start_everywhere(cluster: RaftCluster) -> int | None:
     """Ask all servers to start a command. Returns one that is connected and took it."""
     leader = None
     for id in cluster.ids:
@@ -181,7 +179,7 @@ def _agree_in_the_end(course: Run, cluster: RaftCluster) -> None:
 
 def _churn(course: Run, unreliable: bool) -> None:
     cluster = course.raft(5, unreliable=unreliable)
-    stop: List[bool] = []
+    stop: list[bool] = []
     clients = [cluster.world.spawn(_client(cluster, number, stop)) for number in range(3)]
     for _ in range(20):
         if cluster.chance(200):
@@ -214,9 +212,9 @@ def _churn(course: Run, unreliable: bool) -> None:
     cluster.end()
 
 
-def _client(cluster: RaftCluster, number: int, stop: List[bool]) -> Procedure:
+def _client(cluster: RaftCluster, number: int, stop: list[bool]) -> Procedure:
     """Start commands, and look for up to 0.4 s whether each is committed. Returns those that were."""
-    seen: List[int] = []
+    seen: list[int] = []
     while not stop:
         command, started = cluster.number(), None
         for id in cluster.ids:

@@ -11,10 +11,12 @@ import heapq
 import itertools
 import random
 from collections import Counter
-from typing import Any, Callable, Dict, Generator, List, Optional, Tuple
+from collections.abc import Generator
+from typing import Any, Callable
 
 from raftkv.config import RaftOptions
 from raftkv.raft.types import Role
+
 from tests.course.network import Network
 from tests.sim.checks import Checks
 from tests.sim.fiber import Fibers
@@ -46,7 +48,7 @@ class Pending:
     def __init__(self) -> None:
         self.done = False
         self.result: Any = None
-        self._waiting: List[Callable[[Any], None]] = []
+        self._waiting: list[Callable[[Any], None]] = []
 
     def finish(self, result: Any) -> None:
         self.done, self.result = True, result
@@ -96,7 +98,7 @@ class Machine(Host):
         """Bytes of the newest snapshot."""
         return max(self._sizes("data/snapshot/"), default=0)
 
-    def _sizes(self, *prefixes: str) -> List[int]:
+    def _sizes(self, *prefixes: str) -> list[int]:
         disk = self.disk
         paths = [path.replace("\\", "/") for path in disk.files()]
         return [disk.size_of(path) for path, name in zip(disk.files(), paths) if name.startswith(prefixes)]
@@ -151,24 +153,24 @@ class World:
         servers: int,
         options: RaftOptions,
         make_process: Callable[[Machine], Process],
-        say: Optional[Callable[[str], None]] = None,
+        say: Callable[[str], None] | None = None,
     ) -> None:
         self.plan = _Plan(seed, servers, options)
         self.rng = random.Random(f"{seed}/test")
         self.make_process = make_process
         self.now = 0.0
         self.calm = True  # the others notice at once when a process ends
-        self.count: "Counter[str]" = Counter()
-        self.points: "Counter[str]" = Counter()
-        self.current: Optional[Process] = None
-        self.clients: List[Any] = []
+        self.count: Counter[str] = Counter()
+        self.points: Counter[str] = Counter()
+        self.current: Process | None = None
+        self.clients: list[Any] = []
         self.fibers = Fibers()
         self.tracing, self._say = say is not None, say
-        self._queue: List[Tuple[float, int, Callable[..., None], tuple]] = []
+        self._queue: list[tuple[float, int, Callable[..., None], tuple]] = []
         self._order = itertools.count()
         self.network = Network(random.Random(f"{seed}/network"), self.schedule)
         self.checks = Watch(self)  # type: ignore[arg-type]
-        self.hosts: Dict[int, Machine] = {}
+        self.hosts: dict[int, Machine] = {}
         for id in range(1, servers + 1):
             self.hosts[id] = Machine(self, id)  # type: ignore[arg-type]
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Optional, Sequence
+from collections.abc import Sequence
 
 from tests.linearizability.checker import TIME_LIMIT_S, check
 from tests.linearizability.history import HistoryError, read_history
 from tests.linearizability.search import OK, UNKNOWN, VIOLATION
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Checks one file and prints the report on standard output. Returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.linearizability",

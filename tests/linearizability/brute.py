@@ -3,22 +3,20 @@ strings."""
 
 from __future__ import annotations
 
-from typing import Optional, Sequence, Set, Tuple
+from collections.abc import Sequence
 
 from tests.linearizability.history import Operation
 
 _IMPOSSIBLE = object()
 
 
-def linearizable(operations: Sequence[Operation], starts: Sequence[Optional[str]] = (None,)) -> bool:
+def linearizable(operations: Sequence[Operation], starts: Sequence[str | None] = (None,)) -> bool:
     """Whether the operations of one key, a handful, have an order that explains all answers. Exponential."""
     pending = frozenset(o for o in operations if o.outcome != "fail")
     return any(_explained(pending, start, set()) for start in starts)
 
 
-def _explained(
-    pending: frozenset, value: Optional[str], hopeless: Set[Tuple[frozenset, Optional[str]]]
-) -> bool:
+def _explained(pending: frozenset, value: str | None, hopeless: set[tuple[frozenset, str | None]]) -> bool:
     if all(o.outcome == "info" for o in pending):
         return True
     if (pending, value) in hopeless:
@@ -33,7 +31,7 @@ def _explained(
     return False
 
 
-def _apply(operation: Operation, value: Optional[str]) -> object:
+def _apply(operation: Operation, value: str | None) -> object:
     """The value after it, or _IMPOSSIBLE if it cannot have been answered so."""
     if operation.f == "get":
         after, result = value, value

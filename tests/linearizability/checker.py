@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from tests.linearizability.history import Operation
 from tests.linearizability.problem import Problem
@@ -33,8 +34,8 @@ class Result(NamedTuple):
     keys: int
     configurations: int  # searched from
     seconds: float
-    violation: Optional[Violation] = None
-    undecided: Tuple[str, ...] = ()  # keys
+    violation: Violation | None = None
+    undecided: tuple[str, ...] = ()  # keys
 
     def __str__(self) -> str:
         size = f"{self.operations} operations on {self.keys} keys"
@@ -57,7 +58,7 @@ def check(operations: Iterable[Operation], time_limit_s: float = TIME_LIMIT_S) -
     """
     started = time.monotonic()
     deadline = started + time_limit_s
-    by_key: Dict[str, List[Operation]] = {}
+    by_key: dict[str, list[Operation]] = {}
     for operation in operations:
         by_key.setdefault(operation.key, []).append(operation)
     count = configurations = 0
@@ -80,7 +81,7 @@ def check(operations: Iterable[Operation], time_limit_s: float = TIME_LIMIT_S) -
     return Result(verdict, count, len(by_key), configurations, seconds, violation, tuple(undecided))
 
 
-def _check_key(history: List[Operation], deadline: float) -> Tuple[str, Optional[Contradiction], int]:
+def _check_key(history: list[Operation], deadline: float) -> tuple[str, Contradiction | None, int]:
     """Searches for an order and, whenever that is stuck for long, for a contradiction at that place."""
     search = Search(Problem(history))
     patience = PATIENCE

@@ -5,7 +5,8 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Iterable, Sequence
+from typing import Any, Callable, NamedTuple
 
 from tests.linearizability.history import FUNCTIONS, Operation, operations_of
 
@@ -19,11 +20,11 @@ class Shape(NamedTuple):
     values: Sequence[str] = ("a", "b")  # () for one of its own in each operation
     unanswered_percent: float = 0.0
     failed_percent: float = 0.0
-    lie_at: Optional[int] = None  # the first get to be answered as this operation, or later, is told `lie`
-    lie: Optional[str] = None
+    lie_at: int | None = None  # the first get to be answered as this operation, or later, is told `lie`
+    lie: str | None = None
 
 
-def generate(rng: random.Random, shape: Shape, key: str = "x") -> List[Operation]:
+def generate(rng: random.Random, shape: Shape, key: str = "x") -> list[Operation]:
     """A history of one key in which each operation takes effect at one moment between its invoke and its
     answer (or at any time after its invoke, or never, if it gets none). So it is linearizable, unless there
     is a lie."""
@@ -33,15 +34,15 @@ def generate(rng: random.Random, shape: Shape, key: str = "x") -> List[Operation
 class _Register:
     def __init__(self, rng: random.Random, shape: Shape, key: str) -> None:
         self._rng, self._shape, self._key = rng, shape, key
-        self._value: Optional[str] = None
-        self._events: List[Dict[str, Any]] = []
-        self._queue: List[Tuple[float, int, Callable[..., None], tuple]] = []
+        self._value: str | None = None
+        self._events: list[dict[str, Any]] = []
+        self._queue: list[tuple[float, int, Callable[..., None], tuple]] = []
         self._numbers = itertools.count()
         self._begun = self._answered = 0
         self._lied = False
         self._now = 0.0
 
-    def run(self) -> Iterable[Dict[str, Any]]:
+    def run(self) -> Iterable[dict[str, Any]]:
         for client in range(self._shape.clients):
             self._in(self._rng.random(), self._begin, client)
         while self._queue:
@@ -62,7 +63,7 @@ class _Register:
         self._note(client, "invoke", f, value)
         chance = 100 * rng.random()
         took_s = rng.random()
-        results: List[Any] = []
+        results: list[Any] = []
         if chance < shape.failed_percent:
             self._in(took_s, self._end, client, "fail", f, results)
         elif chance < shape.failed_percent + shape.unanswered_percent:
@@ -82,7 +83,7 @@ class _Register:
         expected = self._value if self._rng.random() < 0.6 else self._rng.choice([None, new])
         return [expected, new]
 
-    def _take_effect(self, f: str, value: Any, results: List[Any]) -> None:
+    def _take_effect(self, f: str, value: Any, results: list[Any]) -> None:
         old = self._value
         if f == "put":
             self._value = value
@@ -96,7 +97,7 @@ class _Register:
             {"get": old, "delete": old is not None, "cas": value and old == value[0]}.get(f, value)
         )
 
-    def _end(self, client: int, type_: str, f: str, results: List[Any]) -> None:
+    def _end(self, client: int, type_: str, f: str, results: list[Any]) -> None:
         result = results[0] if type_ == "ok" else None
         self._answered += type_ == "ok"
         lie_at = self._shape.lie_at

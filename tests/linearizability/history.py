@@ -40,7 +40,8 @@ from __future__ import annotations
 
 import json
 import threading
-from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple, Union
+from collections.abc import Iterable, Iterator
+from typing import Any, Callable, NamedTuple, Union
 
 Process = Union[int, str]
 
@@ -69,9 +70,9 @@ class Operation(NamedTuple):
     invoked: int
     returned: int  # NEVER unless outcome is "ok" or "fail"
     invoke_time: float  # seconds
-    return_time: Optional[float]  # seconds; None where returned is NEVER
+    return_time: float | None  # seconds; None where returned is NEVER
 
-    def weakened(self) -> "Operation":
+    def weakened(self) -> Operation:
         """The same operation as if its answer had not been seen: it may have taken effect, at any time, or
         not."""
         return self._replace(outcome="info", result=None, returned=NEVER, return_time=None)
@@ -88,8 +89,8 @@ class Recorder:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._open: Dict[Process, Tuple[str, str]] = {}
-        self.events: List[Dict[str, Any]] = []
+        self._open: dict[Process, tuple[str, str]] = {}
+        self.events: list[dict[str, Any]] = []
 
     def invoke(self, process: Process, f: str, key: str, value: Any = None) -> None:
         """`process` is about to ask for `f` on `key`."""
@@ -118,21 +119,20 @@ class Recorder:
         # The time is read under the lock: times must not decrease from event to event.
         self.events.append(dict(zip(FIELDS, (process, type_, f, key, value, self._clock()))))
 
-    def operations(self) -> List[Operation]:
+    def operations(self) -> list[Operation]:
         """The operations recorded so far; those still open are "info"."""
         with self._lock:
             events = list(self.events)
         return operations_of(events)
 
 
-def write_history(path: str, events: Iterable[Dict[str, Any]]) -> None:
+def write_history(path: str, events: Iterable[dict[str, Any]]) -> None:
     """Write `events` to the file `path`, one JSON object a line."""
     with open(path, "w", encoding="ascii") as file:
-        for event in events:
-            file.write(json.dumps(event) + "\n")
+        file.writelines(json.dumps(event) + "\n" for event in events)
 
 
-def read_history(path: str) -> List[Operation]:
+def read_history(path: str) -> list[Operation]:
     """The operations of the JSON-lines file `path`, in the order of their invokes.
 
     Raises HistoryError, and OSError if the file cannot be read.
@@ -152,14 +152,14 @@ def _parse(lines: Iterable[str]) -> Iterator[Any]:
             raise HistoryError(f"line {number}: not a JSON object ({error})") from None
 
 
-def operations_of(events: Iterable[Any]) -> List[Operation]:
+def operations_of(events: Iterable[Any]) -> list[Operation]:
     """The operations of `events` (dicts with the fields of the module's docstring), in the order of their
     invokes.
 
     Nones stand for empty lines. Raises HistoryError.
     """
-    operations: List[Operation] = []
-    open_at: Dict[Process, int] = {}  # process -> index in operations
+    operations: list[Operation] = []
+    open_at: dict[Process, int] = {}  # process -> index in operations
     last_time = float("-inf")
     for number, event in enumerate(events, 1):
         if event is None:
@@ -186,7 +186,7 @@ def operations_of(events: Iterable[Any]) -> List[Operation]:
     return operations
 
 
-def _checked(event: Any) -> Tuple[Process, str, str, str, Any, float]:
+def _checked(event: Any) -> tuple[Process, str, str, str, Any, float]:
     if not isinstance(event, dict):
         raise HistoryError("not a JSON object")
     missing = [field for field in FIELDS if field not in event]

@@ -20,7 +20,8 @@ that matter at the moment, and it is exact: it never changes a verdict.
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from tests.linearizability.history import Operation
 
@@ -36,7 +37,7 @@ class Values:
     def __init__(
         self,
         last_seen: Mapping[str, int],
-        swaps: Sequence[Tuple[Optional[str], str]] = (),
+        swaps: Sequence[tuple[str | None, str]] = (),
         has_appends: bool = False,
     ) -> None:
         """`last_seen`: each string that an answer returned or compared with -> the frontier after the last of
@@ -49,12 +50,12 @@ class Values:
         self._maximal = list(self._find_maximal())
         self._maximal_at = [index for index, _ in self._maximal]
         self._latest_first = sorted(self._maximal, key=lambda each: -each[1])
-        self._places: List[Tuple[int, int]] = [(0, 0), (0, 0)]  # state -> (index in _observed, length)
-        self._states: Dict[Tuple[int, int], int] = {}
-        self._text_expiries: Dict[str, int] = {}
-        self.expiry: List[int] = [FOREVER, 0]  # by state; OTHER is what an expired state is taken for
+        self._places: list[tuple[int, int]] = [(0, 0), (0, 0)]  # state -> (index in _observed, length)
+        self._states: dict[tuple[int, int], int] = {}
+        self._text_expiries: dict[str, int] = {}
+        self.expiry: list[int] = [FOREVER, 0]  # by state; OTHER is what an expired state is taken for
 
-    def state(self, value: Optional[str]) -> int:
+    def state(self, value: str | None) -> int:
         """The state in which the key holds `value` (None: absent)."""
         if value is None:
             return ABSENT
@@ -103,7 +104,7 @@ class Values:
                 break
             yield observed[len(text) :]
 
-    def _range(self, value: str) -> Tuple[int, int]:
+    def _range(self, value: str) -> tuple[int, int]:
         """The indexes in _observed of the strings that `value` can still become (is, where nothing is
         appended)."""
         first = end = bisect_left(self._observed, value)
@@ -118,7 +119,7 @@ class Values:
                 too_far = middle
         return first, end
 
-    def _spread(self, swaps: Sequence[Tuple[Optional[str], str]]) -> None:
+    def _spread(self, swaps: Sequence[tuple[str | None, str]]) -> None:
         edges = [
             (bisect_left(self._observed, expected), self._range(new))
             for expected, new in reversed(swaps)
@@ -133,10 +134,10 @@ class Values:
                     self._expiries[expected_at] = expiry
                     changed = True
 
-    def _find_maximal(self) -> Iterator[Tuple[int, int]]:
+    def _find_maximal(self) -> Iterator[tuple[int, int]]:
         """(index, expiry) of each observed string that begins no longer one, with the latest expiry of all
         observed strings that begin it."""
-        beginnings: List[Tuple[str, int]] = []
+        beginnings: list[tuple[str, int]] = []
         for index, text in enumerate(self._observed):
             while beginnings and not text.startswith(beginnings[-1][0]):
                 beginnings.pop()
@@ -146,7 +147,7 @@ class Values:
                 yield index, expiry
 
 
-class Effect(Dict[int, int]):
+class Effect(dict[int, int]):
     """What one kind of operation does: state -> next state, or ILLEGAL where its answer was impossible.
 
     A table that fills itself: each entry is computed the first time it is asked for.

@@ -10,7 +10,8 @@ effect, and stays small however long the history is.
 from __future__ import annotations
 
 import heapq
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from tests.linearizability.history import Operation
 from tests.linearizability.model import ILLEGAL, OTHER, Effect, Values
@@ -28,15 +29,15 @@ class Window(NamedTuple):
     """
 
     bit: int  # of the operation whose answer comes next: once it has taken effect, the frontier moves on
-    readers: List[Tuple[int, Effect]]  # (bit, effect) of those that never change the state
-    writers: List[Tuple[int, int, int, Effect]]  # (bit, bit of the one before it, bits that it sets, effect)
+    readers: list[tuple[int, Effect]]  # (bit, effect) of those that never change the state
+    writers: list[tuple[int, int, int, Effect]]  # (bit, bit of the one before it, bits that it sets, effect)
     lost: int  # bits of the lost puts
 
 
 class Problem:
     """What the search needs to know about one key."""
 
-    def __init__(self, operations: Sequence[Operation], starts: Sequence[Optional[str]] = (None,)) -> None:
+    def __init__(self, operations: Sequence[Operation], starts: Sequence[str | None] = (None,)) -> None:
         """`operations`: those of one key; failed ones are left out here. `starts`: the values that the key
         may have before the first of them (None: absent)."""
         self.answered = sorted((o for o in operations if o.outcome == "ok"), key=lambda o: o.returned)
@@ -46,7 +47,7 @@ class Problem:
         #: From this frontier on no answer tells OTHER from an absent key, or from the value that a cas
         #: expected.
         self.other_until = max((i for i, o in enumerate(self.answered, 1) if _tells_other(o)), default=0)
-        effects: Dict[Tuple[object, ...], Effect] = {}
+        effects: dict[tuple[object, ...], Effect] = {}
         for o in self.answered + pending:
             kind = _kind(o)
             if kind not in effects:
@@ -57,14 +58,14 @@ class Problem:
         self.unanswered = Unanswered([(o, effects[_kind(o)]) for o in pending], self.values, returned)
         self.starts = sorted({self.values.state(value) for value in starts})
 
-    def _windows(self, effects: Sequence[Effect]) -> Tuple[List[Window], int]:
+    def _windows(self, effects: Sequence[Effect]) -> tuple[list[Window], int]:
         """The window of each frontier (at the last one there is nothing left), and how many bits the masks
         have."""
         events = [(o.invoked, number) for number, o in enumerate(self.answered)]
         events += [(o.returned, number) for number, o in enumerate(self.answered)]
-        windows: List[Window] = []
-        bit_of: Dict[int, int] = {}  # of the open operations, by number
-        free: List[int] = []
+        windows: list[Window] = []
+        bit_of: dict[int, int] = {}  # of the open operations, by number
+        free: list[int] = []
         bits = 0
         for _, number in sorted(events):
             if number not in bit_of:
@@ -76,9 +77,9 @@ class Problem:
                 heapq.heappush(free, bit_of.pop(number))
         return [*windows, Window(0, [], [], 0)], bits
 
-    def _window(self, frontier: int, bit_of: Dict[int, int], effects: Sequence[Effect]) -> Window:
+    def _window(self, frontier: int, bit_of: dict[int, int], effects: Sequence[Effect]) -> Window:
         readers, writers, lost = [], [], 0
-        latest: Dict[object, int] = {}
+        latest: dict[object, int] = {}
         for number in sorted(bit_of):
             operation, effect, bit = self.answered[number], effects[number], bit_of[number]
             if _never_changes(operation):
@@ -112,7 +113,7 @@ class _OnlyInOther(Effect):
 _ONLY_IN_OTHER = _OnlyInOther()
 
 
-def _kind(operation: Operation) -> Tuple[str, object, bool, object]:
+def _kind(operation: Operation) -> tuple[str, object, bool, object]:
     return operation.f, operation.value, operation.outcome == "ok", operation.result
 
 
@@ -138,7 +139,7 @@ def _tells_other(operation: Operation) -> bool:
 
 
 def _values(answered: Sequence[Operation], pending: Sequence[Operation]) -> Values:
-    last_seen: Dict[str, int] = {}
+    last_seen: dict[str, int] = {}
     swaps = [o.value for o in pending if o.f == "cas"]
     for expected, _ in swaps:
         if expected is not None:

@@ -9,17 +9,17 @@ a fail       it certainly has no effect
 
 from __future__ import annotations
 
-from typing import Any, Dict, List
+from typing import Any
 
 from tests.linearizability.history import Operation, operations_of
 
 _ANSWERS = {"-": None, "yes": True, "no": False}
 
 
-def history(text: str, key: str = "x") -> List[Operation]:
+def history(text: str, key: str = "x") -> list[Operation]:
     """The operations of a history in that notation."""
-    events: List[Dict[str, Any]] = []
-    asked: Dict[str, str] = {}
+    events: list[dict[str, Any]] = []
+    asked: dict[str, str] = {}
     for time, line in enumerate(text.strip().splitlines()):
         process, word, *rest = line.split()
         values = [_ANSWERS.get(value, value) for value in rest]

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import heapq
 import time
-from typing import Dict, List, Tuple
 
 from tests.linearizability.model import ILLEGAL, OTHER
 from tests.linearizability.problem import Problem
@@ -36,7 +35,7 @@ PATIENCE = 100  # configurations without getting further, after which an unanswe
 
 #: How far one order got: frontier, mask, state, used (see unanswered.py), and the state before its last step
 #: if that was an unanswered operation, otherwise ILLEGAL. A plain tuple, because a million of them are made.
-Configuration = Tuple[int, int, int, int, int]
+Configuration = tuple[int, int, int, int, int]
 
 
 class Search:
@@ -55,11 +54,11 @@ class Search:
         self._expiry = problem.values.expiry
         self._other_until = problem.other_until
         self._unanswered = problem.unanswered
-        self._seen: Dict[
-            int, Tuple[int, ...]
+        self._seen: dict[
+            int, tuple[int, ...]
         ] = {}  # configuration without `used` -> each `used` it was seen with
-        self._stack: List[Configuration] = [(0, 0, state, 0, ILLEGAL) for state in problem.starts]
-        self._aside: List[Tuple[int, int, Configuration]] = []  # a heap, the furthest first
+        self._stack: list[Configuration] = [(0, 0, state, 0, ILLEGAL) for state in problem.starts]
+        self._aside: list[tuple[int, int, Configuration]] = []  # a heap, the furthest first
         self._tried_aside = 0
 
     def run(self, patience: int, deadline: float) -> str:

@@ -14,7 +14,8 @@ proof. They are also found faster than the whole is searched, because few values
 from __future__ import annotations
 
 import time
-from typing import Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from tests.linearizability.history import Operation
 from tests.linearizability.problem import Problem
@@ -26,14 +27,14 @@ PATIENCE = 5_000  # configurations without getting further; then a sub-history c
 class Contradiction(NamedTuple):
     """A sub-history without an order."""
 
-    kept: List[Operation]  # in the order of their invokes
+    kept: list[Operation]  # in the order of their invokes
     last: Operation  # the one of them whose answer no order gets past
     from_start: bool  # nothing on this key was answered before, so it began absent
 
 
 def find_contradiction(
     operations: Sequence[Operation], stuck: Operation, deadline: float
-) -> Optional[Contradiction]:
+) -> Contradiction | None:
     """Look in ever longer stretches of history that end with the answer of `stuck`, which no order got past.
 
     `operations`: all of one key, by invoke. None if nothing was found by `deadline` (time.monotonic()).
@@ -69,7 +70,7 @@ def shrink(operations: Sequence[Operation], found: Contradiction, deadline: floa
 
 def contradiction(
     operations: Sequence[Operation], kept: Sequence[Operation], deadline: float
-) -> Optional[Contradiction]:
+) -> Contradiction | None:
     """The sub-history that keeps the answers of `kept`, if it has no order."""
     begin = kept[0].invoked
     end = max(o.returned for o in kept)
@@ -87,7 +88,7 @@ def contradiction(
 
 def possible_values(
     operations: Iterable[Operation], history: Sequence[Operation], begin: int
-) -> List[Optional[str]]:
+) -> list[str | None]:
     """The values that the key may have had at position `begin`, as far as `history` (what comes then) can
     tell.
 
@@ -105,8 +106,8 @@ def possible_values(
     return [None, unknown, *sorted(value for value in values if value in whole or value.endswith(ends))]
 
 
-def _less_appended(known: Iterable[str], appended: Tuple[str, ...]) -> Set[str]:
-    values: Set[str] = set()
+def _less_appended(known: Iterable[str], appended: tuple[str, ...]) -> set[str]:
+    values: set[str] = set()
     todo = list(known)
     while todo:
         value = todo.pop()

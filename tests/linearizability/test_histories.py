@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from typing import List
 
 import pytest
 
@@ -79,7 +78,7 @@ def test_bad(text: str) -> None:
     _assert_shortest(operations, result.violation.contradiction.kept)
 
 
-def _assert_shortest(operations: List[Operation], kept: List[Operation]) -> None:
+def _assert_shortest(operations: list[Operation], kept: list[Operation]) -> None:
     """They contradict each other, and without any one of them the rest does not."""
     deadline = time.monotonic() + 60
     assert contradiction(operations, kept, deadline)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import random
 from concurrent.futures import ProcessPoolExecutor
-from typing import Dict
 
 import pytest
 
@@ -72,7 +71,7 @@ def verdict_on(shape: Shape) -> Result:
 
 
 @pytest.fixture(scope="module")
-def verdicts() -> Dict[Shape, Result]:
+def verdicts() -> dict[Shape, Result]:
     """On all of these histories, which take seconds each: on two processors."""
     shapes = [*HONEST.values(), *LYING.values()]
     with ProcessPoolExecutor(2) as pool:
@@ -80,13 +79,13 @@ def verdicts() -> Dict[Shape, Result]:
 
 
 @pytest.mark.parametrize("name", LONG)
-def test_ten_thousand_operations_of_ten_clients_on_a_key(name: str, verdicts: Dict[Shape, Result]) -> None:
+def test_ten_thousand_operations_of_ten_clients_on_a_key(name: str, verdicts: dict[Shape, Result]) -> None:
     result = verdicts[HONEST[name]]
     assert result.verdict == OK and result.operations == 10_000, str(result)
 
 
 @pytest.mark.parametrize("name", LONG)
-def test_a_lie_among_ten_thousand(name: str, verdicts: Dict[Shape, Result]) -> None:
+def test_a_lie_among_ten_thousand(name: str, verdicts: dict[Shape, Result]) -> None:
     result = verdicts[LYING[name]]
     assert result.verdict == VIOLATION and result.violation is not None
     assert len(result.violation.contradiction.kept) < 10, "the report does not show what is wrong"

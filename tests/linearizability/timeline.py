@@ -7,7 +7,7 @@ overlaps on paper and what does not does not.
 from __future__ import annotations
 
 import json
-from typing import List, Optional, Sequence
+from collections.abc import Sequence
 
 from tests.linearizability.history import NEVER, Operation
 
@@ -16,7 +16,7 @@ MAX_TEXT = 40  # characters of one value
 _WIDTH = 60  # characters for the bars, as far as their events fit in there
 
 
-def timeline(operations: Sequence[Operation], marked: Optional[Operation] = None) -> str:
+def timeline(operations: Sequence[Operation], marked: Operation | None = None) -> str:
     """The operations in the order of their invokes; of more than MAX_ROWS the last. `marked` gets an
     arrow."""
     rows = sorted(operations, key=lambda o: o.invoked)[-MAX_ROWS:]
@@ -26,7 +26,7 @@ def timeline(operations: Sequence[Operation], marked: Optional[Operation] = None
     names = [f"process {o.process}" for o in rows]
     texts = [describe(o) for o in rows]
     name_width, text_width = max(map(len, names)), max(map(len, texts))
-    lines: List[str] = []
+    lines: list[str] = []
     if len(operations) > len(rows):
         lines.append(f"(the last {len(rows)} of {len(operations)})")
     for operation, name, text in zip(rows, names, texts):
@@ -61,7 +61,7 @@ def describe(operation: Operation) -> str:
     return f"{asked}: {'swapped' if operation.result else 'not equal'}"
 
 
-def quoted(value: Optional[str]) -> str:
+def quoted(value: str | None) -> str:
     """A value in ASCII, long ones cut in the middle."""
     if value is None:
         return "(absent)"

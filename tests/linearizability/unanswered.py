@@ -21,19 +21,20 @@ from __future__ import annotations
 
 import itertools
 from bisect import bisect_right
-from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Tuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 from tests.linearizability.history import Operation
 from tests.linearizability.model import ILLEGAL, OTHER, Effect, Values
 
-Move = Tuple[int, int]  # (the state after it, what is used after it)
+Move = tuple[int, int]  # (the state after it, what is used after it)
 
 
 class Kind(NamedTuple):
     """Unanswered operations that do the same."""
 
     effect: Effect
-    births: List[int]  # the frontier from which each may take effect, ascending
+    births: list[int]  # the frontier from which each may take effect, ascending
     expiry: int  # the frontier from which on it does what all expired ones do
     shift: int  # its first bit in a set of used operations; its members' bits follow each other
 
@@ -51,15 +52,15 @@ class Unanswered:
     """The unanswered operations of one key. Not thread-safe."""
 
     def __init__(
-        self, pairs: Sequence[Tuple[Operation, Effect]], values: Values, returned: Sequence[int]
+        self, pairs: Sequence[tuple[Operation, Effect]], values: Values, returned: Sequence[int]
     ) -> None:
         """`returned`: the positions of the answers on this key, ascending."""
         self._values = values
-        self._puts: List[Kind] = []
-        self._appends: Dict[str, Kind] = {}
-        self._cas: Dict[int, List[Kind]] = {}  # by the state that it compares with
-        self._deletes: List[Kind] = []
-        self._from_state: Dict[int, List[Tuple[Kind, int]]] = {}
+        self._puts: list[Kind] = []
+        self._appends: dict[str, Kind] = {}
+        self._cas: dict[int, list[Kind]] = {}  # by the state that it compares with
+        self._deletes: list[Kind] = []
+        self._from_state: dict[int, list[tuple[Kind, int]]] = {}
         entries = [self._entry(o, effect, bisect_right(returned, o.invoked)) for o, effect in pairs]
         entries = sorted((e for e in entries if e.birth < len(returned)), key=lambda e: e[:4])
         self.count = len(entries)
@@ -137,7 +138,7 @@ class Unanswered:
                 if next_used and expiry[kind.effect[state]] <= frontier:
                     yield OTHER, next_used
 
-    def _leading_on(self, state: int) -> List[Tuple[Kind, int]]:
+    def _leading_on(self, state: int) -> list[tuple[Kind, int]]:
         """The cas and appends that lead from `state` to another state that an answer knows, and that
         state."""
         found = self._from_state.get(state)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from typing import Dict, Optional, Sequence
+from collections.abc import Sequence
 
 from tests.mutants import __doc__ as tutorial
 from tests.mutants.mutant import Mutant
@@ -14,7 +14,7 @@ from tests.mutants.run import Result, try_all
 from tests.mutants.table import BY_NAME, MUTANTS
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """0: all were caught. 1: not all. 130: stopped by Ctrl-C."""
     parser = argparse.ArgumentParser(
         "python -m tests.mutants",
@@ -33,7 +33,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     if options.list:
         print("\n".join(f"{mutant.name:45} {mutant.change}" for mutant in mutants))
         return 0
-    results: Dict[Mutant, Result] = {}
+    results: dict[Mutant, Result] = {}
     started = time.monotonic()
     try:
         for mutant, result in try_all(mutants, options.jobs):

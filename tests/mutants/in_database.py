@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import List
+from raftkv.kvdb import service, store
+from raftkv.kvdb import session_table as sessions
 
-from raftkv.kvdb import service, sessions, store
 from tests.mutants.mutant import Mutant
 from tests.sim.patch import Sabotage
 
-MUTANTS: List[Mutant] = [
+MUTANTS: list[Mutant] = [
     Mutant(
         Sabotage(
             "sessions never expire",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import List
+from raftkv.node import node
+from raftkv.raft import core, following, leadership, progress, reads
 
-from raftkv.raft import core, following, leadership, node, progress, reads
 from tests.mutants.mutant import Mutant
 from tests.sim.patch import Sabotage
 
-MUTANTS: List[Mutant] = [
+MUTANTS: list[Mutant] = [
     Mutant(
         Sabotage(
             "own vote counted before it is durable",

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import List
-
 from raftkv import keys
-from raftkv.raft import network, types, wire
+from raftkv.node import network, wire
+from raftkv.raft import types
 from raftkv.rpc import acceptor, calls, channel, client, exchange, handshake, link
 from raftkv.rpc import server as rpc_server
 from raftkv.rpc import wire as rpc_wire
+
 from tests.mutants.mutant import Mutant
 from tests.sim.patch import Sabotage
 
-MUTANTS: List[Mutant] = [
+MUTANTS: list[Mutant] = [
     Mutant(
         Sabotage(
             "handshake inline in accept",

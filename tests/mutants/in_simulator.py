@@ -7,7 +7,7 @@ after how many seeds the simulator catches them.
 
 from __future__ import annotations
 
-from typing import Dict, List, NamedTuple
+from typing import NamedTuple
 
 from tests.mutants.mutant import Mutant
 from tests.sim.sabotage import SABOTAGES
@@ -23,7 +23,7 @@ class Note(NamedTuple):
     test: str = ""
 
 
-NOTES: Dict[str, Note] = {
+NOTES: dict[str, Note] = {
     # durability
     "vote not durable": Note("1", "Persister.save stores the term without the vote"),
     "acknowledged before the fsync": Note("1 5", "promises leave while the disk writes"),
@@ -118,7 +118,7 @@ NOTES: Dict[str, Note] = {
 }
 
 #: What the simulator has and this table does not know yet is tried all the same.
-MUTANTS: List[Mutant] = [
+MUTANTS: list[Mutant] = [
     Mutant(
         sabotage,
         note.traps,

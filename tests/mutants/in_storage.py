@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import List
-
 from raftkv.kvdb import server as kv_server
-from raftkv.raft import disk, identity, joining, member, persister, sealed, segments, snapshots
+from raftkv.node import joining, member
+from raftkv.storage import disk, identity, persister, sealed, segments, snapshots
+
 from tests.mutants.mutant import Mutant
 from tests.sim.patch import Sabotage
 
-MUTANTS: List[Mutant] = [
+MUTANTS: list[Mutant] = [
     Mutant(
         Sabotage(
             "fsync error ignored",

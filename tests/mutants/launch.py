@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 
 from raftkv.cli import server
+
 from tests.mutants.mutant import break_this_process
 
 if __name__ == "__main__":

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Dict, List
-
 from tests.mutants.mutant import Mutant
 from tests.mutants.run import Result
 
 _WIDTH = 110
 
-Results = Dict[Mutant, Result]
+Results = dict[Mutant, Result]
 
 
 def summary(mutant: Mutant, result: Result) -> str:
@@ -19,7 +17,7 @@ def summary(mutant: Mutant, result: Result) -> str:
     return f"caught {_after(mutant, result)}: {result.complaint}"[:_WIDTH]
 
 
-def lines(results: Results) -> List[str]:
+def lines(results: Results) -> list[str]:
     """A table for a terminal."""
     return [
         f"{mutant.name:45} {mutant.traps:6} "
@@ -28,7 +26,7 @@ def lines(results: Results) -> List[str]:
     ]
 
 
-def markdown(results: Results) -> List[str]:
+def markdown(results: Results) -> list[str]:
     """The table of docs/testing.md."""
     head = ["| sabotage | traps | what is broken | caught by |", "| --- | --- | --- | --- |"]
     return head + [

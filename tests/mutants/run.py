@@ -8,9 +8,10 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from pathlib import Path
-from typing import Iterator, List, NamedTuple, Sequence, Tuple
+from typing import NamedTuple
 
 from tests.mutants.mutant import VARIABLE, Mutant
 from tests.mutants.table import BY_NAME
@@ -31,7 +32,7 @@ class Result(NamedTuple):
     seconds: float = 0.0
 
 
-def try_all(mutants: Sequence[Mutant], jobs: int) -> Iterator[Tuple[Mutant, Result]]:
+def try_all(mutants: Sequence[Mutant], jobs: int) -> Iterator[tuple[Mutant, Result]]:
     """Each with its result, in the order in which they are there."""
     with ProcessPoolExecutor(jobs, initializer=_begin) as pool:
         tests = dict.fromkeys(mutant.test for mutant in mutants if mutant.test)
@@ -91,7 +92,7 @@ def _try_test(mutant: Mutant) -> Result:
     return Result(f"its test did not fail, but ended with {status}: {complaint}")
 
 
-def run_test(test: str, mutant: str = "") -> Tuple[int, str]:
+def run_test(test: str, mutant: str = "") -> tuple[int, str]:
     """Run a test of the suite in a process of its own. Returns pytest's exit status, and its last words."""
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", test]
     environment = {name: value for name, value in os.environ.items() if name != VARIABLE}
@@ -112,6 +113,6 @@ def run_test(test: str, mutant: str = "") -> Tuple[int, str]:
 
 def _last_words(output: str) -> str:
     """The assertion that failed; else pytest's summary."""
-    errors: List[str] = re.findall(r"^E +(.+)", output, re.MULTILINE)
+    errors: list[str] = re.findall(r"^E +(.+)", output, re.MULTILINE)
     lines = errors or output.strip().splitlines()[-1:]
     return lines[0] if lines else "it said nothing"

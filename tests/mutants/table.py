@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Dict, List
-
 from tests.mutants import in_database, in_raft, in_rpc, in_simulator, in_storage
 from tests.mutants.mutant import Mutant
 
-MUTANTS: List[Mutant] = [
+MUTANTS: list[Mutant] = [
     *in_simulator.MUTANTS,
     *in_raft.MUTANTS,
     *in_storage.MUTANTS,
     *in_rpc.MUTANTS,
     *in_database.MUTANTS,
 ]
-BY_NAME: Dict[str, Mutant] = {mutant.name: mutant for mutant in MUTANTS}
+BY_NAME: dict[str, Mutant] = {mutant.name: mutant for mutant in MUTANTS}
 
 assert len(BY_NAME) == len(MUTANTS), "two mutants have one name"

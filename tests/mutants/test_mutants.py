@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict
 
 import pytest
 
@@ -63,7 +62,7 @@ def test_a_test_has_failed_only_if_it_ran_and_said_so(test: str, status: int, tm
 @pytest.mark.parametrize("test", ["", BY_NAME["LOCK not taken"].test], ids=["simulator", "test"])
 @pytest.mark.parametrize("piece", [{"old": "no such piece"}, {"new": "if ("}], ids=["missing", "broken"])
 def test_a_mutant_that_cannot_be_applied_is_not_caught(
-    test: str, piece: Dict[str, str], monkeypatch: pytest.MonkeyPatch
+    test: str, piece: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sabotage = BY_NAME["LOCK not taken"].sabotage._replace(name="lost", **piece)
     monkeypatch.setattr("tests.sim.runner.BY_NAME", {"lost": sabotage})

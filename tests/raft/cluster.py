@@ -9,18 +9,11 @@ from __future__ import annotations
 
 import random
 from collections import deque
+from collections.abc import Iterable, Sequence
 from typing import (
     Any,
     Callable,
-    Deque,
-    Dict,
-    Iterable,
-    List,
     NamedTuple,
-    Optional,
-    Sequence,
-    Set,
-    Tuple,
 )
 
 from raftkv.raft import invariants
@@ -29,6 +22,7 @@ from raftkv.raft.log import RaftLog
 from raftkv.raft.messages import AppendEntries, InstallSnapshot, Message
 from raftkv.raft.ready import Ready
 from raftkv.raft.types import COMMAND, Entry, HardState, Options, Role, Snapshot
+
 from tests.raft.harness import empty_snapshot
 from tests.raft.sim_disk import Machine, SimDisk
 from tests.raft.trace import format_entries, format_message, format_raft, format_saved
@@ -37,10 +31,10 @@ from tests.raft.trace import format_entries, format_message, format_raft, format
 class Applying(NamedTuple):
     """What one Ready leaves for the state machine."""
 
-    restore: Optional[Snapshot]
-    entries: List[Entry]
-    reads: List[Tuple[Any, int]]
-    lost_reads: List[Any]
+    restore: Snapshot | None
+    entries: list[Entry]
+    reads: list[tuple[Any, int]]
+    lost_reads: list[Any]
 
 
 class Member:
@@ -50,16 +44,16 @@ class Member:
         self.id, self.disk = id, disk
         self.rng = random.Random(seed)
         self.clock = 0.0
-        self.raft: Optional[Raft] = None
+        self.raft: Raft | None = None
         self.machine = Machine()
-        self.disk_queue: Deque[Ready] = deque()
-        self.apply_queue: Deque[Applying] = deque()
-        self.readers: Dict[
-            int, Tuple[Snapshot, bytes]
+        self.disk_queue: deque[Ready] = deque()
+        self.apply_queue: deque[Applying] = deque()
+        self.readers: dict[
+            int, tuple[Snapshot, bytes]
         ] = {}  # peer -> the snapshot file that is being sent to it
-        self.writing: Optional[Tuple[Snapshot, bytes]] = None  # an own snapshot, not yet durable
+        self.writing: tuple[Snapshot, bytes] | None = None  # an own snapshot, not yet durable
         self.seen: Any = None
-        self.was: Tuple[Any, ...] = ()  # role, term, leader at the last look
+        self.was: tuple[Any, ...] = ()  # role, term, leader at the last look
 
 
 class Cluster:
@@ -70,18 +64,18 @@ class Cluster:
         size: int,
         *,
         seed: int = 1,
-        options: Options = Options(),  # noqa: B008 (immutable)
+        options: Options = Options(),
         chunk_bytes: int = 64,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.voters = tuple(range(1, size + 1))
         self.options, self.chunk_bytes, self.say = options, chunk_bytes, say
-        self.wire: List[Message] = []
-        self.cut: Set[Tuple[int, int]] = set()  # (from, to)
+        self.wire: list[Message] = []
+        self.cut: set[tuple[int, int]] = set()  # (from, to)
         self.history = invariants.ClusterHistory()
-        self.answers: Dict[Any, int] = {}  # answered reads: context -> what was applied then
-        self.lost_reads: Set[Any] = set()
-        self._asked: Dict[Any, int] = {}  # read context -> the highest index committed anywhere when it came
+        self.answers: dict[Any, int] = {}  # answered reads: context -> what was applied then
+        self.lost_reads: set[Any] = set()
+        self._asked: dict[Any, int] = {}  # read context -> the highest index committed anywhere when it came
         first = empty_snapshot(self.voters)
         self.members = {id: Member(id, SimDisk(first), seed * 1000 + id) for id in self.voters}
         for id in self.voters:
@@ -121,15 +115,15 @@ class Cluster:
         disk.hard_state = HardState(term + 1, None, term)
         self.members[id].disk = disk
 
-    def live(self) -> Iterable[Tuple[Member, Raft]]:
+    def live(self) -> Iterable[tuple[Member, Raft]]:
         return [(member, member.raft) for member in self.members.values() if member.raft is not None]
 
-    def leader(self) -> Optional[int]:
+    def leader(self) -> int | None:
         """The leader of the latest term that has one."""
         leaders = [(raft.term, raft.id) for _, raft in self.live() if raft.role is Role.LEADER]
         return max(leaders)[1] if leaders else None
 
-    def up(self, id: int) -> Tuple[Member, Raft]:
+    def up(self, id: int) -> tuple[Member, Raft]:
         member = self.members[id]
         assert member.raft is not None, f"n{id} is down"
         return member, member.raft
@@ -142,7 +136,7 @@ class Cluster:
         raft.tick(member.clock)
         self.collect(member)
 
-    def propose(self, id: int, *commands: Any) -> Tuple[int, int]:
+    def propose(self, id: int, *commands: Any) -> tuple[int, int]:
         member, raft = self.up(id)
         proposed = raft.propose(commands)
         self.collect(member)
@@ -249,7 +243,7 @@ class Cluster:
                 self.wire.append(filled)
             self.say(format_message(filled, raft.role) + (" (lost)" if lost else ""))
 
-    def _with_chunk(self, member: Member, raft: Raft, message: Message) -> Optional[Message]:
+    def _with_chunk(self, member: Member, raft: Raft, message: Message) -> Message | None:
         """A snapshot's bytes are read when they are sent; the file that is read outlives a newer one."""
         if not isinstance(message, InstallSnapshot):
             return message

@@ -8,7 +8,8 @@ The invariants are checked after every input.
 from __future__ import annotations
 
 import random
-from typing import Any, Iterable, List, Optional, Sequence, Tuple, Type, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
 
 from raftkv.raft import invariants
 from raftkv.raft.core import Raft
@@ -41,12 +42,12 @@ def entry(index: int, term: int, data: Any = None, kind: str = COMMAND) -> Entry
     return Entry.create(index, term, kind, data)
 
 
-def entries(terms: Iterable[int], start: int = 1) -> List[Entry]:
+def entries(terms: Iterable[int], start: int = 1) -> list[Entry]:
     """Entries from `start` on with these terms, as figure 7 draws logs."""
     return [entry(index, term) for index, term in enumerate(terms, start)]
 
 
-def terms_of(raft: Raft) -> List[int]:
+def terms_of(raft: Raft) -> list[int]:
     return [entry.term for entry in raft.log.entries]
 
 
@@ -60,17 +61,17 @@ class Driven:
 
     def __init__(self, raft: Raft) -> None:
         self.raft = raft
-        self.saved: List[Entry] = []  # all entries that were handed out to be stored, in order
-        self.applied: List[Entry] = []
-        self.restored: List[Snapshot] = []
-        self.reads: List[Tuple[Any, int]] = []
-        self.lost_reads: List[Any] = []
-        self.chunks: List[Any] = []  # snapshot chunks handed out; tests call chunk_stored themselves
+        self.saved: list[Entry] = []  # all entries that were handed out to be stored, in order
+        self.applied: list[Entry] = []
+        self.restored: list[Snapshot] = []
+        self.reads: list[tuple[Any, int]] = []
+        self.lost_reads: list[Any] = []
+        self.chunks: list[Any] = []  # snapshot chunks handed out; tests call chunk_stored themselves
         self._seen = invariants.observe(raft)
 
-    def run(self) -> List[Message]:
+    def run(self) -> list[Message]:
         """Do all there is to do. Returns the messages that left."""
-        sent: List[Message] = []
+        sent: list[Message] = []
         self._check()
         while self.raft.has_ready:
             ready = self.raft.ready()
@@ -94,33 +95,33 @@ class Driven:
         invariants.check_state(self.raft)
         self._seen = invariants.check_delta(self._seen, self.raft)
 
-    def step(self, *messages: Message) -> List[Message]:
+    def step(self, *messages: Message) -> list[Message]:
         for message in messages:
             self.raft.step(message)
         return self.run()
 
-    def wait(self, seconds: float) -> List[Message]:
+    def wait(self, seconds: float) -> list[Message]:
         self.raft.tick(self.raft.now + seconds)
         return self.run()
 
-    def time_out(self) -> List[Message]:
+    def time_out(self) -> list[Message]:
         """Let the longest election timeout pass at once."""
         return self.wait(2 * TIMEOUT_S)
 
-    def propose(self, *commands: Any) -> List[Message]:
+    def propose(self, *commands: Any) -> list[Message]:
         self.raft.propose(commands)
         return self.run()
 
-    def read(self, context: Any) -> List[Message]:
+    def read(self, context: Any) -> list[Message]:
         self.raft.read_index(context)
         return self.run()
 
-    def lose(self, peer: int) -> List[Message]:
+    def lose(self, peer: int) -> list[Message]:
         """The connection from `peer` breaks."""
         self.raft.lost_contact(peer)
         return self.run()
 
-    def accept(self, *peers: int, match: Optional[int] = None) -> List[Message]:
+    def accept(self, *peers: int, match: int | None = None) -> list[Message]:
         """These followers (all, if none is named) hold the leader's log up to `match`, else all of it."""
         raft = self.raft
         match = raft.log.last_index if match is None else match
@@ -130,12 +131,12 @@ class Driven:
 
     # -- roles -------------------------------------------------------------------------------------
 
-    def supporters(self) -> List[int]:
+    def supporters(self) -> list[int]:
         """As many other voters as, with this node, make the smallest majority."""
         others = [voter for voter in self.raft.voters if voter != self.raft.id]
         return others[: len(self.raft.voters) // 2]
 
-    def become_candidate(self) -> List[Message]:
+    def become_candidate(self) -> list[Message]:
         """Time out and win the pre-vote. Returns the RequestVotes."""
         raft = self.raft
         sent = self.time_out()
@@ -144,7 +145,7 @@ class Driven:
         assert raft.role is Role.CANDIDATE or not self.supporters(), f"is {raft.role.value}, not candidate"
         return sent
 
-    def become_leader(self) -> List[Message]:
+    def become_leader(self) -> list[Message]:
         """Win an election. Returns what the new leader sends."""
         raft = self.raft
         sent = self.become_candidate()
@@ -159,10 +160,10 @@ def make(
     voters: Sequence[int] = (1, 2, 3),
     *,
     terms: Sequence[int] = (),
-    term: Optional[int] = None,
-    vote: Optional[int] = None,
+    term: int | None = None,
+    vote: int | None = None,
     rejoin_term: int = 0,
-    snapshot: Optional[Snapshot] = None,
+    snapshot: Snapshot | None = None,
     seed: int = 1,
     **options: Any,
 ) -> Driven:
@@ -213,19 +214,19 @@ def make_copy(leader: Driven, id: int) -> Driven:
 
 def append(
     raft: Raft,
-    prev: Tuple[int, int],
+    prev: tuple[int, int],
     terms: Sequence[int] = (),
     *,
     sender: int = 2,
     commit: int = 0,
-    term: Optional[int] = None,
+    term: int | None = None,
 ) -> AppendEntries:
     """An AppendEntries to `raft`, in its own term unless told otherwise. `prev` is (index, term)."""
     new = tuple(entries(terms, prev[0] + 1))
     return AppendEntries(sender, raft.id, raft.term if term is None else term, prev[0], prev[1], new, commit)
 
 
-def sync(messages: Sequence[Message], *nodes: Driven) -> List[Message]:
+def sync(messages: Sequence[Message], *nodes: Driven) -> list[Message]:
     """Carry `messages` and all that follow from them between `nodes` until nobody says any more.
 
     Returns all that was said, in order. Messages to nodes that are not named are lost.
@@ -240,7 +241,7 @@ def sync(messages: Sequence[Message], *nodes: Driven) -> List[Message]:
     raise AssertionError(f"these nodes never fall silent; the last message is {said[-1]}")
 
 
-def of(kind: Type[M], messages: Iterable[Any]) -> List[M]:
+def of(kind: type[M], messages: Iterable[Any]) -> list[M]:
     """Those of `messages` that are of this class."""
     return [message for message in messages if type(message) is kind]
 

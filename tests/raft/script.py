@@ -25,10 +25,11 @@ A script is lines. `# …` is for the reader, `> …` is a command; what happene
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 from raftkv.raft.log import RaftLog
 from raftkv.raft.types import Options, Role
+
 from tests.raft.cluster import Cluster
 from tests.raft.harness import empty_snapshot, entries
 from tests.raft.trace import format_log, format_progress, format_raft
@@ -50,11 +51,11 @@ class Script:
     """One run of a script."""
 
     def __init__(self) -> None:
-        self._lines: List[str] = []
+        self._lines: list[str] = []
         self._slow: set = set()
-        self._cluster: Optional[Cluster] = None
+        self._cluster: Cluster | None = None
 
-    def command(self, line: str) -> List[str]:
+    def command(self, line: str) -> list[str]:
         """Do one command. Returns what happened."""
         words = line.split()
         quiet = words[0] == "quiet"
@@ -83,14 +84,14 @@ class Script:
     # -- commands ----------------------------------------------------------------------------------
 
     def _do_nodes(self, count: str, *options: str) -> None:
-        settings: Dict[str, Any] = {}
+        settings: dict[str, Any] = {}
         for option in options:
             name, value = option.split("=")
             settings[name] = type(getattr(Options(), name))(value)
         self._cluster = Cluster(int(count), options=Options(**settings), say=self._lines.append)
 
     def _do_log(self, node: str, *words: str) -> None:
-        terms: List[int] = []
+        terms: list[int] = []
         term = None
         for word in words:
             if word.startswith("term="):
@@ -142,7 +143,7 @@ class Script:
         for message in self._on_the_wire(to, sender):
             self.cluster.wire.remove(message)
 
-    def _on_the_wire(self, to: str, sender: str) -> List[Any]:
+    def _on_the_wire(self, to: str, sender: str) -> list[Any]:
         return [
             message
             for message in self.cluster.wire

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import zlib
-from typing import Any, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
 from raftkv.raft.log import RaftLog
 from raftkv.raft.types import COMMAND, Entry, HardState, Snapshot
@@ -15,15 +16,15 @@ class SimDisk:
 
     def __init__(self, first: Snapshot) -> None:
         self.hard_state = HardState()
-        self.snapshot: Optional[Snapshot] = None
+        self.snapshot: Snapshot | None = None
         self.content = b""
-        self.entries: List[Entry] = []
+        self.entries: list[Entry] = []
         self.damage_next = False  # the next snapshot that is received whole turns out damaged
         self._first = first  # the state before the first entry
         self._base = 0  # the index before the first of `entries`
-        self._part: Tuple[Optional[Snapshot], bytes] = (None, b"")
+        self._part: tuple[Snapshot | None, bytes] = (None, b"")
 
-    def save(self, hard_state: Optional[HardState], entries: Sequence[Entry]) -> None:
+    def save(self, hard_state: HardState | None, entries: Sequence[Entry]) -> None:
         """An entry whose index is taken replaces that one and all after it."""
         self.hard_state = hard_state or self.hard_state
         if not entries:
@@ -70,7 +71,7 @@ class SimDisk:
         at = snapshot.index - self._base
         return at == 0 or (0 < at <= len(self.entries) and self.entries[at - 1].term == snapshot.term)
 
-    def _after(self, snapshot: Snapshot) -> List[Entry]:
+    def _after(self, snapshot: Snapshot) -> list[Entry]:
         return self.entries[snapshot.index - self._base :] if self._holds(snapshot) else []
 
 
@@ -79,7 +80,7 @@ class Machine:
 
     def __init__(self) -> None:
         self.applied = 0
-        self.commands: List[Tuple[int, Any]] = []
+        self.commands: list[tuple[int, Any]] = []
 
     def apply(self, entries: Sequence[Entry]) -> None:
         assert entries[0].index == self.applied + 1, f"{entries[0]} applied after {self.applied}"

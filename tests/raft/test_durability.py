@@ -16,6 +16,7 @@ from raftkv.raft.messages import (
     VoteReply,
 )
 from raftkv.raft.types import Role
+
 from tests.raft.harness import (
     TIMEOUT_S,
     append,

@@ -3,10 +3,7 @@
 
 from __future__ import annotations
 
-from typing import List
-
 import pytest
-
 from raftkv.raft import invariants
 from raftkv.raft.messages import (
     AppendAccepted,
@@ -20,6 +17,7 @@ from raftkv.raft.messages import (
     VoteReply,
 )
 from raftkv.raft.types import Role
+
 from tests.raft.harness import (
     HEARTBEAT_S,
     TIMEOUT_S,
@@ -227,7 +225,7 @@ def test_a_member_that_lost_its_disk_neither_votes_nor_campaigns() -> None:
 
 
 @pytest.mark.parametrize("terms, votes", [([5], False), ([4, 5, 5], False), ([5, 6], True), ([7], True)])
-def test_it_votes_again_with_an_entry_of_a_later_term_in_its_log(terms: List[int], votes: bool) -> None:
+def test_it_votes_again_with_an_entry_of_a_later_term_in_its_log(terms: list[int], votes: bool) -> None:
     driven = wiped()
     driven.step(append(driven.raft, (0, 0), terms, term=7))
     driven.wait(TIMEOUT_S)

@@ -6,7 +6,6 @@ What goes beyond the paper's own pages (the thesis, our Progress, snapshots) is 
 from __future__ import annotations
 
 import pytest
-
 from raftkv.raft.messages import (
     AppendAccepted,
     AppendEntries,
@@ -18,6 +17,7 @@ from raftkv.raft.messages import (
     VoteReply,
 )
 from raftkv.raft.types import Role
+
 from tests.raft.harness import (
     HEARTBEAT_S,
     TIMEOUT_S,

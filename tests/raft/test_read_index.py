@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-
 from raftkv.errors import NotLeaderError
 from raftkv.raft.messages import AppendAccepted, AppendEntries, Heartbeat, HeartbeatReply, StaleTerm
+
 from tests.raft.harness import (
     HEARTBEAT_S,
     TIMEOUT_S,

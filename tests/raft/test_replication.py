@@ -4,7 +4,6 @@ leader's window (Progress), commitment (figure 8) and the bound on what waits fo
 from __future__ import annotations
 
 import pytest
-
 from raftkv.errors import NotLeaderError, OverloadedError
 from raftkv.raft.messages import (
     AppendAccepted,
@@ -17,6 +16,7 @@ from raftkv.raft.messages import (
 )
 from raftkv.raft.progress import ProgressState
 from raftkv.raft.types import Role
+
 from tests.raft.harness import (
     HEARTBEAT_S,
     TIMEOUT_S,

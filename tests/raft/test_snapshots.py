@@ -3,10 +3,7 @@ happens to the log; compaction; and who votes, from log and snapshot (thesis 4.1
 
 from __future__ import annotations
 
-from typing import List, Tuple
-
 import pytest
-
 from raftkv.raft.log import RaftLog
 from raftkv.raft.messages import (
     AppendAccepted,
@@ -22,6 +19,7 @@ from raftkv.raft.messages import (
 )
 from raftkv.raft.progress import ProgressState
 from raftkv.raft.types import CONFIG, Configuration, Entry, Role, Snapshot
+
 from tests.raft.harness import (
     HEARTBEAT_S,
     TIMEOUT_S,
@@ -180,7 +178,7 @@ def test_compaction_does_not_wait_for_a_follower_that_is_gone() -> None:
     assert driven.raft.log.first_index == 10
 
 
-def make_lagging(lag: int, **options: int) -> Tuple[Driven, Driven]:
+def make_lagging(lag: int, **options: int) -> tuple[Driven, Driven]:
     """(leader, node 2), which lacks the last `lag` entries: they were lost. Node 3 holds them."""
     leader = make_steady_leader(**options)
     follower = make_copy(leader, 2)
@@ -196,8 +194,8 @@ def compact_all(driven: Driven) -> None:
     driven.raft.compact(snap(log.applied, log.term(log.applied) or 0))
 
 
-def catch_up(leader: Driven, follower: Driven) -> List[Message]:
-    said: List[Message] = []
+def catch_up(leader: Driven, follower: Driven) -> list[Message]:
+    said: list[Message] = []
     for _ in range(3):
         said += sync(leader.wait(HEARTBEAT_S), leader, follower)
     return said

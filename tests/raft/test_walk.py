@@ -10,7 +10,6 @@ RAFTKV_WALKS=2000 walks longer than the default.
 from __future__ import annotations
 
 import os
-from typing import List
 
 import pytest
 
@@ -23,7 +22,7 @@ EVENTS = 5000
 
 @pytest.mark.parametrize("seed", [int(SEED)] if SEED else range(WALKS))
 def test_random_walk(seed: int) -> None:
-    trace: List[str] = []
+    trace: list[str] = []
     try:
         walk = Walk(seed, trace.append)
         walk.run(EVENTS)
@@ -42,7 +41,7 @@ def test_random_walk(seed: int) -> None:
 def test_a_walk_is_fixed_by_its_seed() -> None:
     traces = []
     for _ in range(2):
-        trace: List[str] = []
+        trace: list[str] = []
         Walk(3, trace.append).run(1000)
         traces.append(trace)
     assert traces[0] == traces[1] and len(traces[0]) > 100

@@ -10,7 +10,8 @@ the same script gives the same trace.
 
 from __future__ import annotations
 
-from typing import Any, List, Optional, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from raftkv.raft.core import Raft
 from raftkv.raft.messages import (
@@ -34,7 +35,7 @@ from raftkv.raft.types import Entry, HardState, Role, Snapshot
 LONG = 4  # so many entries of one term or more, one after the other, are written first..last@term
 
 
-def format_node(id: int, term: int, role: Optional[Role] = None) -> str:
+def format_node(id: int, term: int, role: Role | None = None) -> str:
     """`n1@3 leader`; without a role `n1@3`."""
     return f"n{id}@{term}" + (f" {role.value}" if role is not None else "")
 
@@ -46,13 +47,13 @@ def format_raft(raft: Raft) -> str:
 
 def format_entries(entries: Sequence[Entry]) -> str:
     """`[8@3 9@3]`, or `[8..107@3]` for a long run of one term."""
-    runs: List[List[Entry]] = []
+    runs: list[list[Entry]] = []
     for entry in entries:
         if runs and runs[-1][-1].term == entry.term and runs[-1][-1].index + 1 == entry.index:
             runs[-1].append(entry)
         else:
             runs.append([entry])
-    words: List[str] = []
+    words: list[str] = []
     for run in runs:
         words += [f"{run[0].index}..{run[-1]}"] if len(run) >= LONG else [str(entry) for entry in run]
     return f"[{' '.join(words)}]"
@@ -89,12 +90,12 @@ def format_body(message: Message) -> str:
     return "StaleTerm"
 
 
-def format_message(message: Message, role: Optional[Role] = None) -> str:
+def format_message(message: Message, role: Role | None = None) -> str:
     """`n1@3 leader -> n2 Append …`. `role` is the sender's; the term is that of the message."""
     return f"{format_node(message.sender, message.term, role)} -> n{message.to} {format_body(message)}"
 
 
-def format_saved(hard_state: Optional[HardState], entries: Sequence[Entry]) -> str:
+def format_saved(hard_state: HardState | None, entries: Sequence[Entry]) -> str:
     """`saves term=3 vote=1 [8@3]`: what became durable."""
     words = ["saves"]
     if hard_state is not None:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import random
 from contextlib import suppress
-from typing import Callable, Dict, List
+from typing import Callable
 
 from raftkv.errors import OverloadedError
 from raftkv.raft import invariants
 from raftkv.raft.messages import Message
 from raftkv.raft.types import Options, Role
+
 from tests.raft.cluster import Cluster, Member
 from tests.raft.trace import format_raft
 
@@ -36,14 +37,14 @@ class Walk:
         )
         self.cluster = Cluster(size, seed=seed, options=options, chunk_bytes=200, say=say)
         self.say = say
-        self._late: List[Message] = []  # under way for long: copies, or the only ones
+        self._late: list[Message] = []  # under way for long: copies, or the only ones
         self._count = 0
 
     # -- trouble -----------------------------------------------------------------------------------
 
     def run(self, events: int) -> None:
         bad = self.hostility
-        weights: Dict[Callable[[], None], float] = {
+        weights: dict[Callable[[], None], float] = {
             self._tick: 14,
             self._time_out: 2 * bad,
             self._deliver: 60,
@@ -237,7 +238,7 @@ class Walk:
     def _propose_last(self) -> None:
         leader = self.cluster.leader()
         if leader is not None:
-            member, raft = self.cluster.up(leader)
+            _member, raft = self.cluster.up(leader)
             if raft.log.commit == raft.log.last_index:
                 with suppress(OverloadedError):  # it will be asked again
                     self.cluster.propose(leader, "last")
@@ -251,7 +252,7 @@ class Walk:
             and len({raft.term for _, raft in self.cluster.live()}) == 1
         )
 
-    def _describe(self) -> List[str]:
+    def _describe(self) -> list[str]:
         return [
             f"{format_raft(raft)} {member.machine.applied}/{raft.log.commit}/{raft.log.last_index}"
             for member, raft in self.cluster.live()

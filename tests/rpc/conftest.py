@@ -6,10 +6,10 @@ import logging
 import os
 import queue
 import threading
-from typing import Any, Iterator, List
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
-
 from raftkv.rpc.channel import send_replies
 from raftkv.rpc.client import ClientEnd
 from raftkv.rpc.server import RpcServer
@@ -40,7 +40,7 @@ class Script:
         self.seen: queue.Queue[tuple] = (
             queue.Queue()
         )  # (channel, id, method, args) of "hold" and of one-way ones
-        self.batches: List[int] = []
+        self.batches: list[int] = []
         self.closed: queue.Queue[Any] = queue.Queue()  # channels
 
     def on_requests(self, batch: list) -> None:
@@ -89,7 +89,7 @@ class Served:
 @pytest.fixture
 def serve() -> Iterator[Any]:
     """A function that starts a Served."""
-    running: List[Served] = []
+    running: list[Served] = []
 
     def start(*args: Any, **options: Any) -> Served:
         running.append(Served(*args, **options))
@@ -104,7 +104,7 @@ def serve() -> Iterator[Any]:
 @pytest.fixture
 def connect() -> Iterator[Any]:
     """A function that makes a ClientEnd."""
-    ends: List[ClientEnd] = []
+    ends: list[ClientEnd] = []
 
     def make(address: tuple, key: bytes = KEY, **options: Any) -> ClientEnd:
         ends.append(ClientEnd(address, key, **options))
@@ -120,7 +120,7 @@ class Warnings(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self._lines: List[str] = []
+        self._lines: list[str] = []
         self._changed = threading.Condition()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -128,7 +128,7 @@ class Warnings(logging.Handler):
             self._lines.append(record.getMessage())
             self._changed.notify_all()
 
-    def __call__(self, at_least: int = 0) -> List[str]:
+    def __call__(self, at_least: int = 0) -> list[str]:
         with self._changed:
             enough = self._changed.wait_for(lambda: len(self._lines) >= at_least, timeout=5)
             assert enough, f"{len(self._lines)} of {at_least} warnings came: {self._lines}"

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import socket
 import threading
-from typing import List, Tuple
 
 
 class Proxy:
-    def __init__(self, target: Tuple[str, int]) -> None:
+    def __init__(self, target: tuple[str, int]) -> None:
         self._target = target
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = self._listener.getsockname()
         self.swallows = False  # what comes is read, and goes nowhere
-        self._sockets: List[socket.socket] = []
-        self._threads: List[threading.Thread] = []
+        self._sockets: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
         self._start(self._accept)
 
     def close(self) -> None:

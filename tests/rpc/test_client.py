@@ -8,11 +8,11 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future
-from typing import Any, Iterator, List
+from typing import Any
 
 import pytest
-
 from raftkv.errors import (
     AuthenticationError,
     CallTimeoutError,
@@ -29,6 +29,7 @@ from raftkv.rpc.client import try_connect
 from raftkv.rpc.dial import Backoff
 from raftkv.rpc.link import Link
 from raftkv.rpc.wire import dumps, frame
+
 from tests.cluster.waiting import wait_until
 from tests.rpc.conftest import KEY
 from tests.rpc.proxy import Proxy
@@ -39,7 +40,7 @@ FAST = {"ping_interval_s": 0.1, "ping_timeout_s": 0.4, "idle_ping_interval_s": 0
 @pytest.fixture
 def proxy() -> Iterator[Any]:
     """A function that puts a Proxy in front of an address."""
-    proxies: List[Proxy] = []
+    proxies: list[Proxy] = []
 
     def make(target: tuple) -> Proxy:
         proxies.append(Proxy(target))
@@ -161,7 +162,7 @@ def test_large_requests_and_replies(serve: Any, connect: Any, no_second_chance: 
 
 
 def test_a_lone_caller_reads_his_own_reply(serve: Any, connect: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    readers: List[str] = []
+    readers: list[str] = []
     receive = Link.receive
 
     def noting(link: Link, timeout_s: float) -> Any:
@@ -556,7 +557,7 @@ def test_a_slow_answer_is_not_a_dead_server(serve: Any, connect: Any) -> None:
 
 def test_hello_comes_first_on_every_connection(serve: Any, connect: Any) -> None:
     served = serve()
-    heard: List[Any] = []
+    heard: list[Any] = []
     greetings = iter([("echo", (1,)), ("echo", (2,))])
     end = connect(served.address, hello=lambda: next(greetings), on_hello=heard.append)
     assert end.call("echo", ("a",), 5.0) == ("a",)

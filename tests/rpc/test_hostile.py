@@ -9,14 +9,14 @@ import struct
 import threading
 import time
 from multiprocessing.connection import Client, Connection, answer_challenge, deliver_challenge
-from typing import Any, List
+from typing import Any
 
 import pytest
-
 from raftkv.errors import AuthenticationError, ConnectionLostError
 from raftkv.rpc import handshake
 from raftkv.rpc import server as server_module
 from raftkv.rpc.wire import dumps, frame
+
 from tests.rpc.conftest import KEY
 
 
@@ -289,8 +289,8 @@ def many_files() -> None:
 def test_a_burst_of_a_thousand_clients_gets_in(serve: Any, many_files: None, warnings: Any) -> None:
     served = serve()
     start = threading.Barrier(1000)
-    connections: List[Any] = []
-    failures: List[BaseException] = []
+    connections: list[Any] = []
+    failures: list[BaseException] = []
 
     def connect(number: int) -> None:
         start.wait(60)

@@ -10,10 +10,9 @@ import sys
 import threading
 import time
 from multiprocessing.connection import Client
-from typing import Any, List, NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
-
 from raftkv.errors import ConfigError
 from raftkv.rpc import channel as channel_module
 from raftkv.rpc import handshake
@@ -21,10 +20,11 @@ from raftkv.rpc import server as server_module
 from raftkv.rpc.channel import send_replies
 from raftkv.rpc.server import RpcServer
 from raftkv.rpc.wire import FrameReader, dumps, frame, loads
+
 from tests.rpc.conftest import KEY, OPTIONS, Script
 
 
-def read_replies(sock: socket.socket, count: int) -> List[Any]:
+def read_replies(sock: socket.socket, count: int) -> list[Any]:
     reader, replies = FrameReader(1 << 30), []
     while len(replies) < count:
         data = sock.recv(1 << 20)
@@ -103,7 +103,7 @@ def test_a_one_way_request_gets_no_reply(serve: Any) -> None:
 
 
 def test_all_replies_for_a_channel_leave_in_one_write(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    writes: List[int] = []
+    writes: list[int] = []
     send = channel_module.Channel.send
 
     def counting(channel: Any, data: bytes) -> None:

@@ -12,7 +12,6 @@ import tracemalloc
 from multiprocessing.connection import Connection
 
 import pytest
-
 from raftkv.errors import ProtocolError
 from raftkv.rpc.wire import FrameReader, dumps, frame, loads
 

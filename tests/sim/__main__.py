@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import List, Optional, Tuple
 
 from tests.sim import __doc__ as tutorial
 from tests.sim.report import Report
@@ -15,7 +14,7 @@ from tests.sim.shrink import Shrinker
 CATCH_WITHIN = 2000  # seeds, for each sabotage
 
 
-def main(argv: Optional[List[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """0: nothing was wrong. 1: something was. 130: stopped by Ctrl-C."""
     options = _parser().parse_args(argv)
     try:
@@ -54,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _numbers(text: str) -> Tuple[int, ...]:
+def _numbers(text: str) -> tuple[int, ...]:
     return () if text == "none" else tuple(int(word) for word in text.split(","))
 
 

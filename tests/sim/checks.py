@@ -4,12 +4,13 @@ the end."""
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Tuple
+from typing import TYPE_CHECKING, Any, Callable
 
 from raftkv.kvdb.store import Store
 from raftkv.raft import invariants
 from raftkv.raft.core import Raft
 from raftkv.raft.types import COMMAND, Role
+
 from tests.sim.promises import check_kept
 
 if TYPE_CHECKING:
@@ -26,14 +27,14 @@ MOMENTS = ("elected", "replaced", "installs")
 class Checks:
     """All of them raise AssertionError with what contradicts what."""
 
-    def __init__(self, world: "World") -> None:
+    def __init__(self, world: World) -> None:
         self._world = world
         self.history = invariants.ClusterHistory()
-        self.watchers: List[Callable[[str, "Host"], None]] = []  # called with one of MOMENTS and where it is
+        self.watchers: list[Callable[[str, Host], None]] = []  # called with one of MOMENTS and where it is
 
     # -- all the time ----------------------------------------------------------------------------------------
 
-    def after(self, process: "Process") -> None:
+    def after(self, process: Process) -> None:
         """Something happened to `process`."""
         raft = process.raft
         if raft is None:
@@ -50,12 +51,12 @@ class Checks:
             self.compare_logs()
         self._look_for_moments(process, raft)
 
-    def at_death(self, process: "Process") -> None:
+    def at_death(self, process: Process) -> None:
         """`process` ends in the middle of an event. What it has just committed, it may have told a client."""
         if process.raft is not None:
             self.history.check((process.raft,))
 
-    def _look_for_moments(self, process: "Process", raft: Raft) -> None:
+    def _look_for_moments(self, process: Process, raft: Raft) -> None:
         entries, last = raft.log.entries, process.last_entry
         process.last_entry = entries[-1] if entries else None
         if last is not None and last is not process.last_entry and last.index >= raft.log.first_index:
@@ -66,7 +67,7 @@ class Checks:
             self._tell("installs", process)
         process.installing = installing
 
-    def _tell(self, moment: str, process: "Process") -> None:
+    def _tell(self, moment: str, process: Process) -> None:
         for watch in self.watchers:
             watch(moment, process.host)
 
@@ -74,14 +75,14 @@ class Checks:
         """Log matching once more, between all that run, entry by entry."""
         invariants.check_log_matching(self._rafts())
 
-    def recovered(self, host: "Host", process: "Process") -> None:
+    def recovered(self, host: Host, process: Process) -> None:
         """A process has opened its disk: all that the one before it promised must be there."""
         self.history.restarted(host.id)
         if host.promised is not None:
             check_kept(host.id, host.promised, process.persister)
 
     def acknowledged(
-        self, client: "SimClient", method: str, args: tuple, seq: Tuple[int, int], result: Any
+        self, client: SimClient, method: str, args: tuple, seq: tuple[int, int], result: Any
     ) -> None:
         """A client was told that a write with a revision took effect: it is in the log, at that place."""
         committed = self.history.committed.get(result)
@@ -124,7 +125,7 @@ class Checks:
             client.check_acknowledged(applied)
         self._check_tokens(store)
 
-    def _replay(self) -> Tuple[Store, Dict[Tuple[int, int], List[int]]]:
+    def _replay(self) -> tuple[Store, dict[tuple[int, int], list[int]]]:
         """What all committed entries add up to, and where each numbered command stands in the log."""
         committed = self.history.committed
         store, places = Store(), {}  # type: ignore[var-annotated]
@@ -152,12 +153,12 @@ class Checks:
                 )
             assert set(found) <= set(client.tokens), f"{client.name}: appends that nobody made: {found}"
 
-    def _rafts(self) -> List[Raft]:
+    def _rafts(self) -> list[Raft]:
         processes = [host.process for host in self._world.hosts.values() if host.process is not None]
         return [process.raft for process in processes if process.raft is not None]
 
 
-def _dump(store: Store) -> List[Any]:
+def _dump(store: Store) -> list[Any]:
     """All that a snapshot of `store` would hold, whatever its chunks."""
     view, rows = store.begin_snapshot(), []
     while True:
@@ -169,7 +170,7 @@ def _dump(store: Store) -> List[Any]:
             rows += [(record[0], json.dumps(row)) for row in record[1]] if record[0] != "store" else []
 
 
-def _difference(found: List[Any], expected: List[Any]) -> str:
+def _difference(found: list[Any], expected: list[Any]) -> str:
     extra = [row for row in found if row not in expected][:3]
     missing = [row for row in expected if row not in found][:3]
     return f"it has {extra}, and lacks {missing}" if extra or missing else "the order of its sessions"

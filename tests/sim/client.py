@@ -7,12 +7,13 @@ that show at the end what was applied, and how often.
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any
 
+from raftkv.client.command import Command, Done, Send
+from raftkv.client.session import ClerkSession
 from raftkv.errors import InvalidRequestError, NotApplied, SessionExpiredError, UnavailableError
-from raftkv.kvdb.client_command import Command, Done, Send
 from raftkv.kvdb.commands import WRITES
-from raftkv.kvdb.session import ClerkSession
+
 from tests.sim.record import Record
 
 if TYPE_CHECKING:
@@ -26,28 +27,28 @@ LAST_S = 60.0  # for the commands after the faults: longer than the simulator wa
 class Work:
     """One command: its place among those of its client, and the operations that the history knows it as."""
 
-    def __init__(self, slot: int, method: str, args: tuple, operations: List[Tuple[str, str, Any]]) -> None:
+    def __init__(self, slot: int, method: str, args: tuple, operations: list[tuple[str, str, Any]]) -> None:
         self.slot, self.method, self.args, self.operations = slot, method, args, operations
-        self.token: Optional[str] = None  # of an append to the client's own key
-        self.open: List[int] = []  # the operations' places in the record
+        self.token: str | None = None  # of an append to the client's own key
+        self.open: list[int] = []  # the operations' places in the record
 
 
 class SimClient:
     """`tokens`: what became of each append to its own key ("ok", "fail" or "info")."""
 
-    def __init__(self, world: "World", number: int) -> None:
+    def __init__(self, world: World, number: int) -> None:
         self.world, self.name, self.own_key = world, f"c{number}", f"own{number}"
         plan = self._plan = world.plan
         self._rng = random.Random(f"{plan.seed}/client/{number}")
         self._session = ClerkSession(sorted(world.hosts), self._rng)
-        self._pending: Dict[int, Tuple[Command, int, int]] = {}  # request -> (command, attempt, server)
+        self._pending: dict[int, tuple[Command, int, int]] = {}  # request -> (command, attempt, server)
         self._requests = self._written = 0
-        self._seen: Dict[str, Optional[str]] = {}  # what it last read or wrote: for cas
-        self._acknowledged: List[Tuple[str, Tuple[int, int]]] = []
-        self._wake_at: Optional[float] = None
+        self._seen: dict[str, str | None] = {}  # what it last read or wrote: for cas
+        self._acknowledged: list[tuple[str, tuple[int, int]]] = []
+        self._wake_at: float | None = None
         self._last = LAST  # commands to come after the faults
-        self.under_way: Dict[int, Command] = {}  # slot -> command
-        self.tokens: Dict[str, str] = {}
+        self.under_way: dict[int, Command] = {}  # slot -> command
+        self.tokens: dict[str, str] = {}
         for slot in range(plan.window):
             world.schedule(self._rng.random() * plan.think_s, self._begin, slot)
 
@@ -135,7 +136,7 @@ class SimClient:
 
     # -- what the session wants ------------------------------------------------------------------------------
 
-    def _perform(self, actions: List[Any]) -> None:
+    def _perform(self, actions: list[Any]) -> None:
         for action in actions:
             if type(action) is Send:
                 self._send(action)
@@ -205,7 +206,7 @@ class SimClient:
             reason = "the connection was lost" if sent else "connection refused"
             self._perform(self._session.lost(pending[0], pending[1], sent, reason, self.world.now))
 
-    def server_gone(self, server: int, within_s: Optional[float]) -> None:
+    def server_gone(self, server: int, within_s: float | None) -> None:
         """The process there ended. `within_s`: its machine says so; None: it does not."""
         if within_s is None:
             return
@@ -249,7 +250,7 @@ class SimClient:
 
     def _record(self, work: Work, outcome: str, result: Any) -> None:
         record: Record = self.world.record
-        results: List[Any] = [None] * len(work.open)
+        results: list[Any] = [None] * len(work.open)
         if outcome == "ok":
             results = self._results(work, result)
         for at, result_, (f, key, value) in zip(work.open, results, work.operations):
@@ -258,7 +259,7 @@ class SimClient:
                 self._seen[key] = result_ if f == "get" else value if f == "put" else self._seen.get(key)
 
     @staticmethod
-    def _results(work: Work, result: Any) -> List[Any]:
+    def _results(work: Work, result: Any) -> list[Any]:
         """The result of each of the operations, as the history wants it."""
         if work.method == "get":
             return [result and result[0]]
@@ -281,7 +282,7 @@ class SimClient:
         if command.method in ("put", "append"):
             self.world.checks.acknowledged(self, command.method, work.args, number, command.result)
 
-    def check_acknowledged(self, places: Dict[Tuple[int, int], List[int]]) -> None:
+    def check_acknowledged(self, places: dict[tuple[int, int], list[int]]) -> None:
         """Every write that it was told of is in the log. `places`: where each numbered command is."""
         for method, number in self._acknowledged:
             assert number in places, f"{self.name}: the acknowledged {method} {number} is not in the log"

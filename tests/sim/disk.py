@@ -13,9 +13,9 @@ from __future__ import annotations
 import errno
 import os
 import random
-from typing import Callable, Dict, List, Optional, Set, Tuple
+from typing import Callable
 
-from raftkv.raft.disk import SECTOR, Disk
+from raftkv.storage.disk import SECTOR, Disk
 
 NOTHING, EVERYTHING, SOME = "nothing", "everything", "some"
 
@@ -31,7 +31,7 @@ class _Inode:
 
     def __init__(self) -> None:
         self.data, self.durable = bytearray(), bytearray()
-        self.unsynced: List[Tuple[int, int]] = []  # (first byte, end) of each write since the last fsync
+        self.unsynced: list[tuple[int, int]] = []  # (first byte, end) of each write since the last fsync
         self.lying = False  # an fsync failed: the next ones say yes and do nothing, as Linux does
 
     def write(self, offset: int, new: bytes) -> None:
@@ -46,17 +46,17 @@ class _Inode:
 
 class _Folder:
     def __init__(self) -> None:
-        self.names: Dict[str, _Inode] = {}
-        self.durable: Dict[str, _Inode] = {}
-        self.pending: List[Tuple[str, Optional[str], Optional[_Inode]]] = []  # (name, renamed from, inode)
+        self.names: dict[str, _Inode] = {}
+        self.durable: dict[str, _Inode] = {}
+        self.pending: list[tuple[str, str | None, _Inode | None]] = []  # (name, renamed from, inode)
 
-    def change(self, name: str, inode: Optional[_Inode], renamed_from: Optional[str] = None) -> None:
+    def change(self, name: str, inode: _Inode | None, renamed_from: str | None = None) -> None:
         change = (name, renamed_from, inode)
         self.pending.append(change)
         _apply(self.names, change)
 
 
-def _apply(names: Dict[str, _Inode], change: Tuple[str, Optional[str], Optional[_Inode]]) -> None:
+def _apply(names: dict[str, _Inode], change: tuple[str, str | None, _Inode | None]) -> None:
     name, renamed_from, inode = change
     if renamed_from is not None:
         names.pop(renamed_from, None)
@@ -75,17 +75,17 @@ class SimDisk(Disk):
     OPERATIONS = ("make_folder", "create", "update", "open", "read", "write", "sync", "rename", "remove",
                   "sync_folder", "lock")  # fmt: skip
 
-    def __init__(self, rng: Optional[random.Random] = None, *, reorders: bool = False) -> None:
+    def __init__(self, rng: random.Random | None = None, *, reorders: bool = False) -> None:
         self.rng = rng or random.Random(0)
         self.reorders = reorders
-        self.capacity: Optional[int] = None
+        self.capacity: int | None = None
         self.before: Callable[[str, str], None] = lambda operation, path: None
         self.operations = self.syncs = 0
         self.down = False
         self.epoch = 0  # processes before this one are dead, and their files closed
-        self.folders: Dict[str, _Folder] = {"": _Folder()}
-        self.open_files: Set["SimFile"] = set()
-        self._locks: Set[str] = set()
+        self.folders: dict[str, _Folder] = {"": _Folder()}
+        self.open_files: set[SimFile] = set()
+        self._locks: set[str] = set()
 
     # -- what happens to it ----------------------------------------------------------------------------------
 
@@ -99,7 +99,7 @@ class SimDisk(Disk):
     def power_cut(self, keep: str = SOME) -> None:
         """The machine ends. Of what was not fsynced NOTHING, EVERYTHING or SOME is kept."""
         self.kill()
-        seen: Set[int] = set()
+        seen: set[int] = set()
         for folder in self.folders.values():
             for change in self._surviving(folder.pending, keep):
                 _apply(folder.durable, change)
@@ -122,7 +122,7 @@ class SimDisk(Disk):
         inode = self._inode(path)
         inode.data[:], inode.durable[:], inode.unsynced = data, data, []
 
-    def files(self) -> List[str]:
+    def files(self) -> list[str]:
         """The paths of all files."""
         return sorted(os.path.join(folder, name) for folder, f in self.folders.items() for name in f.names)
 
@@ -179,7 +179,7 @@ class SimDisk(Disk):
     def make_private(self, path: str) -> bool:
         return False
 
-    def list_folder(self, path: str) -> List[str]:
+    def list_folder(self, path: str) -> list[str]:
         if path not in self.folders:
             raise FileNotFoundError(errno.ENOENT, "No such folder", path)
         below = [folder[len(path) + 1 :] for folder in self.folders if folder.startswith(path + os.sep)]
@@ -193,17 +193,17 @@ class SimDisk(Disk):
         self._begin("read", path)
         return bytes(self._inode(path).data)
 
-    def create(self, path: str) -> "SimFile":
+    def create(self, path: str) -> SimFile:
         self._begin("create", path)
         folder, name = os.path.split(path)
         self.folders[folder].change(name, _Inode())
         return SimFile(self, path, self._inode(path))
 
-    def update(self, path: str) -> "SimFile":
+    def update(self, path: str) -> SimFile:
         self._begin("update", path)
         return SimFile(self, path, self._inode(path))
 
-    def open(self, path: str) -> "SimFile":
+    def open(self, path: str) -> SimFile:
         self._begin("open", path)
         return SimFile(self, path, self._inode(path))
 
@@ -225,7 +225,7 @@ class SimDisk(Disk):
         folder = self.folders[path]
         folder.durable, folder.pending = dict(folder.names), []
 
-    def lock(self, path: str) -> "SimLock":
+    def lock(self, path: str) -> SimLock:
         self._begin("lock", path)
         if path in self._locks:
             raise BlockingIOError(errno.EAGAIN, "locked", path)
@@ -238,7 +238,7 @@ class SimDisk(Disk):
 
     # -- helpers ---------------------------------------------------------------------------------------------
 
-    def _begin(self, operation: str, path: str, epoch: Optional[int] = None) -> None:
+    def _begin(self, operation: str, path: str, epoch: int | None = None) -> None:
         if self.down or (epoch is not None and epoch != self.epoch):
             raise Crash  # a dead process does nothing any more
         self.operations += 1

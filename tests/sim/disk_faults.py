@@ -6,14 +6,12 @@ strikes while a majority of whole disks is left besides (docs/divergence.md).
 
 from __future__ import annotations
 
-from typing import Optional
-
 from tests.sim.fault import Fault
 
 LOCK_FILE = "data/LOCK"  # holds a pid that nobody relies on
 
 
-def slow_disk(fault: Fault) -> Optional[bool]:
+def slow_disk(fault: Fault) -> bool | None:
     host, slowness = fault.host(), fault.rng.choice([10.0, 100.0])
     host.slowness = slowness
     fault.say(f"the disk of n{host.id} is {slowness:.0f} times slower")
@@ -21,7 +19,7 @@ def slow_disk(fault: Fault) -> Optional[bool]:
     return None
 
 
-def full_disk(fault: Fault) -> Optional[bool]:
+def full_disk(fault: Fault) -> bool | None:
     host = fault.host()
     disk = host.disk
     disk.capacity = disk.used() + fault.rng.choice([0, 100, 1000, 5000])
@@ -30,7 +28,7 @@ def full_disk(fault: Fault) -> Optional[bool]:
     return None
 
 
-def failing_fsync(fault: Fault) -> Optional[bool]:
+def failing_fsync(fault: Fault) -> bool | None:
     host = fault.running()
     if host is None:
         return False
@@ -39,7 +37,7 @@ def failing_fsync(fault: Fault) -> Optional[bool]:
     return None
 
 
-def bit_flip(fault: Fault) -> Optional[bool]:
+def bit_flip(fault: Fault) -> bool | None:
     """A bit changes on a disk, and nobody notices yet."""
     host = fault.host()
     files = [path for path in host.disk.files() if path != LOCK_FILE and host.disk.size_of(path)]
@@ -63,7 +61,7 @@ def bit_flip(fault: Fault) -> Optional[bool]:
     return None
 
 
-def lost_disk(fault: Fault) -> Optional[bool]:
+def lost_disk(fault: Fault) -> bool | None:
     """A server comes back with an empty disk."""
     host = fault.host()
     if not fault.may_lose_a_disk(host):

@@ -6,7 +6,7 @@ Fault number n is fixed by the seed and by n alone. Each says what it did in the
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Callable, List, Optional
+from typing import TYPE_CHECKING, Callable
 
 from tests.sim.host import Host
 from tests.sim.network import Link
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 class Fault:
     """What it can do and look at. `rng` is its own."""
 
-    def __init__(self, world: "World", rng: random.Random, number: int) -> None:
+    def __init__(self, world: World, rng: random.Random, number: int) -> None:
         self.world, self.rng, self.number = world, rng, number
-        self.hosts: List[Host] = list(world.hosts.values())
+        self.hosts: list[Host] = list(world.hosts.values())
 
     def say(self, line: str) -> None:
         self.world.say(f"fault {self.number}: {line}")
@@ -35,7 +35,7 @@ class Fault:
                 return leader
         return self.rng.choice(self.hosts)
 
-    def running(self) -> Optional[Host]:
+    def running(self) -> Host | None:
         """One with a process that could do something now."""
         for _ in range(3):
             host = self.host()
@@ -46,7 +46,7 @@ class Fault:
     def duration_s(self) -> float:
         return self.rng.choice([0.1, 0.5, 1.0, 2.0, 4.0]) * (0.5 + self.rng.random())
 
-    def until(self, end: Callable[[], None], duration_s: Optional[float] = None) -> float:
+    def until(self, end: Callable[[], None], duration_s: float | None = None) -> float:
         """Call `end` after a while, unless the calm has ended it before."""
         duration_s = self.duration_s() if duration_s is None else duration_s
         self.world.faults.active += 1
@@ -69,7 +69,7 @@ class Fault:
     def is_waiting(self) -> bool:
         return self.number in self.world.faults.waiting
 
-    def cut(self, links: List[Link], what: str) -> None:
+    def cut(self, links: list[Link], what: str) -> None:
         network = self.world.network
         network.cut(links)
         duration_s = self.until(lambda: network.mend(links))
@@ -77,7 +77,7 @@ class Fault:
         if self.rng.random() < 0.5:  # the connections may break, too, and not only fall silent
             self.world.schedule(duration_s * self.rng.random(), self.break_connections, links)
 
-    def break_connections(self, links: List[Link]) -> None:
+    def break_connections(self, links: list[Link]) -> None:
         for link in links:
             host = self.world.hosts.get(link[0])  # type: ignore[arg-type]
             process = host.process if host is not None else None

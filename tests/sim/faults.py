@@ -8,7 +8,8 @@ itself.
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Callable, Collection, Dict, List, Optional, Tuple
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Callable, Optional
 
 from tests.sim import disk_faults, network_faults, server_faults
 from tests.sim.fault import Fault
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 Kind = Callable[[Fault], Optional[bool]]
 
-KINDS: Tuple[Kind, ...] = (
+KINDS: tuple[Kind, ...] = (
     network_faults.partition,
     network_faults.one_way_cut,
     network_faults.flapping_link,
@@ -55,7 +56,7 @@ KINDS: Tuple[Kind, ...] = (
 class Faults:
     """The faults of one run. `only`: the numbers of those that may strike; None: all."""
 
-    def __init__(self, world: "World", only: Optional[Collection[int]] = None) -> None:
+    def __init__(self, world: World, only: Collection[int] | None = None) -> None:
         self._world, self._only = world, only
         plan = world.plan
         rng = random.Random(f"{plan.seed}/faults")
@@ -67,7 +68,7 @@ class Faults:
         self._weights = [10 if kind.__name__ in plan.kinds else rng.choice([1, 1, 3, 10]) for kind in kinds]
         self.number = 0  # of the next one
         self.active = 0  # those that have not ended
-        self.waiting: Dict[int, Tuple[str, Callable[[Host], None]]] = {}  # number -> (moment, reaction)
+        self.waiting: dict[int, tuple[str, Callable[[Host], None]]] = {}  # number -> (moment, reaction)
         world.checks.watchers.append(self._moment)
         self._next()
 
@@ -79,7 +80,7 @@ class Faults:
                     react(host)
 
     @property
-    def kinds(self) -> List[str]:
+    def kinds(self) -> list[str]:
         return [kind.__name__ for kind in self._kinds]
 
     def _next(self) -> None:

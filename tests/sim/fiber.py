@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import _thread
 import threading
-from typing import Any, Callable, List, Optional
+from typing import Any, Callable
 
 from tests.sim.disk import Crash
 
@@ -19,14 +19,14 @@ from tests.sim.disk import Crash
 class Fiber:
     """One call of `target`. Made by Fibers.start(); begins with the first resume()."""
 
-    def __init__(self, fibers: "Fibers", target: Callable[..., None], args: tuple) -> None:
+    def __init__(self, fibers: Fibers, target: Callable[..., None], args: tuple) -> None:
         self._fibers, self._target, self._args = fibers, target, args
-        self._worker: Optional[_Worker] = None
-        self._wait_s: Optional[float] = None
+        self._worker: _Worker | None = None
+        self._wait_s: float | None = None
         self._killed = False
         self.over = False
 
-    def resume(self) -> Optional[float]:
+    def resume(self) -> float | None:
         """Let it run until it suspends: returns for how many seconds it wants to. None: it has ended.
 
         What the target raises is raised here.
@@ -76,14 +76,14 @@ class Fibers:
     """All fibers of one simulation, and the threads they run on. `current`: the one that runs now."""
 
     def __init__(self) -> None:
-        self.current: Optional[Fiber] = None
-        self._idle: List[_Worker] = []
-        self._threads: List[threading.Thread] = []
+        self.current: Fiber | None = None
+        self._idle: list[_Worker] = []
+        self._threads: list[threading.Thread] = []
 
     def start(self, target: Callable[..., None], *args: Any) -> Fiber:
         return Fiber(self, target, args)
 
-    def take_worker(self) -> "_Worker":
+    def take_worker(self) -> _Worker:
         if self._idle:
             return self._idle.pop()
         worker = _Worker()
@@ -91,7 +91,7 @@ class Fibers:
         self._threads[-1].start()
         return worker
 
-    def give_back(self, worker: "_Worker") -> None:
+    def give_back(self, worker: _Worker) -> None:
         self._idle.append(worker)
 
     def close(self) -> None:
@@ -108,8 +108,8 @@ class _Worker:
     """A thread that runs one fiber after the other, in turns with the simulator's own thread."""
 
     def __init__(self) -> None:
-        self.fiber: Optional[Fiber] = None
-        self.error: Optional[BaseException] = None
+        self.fiber: Fiber | None = None
+        self.error: BaseException | None = None
         self._its_turn, self._our_turn = _thread.allocate_lock(), _thread.allocate_lock()
         self._its_turn.acquire()
         self._our_turn.acquire()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import random
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
 from raftkv.errors import DamagedDataError, StorageError
+
 from tests.sim.disk import Crash, SimDisk
 from tests.sim.network import Letter
 from tests.sim.process import Process
@@ -29,10 +30,10 @@ class Trap:
     is set.
     """
 
-    def __init__(self, name: Optional[str], count: int, power: bool, then: Optional["Trap"] = None) -> None:
+    def __init__(self, name: str | None, count: int, power: bool, then: Trap | None = None) -> None:
         self.name, self.count, self.power, self.then = name, count, power, then
 
-    def springs(self, name: Optional[str]) -> bool:
+    def springs(self, name: str | None) -> bool:
         if name != self.name:
             return False
         self.count -= 1
@@ -42,13 +43,13 @@ class Trap:
 class Host:
     """`process` is None while none runs."""
 
-    def __init__(self, world: "World", id: int) -> None:
+    def __init__(self, world: World, id: int) -> None:
         self.world, self.id = world, id
         self.rng = random.Random(f"{world.plan.seed}/host/{id}")
-        self.process: Optional[Process] = None
+        self.process: Process | None = None
         self.lives = self.disks = 0
-        self.trap: Optional[Trap] = None
-        self.promised: Optional[Promised] = None
+        self.trap: Trap | None = None
+        self.promised: Promised | None = None
         self.flipped = False  # a bit of its disk was flipped, and no start has shown that it does not matter
         self.wiped = False  # its disk was lost, and it has not caught up since
         self.settled = False  # it has taken part at least once
@@ -94,7 +95,7 @@ class Host:
             self.world.count["failed fsyncs"] += 1
             raise OSError(errno.EIO, "Input/output error", path)
 
-    def spring(self, name: Optional[str]) -> None:
+    def spring(self, name: str | None) -> None:
         if self.trap is not None and self.trap.springs(name):
             self.world.count["crashes at a named point" if name else "crashes at a disk operation"] += 1
             self.world.points[name or "disk operation"] += 1

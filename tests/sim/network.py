@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import random
 from collections import Counter, deque
-from typing import Any, Callable, Deque, Dict, Iterable, List, NamedTuple, Tuple, Union
+from collections.abc import Iterable
+from typing import Any, Callable, NamedTuple, Union
 
 from tests.sim.plan import Plan
 
 End = Union[int, str]
-Link = Tuple[End, End]  # (from, to)
+Link = tuple[End, End]  # (from, to)
 
 LONGEST_S = 3.0
 RECENT = 300  # messages that a flood may repeat
@@ -34,14 +35,14 @@ class Network:
     """`schedule(delay_s, action, *args)` is the simulator's. The faults change `loss`, `doubling` and
     `slowness`."""
 
-    def __init__(self, plan: Plan, schedule: Callable[..., None], count: "Counter[str]") -> None:
+    def __init__(self, plan: Plan, schedule: Callable[..., None], count: Counter[str]) -> None:
         self._rng = random.Random(f"{plan.seed}/network")
         self._plan, self._schedule, self._count = plan, schedule, count
-        self._cuts: "Counter[Link]" = Counter()
-        self._busy_until: Dict[Link, float] = {}
+        self._cuts: Counter[Link] = Counter()
+        self._busy_until: dict[Link, float] = {}
         self.now = 0.0  # the simulator keeps it right
         self.loss, self.doubling, self.tail, self.slowness = plan.loss, plan.doubling, plan.tail, 1.0
-        self.recent: Deque[Letter] = deque(maxlen=RECENT)
+        self.recent: deque[Letter] = deque(maxlen=RECENT)
 
     def calm(self) -> None:
         """From now on nothing goes wrong."""
@@ -93,7 +94,7 @@ class Network:
         return delay_s
 
 
-def pairs(some: Iterable[End], others: Iterable[End]) -> List[Link]:
+def pairs(some: Iterable[End], others: Iterable[End]) -> list[Link]:
     """All links from `some` to `others`."""
     others = list(others)
     return [(one, other) for one in some for other in others]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 from tests.sim.fault import Fault
 from tests.sim.host import Host
 from tests.sim.network import pairs
 
 
-def partition(fault: Fault) -> Optional[bool]:
+def partition(fault: Fault) -> bool | None:
     """Some servers on one side, the others on the other; clients on either."""
     ids = [host.id for host in fault.hosts]
     fault.rng.shuffle(ids)
@@ -23,7 +21,7 @@ def partition(fault: Fault) -> Optional[bool]:
     return None
 
 
-def one_way_cut(fault: Fault) -> Optional[bool]:
+def one_way_cut(fault: Fault) -> bool | None:
     """Nothing that a server says arrives, or nothing arrives there; or that is so between two servers
     only."""
     one = fault.host().id
@@ -37,7 +35,7 @@ def one_way_cut(fault: Fault) -> Optional[bool]:
     return None
 
 
-def flapping_link(fault: Fault) -> Optional[bool]:
+def flapping_link(fault: Fault) -> bool | None:
     """A link that comes and goes."""
     one, other = fault.rng.sample([host.id for host in fault.hosts], 2)
     links, period_s = pairs([one], [other]), fault.rng.choice([0.02, 0.1, 0.4])
@@ -57,14 +55,14 @@ def flapping_link(fault: Fault) -> Optional[bool]:
     return None
 
 
-def client_cut_off(fault: Fault) -> Optional[bool]:
+def client_cut_off(fault: Fault) -> bool | None:
     client, ids = fault.rng.choice(fault.world.clients).name, [host.id for host in fault.hosts]
     links = pairs([client], ids) if fault.rng.random() < 0.5 else pairs(ids, [client])
     fault.cut(links, f"{links[0][0]} -/-> {links[0][1]}, …")
     return None
 
 
-def loss(fault: Fault) -> Optional[bool]:
+def loss(fault: Fault) -> bool | None:
     network, plan = fault.world.network, fault.world.plan
     network.loss = fault.rng.choice([0.1, 0.3, 0.6])
     fault.say(f"{network.loss:.0%} of all messages are lost")
@@ -72,7 +70,7 @@ def loss(fault: Fault) -> Optional[bool]:
     return None
 
 
-def doubling(fault: Fault) -> Optional[bool]:
+def doubling(fault: Fault) -> bool | None:
     network, plan = fault.world.network, fault.world.plan
     network.doubling = fault.rng.choice([0.3, 0.8])
     fault.say(f"{network.doubling:.0%} of all messages arrive twice")
@@ -80,7 +78,7 @@ def doubling(fault: Fault) -> Optional[bool]:
     return None
 
 
-def slow_network(fault: Fault) -> Optional[bool]:
+def slow_network(fault: Fault) -> bool | None:
     network, plan = fault.world.network, fault.world.plan
     network.slowness, network.tail = fault.rng.choice([5.0, 30.0]), fault.rng.choice([0.0, 0.3])
 
@@ -92,7 +90,7 @@ def slow_network(fault: Fault) -> Optional[bool]:
     return None
 
 
-def flood(fault: Fault) -> Optional[bool]:
+def flood(fault: Fault) -> bool | None:
     """Old messages come once more, many at once."""
     recent = list(fault.world.network.recent)
     if not recent:
@@ -104,7 +102,7 @@ def flood(fault: Fault) -> Optional[bool]:
     return None
 
 
-def flood_at_an_install(fault: Fault) -> Optional[bool]:
+def flood_at_an_install(fault: Fault) -> bool | None:
     """For a while, whoever installs a snapshot gets the old messages of one server again, in their order."""
     network = fault.world.network
 
@@ -119,7 +117,7 @@ def flood_at_an_install(fault: Fault) -> Optional[bool]:
     return None
 
 
-def broken_connections(fault: Fault) -> Optional[bool]:
+def broken_connections(fault: Fault) -> bool | None:
     """Some connections break, though nobody is down."""
     ids = [host.id for host in fault.hosts]
     links = [link for link in pairs(ids, ids) if link[0] != link[1] and fault.rng.random() < 0.4]

@@ -10,8 +10,9 @@ from __future__ import annotations
 import inspect
 import sys
 import textwrap
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, NamedTuple
+from typing import Any, NamedTuple
 
 
 class Sabotage(NamedTuple):
@@ -29,7 +30,7 @@ class Sabotage(NamedTuple):
         function = getattr(original, "fget", None) or getattr(original, "__func__", original)
         source = textwrap.dedent(inspect.getsource(function))
         assert source.count(self.old) == 1, f"{self.name}: {self.function} has not exactly one {self.old!r}"
-        space: Dict[str, Any] = {}
+        space: dict[str, Any] = {}
         code = compile(
             source.replace(self.old, self.new), f"<sabotage: {self.name}>", "exec", flags=_ANNOTATIONS
         )

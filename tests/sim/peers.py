@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from typing import TYPE_CHECKING, Any, Deque, Dict, List, Optional, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from raftkv.errors import ProtocolError
-from raftkv.raft.joining import Hello, HelloReply
+from raftkv.node.joining import Hello, HelloReply
+from raftkv.node.network import PeerHandler, SnapshotSource
+from raftkv.node.wire import from_plain, to_plain
 from raftkv.raft.messages import AppendEntries, InstallSnapshot, Message
-from raftkv.raft.network import PeerHandler, SnapshotSource
 from raftkv.raft.types import Entry
-from raftkv.raft.wire import from_plain, to_plain
+
 from tests.sim.network import Letter, Network
 from tests.sim.trace import format_hello, format_received, format_sent
 
@@ -31,7 +33,7 @@ class Connection:
     """From the process `sender` to the process `to`. `up`: the sender was answered; `accepted`: by the
     receiver."""
 
-    def __init__(self, sender: "Process", to: "Process") -> None:
+    def __init__(self, sender: Process, to: Process) -> None:
         self.sender, self.to = sender, to
         self.open = True
         self.up = self.accepted = False
@@ -40,19 +42,17 @@ class Connection:
 class PeerPort:
     """The links of one process. `peers` are the ids of the others."""
 
-    def __init__(
-        self, process: "Process", peers: Sequence[int], chunk_bytes: int, rng: random.Random
-    ) -> None:
+    def __init__(self, process: Process, peers: Sequence[int], chunk_bytes: int, rng: random.Random) -> None:
         self._process, self._world, self._rng = process, process.world, rng
         self._network: Network = process.world.network
         self._encoded = process.world.plan.encoded
         self._handler: PeerHandler
-        self._outboxes: Dict[int, Deque[Message]] = {peer: deque() for peer in peers}
+        self._outboxes: dict[int, deque[Message]] = {peer: deque() for peer in peers}
         self._sources = {peer: SnapshotSource(process.persister, chunk_bytes) for peer in peers}
-        self._flushing: List[int] = []
+        self._flushing: list[int] = []
         self._waiting = False  # is anything in an outbox?
-        self.dialled: Dict[int, Connection] = {}
-        self.incoming: Dict[int, Connection] = {}
+        self.dialled: dict[int, Connection] = {}
+        self.incoming: dict[int, Connection] = {}
 
     # -- what the member calls -------------------------------------------------------------------------------
 
@@ -90,7 +90,7 @@ class PeerPort:
 
     # -- sending ---------------------------------------------------------------------------------------------
 
-    def _with_chunk(self, peer: int, message: Message) -> Optional[Message]:
+    def _with_chunk(self, peer: int, message: Message) -> Message | None:
         """Fill in a snapshot's bytes, as network._Link does."""
         if type(message) is not InstallSnapshot:
             return message
@@ -157,7 +157,7 @@ class PeerPort:
         to = connection.to
         self._network.carry(self._process.id, to.id, to.run, to.port.lost_incoming, connection)
 
-    def receive_hello_reply(self, connection: Connection, reply: Optional[HelloReply]) -> None:
+    def receive_hello_reply(self, connection: Connection, reply: HelloReply | None) -> None:
         """`reply` is None if the other side refused."""
         if not connection.open:
             return
@@ -172,7 +172,7 @@ class PeerPort:
     def receive_hello(self, connection: Connection, hello: Hello) -> None:
         if not connection.open:
             return
-        reply: Optional[HelloReply]
+        reply: HelloReply | None
         try:
             reply, accepted = self._handler.on_hello(hello)
         except ProtocolError as error:
@@ -194,7 +194,7 @@ class PeerPort:
 
     def receive(self, batch: Sequence[Any]) -> None:
         """Take in what arrived in one turn: (connection, cargo). A connection of None is not checked."""
-        messages: List[Message] = []
+        messages: list[Message] = []
         for connection, cargo in batch:
             if connection is not None:
                 if not connection.open:

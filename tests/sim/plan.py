@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any
 
 from raftkv.config import RaftOptions
-from raftkv.kvdb import sessions
-from raftkv.raft import node, snapshot_file
+from raftkv.kvdb import session_table as sessions
+from raftkv.node import node
+from raftkv.storage import snapshot_file
 
 MANY = 1 << 30
 
 #: name -> (options, other fields, kinds of faults). One of each list is chosen.
-PROFILES: Dict[str, Tuple[Dict[str, List[int]], Dict[str, List[Any]], Tuple[str, ...]]] = {
+PROFILES: dict[str, tuple[dict[str, list[int]], dict[str, list[Any]], tuple[str, ...]]] = {
     # leaders come and go before they have told anybody, logs diverge (paper figures 7 and 8)
     "elections": (
         {"max_append_bytes": [50], "max_inflight_appends": [1, 1, 4]},
@@ -70,7 +72,7 @@ PROFILES: Dict[str, Tuple[Dict[str, List[int]], Dict[str, List[Any]], Tuple[str,
 class Plan:
     """All is fixed by `seed`, and by `sizes`: the cluster sizes to choose from. Times are in seconds."""
 
-    def __init__(self, seed: int, sizes: Sequence[int] = (3, 5), events: Optional[int] = None) -> None:
+    def __init__(self, seed: int, sizes: Sequence[int] = (3, 5), events: int | None = None) -> None:
         self.seed = seed
         rng = random.Random(f"{seed}/plan")
         self.servers = rng.choice(list(sizes))
@@ -110,7 +112,7 @@ class Plan:
         self.faults_at_once = rng.choice([1, 1, 2, 4])  # of those that last
         self.enabled = rng.random() * 0.7 + 0.15  # the share of the kinds of faults that may happen
         self.profile = rng.choice([*PROFILES, "mixed", "mixed", "mixed"])
-        self.kinds: Tuple[str, ...] = ()  # of faults, that may happen in any case, and often
+        self.kinds: tuple[str, ...] = ()  # of faults, that may happen in any case, and often
         self._apply_profile(rng)
         if events is not None:
             self.events = events
@@ -152,7 +154,7 @@ class Plan:
 
 
 def _options(rng: random.Random, seed: int) -> RaftOptions:
-    values: Dict[str, List[int]] = {
+    values: dict[str, list[int]] = {
         "heartbeat_interval_ms": [50, 100, 150],
         "max_raft_state": [-1, 500, 1500, 1500, 4000, 20_000],
         "max_append_bytes": [100, 400, MANY],
@@ -170,7 +172,7 @@ def _options(rng: random.Random, seed: int) -> RaftOptions:
     )
 
 
-def _constants(rng: random.Random) -> List[Tuple[Any, str, int]]:
+def _constants(rng: random.Random) -> list[tuple[Any, str, int]]:
     """(module or class, name, value)."""
     return [
         (node, "SNAPSHOT_CHUNK_KEYS", rng.choice([1, 3, 500])),

@@ -12,16 +12,17 @@ after.
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Any, Callable, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable
 
 from raftkv.errors import StorageError
 from raftkv.kvdb.service import KVService
+from raftkv.node.member import Member
+from raftkv.node.node import RaftNode
 from raftkv.raft import invariants
 from raftkv.raft.core import Raft
-from raftkv.raft.member import Member
-from raftkv.raft.node import RaftNode
-from raftkv.raft.persister import Persister
 from raftkv.raft.types import Entry, Role
+from raftkv.storage.persister import Persister
+
 from tests.sim.disk import Crash
 from tests.sim.fiber import Fiber, FiberLock
 from tests.sim.peers import Connection, PeerPort
@@ -44,23 +45,23 @@ _JOBS = {
 class Process:
     """Raises StorageError, or Crash if a trap was set for its start. `raft` is None until it takes part."""
 
-    def __init__(self, host: "Host") -> None:
+    def __init__(self, host: Host) -> None:
         self.host, self.world, self.id = host, host.world, host.id
         plan = self.world.plan
         self.rng = random.Random(f"{plan.seed}/process/{host.id}/{host.lives}")
         self.dead = self.paused = False
-        self.node: Optional[RaftNode] = None
-        self.raft: Optional[Raft] = None
+        self.node: RaftNode | None = None
+        self.raft: Raft | None = None
         self.seen: Any = None  # what checks.py has seen last
         self.promises = Promises()
-        self.last_entry: Optional[Entry] = None  # and this is how
+        self.last_entry: Entry | None = None  # and this is how
         self.installing = False  # its log was then
         self.was_leader_of = 0  # the term that it was last seen to lead
-        self._fibers: List[Fiber] = []
-        self._writer: Optional[Fiber] = None
-        self._deferred: List[Tuple[Callable[..., None], tuple]] = []
-        self._peer_inbox: List[Any] = []
-        self._request_inbox: List[Any] = []
+        self._fibers: list[Fiber] = []
+        self._writer: Fiber | None = None
+        self._deferred: list[tuple[Callable[..., None], tuple]] = []
+        self._peer_inbox: list[Any] = []
+        self._request_inbox: list[Any] = []
         self._turn_is_due = False
         ids = sorted(self.world.hosts)
         options = plan.options
@@ -235,11 +236,11 @@ class Process:
 
     # -- what arrives ----------------------------------------------------------------------------------------
 
-    def receive_peer(self, connection: Optional[Connection], cargo: Any) -> None:
+    def receive_peer(self, connection: Connection | None, cargo: Any) -> None:
         self._peer_inbox.append((connection, cargo))
         self._arrived()
 
-    def receive_request(self, request: Tuple[Any, int, str, tuple]) -> None:
+    def receive_request(self, request: tuple[Any, int, str, tuple]) -> None:
         self._request_inbox.append(request)
         self._arrived()
 
@@ -261,7 +262,7 @@ class Process:
         if requests:
             self._service.on_requests(requests)
 
-    def _send_replies(self, replies: List[Tuple[Any, int, bool, Any]]) -> None:
+    def _send_replies(self, replies: list[tuple[Any, int, bool, Any]]) -> None:
         if self.dead:
             raise Crash
         for client, id, ok, result in replies:

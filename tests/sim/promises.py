@@ -3,7 +3,7 @@ that."""
 
 from __future__ import annotations
 
-from typing import List, NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 from raftkv.raft.core import Raft
 from raftkv.raft.messages import (
@@ -14,8 +14,8 @@ from raftkv.raft.messages import (
     RequestVote,
     VoteReply,
 )
-from raftkv.raft.persister import Persister
 from raftkv.raft.types import HardState
+from raftkv.storage.persister import Persister
 
 
 class Promised(NamedTuple):
@@ -23,8 +23,8 @@ class Promised(NamedTuple):
 
     hard_state: HardState  # that it had saved
     term: int  # of the latest message that it sent
-    vote: Optional[int]  # that it gave in this term
-    entries: List[Tuple[int, int]]  # (index, term)
+    vote: int | None  # that it gave in this term
+    entries: list[tuple[int, int]]  # (index, term)
     snapshot_index: int
 
 
@@ -33,8 +33,8 @@ class Promises:
 
     def __init__(self) -> None:
         self._term = 0
-        self._vote: Optional[int] = None
-        self._match: Tuple[int, Optional[int]] = (
+        self._vote: int | None = None
+        self._match: tuple[int, int | None] = (
             0,
             None,
         )  # (index, term) of the last entry that it acknowledged
@@ -55,7 +55,7 @@ class Promises:
         elif kind is AppendAccepted and message.match_index >= self._match[0]:
             self._match = (message.match_index, raft.log.term(message.match_index))
 
-    def at_the_end(self, raft: Optional[Raft], persister: Persister) -> Promised:
+    def at_the_end(self, raft: Raft | None, persister: Persister) -> Promised:
         """The process ends: what must be found after it."""
         if raft is None:
             return Promised(persister.hard_state, 0, None, [], 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, List
+from typing import Any, Callable
 
 from tests.linearizability.history import NEVER, Operation
 
@@ -13,7 +13,7 @@ class Record:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._events = 0
-        self.operations: List[Operation] = []
+        self.operations: list[Operation] = []
 
     def invoke(self, process: str, f: str, key: str, value: Any) -> int:
         """`process` is about to ask for `f` on `key`. Returns the operation's place."""

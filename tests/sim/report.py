@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from typing import List
 
-from raftkv.raft.crash_points import CRASH_POINTS as NODE_POINTS
-from raftkv.raft.persister import CRASH_POINTS as DISK_POINTS
+from raftkv.node.crash_points import CRASH_POINTS as NODE_POINTS
+from raftkv.storage.persister import CRASH_POINTS as DISK_POINTS
+
 from tests.sim.runner import Outcome
 
 PROGRESS_EVERY_S = 10.0  # 0.5 on a terminal
@@ -28,9 +28,9 @@ class Report:
         self._seeds = self._events = self._servers = 0
         self._seconds = 0.0
         self._longest_calm_ms = 0
-        self.count: "Counter[str]" = Counter()
-        self.points: "Counter[str]" = Counter()
-        self.failures: List[Outcome] = []
+        self.count: Counter[str] = Counter()
+        self.points: Counter[str] = Counter()
+        self.failures: list[Outcome] = []
 
     def add(self, outcome: Outcome) -> None:
         self._seeds += 1

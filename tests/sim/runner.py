@@ -10,8 +10,9 @@ import signal
 import time
 import traceback
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Callable, Iterator, NamedTuple, Optional, Tuple
+from typing import Any, Callable, NamedTuple
 
 from tests.sim.plan import Plan
 from tests.sim.sabotage import BY_NAME
@@ -23,10 +24,10 @@ class Case(NamedTuple):
     strike."""
 
     seed: int
-    sizes: Tuple[int, ...] = (3, 5)
-    events: Optional[int] = None
-    only: Optional[Tuple[int, ...]] = None
-    sabotage: Optional[str] = None
+    sizes: tuple[int, ...] = (3, 5)
+    events: int | None = None
+    only: tuple[int, ...] | None = None
+    sabotage: str | None = None
 
     def command(self, option: str = "--replay") -> str:
         """The command that runs it alone."""
@@ -42,12 +43,12 @@ class Outcome(NamedTuple):
     """What came of a run. `failure` is None if nothing was wrong. `seconds` are virtual."""
 
     case: Case
-    failure: Optional[str]
+    failure: str | None
     events: int
     seconds: float
-    count: "Counter[str]"
-    points: "Counter[str]"
-    struck: Tuple[int, ...]
+    count: Counter[str]
+    points: Counter[str]
+    struck: tuple[int, ...]
 
 
 def fresh_start() -> int:
@@ -55,7 +56,7 @@ def fresh_start() -> int:
     return int(time.time()) % 10_000_000 * 1000
 
 
-def run(case: Case, say: Optional[Callable[[str], None]] = None) -> Outcome:
+def run(case: Case, say: Callable[[str], None] | None = None) -> Outcome:
     """Run one case. `say` gets the trace."""
     if case.sabotage is not None:
         with BY_NAME[case.sabotage].applied():
@@ -87,7 +88,7 @@ def _silence() -> Iterator[None]:
         log.setLevel(level)
 
 
-def run_many(first: Case, count: Optional[int], minutes: Optional[float], jobs: int) -> Iterator[Outcome]:
+def run_many(first: Case, count: int | None, minutes: float | None, jobs: int) -> Iterator[Outcome]:
     """Run `first` and those with the seeds after it, on `jobs` processes, until there were `count` or the
     time is over.
 
@@ -120,9 +121,7 @@ def run_many(first: Case, count: Optional[int], minutes: Optional[float], jobs: 
             worker.join()
 
 
-def _work(
-    queue: Any, first: Case, count: Optional[int], minutes: Optional[float], number: int, jobs: int
-) -> None:
+def _work(queue: Any, first: Case, count: int | None, minutes: float | None, number: int, jobs: int) -> None:
     """The work of process `number` of `jobs`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who collects
     os.environ.pop("RAFTKV_CHECK", None)  # the simulator checks by itself, after every event
@@ -137,7 +136,7 @@ def _work(
 
 
 def _in_turn(
-    first: Case, count: Optional[int], minutes: Optional[float], number: int, jobs: int
+    first: Case, count: int | None, minutes: float | None, number: int, jobs: int
 ) -> Iterator[Outcome]:
     end = float("inf") if minutes is None else time.monotonic() + 60 * minutes
     while (count is None or number < count) and time.monotonic() < end:

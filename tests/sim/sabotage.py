@@ -8,29 +8,18 @@ patch.py says how a sabotage is put in force.
 
 from __future__ import annotations
 
-from typing import List
+from raftkv.client import command as client_command
+from raftkv.client import numbering, session
+from raftkv.kvdb import session_table as sessions
+from raftkv.kvdb import store
+from raftkv.node import joining, network, node, proposals
+from raftkv.raft import core, following, leadership, log, progress, reads
+from raftkv.storage import persister, replay, sealed, segments
+from raftkv.storage import snapshots as snapshot_store
 
-from raftkv.kvdb import client_command, numbering, session, sessions, store
-from raftkv.raft import (
-    core,
-    following,
-    joining,
-    leadership,
-    log,
-    network,
-    node,
-    persister,
-    progress,
-    proposals,
-    reads,
-    replay,
-    sealed,
-    segments,
-)
-from raftkv.raft import snapshots as snapshot_store
 from tests.sim.patch import Sabotage
 
-SABOTAGES: List[Sabotage] = [
+SABOTAGES: list[Sabotage] = [
     # durability
     Sabotage(
         "vote not durable",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import List, Optional, get_args
+from typing import get_args
 
-from raftkv.raft.crash_points import CRASH_POINTS as NODE_POINTS
+from raftkv.node.crash_points import CRASH_POINTS as NODE_POINTS
 from raftkv.raft.messages import Message
-from raftkv.raft.persister import CRASH_POINTS as DISK_POINTS
+from raftkv.storage.persister import CRASH_POINTS as DISK_POINTS
+
 from tests.sim.fault import Fault
 from tests.sim.host import Host, Trap
 from tests.sim.network import Link, pairs
@@ -14,7 +15,7 @@ from tests.sim.network import Link, pairs
 MESSAGES = sorted(cls.__name__ for cls in get_args(Message))
 
 
-def crash(fault: Fault) -> Optional[bool]:
+def crash(fault: Fault) -> bool | None:
     host = fault.running()
     if host is None:
         return False
@@ -24,7 +25,7 @@ def crash(fault: Fault) -> Optional[bool]:
     return None
 
 
-def crash_of_many(fault: Fault) -> Optional[bool]:
+def crash_of_many(fault: Fault) -> bool | None:
     power = fault.rng.random() < 0.6
     victims = fault.rng.sample(fault.hosts, fault.rng.randint(2, len(fault.hosts)))
     fault.say(f"{sorted(host.id for host in victims)} {'lose power' if power else 'are killed'}")
@@ -34,7 +35,7 @@ def crash_of_many(fault: Fault) -> Optional[bool]:
     return None
 
 
-def ambush(fault: Fault) -> Optional[bool]:
+def ambush(fault: Fault) -> bool | None:
     """For a while, whoever leads is struck down soon after it was elected: what paper figure 8 is made of."""
     world, rng = fault.world, fault.rng
     blows = rng.choice([["kill", "power"], ["cut", "half cut"], ["kill", "power", "cut", "half cut"]])
@@ -67,7 +68,7 @@ def ambush(fault: Fault) -> Optional[bool]:
     return None
 
 
-def left_alone(fault: Fault) -> Optional[bool]:
+def left_alone(fault: Fault) -> bool | None:
     """For a while, whoever is elected is soon cut off from the others, but not from the clients, and is slow
     to notice: what it would read to them is old (thesis 6.4)."""
     world, rng = fault.world, fault.rng
@@ -86,7 +87,7 @@ def left_alone(fault: Fault) -> Optional[bool]:
         fault.say(f"n{host.id} leads, and is left alone for {wait_s:.2f} s with a slow clock")
         world.schedule(wait_s, end, host, links)
 
-    def end(host: Host, links: List[Link]) -> None:
+    def end(host: Host, links: list[Link]) -> None:
         world.network.mend(links)
         host.set_rate(1.0)
 
@@ -96,7 +97,7 @@ def left_alone(fault: Fault) -> Optional[bool]:
     return None
 
 
-def crash_after_a_replacement(fault: Fault) -> Optional[bool]:
+def crash_after_a_replacement(fault: Fault) -> bool | None:
     """For a while, whoever replaces entries of its log dies before the new ones are written."""
     power, count = fault.rng.random() < 0.7, fault.rng.choice([1, 1, 2])
 
@@ -108,7 +109,7 @@ def crash_after_a_replacement(fault: Fault) -> Optional[bool]:
     return None
 
 
-def crash_at_a_point(fault: Fault) -> Optional[bool]:
+def crash_at_a_point(fault: Fault) -> bool | None:
     """Between two steps of the node's or the persister's."""
     name = fault.rng.choice(NODE_POINTS + DISK_POINTS)
     trap = Trap(name, fault.rng.choice([1, 1, 2, 5]), fault.rng.random() < 0.7)
@@ -121,7 +122,7 @@ def crash_at_a_point(fault: Fault) -> Optional[bool]:
     return None
 
 
-def crash_after_a_message(fault: Fault) -> Optional[bool]:
+def crash_after_a_message(fault: Fault) -> bool | None:
     """As soon as it has said something, or in the middle of saying it to all."""
     name = fault.rng.choice(MESSAGES)
     trap = Trap(name, fault.rng.choice([1, 1, 2, 3, 10]), fault.rng.random() < 0.7)
@@ -131,14 +132,14 @@ def crash_after_a_message(fault: Fault) -> Optional[bool]:
     return None
 
 
-def crash_at_a_disk_operation(fault: Fault) -> Optional[bool]:
+def crash_at_a_disk_operation(fault: Fault) -> bool | None:
     host = fault.host()
     host.trap = Trap(None, fault.rng.randint(1, 60), fault.rng.random() < 0.7)
     fault.say(f"n{host.id} will die at its disk operation {host.trap.count} from here")
     return None
 
 
-def orderly_stop(fault: Fault) -> Optional[bool]:
+def orderly_stop(fault: Fault) -> bool | None:
     host = fault.running()
     if host is None:
         return False
@@ -147,7 +148,7 @@ def orderly_stop(fault: Fault) -> Optional[bool]:
     return None
 
 
-def pause(fault: Fault) -> Optional[bool]:
+def pause(fault: Fault) -> bool | None:
     """SIGSTOP, or a machine that is suspended."""
     host = fault.running()
     if host is None or host.process is None:
@@ -162,7 +163,7 @@ def pause(fault: Fault) -> Optional[bool]:
     return None
 
 
-def clock_rate(fault: Fault) -> Optional[bool]:
+def clock_rate(fault: Fault) -> bool | None:
     host, rate = fault.host(), fault.rng.choice([0.3, 0.8, 1.25, 3.0])
     host.set_rate(rate)
     fault.say(f"the clock of n{host.id} runs at {rate}")
@@ -170,21 +171,21 @@ def clock_rate(fault: Fault) -> Optional[bool]:
     return None
 
 
-def clock_jump(fault: Fault) -> Optional[bool]:
+def clock_jump(fault: Fault) -> bool | None:
     host, jump_s = fault.host(), fault.rng.choice([0.3, 1.0, 10.0, 1000.0])
     host.set_rate(1.0, jump_s)
     fault.say(f"the clock of n{host.id} jumps by {jump_s} s")
     return None
 
 
-def abandoned_command(fault: Fault) -> Optional[bool]:
+def abandoned_command(fault: Fault) -> bool | None:
     client = fault.rng.choice(fault.world.clients)
     fault.say(f"{client.name} abandons a command")
     client.abandon_one()
     return None
 
 
-def restarted_client(fault: Fault) -> Optional[bool]:
+def restarted_client(fault: Fault) -> bool | None:
     """A client begins anew, without the session it had."""
     client = fault.rng.choice(fault.world.clients)
     fault.say(f"{client.name} starts anew")

@@ -8,7 +8,7 @@ simply tried. First the run is made shorter, then faults are left out, in halves
 from __future__ import annotations
 
 import re
-from typing import Callable, List, Optional, Tuple
+from typing import Callable
 
 from tests.sim.plan import Plan
 from tests.sim.runner import Case, Outcome, run
@@ -22,7 +22,7 @@ class Shrinker:
     def __init__(self, case: Case, report: Callable[[str], None]) -> None:
         self._report = report
         self._runs = 0
-        self._kind: Optional[str] = None
+        self._kind: str | None = None
         self.best = self._run(case)
         self._kind = kind_of(self.best.failure) if self.best.failure else None
 
@@ -32,7 +32,7 @@ class Shrinker:
             return self.best
         self._use_faults(self.best.struck)
         self._shorten()
-        before: Tuple[int, ...] = ()
+        before: tuple[int, ...] = ()
         while before != self.best.struck:
             before = self.best.struck
             self._leave_out_faults()
@@ -54,7 +54,7 @@ class Shrinker:
         self._report(f"{len(outcome.struck)} faults, {outcome.events} events: {outcome.failure}")
         return True
 
-    def _use_faults(self, faults: Tuple[int, ...]) -> bool:
+    def _use_faults(self, faults: tuple[int, ...]) -> bool:
         return self._try(self.best.case._replace(only=faults))
 
     def _shorten(self) -> None:
@@ -83,7 +83,7 @@ class Shrinker:
             self._use_faults(())
 
 
-def _without(faults: List[int], at: int, size: int) -> Tuple[int, ...]:
+def _without(faults: list[int], at: int, size: int) -> tuple[int, ...]:
     return tuple(faults[:at] + faults[at + size :])
 
 

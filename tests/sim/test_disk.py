@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import random
-from typing import Optional, Set
 
 import pytest
 
@@ -26,7 +25,7 @@ def make_disk(seed: int = 0, reorders: bool = False) -> SimDisk:
     return disk
 
 
-def content(disk: SimDisk, path: str = PATH) -> Optional[bytes]:
+def content(disk: SimDisk, path: str = PATH) -> bytes | None:
     return disk.read(path) if disk.exists(path) else None
 
 
@@ -40,7 +39,7 @@ def test_bytes_without_fsync_may_be_lost(keep: str, expected: bytes) -> None:
 
 
 def test_a_power_cut_tears_at_every_byte_and_may_leave_zeros() -> None:
-    found: Set[bytes] = set()
+    found: set[bytes] = set()
     for seed in range(500):
         disk = make_disk(seed)
         disk.update(PATH).write(NEW)
@@ -64,7 +63,7 @@ def test_what_was_fsynced_stays(keep: str) -> None:
 
 
 def test_bytes_written_over_others_may_stay_as_they_were() -> None:
-    found: Set[Optional[bytes]] = set()
+    found: set[bytes | None] = set()
     for seed in range(100):
         disk = make_disk(seed)
         disk.update(PATH).write_at(0, b"NEW")
@@ -104,7 +103,7 @@ def test_a_rename_is_durable_only_after_the_folder_fsync() -> None:
 
 @pytest.mark.parametrize("reorders, possible", [(False, {(1, 1), (1, 0), (0, 0)}),
                                                 (True, {(1, 1), (1, 0), (0, 1), (0, 0)})])  # fmt: skip
-def test_names_survive_in_their_order_or_in_any(reorders: bool, possible: Set[tuple]) -> None:
+def test_names_survive_in_their_order_or_in_any(reorders: bool, possible: set[tuple]) -> None:
     found = set()
     for seed in range(100):
         disk = make_disk(seed, reorders)

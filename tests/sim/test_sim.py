@@ -8,7 +8,6 @@ import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import List
 
 import pytest
 
@@ -25,7 +24,7 @@ KNOWN = {int(seed): {name.strip() for name in names.split(",") if name.strip()}
          for seed, _, names in LINES if seed != "#"}  # fmt: skip
 
 
-def complaints(outcomes: List[Outcome]) -> str:
+def complaints(outcomes: list[Outcome]) -> str:
     """Which failed, why, and how to see it."""
     failed = [outcome for outcome in outcomes if outcome.failure is not None]
     return "\n".join(f"{outcome.case.command()}\n    {outcome.failure}" for outcome in failed)
@@ -54,8 +53,8 @@ def test_fresh_seeds(start: int) -> None:
 # -- one seed decides everything -----------------------------------------------------------------------------
 
 
-def trace_of(case: Case) -> List[str]:
-    lines: List[str] = []
+def trace_of(case: Case) -> list[str]:
+    lines: list[str] = []
     run(case, lines.append)
     return lines
 

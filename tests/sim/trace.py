@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any
 
+from raftkv.node.joining import Hello, HelloReply
 from raftkv.raft.core import Raft
-from raftkv.raft.joining import Hello, HelloReply
 from raftkv.raft.messages import (
     AppendEntries,
     Heartbeat,
@@ -15,6 +15,7 @@ from raftkv.raft.messages import (
     RequestVote,
 )
 from raftkv.raft.types import Role
+
 from tests.raft.trace import format_message, format_raft, format_saved
 
 _ROLE_OF = {
@@ -28,7 +29,7 @@ _ROLE_OF = {
 __all__ = ["format_saved"]
 
 
-def format_sent(raft: Optional[Raft], message: Message) -> str:
+def format_sent(raft: Raft | None, message: Message) -> str:
     return format_message(message, raft.role if raft is not None else None)
 
 
@@ -37,14 +38,14 @@ def format_received(message: Message) -> str:
     return format_message(message, _ROLE_OF.get(type(message), Role.FOLLOWER))
 
 
-def format_hello(id: int, hello: Hello, reply: Optional[HelloReply]) -> str:
+def format_hello(id: int, hello: Hello, reply: HelloReply | None) -> str:
     said = f"n{hello.id} -> n{id} Hello {hello.uid} {hello.state}"
     if reply is None:
         return f"{said}: refused"
     return f"{said}: term={reply.term} knows_you={reply.knows_you} founder={reply.founder}"
 
 
-def describe(id: int, raft: Optional[Raft]) -> str:
+def describe(id: int, raft: Raft | None) -> str:
     """`n1@3 leader`, or `n1` for a process that takes no part yet."""
     return f"n{id}" if raft is None else format_raft(raft)
 

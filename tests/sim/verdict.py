@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import List
-
 from tests.linearizability.checker import check
 from tests.linearizability.history import Operation
 from tests.linearizability.search import OK
@@ -11,7 +9,7 @@ from tests.linearizability.search import OK
 TIME_LIMIT_S = 30.0  # real time; a history of a run takes some milliseconds
 
 
-def check_history(operations: List[Operation]) -> None:
+def check_history(operations: list[Operation]) -> None:
     """Raises AssertionError with the offending part of the history. One that cannot be decided is a failure,
     too."""
     result = check(operations, TIME_LIMIT_S)

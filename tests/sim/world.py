@@ -12,11 +12,13 @@ import heapq
 import itertools
 import traceback
 from collections import Counter
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from typing import Any, Callable, Collection, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable
 
 from raftkv.kvdb import service as service_module
-from raftkv.raft import node as node_module
+from raftkv.node import node as node_module
+
 from tests.sim.checks import Checks
 from tests.sim.client import SimClient
 from tests.sim.faults import Faults
@@ -49,28 +51,28 @@ class World:
         self,
         plan: Plan,
         *,
-        only: Optional[Collection[int]] = None,
-        say: Optional[Callable[[str], None]] = None,
+        only: Collection[int] | None = None,
+        say: Callable[[str], None] | None = None,
     ) -> None:
         self.plan = plan
         self.now = 0.0
         self.events = 0
         self.calm = False
         self.calm_since = 0.0
-        self.count: "Counter[str]" = Counter()
-        self.points: "Counter[str]" = Counter()  # where processes died
-        self.struck: List[int] = []  # the faults that did something
-        self.current: Optional[Process] = None  # whose code runs
+        self.count: Counter[str] = Counter()
+        self.points: Counter[str] = Counter()  # where processes died
+        self.struck: list[int] = []  # the faults that did something
+        self.current: Process | None = None  # whose code runs
         self.fibers = Fibers()
         self.tracing, self._say = say is not None, say
-        self._queue: List[Tuple[float, int, Callable[..., None], tuple]] = []
+        self._queue: list[tuple[float, int, Callable[..., None], tuple]] = []
         self._order = itertools.count()
         self.network = Network(plan, self.schedule, self.count)
         self.checks = Checks(self)
         self.record = Record(lambda: self.now)
-        self.hosts: Dict[int, Host] = {}
+        self.hosts: dict[int, Host] = {}
         self.hosts = {id: Host(self, id) for id in range(1, plan.servers + 1)}
-        self.clients: List[SimClient] = []
+        self.clients: list[SimClient] = []
         self.clients = [SimClient(self, number) for number in range(1, plan.clients + 1)]
         for host in self.hosts.values():
             late = plan.late_starts and host.rng.random() < 0.5

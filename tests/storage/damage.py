@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import List, Tuple
-
 import pytest
-
 from raftkv.errors import DamagedDataError
-from raftkv.raft.replay import MARKER
 from raftkv.raft.types import Entry, HardState, encode_entries
+from raftkv.storage.replay import MARKER
+
 from tests.sim.disk import SimDisk
 from tests.storage.model import open_persister
 
 FIRST_FILE = "data/log/00000000000000000001.jsonl"
 
 
-def written(*saves: List[Entry], segment_bytes: int = 1 << 20) -> SimDisk:
+def written(*saves: list[Entry], segment_bytes: int = 1 << 20) -> SimDisk:
     disk = SimDisk()
     persister = open_persister(disk, segment_bytes=segment_bytes)
     persister.save(HardState(9, 1), [])
@@ -25,12 +23,12 @@ def written(*saves: List[Entry], segment_bytes: int = 1 << 20) -> SimDisk:
     return disk
 
 
-def file_of(*saves: List[Entry]) -> bytes:
+def file_of(*saves: list[Entry]) -> bytes:
     """What a log file is to hold, but for the zeros at its end."""
     return b"".join(MARKER + encode_entries(save) for save in saves)
 
 
-def reopened(disk: SimDisk) -> Tuple[List[Entry], List[str]]:
+def reopened(disk: SimDisk) -> tuple[list[Entry], list[str]]:
     """The entries and the notices."""
     persister = open_persister(disk)
     persister.close()

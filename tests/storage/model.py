@@ -6,10 +6,12 @@ the last of which is the one that holds when it returned.
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-from raftkv.raft.persister import Persister
 from raftkv.raft.types import COMMAND, Configuration, Entry, HardState, Snapshot
+from raftkv.storage.persister import Persister
+
 from tests.sim.disk import SimDisk
 
 VOTERS = (1, 2, 3)
@@ -20,10 +22,10 @@ class Model(NamedTuple):
     """`log` is contiguous; `follows` is the snapshot that it was begun after, if it was dropped for one."""
 
     hard_state: HardState = HardState()
-    snapshot: Optional[Snapshot] = None
-    log: Tuple[Entry, ...] = ()
-    follows: Optional[Snapshot] = None
-    peers: Tuple[Tuple[int, Tuple[str, bool, int]], ...] = ()
+    snapshot: Snapshot | None = None
+    log: tuple[Entry, ...] = ()
+    follows: Snapshot | None = None
+    peers: tuple[tuple[int, tuple[str, bool, int]], ...] = ()
 
     def leads_to(self, snapshot: Snapshot) -> bool:
         """Does the log hold the last entry that `snapshot` stands for?"""
@@ -31,7 +33,7 @@ class Model(NamedTuple):
             return True
         return any(entry.index == snapshot.index and entry.term == snapshot.term for entry in self.log)
 
-    def visible(self) -> Tuple[Any, ...]:
+    def visible(self) -> tuple[Any, ...]:
         """What opening the folder is to show."""
         entries, term = self.log, self.hard_state.term
         hard_state = self.hard_state
@@ -48,15 +50,15 @@ class Step(NamedTuple):
     """A method of the Persister, and its arguments."""
 
     method: str
-    args: Tuple[Any, ...]
+    args: tuple[Any, ...]
 
     def run(self, persister: Persister) -> Any:
         return getattr(persister, self.method)(*self.args)
 
-    def during(self, model: Model) -> List[Model]:
+    def during(self, model: Model) -> list[Model]:
         return getattr(self, "_" + self.method)(model, *self.args)  # type: ignore[no-any-return]
 
-    def _save(self, model: Model, hard_state: Optional[HardState], entries: Sequence[Entry]) -> List[Model]:
+    def _save(self, model: Model, hard_state: HardState | None, entries: Sequence[Entry]) -> list[Model]:
         states = [model]
         if hard_state is not None:
             states.append(states[-1]._replace(hard_state=hard_state))
@@ -73,32 +75,32 @@ class Step(NamedTuple):
             states += [base._replace(log=kept + tuple(entries[: n + 1])) for n in range(len(entries))]
         return states
 
-    def _compact(self, model: Model, index: int) -> List[Model]:
+    def _compact(self, model: Model, index: int) -> list[Model]:
         return [model]
 
-    def _write_snapshot(self, model: Model, snapshot: Snapshot, lines: Sequence[bytes]) -> List[Model]:
+    def _write_snapshot(self, model: Model, snapshot: Snapshot, lines: Sequence[bytes]) -> list[Model]:
         if model.snapshot is not None and snapshot.index <= model.snapshot.index:
             return [model]
         return [model, model._replace(snapshot=snapshot)]
 
     def _receive_chunk(
         self, model: Model, snapshot: Snapshot, offset: int, data: bytes, done: bool
-    ) -> List[Model]:
+    ) -> list[Model]:
         return [model]
 
-    def _install(self, model: Model, snapshot: Snapshot) -> List[Model]:
+    def _install(self, model: Model, snapshot: Snapshot) -> list[Model]:
         states = self._write_snapshot(model, snapshot, ())
         if len(states) > 1 and not model.leads_to(snapshot):
             states.append(states[-1]._replace(log=(), follows=snapshot))
         return states
 
-    def _remember_peer(self, model: Model, id: int, uid: str, founder: bool, term: int) -> List[Model]:
+    def _remember_peer(self, model: Model, id: int, uid: str, founder: bool, term: int) -> list[Model]:
         peers = {**dict(model.peers), id: (uid, founder, term)}
         return [model, model._replace(peers=tuple(sorted(peers.items())))]
 
 
 def open_persister(disk: SimDisk, **options: Any) -> Persister:
-    arguments: Dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "node_id": 1,
         "cluster": "raftkv",
         "voters": VOTERS,
@@ -108,12 +110,12 @@ def open_persister(disk: SimDisk, **options: Any) -> Persister:
     return Persister(FOLDER, disk=disk, **{**arguments, **options})
 
 
-def visible(persister: Persister) -> Tuple[Any, ...]:
+def visible(persister: Persister) -> tuple[Any, ...]:
     peers = tuple(sorted(persister.known_peers.items()))
     return persister.hard_state, persister.snapshot, tuple(persister.entries), peers
 
 
-def entries(first: int, last: int, term: int) -> List[Entry]:
+def entries(first: int, last: int, term: int) -> list[Entry]:
     """The entries first..last of `term`; the data depends on both, and on nothing else."""
     return [Entry.create(i, term, COMMAND, [f"value {i} of term {term}"]) for i in range(first, last + 1)]
 
@@ -122,6 +124,6 @@ def snapshot(index: int, term: int) -> Snapshot:
     return Snapshot(index, term, Configuration(VOTERS))
 
 
-def lines(snapshot: Snapshot, count: int = 3) -> List[bytes]:
+def lines(snapshot: Snapshot, count: int = 3) -> list[bytes]:
     """A content that depends on the snapshot."""
     return [b'["%d@%d",%d]\n' % (snapshot.index, snapshot.term, number) for number in range(count)]

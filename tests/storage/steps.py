@@ -5,22 +5,21 @@ from __future__ import annotations
 
 import json
 import zlib
-from typing import List, Optional
 
 import pytest
-
-from raftkv.raft.persister import Persister
-from raftkv.raft.snapshot_file import encode_footer, encode_header
 from raftkv.raft.types import Entry, HardState, Snapshot
+from raftkv.storage.persister import Persister
+from raftkv.storage.snapshot_file import encode_footer, encode_header
+
 from tests.sim.disk import SimDisk
 from tests.storage.model import Step, entries, lines, open_persister, snapshot
 
 
-def save(term: int, vote: int, new: List[Entry]) -> Step:
+def save(term: int, vote: int, new: list[Entry]) -> Step:
     return Step("save", (HardState(term, vote), new))
 
 
-def append(new: List[Entry]) -> Step:
+def append(new: list[Entry]) -> Step:
     return Step("save", (None, new))
 
 
@@ -35,7 +34,7 @@ def file_of(taken: Snapshot, count: int = 3) -> bytes:
     return body + encode_footer(count, zlib.crc32(body))
 
 
-def transfer(taken: Snapshot) -> List[Step]:
+def transfer(taken: Snapshot) -> list[Step]:
     """A snapshot that comes from the leader in three chunks."""
     data = file_of(taken)
     cuts = [0, len(data) // 3, len(data) // 2, len(data)]
@@ -46,7 +45,7 @@ def transfer(taken: Snapshot) -> List[Step]:
     return [*chunks, Step("install", (taken,))]
 
 
-HISTORY: List[Step] = [
+HISTORY: list[Step] = [
     save(1, 1, entries(1, 3, 1)),
     Step("remember_peer", (2, "u2", True, 0)),
     append(entries(4, 5, 1)),
@@ -89,7 +88,7 @@ HISTORY: List[Step] = [
 # -- shorthands for tests that go their own way --------------------------------------------------------------
 
 
-def begun(disk: SimDisk, log: Optional[List[Entry]] = None) -> Persister:
+def begun(disk: SimDisk, log: list[Entry] | None = None) -> Persister:
     persister = open_persister(disk)
     persister.save(HardState(9, 1), log if log is not None else entries(1, 10, 1))
     return persister
@@ -100,12 +99,12 @@ def reopened(disk: SimDisk) -> Persister:
     return open_persister(disk)
 
 
-def content(persister: Persister) -> List[object]:
+def content(persister: Persister) -> list[object]:
     with persister.open_snapshot() or pytest.fail("there is no snapshot") as reader:
         return list(reader.records())
 
 
-def expected(taken: Snapshot, count: int = 3) -> List[object]:
+def expected(taken: Snapshot, count: int = 3) -> list[object]:
     return [json.loads(line) for line in lines(taken, count)]
 
 

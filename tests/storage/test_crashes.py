@@ -6,11 +6,11 @@ from __future__ import annotations
 import contextlib
 import copy
 import random
-from typing import Any, Callable, List
+from typing import Any, Callable
 
 import pytest
+from raftkv.storage.persister import CRASH_POINTS, Persister
 
-from raftkv.raft.persister import CRASH_POINTS, Persister
 from tests.sim.disk import EVERYTHING, NOTHING, SOME, Crash, SimDisk
 from tests.storage.model import Model, Step, open_persister, visible
 from tests.storage.steps import HISTORY
@@ -18,7 +18,7 @@ from tests.storage.steps import HISTORY
 KEEP_CACHE = "the process is killed, the machine goes on"
 
 
-def play(disk: SimDisk, steps: List[Step], **options: Any) -> List[Model]:
+def play(disk: SimDisk, steps: list[Step], **options: Any) -> list[Model]:
     """Run `steps` from the opening on until the disk crashes. Returns the states that it may show then."""
     model = Model()
     legal = [model]
@@ -54,7 +54,7 @@ def crash_at(number: int, disk: SimDisk) -> None:
     disk.before = before
 
 
-def check(persister: Persister, legal: List[Model], context: object) -> None:
+def check(persister: Persister, legal: list[Model], context: object) -> None:
     found = visible(persister)
     expected = [model.visible() for model in legal]
     assert found in expected, f"{context}: found\n  {found}\nbut only these are legal:\n  " + "\n  ".join(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Tuple
 
 import pytest
-
 from raftkv.errors import DamagedDataError, StorageError
-from raftkv.raft.replay import MARKER, SECTOR
 from raftkv.raft.types import COMMAND, Entry, HardState, encode_entries
+from raftkv.storage.replay import MARKER, SECTOR
+
 from tests.sim.disk import SimDisk
 from tests.storage.damage import FIRST_FILE, file_of, refused, reopened, written
 from tests.storage.model import entries, lines, open_persister, snapshot
@@ -148,7 +147,7 @@ def test_each_flipped_bit_in_a_small_file_is_refused(name: str) -> None:
         assert f"data/{name}" in refused(disk)
 
 
-def with_snapshot() -> Tuple[SimDisk, str]:
+def with_snapshot() -> tuple[SimDisk, str]:
     disk = written(entries(1, 5, 1))
     persister = open_persister(disk)
     persister.write_snapshot(snapshot(3, 1), lines(snapshot(3, 1)))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Union
+from typing import Any, Callable
 
 import pytest
+from raftkv.storage import disk as disk_module
+from raftkv.storage.disk import Disk
 
-from raftkv.raft import disk as disk_module
-from raftkv.raft.disk import Disk
 from tests.sim.disk import SimDisk
 from tests.storage.model import Model, open_persister, visible
 from tests.storage.steps import HISTORY
@@ -40,7 +40,7 @@ def test_both_disks_hold_the_same_after_the_same(tmp_path: Path, monkeypatch: py
     persister.close()
 
 
-def files(disk: Union[Disk, SimDisk]) -> Dict[str, bytes]:
+def files(disk: Disk | SimDisk) -> dict[str, bytes]:
     paths = [f"data/{name}" for name in ("node.json", "hard_state.json") if disk.exists(f"data/{name}")]
     for folder in ("data/log", "data/snapshot"):
         paths += [f"{folder}/{name}" for name in disk.list_folder(folder)]
@@ -103,7 +103,7 @@ def test_errors_name_the_file(tmp_path: Path) -> None:
 @posix
 def test_a_short_write_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write = os.write
-    sizes: List[int] = []
+    sizes: list[int] = []
 
     def short_write(fd: int, data: Any) -> int:
         sizes.append(len(data))
@@ -121,7 +121,7 @@ def test_a_short_write_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_short_write_in_place_is_completed(
     write_at: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    offsets: List[int] = []
+    offsets: list[int] = []
 
     def short_write(fd: int, data: Any, offset: int) -> int:
         offsets.append(offset)
@@ -139,7 +139,7 @@ def test_a_short_write_in_place_is_completed(
 
 @posix
 def test_a_write_is_one_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes: List[int] = []
+    sizes: list[int] = []
     write = os.write
     file = Disk().create(str(tmp_path / "a"))
 
@@ -175,7 +175,7 @@ def test_a_sync_leaves_out_what_the_data_does_not_need(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the system can: an fsync also waits for the file's times."""
-    asked: List[str] = []
+    asked: list[str] = []
     file = Disk().create(str(tmp_path / "a"))
     monkeypatch.setattr(disk_module, "fcntl", None)
     monkeypatch.setattr(os, "fsync", lambda fd: asked.append("fsync"))
@@ -190,7 +190,7 @@ def test_a_sync_leaves_out_what_the_data_does_not_need(
 @posix
 def test_macos_asks_the_drive_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """There fsync() leaves the data in the drive's cache, which a power cut empties."""
-    asked: List[int] = []
+    asked: list[int] = []
 
     class MacFcntl:
         F_FULLFSYNC = 51
@@ -215,7 +215,7 @@ def test_macos_asks_the_drive_itself(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_new_folder_is_durable_up_to_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    synced: List[str] = []
+    synced: list[str] = []
     monkeypatch.setattr(Disk, "sync_folder", lambda self, path: synced.append(path))
     Disk().make_folder(str(tmp_path / "a" / "b" / "c"))
     assert (tmp_path / "a" / "b" / "c").is_dir()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import random
-from typing import Callable, List
+from typing import Callable
 
 import pytest
-
 from raftkv.errors import StorageError
-from raftkv.raft.persister import Persister
 from raftkv.raft.types import HardState
+from raftkv.storage.persister import Persister
+
 from tests.sim.disk import NOTHING, SOME, SimDisk
 from tests.storage.model import (
     Model,
@@ -24,7 +24,7 @@ from tests.storage.model import (
 from tests.storage.steps import HISTORY, append, save, transfer, write
 
 #: Everything that a persister which is at an end is asked to do, and refuses.
-EVERYTHING: List[Callable[[Persister], object]] = [
+EVERYTHING: list[Callable[[Persister], object]] = [
     lambda persister: persister.save(None, []),
     lambda persister: persister.save(HardState(99, None), []),
     lambda persister: persister.save(None, entries(persister.last_index + 1, persister.last_index + 1, 1)),
@@ -37,7 +37,7 @@ EVERYTHING: List[Callable[[Persister], object]] = [
 ]
 
 
-def play_until_it_fails(disk: SimDisk, message: str) -> List[Model]:
+def play_until_it_fails(disk: SimDisk, message: str) -> list[Model]:
     """Run the history until an error ends it, and the persister; returns the states that may be found
     then."""
     model = Model()
@@ -68,7 +68,7 @@ def assert_ended(disk: SimDisk, persister: Persister, message: str) -> None:
     assert disk.operations == operations, "something was tried again"
 
 
-def check(disk: SimDisk, legal: List[Model], context: str) -> None:
+def check(disk: SimDisk, legal: list[Model], context: str) -> None:
     persister = open_persister(disk)
     assert visible(persister) in [model.visible() for model in legal], context
     last, term = persister.last_index, persister.hard_state.term + 1

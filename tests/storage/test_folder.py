@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from raftkv.errors import ForeignDataError, LockedError, StorageError
-from raftkv.raft.persister import Persister
-from raftkv.raft.sealed import seal, unseal
 from raftkv.raft.types import Configuration, HardState
+from raftkv.storage.persister import Persister
+from raftkv.storage.sealed import seal, unseal
+
 from tests.sim.disk import PID, SimDisk
 from tests.storage.model import entries, lines, open_persister, snapshot
 
@@ -196,7 +196,7 @@ def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
 
 HOLDER = """
 import sys
-from raftkv.raft.persister import Persister
+from raftkv.storage.persister import Persister
 persister = Persister(sys.argv[1], node_id=1, cluster="raftkv", voters=(1, 2, 3))
 print("open", flush=True)
 sys.stdin.read()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import List
-
 import pytest
-
 from raftkv.raft.types import Entry, HardState, Snapshot
+
 from tests.sim.disk import SimDisk
 from tests.storage.model import entries, lines, open_persister, snapshot
 from tests.storage.steps import begun, receive, reopened
@@ -24,7 +22,7 @@ from tests.storage.steps import begun, receive, reopened
     ],
 )
 def test_what_install_keeps_of_the_log(
-    taken: Snapshot, kept: List[Entry], crash_before_the_log_is_dropped: bool
+    taken: Snapshot, kept: list[Entry], crash_before_the_log_is_dropped: bool
 ) -> None:
     disk = SimDisk()
     persister = open_persister(disk, segment_bytes=100)
@@ -71,7 +69,7 @@ def test_dropping_the_log_is_durable_file_by_file_from_the_newest() -> None:
     for first in (1, 4, 7):
         persister.save(None, entries(first, first + 2, 1))
     receive(persister, snapshot(6, 2))
-    done: List[str] = []
+    done: list[str] = []
     disk.before = lambda operation, path: done.append(f"{operation} {path}") if "data/log" in path else None
     persister.install(snapshot(6, 2))
     removals = [f"remove data/log/{first:020d}.jsonl" for first in (7, 4, 1)]

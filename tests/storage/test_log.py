@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import List, Tuple
 
 import pytest
-
 from raftkv.errors import StorageError
-from raftkv.raft.persister import Persister
-from raftkv.raft.replay import MARKER
-from raftkv.raft.segments import EXTENSION
 from raftkv.raft.types import COMMAND, Entry, HardState, encode_entries
+from raftkv.storage.persister import Persister
+from raftkv.storage.replay import MARKER
+from raftkv.storage.segments import EXTENSION
+
 from tests.sim.disk import SimDisk
 from tests.storage.model import entries, lines, open_persister, snapshot
 
@@ -23,11 +22,11 @@ def begun(disk: SimDisk, term: int = 9) -> Persister:
     return persister
 
 
-def log_files(disk: SimDisk) -> List[int]:
+def log_files(disk: SimDisk) -> list[int]:
     return [int(name[:20]) for name in disk.list_folder("data/log")]
 
 
-def found(disk: SimDisk) -> List[Entry]:
+def found(disk: SimDisk) -> list[Entry]:
     disk.kill()
     return open_persister(disk).entries
 
@@ -36,7 +35,7 @@ def test_a_batch_is_one_write_and_one_fsync() -> None:
     disk = SimDisk()
     persister = begun(disk)
     persister.save(None, entries(1, 1, 1))
-    done: List[Tuple[str, str]] = []
+    done: list[tuple[str, str]] = []
     disk.before = lambda operation, path: done.append((operation, path))
     for first, last in ((2, 2), (3, 500)):  # into zeros, and beyond them
         persister.save(None, entries(first, last, 1))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import random
-from typing import Any, Iterator, List, Optional
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
-
 from raftkv.errors import StorageError
 from raftkv.raft.types import Entry, HardState, Snapshot
+
 from tests.sim.disk import SOME, Crash, SimDisk
 from tests.storage.model import (
     Model,
@@ -42,7 +43,7 @@ class _History:
         self.committed = 0
         self.persister = open_persister(self.disk)
         self.persister.save(HardState(), [])  # a member does so before it takes part
-        self.done: List[str] = []
+        self.done: list[str] = []
 
     def run(self) -> None:
         for _ in range(STEPS):
@@ -87,7 +88,7 @@ class _History:
             self.disk.capacity = None
             self.disk.before = lambda operation, path: None
 
-    def reopen(self, legal: List[Model]) -> None:
+    def reopen(self, legal: list[Model]) -> None:
         """The process ends, or the machine, perhaps again while the process begins anew."""
         for _ in range(self.rng.choice([1, 1, 2])):
             if self.rng.random() < 0.5:
@@ -122,39 +123,39 @@ class _History:
     def term(self) -> int:
         return self.model.visible()[0].term
 
-    def term_at(self, index: int) -> Optional[int]:
+    def term_at(self, index: int) -> int | None:
         return next((entry.term for entry in self.model.log if entry.index == index), None)
 
-    def next_steps(self) -> List[Step]:
-        choices: List[Any] = [self.append] * 6
+    def next_steps(self) -> list[Step]:
+        choices: list[Any] = [self.append] * 6
         choices += [self.replace, self.new_term, self.commit, self.own_snapshot, self.transfer] * 2
         choices += [self.peer, self.compact, self.snapshot_ahead]
-        steps: List[Step] = self.rng.choice(choices)()
+        steps: list[Step] = self.rng.choice(choices)()
         return steps
 
-    def new_entries(self, first: int, term: int) -> List[Entry]:
+    def new_entries(self, first: int, term: int) -> list[Entry]:
         return entries(first, first + self.rng.randint(0, 7), term)
 
-    def append(self) -> List[Step]:
+    def append(self) -> list[Step]:
         first = self.last + 1 if self.model.log and self.model.log[-1].index > self.snapshot_index else None
         if first is None and self.model.snapshot is None:
             first = 1
         return [append(self.new_entries(first or self.snapshot_index + 1, self.term))] if self.term else []
 
-    def replace(self) -> List[Step]:
+    def replace(self) -> list[Step]:
         if self.committed >= self.last:
             return []
         first, term = self.rng.randint(self.committed + 1, self.last), self.term + 1
         return [Step("save", (HardState(term, None), self.new_entries(first, term)))]
 
-    def new_term(self) -> List[Step]:
+    def new_term(self) -> list[Step]:
         return [Step("save", (HardState(self.term + 1, self.rng.choice([None, 1, 2, 3])), []))]
 
-    def commit(self) -> List[Step]:
+    def commit(self) -> list[Step]:
         self.committed = self.rng.randint(self.committed, self.last)
         return []
 
-    def own_snapshot(self) -> List[Step]:
+    def own_snapshot(self) -> list[Step]:
         index = self.rng.randint(self.snapshot_index, self.committed)
         term = self.term_at(index)
         if term is None or index == self.snapshot_index:
@@ -164,10 +165,10 @@ class _History:
     def write(self, taken: Snapshot) -> Step:
         return Step("write_snapshot", (taken, lines(taken, self.rng.randint(0, 5))))
 
-    def compact(self) -> List[Step]:
+    def compact(self) -> list[Step]:
         return [Step("compact", (self.rng.randint(0, self.snapshot_index),))]
 
-    def snapshot_ahead(self) -> List[Step]:
+    def snapshot_ahead(self) -> list[Step]:
         """Of entries that are committed and applied, but that the log-writer has not come to yet."""
         term = self.term + 1
         first = self.rng.randint(self.committed + 1, self.last + 1)
@@ -178,10 +179,10 @@ class _History:
         late = Step("save", (HardState(term, None), [entry for entry in waiting if entry.index >= begin]))
         return [self.write(taken), *self.rng.choice([[], self.compact_to(taken)]), late]
 
-    def compact_to(self, taken: Snapshot) -> List[Step]:
+    def compact_to(self, taken: Snapshot) -> list[Step]:
         return [Step("compact", (taken.index,))]
 
-    def transfer(self) -> List[Step]:
+    def transfer(self) -> list[Step]:
         index = self.committed + self.rng.randint(1, 10)
         term = self.term_at(index)
         if term is None or self.rng.random() < 0.3:
@@ -192,5 +193,5 @@ class _History:
         self.committed = index
         return steps
 
-    def peer(self) -> List[Step]:
+    def peer(self) -> list[Step]:
         return [Step("remember_peer", (self.rng.choice([2, 3]), f"u{self.rng.randint(0, 9)}", True, 0))]

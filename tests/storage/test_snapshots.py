@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator, List
 
 import pytest
-
-from raftkv.raft.persister import Persister
 from raftkv.raft.types import HardState
+from raftkv.storage.persister import Persister
+
 from tests.sim.disk import SimDisk
 from tests.storage.model import entries, lines, snapshot
 from tests.storage.steps import begun, content, expected, file_of, receive, reopened
@@ -236,7 +236,7 @@ def test_snapshots_are_written_while_the_log_goes_on(tmp_path: Path) -> None:
 
     persister = opened()
     persister.save(HardState(1, 1), entries(1, 1, 1))
-    failures: List[BaseException] = []
+    failures: list[BaseException] = []
     saved, stop = [1], threading.Event()
 
     def loop(work: object) -> None:

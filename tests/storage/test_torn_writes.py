@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from typing import Iterator, List, Sequence, Tuple
+from collections.abc import Iterator, Sequence
 
 import pytest
-
-from raftkv.raft.replay import MARKER, SECTOR
 from raftkv.raft.types import COMMAND, Entry
+from raftkv.storage.replay import MARKER, SECTOR
+
 from tests.sim.disk import EVERYTHING, NOTHING, Crash
 from tests.storage.damage import FIRST_FILE, file_of, refused, reopened, written
 from tests.storage.model import entries, open_persister
@@ -27,7 +27,7 @@ def of_size(index: int, size: int) -> Entry:
     raise ValueError(f"no entry {index} of {size} bytes")
 
 
-def check_cut(data: bytes, old: List[Entry], new: List[Entry], survived: int) -> None:
+def check_cut(data: bytes, old: list[Entry], new: list[Entry], survived: int) -> None:
     """`data`: what is left of `old`, which was synced, and `new`: `survived` bytes, more behind a hole."""
     disk = written(old, new)
     disk.overwrite(FIRST_FILE, data)
@@ -96,14 +96,14 @@ def test_an_empty_file_does_not_come_back_behind_a_torn_write() -> None:
 BEGINNINGS = (SECTOR // 2, SECTOR, SECTOR - 1)
 
 
-def last_write() -> List[Entry]:
+def last_write() -> list[Entry]:
     """Several entries a sector, one over sectors, an end of line that is a sector's first byte."""
     some = [*entries(2, 9, 1), of_size(10, 2 * SECTOR), *entries(11, 14, 1)]
     after = sum(len(entry.line) for entry in some)
     return [*some, *entries(15, 15, 1), of_size(16, 4 * SECTOR - after - len(entries(15, 15, 1)[0].line))]
 
 
-def losses(start: int, end: int) -> Iterator[List[Tuple[int, int]]]:
+def losses(start: int, end: int) -> Iterator[list[tuple[int, int]]]:
     """All ways to lose some of the sectors that the bytes start..end are in, each as a list of ranges."""
     first, last = start // SECTOR, (end - 1) // SECTOR
     sectors = [(max(start, at * SECTOR), min(end, at * SECTOR + SECTOR)) for at in range(first, last + 1)]
@@ -111,7 +111,7 @@ def losses(start: int, end: int) -> Iterator[List[Tuple[int, int]]]:
         yield from map(list, itertools.combinations(sectors, count))
 
 
-def lose(data: bytes, ranges: Sequence[Tuple[int, int]]) -> bytes:
+def lose(data: bytes, ranges: Sequence[tuple[int, int]]) -> bytes:
     for start, end in ranges:
         data = data[:start] + bytes(end - start) + data[end:]
     return data
@@ -143,7 +143,7 @@ def test_an_end_of_line_that_is_lost() -> None:
 # -- lost sectors of what was synced -------------------------------------------------------------------------
 
 
-def spans(end: int) -> Iterator[Tuple[int, int]]:
+def spans(end: int) -> Iterator[tuple[int, int]]:
     """All ranges of sectors before `end`, and the rest of the one that it is in."""
     edges = [*range(0, end, SECTOR), end]
     yield from itertools.combinations(edges, 2)

@@ -6,7 +6,9 @@ import os
 import pty
 import select
 import time
-from typing import Sequence
+from collections.abc import Sequence
+
+from typing_extensions import Self
 
 PATIENCE_S = 30.0
 
@@ -22,7 +24,7 @@ class Terminal:
             os.environ.update(HOME=home, TERM="dumb", NO_COLOR="1")
             os.execv(argv[0], list(argv))
 
-    def __enter__(self) -> Terminal:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -14,7 +14,6 @@ import sys
 from xml.etree import ElementTree
 
 import pytest
-
 from raftkv import Clerk
 from raftkv.bench.arguments import parse
 from raftkv.bench.errors import BenchError, WrongAnswerError
@@ -26,6 +25,7 @@ from raftkv.cli.cluster_files import prepare_folder
 from raftkv.cli.nodes import LocalCluster
 from raftkv.config import load_server_config
 from raftkv.errors import ConfigError
+
 from tests.cluster.waiting import wait_until
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))

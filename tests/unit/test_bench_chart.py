@@ -7,7 +7,6 @@ import re
 from xml.etree import ElementTree
 
 import pytest
-
 from raftkv.bench import chart, picture
 from raftkv.bench.result import Result, Slice
 from raftkv.bench.svg import HEIGHT, Axis, Series, document, line_chart

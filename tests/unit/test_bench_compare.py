@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from raftkv.bench import compare
 from raftkv.bench.echo import frame, whole_frames
 from raftkv.bench.floor import Floor

@@ -6,7 +6,6 @@ import json
 import random
 
 import pytest
-
 from raftkv.bench.histogram import Histogram
 
 PERCENTS = (0.1, 1, 10, 50, 90, 99, 99.9, 100)

@@ -6,7 +6,6 @@ import random
 from collections import Counter
 
 import pytest
-
 from raftkv.bench.keys import key_name, uniform, zipfian
 
 DRAWS = 50_000

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-
 from raftkv.bench.errors import WrongAnswerError
 from raftkv.bench.recorder import Recorder, common_gaps
 from raftkv.bench.result import Result, Sum

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import pytest
-
 from raftkv.bench import workloads
 from raftkv.bench.run import _jobs
 from raftkv.bench.workloads import PRESETS, Workload, changed, find
+from raftkv.client.driver import WINDOW
 from raftkv.errors import ConfigError
-from raftkv.kvdb.driver import WINDOW
 
 
 @pytest.mark.parametrize("processors", [1, 2, 4])
@@ -34,7 +33,7 @@ def test_connections_that_are_given_bound_the_processes(connections, processes, 
     assert (resolved.connections, resolved.processes) == (connections, processes)
 
 
-@pytest.mark.parametrize("options", [dict(clients=64), dict(clients=10, connections=7, processes=3)])
+@pytest.mark.parametrize("options", [{"clients": 64}, {"clients": 10, "connections": 7, "processes": 3}])
 def test_every_client_and_every_connection_goes_to_one_process(options):
     workload = Workload("put", "put", **options).resolved()
     dealt = [job.clients for job in _jobs("client.ini", workload, 0, 0.25, 4)]
@@ -72,16 +71,20 @@ def test_options_change_a_named_workload():
     "name, options, words",
     [
         ("put2", {}, "no workload named 'put2'"),
-        ("put", dict(clients=2, connections=3), "3 connections are too many for 2 clients"),
-        ("put", dict(clients=4, connections=2, processes=3), "3 processes are too many for 2 connections"),
-        ("put64", dict(connections=8, in_flight=200), "1600 requests under way on one connection"),
-        ("batch", dict(in_flight=2), "--in-flight goes with neither"),
-        ("scan", dict(in_flight=2), "--in-flight goes with neither"),
-        ("scan", dict(batch=2), "scan takes no --batch"),
-        ("put", dict(value_size=1_600_000), "does not fit into a request"),
-        ("cas", dict(value_size=800_000), "does not fit into a request"),
-        ("batch", dict(value_size=20_000), "does not fit into a request"),
-        ("put", dict(batch=10_001), "does not fit into a request"),
+        ("put", {"clients": 2, "connections": 3}, "3 connections are too many for 2 clients"),
+        (
+            "put",
+            {"clients": 4, "connections": 2, "processes": 3},
+            "3 processes are too many for 2 connections",
+        ),
+        ("put64", {"connections": 8, "in_flight": 200}, "1600 requests under way on one connection"),
+        ("batch", {"in_flight": 2}, "--in-flight goes with neither"),
+        ("scan", {"in_flight": 2}, "--in-flight goes with neither"),
+        ("scan", {"batch": 2}, "scan takes no --batch"),
+        ("put", {"value_size": 1_600_000}, "does not fit into a request"),
+        ("cas", {"value_size": 800_000}, "does not fit into a request"),
+        ("batch", {"value_size": 20_000}, "does not fit into a request"),
+        ("put", {"batch": 10_001}, "does not fit into a request"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_words(name, options, words):

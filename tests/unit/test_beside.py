@@ -14,7 +14,7 @@ from tests import beside
 PASSES, FAILS = "def test_it(): pass\n", "def test_it(): assert 1 == 2\n"
 
 
-def run(folder: Path, first: str, second: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def run(folder: Path, first: str, second: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """The test command in a copy of the project, the only tests of which are `first` and `second`."""
     for name in (*beside.FOLDERS, "unit"):
         (folder / "tests" / name).mkdir(parents=True)

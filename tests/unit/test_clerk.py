@@ -9,14 +9,13 @@ import time
 from concurrent.futures import Future
 
 import pytest
-
 from raftkv import errors
-from raftkv.kvdb import session as session_module
-from raftkv.kvdb.clerk import STATUS_FIELDS, Clerk
+from raftkv.client import session as session_module
+from raftkv.client.clerk import STATUS_FIELDS, Clerk
+from raftkv.client.driver import WINDOW
 from raftkv.kvdb.commands import MAX_BATCH_OPS, MAX_KEY_BYTES, MAX_VALUE_BYTES, WRITES, validate
 from raftkv.kvdb.commands import command as entry_of
-from raftkv.kvdb.driver import WINDOW
-from raftkv.kvdb.sessions import Sessions
+from raftkv.kvdb.session_table import Sessions
 from raftkv.kvdb.store import Store
 from raftkv.rpc.channel import send_replies
 from raftkv.rpc.server import RpcServer

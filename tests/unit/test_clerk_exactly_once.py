@@ -14,13 +14,12 @@ import random
 from collections import Counter
 
 import pytest
-
 from raftkv import errors
-from raftkv.kvdb import sessions
-from raftkv.kvdb.client_command import Command, Send
+from raftkv.client.command import Command, Send
+from raftkv.client.session import ClerkSession
+from raftkv.kvdb import session_table as sessions
 from raftkv.kvdb.commands import command as entry_of
 from raftkv.kvdb.commands import validate
-from raftkv.kvdb.session import ClerkSession
 from raftkv.kvdb.store import Store
 
 SERVERS = (1, 2, 3)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import random
 
 import pytest
-
 from raftkv import errors
-from raftkv.kvdb.client_command import Command, Done, Send
-from raftkv.kvdb.leader_search import MAX_PAUSE_S, STALE_S, LeaderSearch
-from raftkv.kvdb.numbering import Numbering
-from raftkv.kvdb.session import ATTEMPTS_S, SILENT_S, ClerkSession
-from raftkv.kvdb.sessions import MAX_IN_FLIGHT
+from raftkv.client.command import Command, Done, Send
+from raftkv.client.leader_search import MAX_PAUSE_S, STALE_S, LeaderSearch
+from raftkv.client.numbering import Numbering
+from raftkv.client.session import ATTEMPTS_S, SILENT_S, ClerkSession
+from raftkv.kvdb.session_table import MAX_IN_FLIGHT
 
 SERVERS = (1, 2, 3)
 CLIENT = 17

@@ -9,9 +9,9 @@ import subprocess
 import sys
 
 import pytest
-
 from raftkv import errors
 from raftkv.cli import client
+
 from tests.unit.test_cli_commands import DEAD, LEADER, FakeClerk
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))

@@ -14,7 +14,6 @@ import sys
 import time
 
 import pytest
-
 from raftkv.cli.cluster_files import prepare_folder
 from raftkv.cli.nodes import CAN_PAUSE, LocalCluster, Node, NodeError, describe_end
 from raftkv.config import load_client_config

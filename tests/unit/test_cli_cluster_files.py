@@ -7,7 +7,6 @@ import pathlib
 import socket
 
 import pytest
-
 from raftkv.cli.cluster_files import FREE_PORTS, HOST, prepare_folder
 from raftkv.config import load_client_config, load_server_config
 from raftkv.errors import ConfigError

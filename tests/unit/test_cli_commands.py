@@ -7,7 +7,6 @@ import random
 import shlex
 
 import pytest
-
 from raftkv import errors
 from raftkv.cli.commands import (
     BAD_INPUT,

@@ -11,14 +11,13 @@ import textwrap
 import threading
 
 import pytest
-
 from raftkv.cli import prompt
 from raftkv.cli.commands import COMMANDS
 from raftkv.cli.prompt import Prompt, call_abandonable
 from raftkv.errors import NotApplied
 
 pytest.importorskip("pty", reason="no pseudo-terminals here")
-from tests.unit.terminal import Terminal  # noqa: E402
+from tests.unit.terminal import Terminal
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 

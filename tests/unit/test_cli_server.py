@@ -17,6 +17,7 @@ except ImportError:  # Windows
     resource = None
 
 from raftkv.cli.cluster_files import prepare_folder
+from typing_extensions import Self
 
 SERVER = os.path.join(os.path.dirname(__file__), "..", "..", "bin", "kvserver.py")
 PATIENCE_S = 30.0
@@ -37,7 +38,7 @@ class Server:
             text=True,
         )
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

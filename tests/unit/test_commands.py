@@ -4,7 +4,6 @@ import json
 import random
 
 import pytest
-
 from raftkv.errors import InvalidRequestError
 from raftkv.kvdb.commands import (
     MAX_BATCH_OPS,

@@ -6,7 +6,6 @@ import pathlib
 import re
 
 import pytest
-
 from raftkv.config import Address, Limits, RaftOptions, load_client_config, load_server_config
 from raftkv.errors import ConfigError
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import random
 
 import pytest
-
 from raftkv.kvdb import index
 from raftkv.kvdb.index import SortedKeys
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, Callable
 
 import pytest
-
 from raftkv.raft import invariants
 from raftkv.raft.core import Raft
 from raftkv.raft.progress import ProgressState
 from raftkv.raft.types import Role
+
 from tests.raft.harness import Driven, entry, make, make_follower, make_steady_leader
 
 

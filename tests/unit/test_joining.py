@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import List
-
-from raftkv.raft.joining import MEMBER, REJOINING, Joining
+from raftkv.node.joining import MEMBER, REJOINING, Joining
 
 
-def new_members(count: int) -> List[Joining]:
+def new_members(count: int) -> list[Joining]:
     ids = range(1, count + 1)
     return [Joining(id, f"uid{id}", "raftkv", ids, {}) for id in ids]
 

@@ -9,7 +9,6 @@ import subprocess
 import sys
 
 import pytest
-
 from raftkv.errors import ConfigError
 from raftkv.keys import MIN_KEY_BYTES, load_key
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from typing import Sequence
+from collections.abc import Sequence
 
 import pytest
-
 from raftkv.raft.log import RaftLog
 from raftkv.raft.types import CONFIG, Configuration, Entry, Snapshot
+
 from tests.raft.harness import empty_snapshot, entries, entry
 
 VOTERS = Configuration((1, 2, 3))
@@ -118,7 +118,7 @@ def test_find_conflict_by_term_agrees_with_its_definition() -> None:
     for _ in range(300):
         log = make(*sorted(rng.choices(range(1, 6), k=rng.randint(0, 9))))
         index, term = rng.randint(0, 12), rng.randint(0, 6)
-        expected = max(i for i in range(0, min(index, log.last_index) + 1) if (log.term(i) or 0) <= term)
+        expected = max(i for i in range(min(index, log.last_index) + 1) if (log.term(i) or 0) <= term)
         assert log.find_conflict_by_term(index, term) == (expected, log.term(expected))
 
 

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, List, Optional, Sequence
+from typing import Any
 
 import pytest
-
 from raftkv.config import RaftOptions
 from raftkv.errors import NotLeaderError, ProtocolError
 from raftkv.kvdb.service import KVService
-from raftkv.raft.joining import MEMBER, NEW, REJOINING, Hello, HelloReply
-from raftkv.raft.member import Member
+from raftkv.node.joining import MEMBER, NEW, REJOINING, Hello, HelloReply
+from raftkv.node.member import Member
 from raftkv.raft.messages import Message, RequestPreVote
-from raftkv.raft.persister import Persister
 from raftkv.raft.types import HardState
+from raftkv.storage.persister import Persister
 
 
 class SilentNetwork:
     """Sends nothing, and notes when it is asked to greet."""
 
     def __init__(self) -> None:
-        self.sent: List[Message] = []
-        self.greetings: List[Hello] = []
-        self.member: Optional[Member] = None
+        self.sent: list[Message] = []
+        self.greetings: list[Hello] = []
+        self.member: Member | None = None
 
     def start(self, handler: Any) -> None:
         self.member = handler
@@ -64,7 +64,7 @@ def network_of(member: Member) -> SilentNetwork:
     return member._network  # type: ignore[return-value]
 
 
-def reply_of(id: int, term: int = 0, knows_you: Optional[bool] = None, founder: bool = False) -> HelloReply:
+def reply_of(id: int, term: int = 0, knows_you: bool | None = None, founder: bool = False) -> HelloReply:
     return HelloReply("c", id, f"uid{id}", term, knows_you, founder, 0)
 
 

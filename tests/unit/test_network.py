@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, Iterable, List, Optional, Tuple
+from typing import Any
 
 import pytest
-
 from raftkv.errors import ConnectionLostError, DamagedDataError, ProtocolError, StorageError
-from raftkv.raft.joining import MEMBER, NEW, Hello, HelloReply
+from raftkv.node.joining import MEMBER, NEW, Hello, HelloReply
+from raftkv.node.network import PeerNetwork, SnapshotSource
+from raftkv.node.wire import from_plain, hello_from_plain, to_plain
 from raftkv.raft.messages import (
     AppendAccepted,
     AppendEntries,
@@ -26,16 +28,15 @@ from raftkv.raft.messages import (
     StaleTerm,
     VoteReply,
 )
-from raftkv.raft.network import PeerNetwork, SnapshotSource
-from raftkv.raft.persister import Persister
 from raftkv.raft.types import COMMAND, CONFIG, NOOP, Configuration, Entry, Snapshot, encode_entries
-from raftkv.raft.wire import from_plain, hello_from_plain, to_plain
 from raftkv.rpc.wire import FrameReader, dumps, loads
+from raftkv.storage.persister import Persister
+
 from tests.sim.disk import SimDisk
 
 VOTERS = (1, 2, 3)
 SNAPSHOT = Snapshot(5, 2, Configuration(VOTERS))
-MESSAGES: Tuple[Message, ...] = (
+MESSAGES: tuple[Message, ...] = (
     RequestPreVote(2, 1, 3, 9, 2),
     PreVoteReply(2, 1, 3, 4, True),
     RequestVote(2, 1, 3, 9, 2),
@@ -64,7 +65,7 @@ def test_a_message_comes_out_as_it_went_in(message: Message) -> None:
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
 def test_no_field_can_be_replaced_by_what_ends_a_node(message: Message) -> None:
     """Each field in turn by values of all kinds: a message results, or ProtocolError, and nothing else."""
-    loop: List[Any] = []
+    loop: list[Any] = []
     loop.append(loop)
     deep: Any = ()
     for _ in range(50_000):
@@ -99,7 +100,7 @@ def test_no_field_can_be_replaced_by_what_ends_a_node(message: Message) -> None:
             from_plain(wrong)
 
 
-def lines(*entries: Tuple[int, int]) -> bytes:
+def lines(*entries: tuple[int, int]) -> bytes:
     return encode_entries([Entry.create(index, term, COMMAND, None) for index, term in entries])
 
 
@@ -163,12 +164,12 @@ class FakeChannel:
 
     def __init__(self) -> None:
         self.peer, self.context, self.faults, self.closed = "somewhere:1", None, [], False  # type: ignore[var-annotated]
-        self.replies: List[Any] = []
+        self.replies: list[Any] = []
 
     def send(self, data: bytes) -> None:
         self.replies += [loads(payload) for payload in FrameReader(1 << 20).feed(data)]
 
-    def close(self, fault: Optional[str] = None) -> None:
+    def close(self, fault: str | None = None) -> None:
         self.closed = True
         self.faults.append(fault)
 
@@ -177,11 +178,11 @@ class FakeMember:
     """Accepts who does not say that it is new, and refuses node 3."""
 
     def __init__(self) -> None:
-        self.messages: List[Message] = []
-        self.lost: List[int] = []
-        self.replies: List[HelloReply] = []
+        self.messages: list[Message] = []
+        self.lost: list[int] = []
+        self.replies: list[HelloReply] = []
 
-    def on_messages(self, messages: List[Message]) -> None:
+    def on_messages(self, messages: list[Message]) -> None:
         self.messages += messages
 
     def on_lost_contact(self, peer: int) -> None:
@@ -190,7 +191,7 @@ class FakeMember:
     def make_hello(self) -> Hello:
         return hello_of(1)
 
-    def on_hello(self, hello: Hello) -> Tuple[HelloReply, bool]:
+    def on_hello(self, hello: Hello) -> tuple[HelloReply, bool]:
         if hello.id == 3:
             raise ProtocolError("node 3 is not wanted")
         return HelloReply("c", 1, "uid1", 4, True, False, 0), hello.state != NEW
@@ -232,7 +233,7 @@ def receive(network: PeerNetwork, channel: FakeChannel, id: Any, method: str, ar
 def test_after_a_hello_that_is_accepted_messages_are_taken_in_their_order(network: PeerNetwork) -> None:
     channel = FakeChannel()
     messages = [StaleTerm(2, 1, 3), VoteReply(2, 1, 3, True)]
-    batch: List[Any] = [(channel, 0, "hello", tuple(hello_of(2)))]
+    batch: list[Any] = [(channel, 0, "hello", tuple(hello_of(2)))]
     batch += [(channel, None, "raft", to_plain(message)) for message in messages]
     network.on_requests(batch)
     assert member_of(network).messages == messages and not channel.closed
@@ -297,7 +298,7 @@ class Sent:
     """Stands in for a ClientEnd's notify(): keeps the messages."""
 
     def __init__(self) -> None:
-        self.messages: List[Message] = []
+        self.messages: list[Message] = []
 
     def __call__(self, frames: bytes) -> bool:
         self.messages += [from_plain(loads(payload)[2]) for payload in FrameReader(1 << 20).feed(frames)]

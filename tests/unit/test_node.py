@@ -5,15 +5,16 @@ from __future__ import annotations
 
 import random
 import threading
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Callable, Iterable, List, Sequence, Tuple
+from typing import Any, Callable
 
 import pytest
-
 from raftkv.errors import NotLeaderError, StorageError
-from raftkv.raft import node as node_module
+from raftkv.node import node as node_module
+from raftkv.node.interfaces import RoleChange
+from raftkv.node.node import RaftNode
 from raftkv.raft.core import Raft
-from raftkv.raft.interfaces import RoleChange
 from raftkv.raft.log import RaftLog
 from raftkv.raft.messages import (
     AppendAccepted,
@@ -28,9 +29,8 @@ from raftkv.raft.messages import (
     SnapshotReply,
     VoteReply,
 )
-from raftkv.raft.node import RaftNode
-from raftkv.raft.persister import Persister
 from raftkv.raft.types import COMMAND, Configuration, Entry, HardState, Role, Snapshot
+from raftkv.storage.persister import Persister
 
 VOTERS = (1, 2, 3)
 
@@ -39,7 +39,7 @@ class Wire:
     """A network that keeps what is sent."""
 
     def __init__(self) -> None:
-        self.sent: List[Message] = []
+        self.sent: list[Message] = []
 
     def enqueue(self, messages: Sequence[Message]) -> None:
         self.sent += messages
@@ -47,7 +47,7 @@ class Wire:
     def flush(self) -> None:
         """Nothing waits here."""
 
-    def take(self) -> List[Message]:
+    def take(self) -> list[Message]:
         sent, self.sent = self.sent, []
         return sent
 
@@ -56,28 +56,28 @@ class Commands:
     """A state machine: the list of the commands, and a list of all that was asked of it."""
 
     def __init__(self) -> None:
-        self.state: List[Any] = []
-        self.calls: List[Any] = []
+        self.state: list[Any] = []
+        self.calls: list[Any] = []
         self.before_apply: Callable[[], None] = lambda: None
         self.before_close: Callable[[], None] = lambda: None  # of a snapshot's view
 
-    def apply(self, entries: List[Entry], contexts: List[Any]) -> None:
+    def apply(self, entries: list[Entry], contexts: list[Any]) -> None:
         self.before_apply()
         self.state += [entry.data for entry in entries if entry.kind == COMMAND]
         self.calls.append(
             ("apply", entries[0].index, entries[-1].index, [c for c in contexts if c is not None])
         )
 
-    def read(self, contexts: List[Any]) -> None:
+    def read(self, contexts: list[Any]) -> None:
         self.calls.append(("read", contexts, list(self.state)))
 
-    def refuse(self, proposals: List[Any], reads: List[Any]) -> None:
+    def refuse(self, proposals: list[Any], reads: list[Any]) -> None:
         self.calls.append(("refuse", proposals, reads))
 
     def role_changed(self, change: RoleChange) -> None:
         """Not looked at here."""
 
-    def begin_snapshot(self) -> "View":
+    def begin_snapshot(self) -> View:
         return View(self)
 
     def restore(self, records: Iterable[Any]) -> None:
@@ -91,9 +91,9 @@ class Commands:
 class View:
     def __init__(self, machine: Commands) -> None:
         self._machine = machine
-        self._rest: List[Any] = [list(machine.state)]
+        self._rest: list[Any] = [list(machine.state)]
 
-    def next_chunk(self, n: int) -> List[Any]:
+    def next_chunk(self, n: int) -> list[Any]:
         rest, self._rest = self._rest, []
         return rest
 
@@ -114,8 +114,8 @@ class Bench:
         if self.persister.fresh:
             self.persister.save(HardState(), [])
         self.wire, self.machine = Wire(), Commands()
-        self.spawned: List[Tuple[str, Callable[..., None], tuple]] = []
-        self.deaths: List[BaseException] = []
+        self.spawned: list[tuple[str, Callable[..., None], tuple]] = []
+        self.deaths: list[BaseException] = []
         snapshot = self.persister.snapshot or Snapshot(0, 0, Configuration(VOTERS))
         self.raft = Raft(
             1, RaftLog(snapshot, self.persister.entries), self.persister.hard_state, rng=random.Random(1)
@@ -180,7 +180,7 @@ def append(*entries: Entry, prev_term: int = 0, commit: int = 0, sender: int = 2
     return AppendEntries(sender, 1, last.term, first.index - 1, prev_term, entries, commit)
 
 
-def snapshot_message(index: int, record: List[str], folder: Path, **changes: Any) -> InstallSnapshot:
+def snapshot_message(index: int, record: list[str], folder: Path, **changes: Any) -> InstallSnapshot:
     """A whole snapshot in one chunk, made by another disk."""
     source = open_disk(folder)
     snapshot = Snapshot(index, 1, Configuration(VOTERS))

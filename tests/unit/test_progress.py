@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import List
-
 import pytest
-
 from raftkv.raft.progress import Progress, ProgressState
 from raftkv.raft.types import COMMAND, Configuration, Entry, Snapshot
 
@@ -23,7 +20,7 @@ def replicating(match: int = 5, **limits: int) -> Progress:
     return progress
 
 
-def some(first: int, last: int, data: str = "") -> List[Entry]:
+def some(first: int, last: int, data: str = "") -> list[Entry]:
     return [Entry.create(index, 1, COMMAND, data) for index in range(first, last + 1)]
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import List
-
 import pytest
-
-from raftkv.raft.proposals import Proposals
+from raftkv.node.proposals import Proposals
 from raftkv.raft.types import COMMAND, Entry
 
 
-def entries(*positions: str) -> List[Entry]:
+def entries(*positions: str) -> list[Entry]:
     """Of "7@2": the entry 7 of term 2."""
     pairs = [position.split("@") for position in positions]
     return [Entry.create(int(index), int(term), COMMAND, None) for index, term in pairs]

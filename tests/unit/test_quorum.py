@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 
 import pytest
-
 from raftkv.raft.quorum import VoteResult, quorum_size, quorum_value, vote_result
 
 

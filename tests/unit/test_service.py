@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Any, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
-
 from raftkv.errors import BAD_REQUEST, NOT_LEADER, OVERLOADED, NotLeaderError, OverloadedError
 from raftkv.kvdb import service as service_module
 from raftkv.kvdb.service import KVService
-from raftkv.raft.interfaces import RoleChange
+from raftkv.node.interfaces import RoleChange
 from raftkv.raft.types import COMMAND, NOOP, Entry, Role
 
 
@@ -18,9 +18,9 @@ class Consensus:
     """Keeps what it is asked, or refuses with `error`."""
 
     def __init__(self) -> None:
-        self.proposed: List[Tuple[Sequence[Any], Sequence[Any]]] = []
-        self.reads: List[Sequence[Any]] = []
-        self.error: Optional[Exception] = None
+        self.proposed: list[tuple[Sequence[Any], Sequence[Any]]] = []
+        self.reads: list[Sequence[Any]] = []
+        self.error: Exception | None = None
 
     def propose(self, commands: Sequence[Any], contexts: Sequence[Any]) -> None:
         if self.error is not None:
@@ -38,16 +38,16 @@ class Consensus:
 
 class Bench:
     def __init__(self) -> None:
-        self.replies: List[Any] = []
+        self.replies: list[Any] = []
         self.consensus = Consensus()
         self.service = KVService(self.replies.extend, "1.2.3")
         self.service.consensus = self.consensus
 
-    def take(self) -> List[Any]:
+    def take(self) -> list[Any]:
         replies, self.replies[:] = list(self.replies), []
         return replies
 
-    def commit(self, index: int, *commands: List[Any], contexts: Sequence[Any] = ()) -> None:
+    def commit(self, index: int, *commands: list[Any], contexts: Sequence[Any] = ()) -> None:
         entries = [Entry.create(index + i, 1, COMMAND, command) for i, command in enumerate(commands)]
         self.service.apply(entries, list(contexts))
 
@@ -60,7 +60,7 @@ def bench() -> Bench:
     return bench
 
 
-def dump(service: KVService) -> List[Any]:
+def dump(service: KVService) -> list[Any]:
     """The records of a snapshot."""
     view = service.begin_snapshot()
     records = []
@@ -70,12 +70,12 @@ def dump(service: KVService) -> List[Any]:
     return records
 
 
-def put(seq: int, key: str, value: str) -> List[Any]:
+def put(seq: int, key: str, value: str) -> list[Any]:
     return [1, seq, seq, "put", key, value]
 
 
 def test_a_turn_is_one_proposal_and_one_round_of_reads(bench: Bench) -> None:
-    batch: List[Any] = [
+    batch: list[Any] = [
         ("A", 1, "put", (1, 1, 1, "k", "v")),
         ("B", 1, "get", ("k",)),
         ("B", 2, "put", (1, 2, 1, "k", "w")),
@@ -131,7 +131,7 @@ def test_entries_are_answered_to_who_proposed_them_and_only_to_them(bench: Bench
 
 def test_who_proposed_applies_the_same_as_who_reads_the_log() -> None:
     """A leader applies what came from the client, a follower what JSON made of it."""
-    requests: List[Any] = [
+    requests: list[Any] = [
         ("A", 0, "register", ()),
         ("A", 1, "put", (1, 1, 1, "a\u00e9\U0001f40d", 'v"\\\n\u2028')),
         ("A", 2, "append", (1, 2, 1, "a\u00e9\U0001f40d", "\x00")),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 import pytest
-
 from raftkv.errors import BAD_REQUEST, SESSION_EXPIRED, STALE_SEQUENCE, TOO_MANY_IN_FLIGHT
-from raftkv.kvdb import sessions, store
+from raftkv.kvdb import session_table as sessions
+from raftkv.kvdb import store
 from raftkv.kvdb.store import Store, encode_record
 
 

@@ -5,7 +5,6 @@ import json
 import random
 
 import pytest
-
 from raftkv.errors import (
     BAD_REQUEST,
     SESSION_EXPIRED,
@@ -13,7 +12,8 @@ from raftkv.errors import (
     TOO_MANY_IN_FLIGHT,
     ForeignDataError,
 )
-from raftkv.kvdb import index, sessions, store
+from raftkv.kvdb import index, store
+from raftkv.kvdb import session_table as sessions
 from raftkv.kvdb.commands import MAX_SCAN_BYTES, MAX_SCAN_ROWS, MAX_VALUE_BYTES
 from raftkv.kvdb.store import Store, encode_record
 

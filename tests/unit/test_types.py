@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-
 from raftkv.errors import CorruptEntryError
 from raftkv.raft.ready import Ready
 from raftkv.raft.types import (

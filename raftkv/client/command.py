@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Mapping, NamedTuple, Optional, Union
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Union
 
 from raftkv import errors
+from raftkv.client.numbering import Numbering
 from raftkv.kvdb.commands import WRITES
-from raftkv.kvdb.numbering import Numbering
 
 
 class Command:
@@ -17,20 +18,33 @@ class Command:
     """
 
     __slots__ = (
-        "method", "args", "deadline", "context", "done", "result", "error",
-        "order", "numbering", "seq", "attempt", "server", "sent_at", "timeouts", "in_doubt",
+        "args",
+        "attempt",
+        "context",
+        "deadline",
+        "done",
+        "error",
+        "in_doubt",
+        "method",
+        "numbering",
+        "order",
+        "result",
+        "sent_at",
+        "seq",
+        "server",
+        "timeouts",
     )  # fmt: skip
 
-    def __init__(self, method: str, args: tuple, deadline: float, context: Any = None) -> None:
+    def __init__(self, method: str, args: tuple[Any, ...], deadline: float, context: Any = None) -> None:
         self.method = method
         self.args = args
         self.deadline = deadline
         self.context = context
         self.done = False
         self.result: Any = None
-        self.error: Optional[errors.RaftKVError] = None
+        self.error: errors.RaftKVError | None = None
         self.order = 0  # place among the commands of this client
-        self.numbering: Optional[Numbering] = None  # of the session that `seq` belongs to
+        self.numbering: Numbering | None = None  # of the session that `seq` belongs to
         self.seq = 0
         self.attempt = 0  # the number of the latest attempt, from 1
         self.server = 0  # that it went to,
@@ -38,7 +52,7 @@ class Command:
         self.timeouts = 0  # of its attempts
         self.in_doubt = False  # see session.py
 
-    def __lt__(self, other: "Command") -> bool:
+    def __lt__(self, other: Command) -> bool:
         """Whether this one is sent first."""
         return (self.timeouts, self.order) < (other.timeouts, other.order)
 
@@ -53,7 +67,7 @@ class Send(NamedTuple):
     attempt: int
     server: int
     method: str
-    args: tuple
+    args: tuple[Any, ...]
     timeout_s: float
 
 
@@ -64,7 +78,7 @@ class Done(NamedTuple):
 
 
 Action = Union[Send, Done]
-Actions = List[Action]
+Actions = list[Action]
 
 
 def error_of(command: Command, cause: errors.RaftKVError) -> errors.RaftKVError:

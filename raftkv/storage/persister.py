@@ -29,18 +29,19 @@ from __future__ import annotations
 import errno
 import os
 import uuid
+from collections.abc import Iterable, Sequence
 from threading import Lock
-from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Callable
 
 from raftkv.errors import StorageError
-from raftkv.raft import identity, segments, snapshots
-from raftkv.raft.disk import Disk
-from raftkv.raft.identity import Identity, check_identity, check_unclaimed, lock_folder
-from raftkv.raft.sealed import FORMAT, damaged, replace_file, seal, unseal
-from raftkv.raft.segments import SegmentedLog
-from raftkv.raft.snapshot_file import SnapshotReader
-from raftkv.raft.snapshots import SnapshotStore
 from raftkv.raft.types import Configuration, Entry, HardState, Snapshot
+from raftkv.storage import identity, segments, snapshots
+from raftkv.storage.disk import Disk
+from raftkv.storage.identity import Identity, check_identity, check_unclaimed, lock_folder
+from raftkv.storage.sealed import FORMAT, damaged, replace_file, seal, unseal
+from raftkv.storage.segments import SegmentedLog
+from raftkv.storage.snapshot_file import SnapshotReader
+from raftkv.storage.snapshots import SnapshotStore
 
 __all__ = ["CRASH_POINTS", "Persister", "SnapshotReader"]
 
@@ -67,13 +68,13 @@ class Guard:
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
-        self._failure: Optional[str] = None
+        self._failure: str | None = None
 
     def __enter__(self) -> None:
         if self._failure is not None:
             raise StorageError(self._failure)
 
-    def __exit__(self, _: Optional[type], error: Optional[BaseException], __: Any) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if isinstance(error, OSError):
             self._failure = _describe(error, self._folder)
             raise StorageError(self._failure) from error
@@ -103,9 +104,9 @@ class Persister:
         cluster: str,
         voters: Sequence[int],
         segment_bytes: int = 8 << 20,
-        disk: Optional[Disk] = None,
-        crash_point: Optional[Callable[[str], None]] = None,
-        uid: Optional[str] = None,
+        disk: Disk | None = None,
+        crash_point: Callable[[str], None] | None = None,
+        uid: str | None = None,
     ) -> None:
         """`segment_bytes`: size after which a new log file is begun. `uid`: for a new folder; random by
         default. `crash_point` is called with its name at each of CRASH_POINTS."""
@@ -114,8 +115,8 @@ class Persister:
         self._reach = crash_point or _nothing
         self.guard = Guard(self._folder)
         self._peers_lock = Lock()
-        self.notices: List[str] = []
-        self.entries: List[Entry] = []
+        self.notices: list[str] = []
+        self.entries: list[Entry] = []
         with self.guard:
             self._prepare_folder()
             self._lock = lock_folder(self._disk, self._folder)
@@ -146,7 +147,7 @@ class Persister:
         return Configuration(self._identity.voters)
 
     @property
-    def snapshot(self) -> Optional[Snapshot]:
+    def snapshot(self) -> Snapshot | None:
         """The newest one that is durable."""
         return self._snapshots.newest
 
@@ -166,7 +167,7 @@ class Persister:
         return self._log.bytes
 
     @property
-    def known_peers(self) -> Dict[int, Tuple[str, bool, int]]:
+    def known_peers(self) -> dict[int, tuple[str, bool, int]]:
         return dict(self._identity.peers)
 
     def forget_recovered(self) -> None:
@@ -175,7 +176,7 @@ class Persister:
 
     # -- term, vote and log ----------------------------------------------------------------------------------
 
-    def save(self, hard_state: Optional[HardState], entries: Sequence[Entry]) -> None:
+    def save(self, hard_state: HardState | None, entries: Sequence[Entry]) -> None:
         """Make `hard_state` (unless None), then `entries`, durable.
 
         Entries are contiguous and begin right after the last one, or at an earlier index: then the first one
@@ -211,7 +212,7 @@ class Persister:
         with self.guard:
             return self._snapshots.write(snapshot, lines)
 
-    def open_snapshot(self) -> Optional[SnapshotReader]:
+    def open_snapshot(self) -> SnapshotReader | None:
         """The newest snapshot, open for reading; None if there is none."""
         with self.guard:
             return self._snapshots.open()
@@ -288,7 +289,7 @@ class Persister:
             # log-writer has come to the term that it is of. So nothing was promised in that term yet.
             self._save_hard_state(HardState(snapshot.term, None, self.hard_state.rejoin_term))
 
-    def _read_hard_state(self) -> Tuple[HardState, bool]:
+    def _read_hard_state(self) -> tuple[HardState, bool]:
         """The hard state, and whether none was ever saved."""
         path = self._path(HARD_STATE)
         if not self._disk.exists(path):

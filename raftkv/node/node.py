@@ -42,17 +42,18 @@ import os
 import threading
 import time
 from collections import deque
-from typing import Any, Callable, Deque, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Iterable, Sequence
+from typing import Any, Callable, NamedTuple
 
+from raftkv.node.checked_lock import CheckedLock
+from raftkv.node.crash_points import reach
+from raftkv.node.interfaces import Network, RoleChange, SnapshotView, StateMachine
+from raftkv.node.proposals import Proposals
 from raftkv.raft.core import Raft
-from raftkv.raft.crash_points import reach
-from raftkv.raft.interfaces import Network, RoleChange, SnapshotView, StateMachine
-from raftkv.raft.invariants import CheckedLock
 from raftkv.raft.messages import InstallSnapshot, Message
-from raftkv.raft.persister import Persister
-from raftkv.raft.proposals import Proposals
 from raftkv.raft.ready import Ready
 from raftkv.raft.types import Entry, Role, Snapshot
+from raftkv.storage.persister import Persister
 
 log = logging.getLogger("raftkv.raft")
 
@@ -67,13 +68,13 @@ LONGEST_PAUSE_S = 0.2  # of the snapshot thread after each of these
 class _Work(NamedTuple):
     """What one Ready leaves for the state machine."""
 
-    restore: Optional[Snapshot]
-    entries: List[Entry]
-    contexts: List[Any]
-    reads: List[Any]
-    lost_proposals: List[Any]
-    lost_reads: List[Any]
-    role_change: Optional[RoleChange]
+    restore: Snapshot | None
+    entries: list[Entry]
+    contexts: list[Any]
+    reads: list[Any]
+    lost_proposals: list[Any]
+    lost_reads: list[Any]
+    role_change: RoleChange | None
 
 
 class RaftNode:
@@ -100,8 +101,8 @@ class RaftNode:
         snapshot_growth: float = 0.0,
         on_fatal: Callable[[BaseException], None],
         clock: Callable[[], float] = time.monotonic,
-        spawn: Optional[Callable[..., None]] = None,
-        pause: Optional[Callable[[float], object]] = None,
+        spawn: Callable[..., None] | None = None,
+        pause: Callable[[float], object] | None = None,
     ) -> None:
         self._raft, self._persister, self._network, self._machine = raft, persister, network, machine
         self._max_raft_state, self._snapshot_growth = max_raft_state, snapshot_growth
@@ -114,17 +115,17 @@ class RaftNode:
         self._stopping = threading.Event()
         self._pause = pause or self._stopping.wait
         self._failed = threading.Lock()  # acquired by the first thread that cannot go on
-        self._threads: List[threading.Thread] = []
+        self._threads: list[threading.Thread] = []
         # guarded by the mutex
-        self._disk_queue: List[Ready] = []
+        self._disk_queue: list[Ready] = []
         self._disk_busy = False  # some thread writes
         self._last_write_s = 0.0
-        self._compact_to: Optional[Snapshot] = None
+        self._compact_to: Snapshot | None = None
         self._kept_bytes = 0  # of the log: entries that an own snapshot has, kept for a follower
         self._proposals = Proposals()
         self._last_role = RoleChange(raft.role, raft.term, raft.leader, "")
         # guarded by _apply_lock, except that the queue is filled under the mutex
-        self._apply_queue: Deque[_Work] = deque()
+        self._apply_queue: deque[_Work] = deque()
         self._apply_lock = threading.Lock()
         self._applied = raft.log.applied
         self._snapshot_running = False
@@ -150,7 +151,7 @@ class RaftNode:
             for thread in others:
                 thread.join()
 
-    def _alive(self) -> List[threading.Thread]:
+    def _alive(self) -> list[threading.Thread]:
         return [thread for thread in self._threads if thread.is_alive()]
 
     def _spawn_thread(self, name: str, target: Callable[..., None], *args: Any) -> None:
@@ -212,12 +213,12 @@ class RaftNode:
             self._sort_ready()
         self._work()
 
-    def get_state(self) -> Tuple[int, bool]:
+    def get_state(self) -> tuple[int, bool]:
         """(current term, whether this node believes it is the leader)."""
         with self._mutex:
             return self._raft.get_state()
 
-    def status(self) -> dict:
+    def status(self) -> dict[str, Any]:
         """What this node knows of itself, as plain data."""
         with self._mutex:
             raft, log_ = self._raft, self._raft.log
@@ -273,7 +274,7 @@ class RaftNode:
         raft, last = self._raft, self._last_role
         return not (raft.role is last.role and raft.term == last.term and raft.leader == last.leader)
 
-    def _note_role_change(self) -> Tuple[RoleChange, List[Any]]:
+    def _note_role_change(self) -> tuple[RoleChange, list[Any]]:
         """The new role, and who waits for what was proposed in the old one and is in doubt now."""
         raft, last = self._raft, self._last_role
         self._last_role = RoleChange(raft.role, raft.term, raft.leader, raft.role_reason)
@@ -404,7 +405,7 @@ class RaftNode:
         """Does something wait for the disk? With the mutex held, or by the only thread there is."""
         return bool(self._disk_queue or self._compact_to)
 
-    def _take_disk_work(self) -> Tuple[List[Ready], Optional[Snapshot]]:
+    def _take_disk_work(self) -> tuple[list[Ready], Snapshot | None]:
         """With the mutex held, by the thread that will write it: all that waits."""
         assert not self._disk_busy, "two threads want to write at the same time"
         batch, self._disk_queue = self._disk_queue, []
@@ -412,7 +413,7 @@ class RaftNode:
         self._disk_busy = True
         return batch, compact_to
 
-    def _write(self, batch: Sequence[Ready], compact_to: Optional[Snapshot]) -> None:
+    def _write(self, batch: Sequence[Ready], compact_to: Snapshot | None) -> None:
         """Make `batch` durable, let its promises leave, and let go of the log up to `compact_to`."""
         self._save(batch)
         with self._mutex:

@@ -12,11 +12,12 @@ not, nothing that matters can be.
 from __future__ import annotations
 
 import os
-from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Callable, NamedTuple
 
 from raftkv.errors import ForeignDataError, LockedError
-from raftkv.raft.disk import Disk, DiskLock
-from raftkv.raft.sealed import FORMAT, replace_file, seal, unseal
+from raftkv.storage.disk import Disk, DiskLock
+from raftkv.storage.sealed import FORMAT, replace_file, seal, unseal
 
 LOCK = "LOCK"
 NODE = "node.json"
@@ -34,8 +35,8 @@ class Identity(NamedTuple):
     cluster: str
     node: int
     uid: str
-    voters: Tuple[int, ...]
-    peers: Dict[int, Tuple[str, bool, int]]
+    voters: tuple[int, ...]
+    peers: dict[int, tuple[str, bool, int]]
 
     def write(self, disk: Disk, folder: str, reach: Callable[[str], None]) -> None:
         """Durable on return."""
@@ -45,7 +46,7 @@ class Identity(NamedTuple):
         replace_file(disk, os.path.join(folder, NODE), seal(plain), reach, "node-file")
 
     @classmethod
-    def read(cls, disk: Disk, folder: str) -> "Identity":
+    def read(cls, disk: Disk, folder: str) -> Identity:
         """Raises DamagedDataError or ForeignDataError."""
         path = os.path.join(folder, NODE)
         plain = unseal(disk.read(path), path)
@@ -68,7 +69,7 @@ def lock_folder(disk: Disk, folder: str) -> DiskLock:
 
 def check_unclaimed(disk: Disk, folder: str) -> None:
     """A folder without node.json becomes ours only if it holds nothing. Raises ForeignDataError."""
-    found: List[str] = []
+    found: list[str] = []
     for name in disk.list_folder(folder):
         if name in ("log", "snapshot"):
             found += [os.path.join(name, inner) for inner in disk.list_folder(os.path.join(folder, name))]

@@ -3,7 +3,8 @@ messages."""
 
 from __future__ import annotations
 
-from typing import Any, Iterable, List, NamedTuple, Optional, Protocol, Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from raftkv.raft.messages import Message
 from raftkv.raft.types import Entry, Role
@@ -14,27 +15,27 @@ class RoleChange(NamedTuple):
 
     role: Role
     term: int
-    leader: Optional[int]
+    leader: int | None
     reason: str
 
 
 class StateMachine(Protocol):
     """What a node replicates. Called by one thread at a time, in the order of the log."""
 
-    def apply(self, entries: List[Entry], contexts: List[Any]) -> None:
+    def apply(self, entries: list[Entry], contexts: list[Any]) -> None:
         """Apply `entries`. `contexts` are those who proposed them here and wait for an answer, aligned to the
         entries with None where nobody waits; [] if nobody does."""
 
-    def read(self, contexts: List[Any]) -> None:
+    def read(self, contexts: list[Any]) -> None:
         """Answer reads: what was applied up to now is recent enough for them."""
 
-    def refuse(self, proposals: List[Any], reads: List[Any]) -> None:
+    def refuse(self, proposals: list[Any], reads: list[Any]) -> None:
         """Leadership ended: these will not be answered. The proposals may still be committed by the next
         leader."""
 
     def role_changed(self, change: RoleChange) -> None: ...
 
-    def begin_snapshot(self) -> "SnapshotView":
+    def begin_snapshot(self) -> SnapshotView:
         """Fix the state as it is now, to be written while the state machine goes on."""
 
     def restore(self, records: Iterable[Any]) -> None:
@@ -47,7 +48,7 @@ class StateMachine(Protocol):
 class SnapshotView(Protocol):
     """The state at the moment of begin_snapshot(). Never called while apply() runs."""
 
-    def next_chunk(self, n: int) -> List[Any]:
+    def next_chunk(self, n: int) -> list[Any]:
         """The next records, of about `n` keys, as plain data; [] after the last."""
 
     def close(self) -> None: ...

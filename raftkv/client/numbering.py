@@ -5,21 +5,19 @@ The servers' view of them is in sessions.py.
 
 from __future__ import annotations
 
-from typing import Set
-
-from raftkv.kvdb.sessions import MAX_IN_FLIGHT
+from raftkv.kvdb.session_table import MAX_IN_FLIGHT
 
 
 class Numbering:
     """The sequence numbers of one session. `client` is the id that its registration gave."""
 
-    __slots__ = ("client", "_next", "acked", "_unanswered")
+    __slots__ = ("_next", "_unanswered", "acked", "client")
 
     def __init__(self, client: int) -> None:
         self.client = client
         self._next = 1
         self.acked = 1  # the lowest number that is unanswered, or not given out yet
-        self._unanswered: Set[int] = set()
+        self._unanswered: set[int] = set()
 
     def has_room(self) -> bool:
         """Whether the servers would take another number now."""

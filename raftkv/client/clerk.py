@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Union
+
+from typing_extensions import Self
 
 from raftkv import errors
+from raftkv.client.driver import Driver
+from raftkv.client.pipeline import Pipeline
 from raftkv.config import Address, load_client_config
 from raftkv.keys import load_key
 from raftkv.kvdb.commands import check_key, check_scan, validate_operation
-from raftkv.kvdb.driver import Driver
-from raftkv.kvdb.pipeline import Pipeline
 
 #: What status() says of each server, besides "error". None stands for what a dead server cannot say.
 STATUS_FIELDS = (
@@ -21,8 +24,8 @@ STATUS_FIELDS = (
     "log_last_index", "log_bytes", "snapshot_index", "pid", "version",
 )  # fmt: skip
 
-Row = Tuple[str, str, int]  # key, value, revision
-Servers = Union[Mapping[int, Tuple[str, int]], Sequence[str]]
+Row = tuple[str, str, int]  # key, value, revision
+Servers = Union[Mapping[int, tuple[str, int]], Sequence[str]]
 
 
 class Clerk:
@@ -54,13 +57,13 @@ class Clerk:
         self._run = self._driver.run
 
     @classmethod
-    def from_config(cls, path: Union[str, "os.PathLike[str]"], timeout: Optional[float] = None) -> "Clerk":
+    def from_config(cls, path: str | os.PathLike[str], timeout: float | None = None) -> Clerk:
         """The Clerk of a client's ini file; `timeout` overrides the file's. Raises ConfigError."""
         config = load_client_config(path)
         key = load_key(config.client_key_file, create=False)
         return cls(config.servers, authkey=key, timeout=config.timeout_s if timeout is None else timeout)
 
-    def __enter__(self) -> "Clerk":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -74,39 +77,44 @@ class Clerk:
         item = self._run("get", (key,))
         return default if item is None else item[0]
 
-    def get_with_revision(self, key: str) -> Optional[Tuple[str, int]]:
+    def get_with_revision(self, key: str) -> tuple[str, int] | None:
         """The value of `key` and the revision of its last write, or None when there is no such key."""
         check_key(key)
-        return self._run("get", (key,))
+        result: tuple[str, int] | None = self._run("get", (key,))
+        return result
 
     def put(self, key: str, value: str) -> int:
         """Set `key` to `value`. Returns the new revision; later writes, of any key, have higher ones."""
         validate_operation("put", (key, value))
-        return self._run("put", (key, value))
+        result: int = self._run("put", (key, value))
+        return result
 
     def append(self, key: str, value: str) -> int:
         """Add `value` to the end of the value of `key`, or set it if it has none. Returns the revision."""
         validate_operation("append", (key, value))
-        return self._run("append", (key, value))
+        result: int = self._run("append", (key, value))
+        return result
 
     def delete(self, key: str) -> bool:
         """Remove `key`. Returns whether it existed."""
         validate_operation("delete", (key,))
-        return self._run("delete", (key,))
+        result: bool = self._run("delete", (key,))
+        return result
 
-    def cas(self, key: str, expected: Optional[str], value: str) -> bool:
+    def cas(self, key: str, expected: str | None, value: str) -> bool:
         """Set `key` to `value` if its value is `expected` (None: if it has none). Returns whether it was."""
         validate_operation("cas", (key, expected, value))
-        return self._run("cas", (key, expected, value))
+        result: bool = self._run("cas", (key, expected, value))
+        return result
 
-    def scan(self, prefix: str = "", start: str = "", limit: Optional[int] = None) -> List[Row]:
+    def scan(self, prefix: str = "", start: str = "", limit: int | None = None) -> list[Row]:
         """[(key, value, revision), ...] of the keys that begin with `prefix`, from `start` on, by code point.
 
         At most `limit`; None: all. A long result is read in pages: each is linearizable, but between two of
         them others may write.
         """
         check_scan(prefix, start, limit)
-        found: List[Row] = []
+        found: list[Row] = []
         while True:
             rows, more = self._run("scan", (prefix, start, None if limit is None else limit - len(found)))
             found += rows
@@ -114,7 +122,7 @@ class Clerk:
                 return found
             start = rows[-1][0] + "\0"
 
-    def submit(self, op: str, *args: Any) -> "Future[Any]":
+    def submit(self, op: str, *args: Any) -> Future[Any]:
         """Begin a command ("put", "append", "delete", "cas" or "get") without waiting for it.
 
         The Future gets what the method of that name returns or raises. Up to WINDOW commands may be under
@@ -133,7 +141,7 @@ class Clerk:
         """An empty batch of operations, which takes few requests: see Pipeline."""
         return Pipeline(self._run)
 
-    def status(self, timeout: float = 1.0) -> List[Dict[str, Any]]:
+    def status(self, timeout: float = 1.0) -> list[dict[str, Any]]:
         """What each server says of itself: a dict of STATUS_FIELDS, in the order of ids.
 
         All are asked at once. One that does not answer within `timeout` seconds has "alive" False, and
@@ -164,7 +172,7 @@ class Clerk:
         self._driver.close()
 
 
-def _addresses(servers: Servers) -> Dict[int, Address]:
+def _addresses(servers: Servers) -> dict[int, Address]:
     """Raises ConfigError."""
     if isinstance(servers, Mapping):
         result = {server: Address(*address) for server, address in sorted(servers.items())}

@@ -32,12 +32,13 @@ from __future__ import annotations
 import os
 import re
 from collections import deque
-from typing import Callable, Deque, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Callable
 
-from raftkv.raft.disk import Disk, DiskFile
-from raftkv.raft.replay import MARKER, Replay
-from raftkv.raft.sealed import damaged, replace_file
 from raftkv.raft.types import Entry, Snapshot
+from raftkv.storage.disk import Disk, DiskFile
+from raftkv.storage.replay import MARKER, Replay
+from raftkv.storage.sealed import damaged, replace_file
 
 CRASH_POINTS = (
     "segment-created",  # a new file exists, its name is not durable yet
@@ -72,12 +73,12 @@ class SegmentedLog:
     def __init__(self, disk: Disk, folder: str, segment_bytes: int, reach: Callable[[str], None]) -> None:
         self._disk, self._folder, self._segment_bytes, self._reach = disk, folder, segment_bytes, reach
         self._extension = min(EXTENSION, segment_bytes)
-        self._segments: List[_Segment] = []
-        self._file: Optional[DiskFile] = None  # the last segment's, once something is appended
+        self._segments: list[_Segment] = []
+        self._file: DiskFile | None = None  # the last segment's, once something is appended
         self._terms = Terms()
-        self._sizes: Deque[Tuple[int, int]] = deque()  # of the live entries: (last index, bytes) a save
+        self._sizes: deque[tuple[int, int]] = deque()  # of the live entries: (last index, bytes) a save
         self.bytes = 0
-        self.notices: List[str] = []
+        self.notices: list[str] = []
 
     @property
     def last_index(self) -> int:
@@ -164,7 +165,7 @@ class SegmentedLog:
 
     # -- recovery --------------------------------------------------------------------------------------------
 
-    def recover(self, snapshot: Optional[Snapshot]) -> List[Entry]:
+    def recover(self, snapshot: Snapshot | None) -> list[Entry]:
         """Replay the files; returns the entries after `snapshot`. Raises DamagedDataError."""
         replay = Replay(snapshot.index if snapshot else 0)
         names = [name for name in self._disk.list_folder(self._folder) if name.endswith(".jsonl")]
@@ -207,7 +208,7 @@ class SegmentedLog:
                 self._disk.sync_folder(self._folder)  # or it may come back, behind one that is torn then
                 self._segments.pop()
 
-    def _after(self, snapshot: Snapshot, entries: List[Entry], first: int) -> List[Entry]:
+    def _after(self, snapshot: Snapshot, entries: list[Entry], first: int) -> list[Entry]:
         """What is left of `entries`, the first of which is `first`, after `snapshot`."""
         count = len(self._segments)
         self.follow(snapshot)
@@ -230,12 +231,12 @@ class SegmentedLog:
 class Terms:
     """The terms of the entries on disk, as runs: they change seldom. After `snapshot`, if one is given."""
 
-    def __init__(self, snapshot: Optional[Snapshot] = None) -> None:
+    def __init__(self, snapshot: Snapshot | None = None) -> None:
         self.last = snapshot.index if snapshot else 0
         # (first index, term) a run
-        self._runs: List[Tuple[int, int]] = [(self.last, snapshot.term)] if snapshot else []
+        self._runs: list[tuple[int, int]] = [(self.last, snapshot.term)] if snapshot else []
 
-    def at(self, index: int) -> Optional[int]:
+    def at(self, index: int) -> int | None:
         """The term of the entry `index`; None if it is not known (any more), or not there."""
         if index <= self.last:
             for first, term in reversed(self._runs):

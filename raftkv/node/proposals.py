@@ -7,7 +7,8 @@ enough: what is committed is paired with those who wait, and what is left when l
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Deque, List, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from raftkv.raft.types import Entry
 
@@ -18,7 +19,7 @@ class Proposals:
     def __init__(self) -> None:
         self._term = 0  # of the leadership that all of these were proposed in
         self._first = 0  # the index of the entry that the first context waits for
-        self._contexts: Deque[Any] = deque()
+        self._contexts: deque[Any] = deque()
 
     def add(self, first_index: int, term: int, contexts: Sequence[Any]) -> None:
         """`contexts` wait for the entries from `first_index` on, one each, proposed in `term`."""
@@ -29,7 +30,7 @@ class Proposals:
         )
         self._contexts.extend(contexts)
 
-    def committed(self, entries: Sequence[Entry]) -> List[Any]:
+    def committed(self, entries: Sequence[Entry]) -> list[Any]:
         """Those who wait for `entries`, aligned to them with None where nobody does; [] if nobody does at
         all.
 
@@ -39,7 +40,7 @@ class Proposals:
         """
         if not self._contexts or entries[-1].index < self._first or entries[-1].term < self._term:
             return []
-        contexts: List[Any] = [None] * (self._first - entries[0].index)
+        contexts: list[Any] = [None] * (self._first - entries[0].index)
         for entry in entries[len(contexts) :]:
             if entry.term != self._term or not self._contexts:
                 return contexts + [None] * (len(entries) - len(contexts))
@@ -47,7 +48,7 @@ class Proposals:
             self._first += 1
         return contexts
 
-    def lost(self) -> List[Any]:
+    def lost(self) -> list[Any]:
         """Leadership ended: those still waiting, whose commands may or may not take effect."""
         lost = list(self._contexts)
         self._contexts.clear()

@@ -20,7 +20,8 @@ later).
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple, Union
+from collections.abc import Iterable, Iterator
+from typing import Any, Union
 
 from raftkv.errors import BAD_REQUEST, SESSION_EXPIRED, STALE_SEQUENCE, TOO_MANY_IN_FLIGHT
 from raftkv.kvdb.commands import MAX_VALUE_BYTES
@@ -33,13 +34,13 @@ MAX_SESSION_RESULTS = MAX_RESULTS // 4
 #: What became of a command: a revision, a truth value, the name of a refusal, or for a batch the list of its
 #: operations' outcomes. Plain and small (a batch's revisions are one shared int), and never changed once
 #: made.
-Outcome = Union[int, bool, str, List[Any]]
+Outcome = Union[int, bool, str, list[Any]]
 
 #: What a client is told: (True, result), or (False, (code, message, detail)).
-Answer = Tuple[bool, Any]
+Answer = tuple[bool, Any]
 
 VALUE_TOO_LARGE = "value too large"
-_REFUSALS: Dict[str, Tuple[str, str, None]] = {
+_REFUSALS: dict[str, tuple[str, str, None]] = {
     VALUE_TOO_LARGE: (BAD_REQUEST, f"the value would grow beyond the limit of {MAX_VALUE_BYTES} bytes", None),
 }
 
@@ -77,7 +78,7 @@ class Session:
 
     def __init__(self) -> None:
         self.floor = 0
-        self.outcomes: Dict[int, Outcome] = {}
+        self.outcomes: dict[int, Outcome] = {}
         self.size = 0
 
     def copy(self) -> Session:
@@ -113,14 +114,14 @@ class Sessions:
     def __init__(self) -> None:
         self._sessions: OrderedDict[int, Session] = OrderedDict()
         self._size = 0
-        self._undumped: Optional[Dict[int, Session]] = None
+        self._undumped: dict[int, Session] | None = None
 
     def register(self, client: int) -> None:
         """Open the session of a new client."""
         self._sessions[client] = Session()
         self._expire()
 
-    def recall(self, client: int, seq: int, acked: int, size: int) -> Optional[Answer]:
+    def recall(self, client: int, seq: int, acked: int, size: int) -> Answer | None:
         """The answer to a command that must not be applied, now or again; None when it must be applied now.
 
         `size` is the number of its operations. The client counts as used, and `acked` as said, in any case.
@@ -160,7 +161,7 @@ class Sessions:
 
     # -- snapshots -------------------------------------------------------------------------------------------
 
-    def begin_snapshot(self) -> Iterator[list]:
+    def begin_snapshot(self) -> Iterator[list[Any]]:
         """Rows that describe the sessions as they are now, for restore_rows() in this order.
 
         [client, floor] opens a session, least recently used first; [client, seq, outcome] adds to it. The
@@ -173,7 +174,7 @@ class Sessions:
         self._undumped = None
 
     @staticmethod
-    def _rows(undumped: Dict[int, Session]) -> Iterator[list]:
+    def _rows(undumped: dict[int, Session]) -> Iterator[list[Any]]:
         for client in list(undumped):
             session = undumped.pop(client)
             outcomes = list(session.outcomes.items())  # from here on the session may change
@@ -181,7 +182,7 @@ class Sessions:
             for seq, outcome in outcomes:
                 yield [client, seq, outcome]
 
-    def restore_rows(self, rows: Iterable[list]) -> None:
+    def restore_rows(self, rows: Iterable[list[Any]]) -> None:
         """Take over the sessions of a snapshot; may be called with one part of the rows after the other."""
         for client, number, *outcome in rows:
             if outcome:

@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import json
 import zlib
-from typing import Any, Iterable, Iterator, Tuple
+from collections.abc import Iterable, Iterator
+from typing import Any
 
-from raftkv.raft.disk import Disk, DiskFile
-from raftkv.raft.sealed import FORMAT, damaged, seal, unseal
+from typing_extensions import Self
+
 from raftkv.raft.types import Configuration, Snapshot
+from raftkv.storage.disk import Disk, DiskFile
+from raftkv.storage.sealed import FORMAT, damaged, seal, unseal
 
 MAX_HEADER = 1 << 16  # bytes
 MAX_FOOTER = 64  # bytes
@@ -48,7 +51,7 @@ class SnapshotReader:
             self._file.close()
             raise
 
-    def __enter__(self) -> "SnapshotReader":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -78,7 +81,7 @@ class SnapshotReader:
             for line in lines:
                 yield json.loads(line)
 
-    def _read_header(self) -> Tuple[Snapshot, int]:
+    def _read_header(self) -> tuple[Snapshot, int]:
         head = self._file.read(0, MAX_HEADER)
         size = head.find(b"\n") + 1
         plain = unseal(head[:size], self._path)

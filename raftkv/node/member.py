@@ -11,18 +11,20 @@ import logging
 import random
 import threading
 import time
-from typing import Any, Callable, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any, Callable
 
 from raftkv.config import RaftOptions
 from raftkv.errors import NotLeaderError
+from raftkv.node.interfaces import StateMachine
+from raftkv.node.joining import NEW, Acquaintance, Hello, HelloReply, Joining
+from raftkv.node.network import PeerNetwork
+from raftkv.node.node import RaftNode
 from raftkv.raft.core import Raft
-from raftkv.raft.joining import NEW, Acquaintance, Hello, HelloReply, Joining
 from raftkv.raft.log import RaftLog
 from raftkv.raft.messages import Message
-from raftkv.raft.network import PeerNetwork
-from raftkv.raft.node import RaftNode, StateMachine
-from raftkv.raft.persister import Persister
 from raftkv.raft.types import HardState, Options, Snapshot
+from raftkv.storage.persister import Persister
 
 log = logging.getLogger("raftkv.raft")
 
@@ -45,15 +47,15 @@ class Member:
         on_fatal: Callable[[BaseException], None],
         *,
         clock: Callable[[], float] = time.monotonic,
-        rng: Optional[random.Random] = None,
-        spawn: Optional[Callable[..., None]] = None,
-        pause: Optional[Callable[[float], object]] = None,
+        rng: random.Random | None = None,
+        spawn: Callable[..., None] | None = None,
+        pause: Callable[[float], object] | None = None,
     ) -> None:
         self._persister, self._network, self._machine = persister, network, machine
         self._options, self._on_fatal = options, on_fatal
         self._clock, self._rng, self._spawn, self._pause = clock, rng or random.Random(), spawn, pause
         self.id = id
-        self.node: Optional[RaftNode] = None
+        self.node: RaftNode | None = None
         self._mutex = threading.Lock()  # guards _joining; the node has a mutex of its own
         self._joining = Joining(
             id,
@@ -89,7 +91,7 @@ class Member:
             raise NotLeaderError(None)
         self.node.read_index(contexts)
 
-    def status(self) -> dict:
+    def status(self) -> dict[str, Any]:
         """See RaftNode.status; the role of a member that takes no part yet is "joining"."""
         if self.node is not None:
             return self.node.status()
@@ -99,7 +101,7 @@ class Member:
 
     # -- what the network asks of it (network.PeerHandler) ---------------------------------------------------
 
-    def on_messages(self, messages: List[Message]) -> None:
+    def on_messages(self, messages: list[Message]) -> None:
         if self.node is not None:
             self.node.step(messages)
 
@@ -115,7 +117,7 @@ class Member:
         with self._mutex:
             return self._joining.hello()
 
-    def on_hello(self, hello: Hello) -> Tuple[HelloReply, bool]:
+    def on_hello(self, hello: Hello) -> tuple[HelloReply, bool]:
         term = self.node.get_state()[0] if self.node is not None else 0
         with self._mutex:
             before = self._joining.known.get(hello.id)
@@ -130,7 +132,7 @@ class Member:
             self._remember(reply.id, before)
         self._join()
 
-    def _remember(self, peer: int, before: Optional[Acquaintance]) -> None:
+    def _remember(self, peer: int, before: Acquaintance | None) -> None:
         """With the mutex held: make durable what is known of `peer`, if it is not what it was before."""
         known = self._joining.known[peer]
         if known != before:

@@ -34,12 +34,11 @@ from __future__ import annotations
 
 import re
 import zlib
-from typing import List, Tuple
 
 from raftkv.errors import CorruptEntryError
-from raftkv.raft.disk import SECTOR
-from raftkv.raft.sealed import damaged
 from raftkv.raft.types import Entry
+from raftkv.storage.disk import SECTOR
+from raftkv.storage.sealed import damaged
 
 MARKER = b"\t"  # begins each write to a log file
 
@@ -51,7 +50,7 @@ class Replay:
 
     def __init__(self, snapshot_index: int) -> None:
         self._snapshot_index = snapshot_index
-        self.entries: List[Entry] = []
+        self.entries: list[Entry] = []
         self.first = 1
 
     def read(self, path: str, name: int, data: bytes, is_last: bool) -> int:
@@ -86,7 +85,7 @@ class Replay:
             raise damaged(path, "it is empty, but it is not the last file of the log")
         return position
 
-    def _jump(self, entry: Entry, path: str, number: int) -> Tuple[int, int]:
+    def _jump(self, entry: Entry, path: str, number: int) -> tuple[int, int]:
         """Make `entry` the next one; returns its index and the term of the one before it."""
         entries, last = self.entries, self.first + len(self.entries) - 1
         if entry.index > last and entry.index > self._snapshot_index + 1:

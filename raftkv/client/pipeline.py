@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Any, Callable
 
 from raftkv import errors
 from raftkv.kvdb.commands import MAX_BATCH_OPS, MAX_REQUEST_BYTES, check_key, validate_operation
 
-Operation = Tuple[Any, ...]  # (op, *args)
+Operation = tuple[Any, ...]  # (op, *args)
 
 
 class Pipeline:
@@ -23,29 +23,29 @@ class Pipeline:
     Made by Clerk.pipeline(). For one thread.
     """
 
-    def __init__(self, run: Callable[[str, tuple], Any]) -> None:
+    def __init__(self, run: Callable[[str, tuple[Any, ...]], Any]) -> None:
         self._run = run  # (method, args) -> result
-        self._runs: List[Tuple[str, List[Any]]] = []  # ("batch", operations) or ("gets", keys)
+        self._runs: list[tuple[str, list[Any]]] = []  # ("batch", operations) or ("gets", keys)
         self._run_bytes = 0  # of the last run
 
-    def put(self, key: str, value: str) -> "Pipeline":
+    def put(self, key: str, value: str) -> Pipeline:
         """Its result is the revision."""
         return self._write("put", key, value)
 
-    def append(self, key: str, value: str) -> "Pipeline":
+    def append(self, key: str, value: str) -> Pipeline:
         """Its result is the revision."""
         return self._write("append", key, value)
 
-    def delete(self, key: str) -> "Pipeline":
+    def delete(self, key: str) -> Pipeline:
         """Its result is whether the key existed."""
         return self._write("delete", key)
 
-    def cas(self, key: str, expected: Optional[str], value: str) -> "Pipeline":
+    def cas(self, key: str, expected: str | None, value: str) -> Pipeline:
         """Its result is whether the key had the expected value. The writes after it take effect in any
         case."""
         return self._write("cas", key, expected, value)
 
-    def get(self, key: str) -> "Pipeline":
+    def get(self, key: str) -> Pipeline:
         """Its result is the value, or None when there is no such key."""
         self._add("gets", key, check_key(key))
         return self
@@ -54,14 +54,14 @@ class Pipeline:
         """How many operations wait for execute()."""
         return sum(len(items) for _, items in self._runs)
 
-    def execute(self) -> List[Any]:
+    def execute(self) -> list[Any]:
         """Send all operations; the pipeline is empty then. Returns their results, in order.
 
         Raises what Clerk's commands raise; the message says which operations had taken effect before. Raises
         errors.PipelineError when operations were refused.
         """
         runs, self._runs = self._runs, []
-        results: List[Any] = []
+        results: list[Any] = []
         for method, items in runs:
             try:
                 answers = self._run(method, (items,))
@@ -85,7 +85,7 @@ class Pipeline:
             )
         return results
 
-    def _write(self, *operation: Any) -> "Pipeline":
+    def _write(self, *operation: Any) -> Pipeline:
         self._add("batch", operation, validate_operation(operation[0], operation[1:]))
         return self
 

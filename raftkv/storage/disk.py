@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import List, Protocol, Union
+from typing import Protocol
 
 try:
     import fcntl
@@ -89,7 +89,7 @@ class Disk:
             os.chmod(path, 0o700)
         return open_to_others
 
-    def list_folder(self, path: str) -> List[str]:
+    def list_folder(self, path: str) -> list[str]:
         """The names in it, sorted."""
         return sorted(os.listdir(path))
 
@@ -154,7 +154,7 @@ class _File:
         self._fd = os.open(path, flags | _BINARY, 0o600)
 
     def write(self, data: bytes) -> None:
-        rest: Union[bytes, memoryview] = data
+        rest: bytes | memoryview = data
         try:
             while rest:
                 written = os.write(self._fd, rest)
@@ -200,7 +200,7 @@ class _File:
             os.close(fd)
 
 
-def _seek_and_write(fd: int, data: Union[bytes, memoryview], offset: int) -> int:
+def _seek_and_write(fd: int, data: bytes | memoryview, offset: int) -> int:
     os.lseek(fd, offset, os.SEEK_SET)
     return os.write(fd, data)
 
@@ -240,7 +240,7 @@ class _Lock:
             return
         os.lseek(self._fd, _LOCKED_BYTE, os.SEEK_SET)
         try:
-            msvcrt.locking(self._fd, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+            msvcrt.locking(self._fd, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
         except OSError as error:
             raise BlockingIOError(error.errno, error.strerror) from None
         os.lseek(self._fd, 0, os.SEEK_SET)

@@ -13,12 +13,13 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Mapping
 from concurrent.futures import Future
-from typing import Any, Mapping, Optional, Tuple
+from typing import Any
 
 from raftkv import errors
-from raftkv.kvdb.client_command import Actions, Command, Done, Send
-from raftkv.kvdb.session import ClerkSession
+from raftkv.client.command import Actions, Command, Done, Send
+from raftkv.client.session import ClerkSession
 from raftkv.rpc.calls import AsyncCall
 from raftkv.rpc.client import ClientEnd
 
@@ -33,7 +34,7 @@ _CONNECT_TIMEOUT_S = 1.5  # a little more than a lost first packet costs
 class _Attempt(AsyncCall):
     """An attempt that nobody waits for. (A Future more would cost more than all else.)"""
 
-    __slots__ = ("_driver", "_command", "_attempt")
+    __slots__ = ("_attempt", "_command", "_driver")
 
     def __init__(self, driver: Driver, send: Send) -> None:
         super().__init__(time.monotonic() + send.timeout_s)
@@ -59,7 +60,7 @@ class Driver:
     `timeout_s` bounds a command with all its retries.
     """
 
-    def __init__(self, servers: Mapping[int, Tuple[str, int]], authkey: bytes, timeout_s: float) -> None:
+    def __init__(self, servers: Mapping[int, tuple[str, int]], authkey: bytes, timeout_s: float) -> None:
         self._timeout_s = timeout_s
         self.ends = {
             server: ClientEnd(address, authkey, name=f"clerk-{server}", connect_timeout_s=_CONNECT_TIMEOUT_S)
@@ -70,11 +71,11 @@ class Driver:
         self._submitted = 0  # commands of submit() without an answer
         self._room = threading.Condition(self._lock)  # _submitted fell to _ROOM_AGAIN, or close()
         self._planned = threading.Condition(self._lock)  # wake_at became earlier than _timer_at, or close()
-        self._timer_at: Optional[float] = None  # when clerk-timer will wake
-        self._timer: Optional[threading.Thread] = None
+        self._timer_at: float | None = None  # when clerk-timer will wake
+        self._timer: threading.Thread | None = None
         self._closed = False
 
-    def run(self, method: str, args: tuple) -> Any:
+    def run(self, method: str, args: tuple[Any, ...]) -> Any:
         """The result of a command; raises its error.
 
         The calling thread makes the first attempt itself, if that can be made now.
@@ -101,12 +102,12 @@ class Driver:
             raise command.error
         return command.result
 
-    def submit(self, method: str, args: tuple) -> "Future[Any]":
+    def submit(self, method: str, args: tuple[Any, ...]) -> Future[Any]:
         """Begin a command without waiting for it. Waits only for room among those under way (see WINDOW).
 
         Raises NotApplied if there is none in time.
         """
-        future: "Future[Any]" = Future()
+        future: Future[Any] = Future()
         future.set_running_or_notify_cancel()
         now = time.monotonic()
         command = Command(method, args, now + self._timeout_s, future)

@@ -18,7 +18,8 @@ Pure: no I/O. Not thread-safe.
 
 from __future__ import annotations
 
-from typing import Dict, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import NamedTuple, Optional
 
 from raftkv.errors import ProtocolError
 from raftkv.raft.types import HardState
@@ -49,7 +50,7 @@ class HelloReply(NamedTuple):
     id: int
     uid: str
     term: int
-    knows_you: Optional[bool]
+    knows_you: Optional[bool]  # noqa: UP045 (Python 3.9 cannot evaluate bool | None, and wire.py does)
     founder: bool
     rejoin_term: int  # of the replying member's own disk, as in Hello
 
@@ -71,14 +72,14 @@ class Joining:
     """One member's view of who is who. `members`: the ids of all members, this one included."""
 
     def __init__(
-        self, id: int, uid: str, cluster: str, members: Sequence[int], known: Dict[int, Acquaintance]
+        self, id: int, uid: str, cluster: str, members: Sequence[int], known: dict[int, Acquaintance]
     ) -> None:
         self.id, self.uid, self.cluster = id, uid, cluster
         self.members = tuple(members)
         self.known = dict(known)  # whoever drives this makes it durable before a reply leaves
         self.state = NEW  # until settle()
         self._rejoin_term = 0
-        self._replies: Dict[int, HelloReply] = {}
+        self._replies: dict[int, HelloReply] = {}
 
     def hello(self) -> Hello:
         return Hello(VERSION, self.cluster, self.id, self.uid, self.state, self._rejoin_term)
@@ -106,7 +107,7 @@ class Joining:
         founder = self.state == NEW or (known.uid == hello.uid and known.founder)
         return HelloReply(self.cluster, self.id, self.uid, term, knows_you, founder, self._rejoin_term)
 
-    def _meet(self, hello: Hello) -> Tuple[Optional[bool], Acquaintance]:
+    def _meet(self, hello: Hello) -> tuple[bool | None, Acquaintance]:
         """Whether the sender was known before (see HelloReply), and what is known now."""
         known = self.known.get(hello.id)
         knows_you = None if known is None else known.uid == hello.uid
@@ -136,7 +137,7 @@ class Joining:
         self._replies[reply.id] = reply
         self.known.setdefault(reply.id, Acquaintance(reply.uid, self.state == NEW, reply.rejoin_term))
 
-    def decide(self) -> Optional[HardState]:
+    def decide(self) -> HardState | None:
         """The hard state that a new member begins with, or None while that is not clear.
 
         Make it durable, then call settle(): said aloud before that, a crash would make it forget its own

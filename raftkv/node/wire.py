@@ -10,10 +10,10 @@ members.
 
 from __future__ import annotations
 
-from typing import Any, Dict, Tuple, Type, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from raftkv.errors import CorruptEntryError, ProtocolError
-from raftkv.raft.joining import Hello, HelloReply
+from raftkv.node.joining import Hello, HelloReply
 from raftkv.raft.messages import AppendEntries, InstallSnapshot, Message
 from raftkv.raft.types import CONFIG, Configuration, Entry, Snapshot, decode_entries, encode_entries
 
@@ -21,8 +21,8 @@ MAX_NUMBER = 2**63 - 1  # of ids, terms, indexes, offsets and rounds; none is ne
 
 _Hello = TypeVar("_Hello", Hello, HelloReply)
 
-_PLAIN: Dict[Any, Type] = {Tuple[Entry, ...]: bytes, Snapshot: tuple}
-_CLASSES: Dict[str, Type] = {cls.__name__: cls for cls in get_args(Message)}
+_PLAIN: dict[Any, type] = {tuple[Entry, ...]: bytes, Snapshot: tuple}
+_CLASSES: dict[str, type] = {cls.__name__: cls for cls in get_args(Message)}
 #: The types of each message as plain data: of its name and its fields. Entries are bytes, a snapshot a tuple.
 _SHAPES = {
     name: (str, *(_PLAIN.get(type_, type_) for type_ in get_type_hints(cls).values()))
@@ -30,7 +30,7 @@ _SHAPES = {
 }
 
 
-def to_plain(message: Message) -> Tuple[Any, ...]:
+def to_plain(message: Message) -> tuple[Any, ...]:
     """`message` as a tuple of plain data."""
     if type(message) is AppendEntries:
         sender, to, term, prev_index, prev_term, entries, commit = message
@@ -61,10 +61,11 @@ def from_plain(plain: Any) -> Message:
             return InstallSnapshot(sender, to, term, _snapshot_from_plain(term, snapshot), *chunk)
     except (CorruptEntryError, TypeError, ValueError, KeyError, RecursionError) as error:
         raise ProtocolError(f"{name} that cannot be right: {error}") from None
-    return _CLASSES[name](*fields)
+    message: Message = _CLASSES[name](*fields)
+    return message
 
 
-def hello_from_plain(cls: Type[_Hello], plain: Any) -> _Hello:
+def hello_from_plain(cls: type[_Hello], plain: Any) -> _Hello:
     """The Hello or HelloReply that `plain` is the fields of. Raises ProtocolError for anything else."""
     types = [get_args(type_) or (type_,) for type_ in get_type_hints(cls).values()]
     if (
@@ -79,7 +80,7 @@ def hello_from_plain(cls: Type[_Hello], plain: Any) -> _Hello:
 
 def _entries_from_lines(
     message_term: int, prev_index: int, prev_term: int, lines: bytes
-) -> Tuple[Entry, ...]:
+) -> tuple[Entry, ...]:
     entries, term = tuple(decode_entries(lines)), prev_term
     for position, entry in enumerate(entries, prev_index + 1):
         if entry.index != position or entry.term < term:
@@ -92,7 +93,7 @@ def _entries_from_lines(
     return entries
 
 
-def _snapshot_to_plain(snapshot: Snapshot) -> Tuple[int, int, dict]:
+def _snapshot_to_plain(snapshot: Snapshot) -> tuple[int, int, dict[str, Any]]:
     return snapshot.index, snapshot.term, snapshot.configuration.to_plain()
 
 

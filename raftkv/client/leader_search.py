@@ -19,7 +19,8 @@ Pure: time comes in as a number of seconds, chance as a random.Random.
 from __future__ import annotations
 
 import random
-from typing import Dict, NamedTuple, Optional, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 STALE_S = 1.0  # for how long a hint may outlive its leader: election timeouts are 0.5 to 1 s by default
 FIRST_PAUSE_S = 0.040  # at most; at least half of it. Grows
@@ -38,10 +39,10 @@ class LeaderSearch:
     def __init__(self, servers: Sequence[int], rng: random.Random) -> None:
         self._servers = tuple(servers)
         self._random = rng
-        self._troubles: Dict[int, _Trouble] = {}
+        self._troubles: dict[int, _Trouble] = {}
         self._asked = 0  # servers since the last pause
         self._pauses = 0  # in this search
-        self.leader: Optional[int] = None
+        self.leader: int | None = None
         self.candidate = rng.choice(self._servers)  # the one to ask, while there is no leader
         self.resume_at = 0.0  # do not ask it before
 
@@ -55,7 +56,7 @@ class LeaderSearch:
         self._asked = self._pauses = 0
         self._troubles.pop(server, None)
 
-    def redirected(self, server: int, hint: Optional[int], now: float) -> None:
+    def redirected(self, server: int, hint: int | None, now: float) -> None:
         """`server` says that it does not lead, and that `hint` does, if it knows."""
         self.leader = None
         if self._counts(hint, server, now) and self._asked < len(self._servers):
@@ -87,7 +88,7 @@ class LeaderSearch:
         self.candidate = server
         self._pause(now)
 
-    def _counts(self, hint: Optional[int], server: int, now: float) -> bool:
+    def _counts(self, hint: int | None, server: int, now: float) -> bool:
         if hint not in self._servers or hint == server:
             return False
         trouble = self._troubles.get(hint)

@@ -13,18 +13,19 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, Callable, Deque, Dict, List, Mapping, Optional, Protocol, Sequence, Tuple
+from typing import Any, Callable, Protocol
 
 from raftkv.errors import BAD_REQUEST, ClosedError, ProtocolError, RpcError
-from raftkv.raft.joining import Hello, HelloReply
+from raftkv.node.joining import Hello, HelloReply
+from raftkv.node.wire import from_plain, hello_from_plain, to_plain
 from raftkv.raft.messages import InstallSnapshot, Message
-from raftkv.raft.persister import Persister, SnapshotReader
 from raftkv.raft.types import Snapshot
-from raftkv.raft.wire import from_plain, hello_from_plain, to_plain
+from raftkv.rpc.channel import Channel, send_replies
 from raftkv.rpc.client import ClientEnd
-from raftkv.rpc.server import Channel, send_replies
 from raftkv.rpc.wire import dumps, frame
+from raftkv.storage.persister import Persister, SnapshotReader
 
 log = logging.getLogger("raftkv.raft")
 
@@ -35,7 +36,7 @@ MAX_PEER_FRAME = 64 << 20  # bytes; an AppendEntries is at most max_append_bytes
 class PeerHandler(Protocol):
     """What PeerNetwork needs of the member it belongs to. Called on the threads of the rpc layer."""
 
-    def on_messages(self, messages: List[Message]) -> None:
+    def on_messages(self, messages: list[Message]) -> None:
         """Messages of peers whose hello was accepted."""
 
     def on_lost_contact(self, peer: int) -> None:
@@ -43,7 +44,7 @@ class PeerHandler(Protocol):
 
     def make_hello(self) -> Hello: ...
 
-    def on_hello(self, hello: Hello) -> Tuple[HelloReply, bool]:
+    def on_hello(self, hello: Hello) -> tuple[HelloReply, bool]:
         """The answer to a peer's hello, and whether its Raft messages are accepted. Raises ProtocolError."""
 
     def on_hello_reply(self, reply: HelloReply) -> None: ...
@@ -62,7 +63,7 @@ class PeerNetwork:
 
     def __init__(
         self,
-        addresses: Mapping[int, Tuple[str, int]],
+        addresses: Mapping[int, tuple[str, int]],
         authkey: bytes,
         persister: Persister,
         chunk_bytes: int,
@@ -73,7 +74,7 @@ class PeerNetwork:
             peer: _Link(self, peer, address, authkey, SnapshotSource(persister, chunk_bytes), on_fatal)
             for peer, address in addresses.items()
         }
-        self._channels: Dict[int, Channel] = {}  # the newest accepted connection from each peer
+        self._channels: dict[int, Channel] = {}  # the newest accepted connection from each peer
 
     def start(self, handler: PeerHandler) -> None:
         """Connect to the others. `handler` gets what arrives."""
@@ -105,8 +106,8 @@ class PeerNetwork:
 
     # -- incoming: the rpc server's handler for the peers' listener ------------------------------------------
 
-    def on_requests(self, batch: List[Tuple[Channel, Any, str, tuple]]) -> None:
-        messages: List[Message] = []
+    def on_requests(self, batch: list[tuple[Channel, Any, str, tuple[Any, ...]]]) -> None:
+        messages: list[Message] = []
         for channel, id, method, args in batch:
             try:
                 if method == "raft" and channel.context is not None:
@@ -129,7 +130,7 @@ class PeerNetwork:
             del self._channels[peer]
             self.handler.on_lost_contact(peer)
 
-    def _answer_hello(self, channel: Channel, id: Any, args: tuple) -> None:
+    def _answer_hello(self, channel: Channel, id: Any, args: tuple[Any, ...]) -> None:
         try:
             hello = hello_from_plain(Hello, args)
             reply, accepted = self.handler.on_hello(hello)
@@ -155,12 +156,12 @@ class _Link:
         self,
         network: PeerNetwork,
         peer: int,
-        address: Tuple[str, int],
+        address: tuple[str, int],
         authkey: bytes,
-        snapshots: "SnapshotSource",
+        snapshots: SnapshotSource,
         on_fatal: Callable[[BaseException], None],
     ) -> None:
-        self.outbox: Deque[Message] = deque()
+        self.outbox: deque[Message] = deque()
         self.snapshots = snapshots
         self._network, self._peer, self._on_fatal = network, peer, on_fatal
         self._sending = threading.Lock()
@@ -183,7 +184,7 @@ class _Link:
             try:
                 frames = []
                 while outbox:
-                    message: Optional[Message] = outbox.popleft()
+                    message: Message | None = outbox.popleft()
                     if type(message) is InstallSnapshot:
                         message = self._with_chunk(message)
                     if message is not None:
@@ -207,7 +208,7 @@ class _Link:
             return  # the node is being stopped
         future.add_done_callback(self._greeted)
 
-    def _greeted(self, future: "Future[Any]") -> None:
+    def _greeted(self, future: Future[Any]) -> None:
         try:
             self._on_hello(future.result())
         except RpcError as error:
@@ -217,7 +218,7 @@ class _Link:
         except BaseException as error:
             self._on_fatal(error)  # a Future would swallow it
 
-    def _hello(self) -> Tuple[str, tuple]:
+    def _hello(self) -> tuple[str, tuple[Any, ...]]:
         return "hello", tuple(self._network.handler.make_hello())
 
     def _on_hello(self, result: Any) -> None:
@@ -228,7 +229,7 @@ class _Link:
             )
         self._network.handler.on_hello_reply(reply)
 
-    def _with_chunk(self, message: InstallSnapshot) -> Optional[InstallSnapshot]:
+    def _with_chunk(self, message: InstallSnapshot) -> InstallSnapshot | None:
         """`message` with the bytes that belong to it, or None if that snapshot is not there any more."""
         chunk = self.snapshots.read(message.snapshot, message.offset)
         if chunk is None:
@@ -246,10 +247,10 @@ class SnapshotSource:
 
     def __init__(self, persister: Persister, chunk_bytes: int) -> None:
         self._persister, self._chunk_bytes = persister, chunk_bytes
-        self._reader: Optional[SnapshotReader] = None
-        self._sent: Optional[Snapshot] = None  # the last one that was read to its end
+        self._reader: SnapshotReader | None = None
+        self._sent: Snapshot | None = None  # the last one that was read to its end
 
-    def read(self, snapshot: Snapshot, offset: int) -> Optional[Tuple[bytes, bool]]:
+    def read(self, snapshot: Snapshot, offset: int) -> tuple[bytes, bool] | None:
         """(the chunk from `offset` on, whether it is the last), or None if this snapshot cannot be had.
 
         Raises StorageError: the disk failed; DamagedDataError: the file is not what was written.
@@ -268,7 +269,7 @@ class SnapshotSource:
             self.close()
         return data, done
 
-    def _open(self, snapshot: Snapshot) -> Optional[SnapshotReader]:
+    def _open(self, snapshot: Snapshot) -> SnapshotReader | None:
         if self._reader is None or self._reader.snapshot != snapshot:
             self.close()
             self._reader = self._persister.open_snapshot()

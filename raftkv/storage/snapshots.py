@@ -15,13 +15,14 @@ import logging
 import os
 import re
 import threading
-from typing import Callable, Iterable, Optional
+from collections.abc import Iterable
+from typing import Callable
 
 from raftkv.errors import StorageError
-from raftkv.raft.disk import Disk, DiskFile
-from raftkv.raft.sealed import damaged
-from raftkv.raft.snapshot_file import SnapshotReader, SnapshotWriter
 from raftkv.raft.types import Snapshot
+from raftkv.storage.disk import Disk, DiskFile
+from raftkv.storage.sealed import damaged
+from raftkv.storage.snapshot_file import SnapshotReader, SnapshotWriter
 
 log = logging.getLogger("raftkv.raft")
 
@@ -49,8 +50,8 @@ class SnapshotStore:
     def __init__(self, disk: Disk, folder: str, reach: Callable[[str], None]) -> None:
         self._disk, self._folder, self._reach = disk, folder, reach
         self._lock = threading.Lock()  # guards what is published
-        self._incoming: Optional[_Incoming] = None
-        self.newest: Optional[Snapshot] = None
+        self._incoming: _Incoming | None = None
+        self.newest: Snapshot | None = None
         self.newest_bytes = 0
 
     def recover(self) -> None:
@@ -70,7 +71,7 @@ class SnapshotStore:
         self._disk.sync_folder(self._folder)
         self._remove_older()
 
-    def open(self) -> Optional[SnapshotReader]:
+    def open(self) -> SnapshotReader | None:
         """A reader of the newest one; None if there is none."""
         with self._lock:
             return SnapshotReader(self._disk, self._path(self.newest)) if self.newest else None

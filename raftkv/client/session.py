@@ -49,13 +49,14 @@ from __future__ import annotations
 import heapq
 import random
 from collections import deque
-from typing import Any, Callable, Deque, Dict, List, Optional, Sequence, Set
+from collections.abc import Sequence
+from typing import Any, Callable
 
 from raftkv import errors
-from raftkv.kvdb.client_command import Actions, Command, Done, Send, error_of, expired, too_late
+from raftkv.client.command import Actions, Command, Done, Send, error_of, expired, too_late
+from raftkv.client.leader_search import LeaderSearch
+from raftkv.client.numbering import Numbering
 from raftkv.kvdb.commands import WRITES
-from raftkv.kvdb.leader_search import LeaderSearch
-from raftkv.kvdb.numbering import Numbering
 
 ATTEMPTS_S = (
     1.5,
@@ -75,18 +76,18 @@ class ClerkSession:
     def __init__(self, servers: Sequence[int], rng: random.Random) -> None:
         self._servers = tuple(servers)
         self._search = LeaderSearch(servers, rng)
-        self._asking: Optional[Command] = None  # the one that looks for the leader (rule 6)
-        self._numbering: Optional[Numbering] = None  # of the registered session
-        self._registration: Optional[Command] = None  # under way
-        self._waiting: List[Command] = []  # a heap: may be sent as soon as there is a leader
-        self._unnumbered: Deque[Command] = deque()  # writes that need a leader, a session and a free number
+        self._asking: Command | None = None  # the one that looks for the leader (rule 6)
+        self._numbering: Numbering | None = None  # of the registered session
+        self._registration: Command | None = None  # under way
+        self._waiting: list[Command] = []  # a heap: may be sent as soon as there is a leader
+        self._unnumbered: deque[Command] = deque()  # writes that need a leader, a session and a free number
         self._orders = 0
         self._heard_at = -_FOREVER  # when the latest result came (rule 5)
-        self._complaints: Dict[int, str] = {}  # what each server last said instead of answering
-        self._unauthorised: Set[int] = set()  # servers that do not hold our key
+        self._complaints: dict[int, str] = {}  # what each server last said instead of answering
+        self._unauthorised: set[int] = set()  # servers that do not hold our key
         self._closed = False
         self._actions: Actions = []
-        self.wake_at: Optional[float] = None
+        self.wake_at: float | None = None
 
     # -- events: the user ------------------------------------------------------------------------------------
 
@@ -314,7 +315,7 @@ class ClerkSession:
                 search.asked()
                 self._send(command, search.candidate, now)
 
-    def _next(self) -> Optional[Command]:
+    def _next(self) -> Command | None:
         """Takes the next command that may be sent from its queue."""
         while self._waiting:
             command = heapq.heappop(self._waiting)
@@ -380,7 +381,7 @@ class ClerkSession:
         self._finish(command)
 
 
-_REFUSALS: Dict[str, Callable[[ClerkSession, Command, errors.RemoteError, float], None]] = {
+_REFUSALS: dict[str, Callable[[ClerkSession, Command, errors.RemoteError, float], None]] = {
     errors.NOT_LEADER: ClerkSession._not_leader,
     errors.OVERLOADED: ClerkSession._overloaded,
     errors.TOO_MANY_IN_FLIGHT: ClerkSession._overloaded,

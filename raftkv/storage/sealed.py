@@ -13,23 +13,23 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from typing import Callable, Optional
+from typing import Any, Callable
 
 from raftkv.errors import DamagedDataError, ForeignDataError
-from raftkv.raft.disk import Disk
+from raftkv.storage.disk import Disk
 
 FORMAT = 1  # of everything in a data folder
 
 _encode_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
-def seal(plain: dict) -> bytes:
+def seal(plain: dict[str, Any]) -> bytes:
     """The line for `plain`, a dict of plain JSON data that has "format" and no "crc"."""
     body = _encode_json(plain).encode()[:-1]
     return b'%b,"crc":%d}\n' % (body, zlib.crc32(body))
 
 
-def unseal(line: bytes, path: str) -> dict:
+def unseal(line: bytes, path: str) -> dict[str, Any]:
     """The dict in `line`, which was read from `path`.
 
     Raises DamagedDataError if it does not match its CRC, ForeignDataError if its format is an unknown one.
@@ -37,7 +37,7 @@ def unseal(line: bytes, path: str) -> dict:
     body = line[: line.rfind(b',"crc":')]
     if line != b'%b,"crc":%d}\n' % (body, zlib.crc32(body)):
         raise damaged(path, "it does not match its CRC-32", 1)
-    plain: dict = json.loads(line)
+    plain: dict[str, Any] = json.loads(line)
     if plain["format"] != FORMAT:
         raise ForeignDataError(
             f"{path} has format {plain['format']}, and this version of raftkv knows only format {FORMAT}: "
@@ -46,7 +46,7 @@ def unseal(line: bytes, path: str) -> dict:
     return plain
 
 
-def damaged(path: str, why: str, line: Optional[int] = None) -> DamagedDataError:
+def damaged(path: str, why: str, line: int | None = None) -> DamagedDataError:
     """The error that says that the file `path` cannot be trusted, and the way back."""
     where = path if line is None else f"{path}, line {line}"
     return DamagedDataError(

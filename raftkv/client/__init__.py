@@ -1,0 +1,16 @@
+"""The client: Clerk, and what it must do so that each command takes effect exactly once.
+
+    numbering.py       sequence numbers, by which a server tells a repeated command from a new one
+    leader_search.py   which server to ask next, while the leader is not known
+    command.py         one command, the actions that move it, and what its failures are called
+    session.py         ClerkSession: the client's half of "exactly once", without I/O
+    driver.py          Driver: carries out on real connections what a ClerkSession decides
+    pipeline.py        Pipeline: many operations in few requests
+    clerk.py           Clerk: what programs use
+
+ClerkSession knows no socket, thread or clock: events go in, actions come out. So Driver runs it on real
+connections, and the simulator of the tests on a virtual clock. The server's half is raftkv/kvdb/session_table.py.
+
+What this layer does not do: it keeps no data, and promises nothing about the order of commands that are under
+way at the same time.
+"""

@@ -1,0 +1,23 @@
+"""The node: what drives Raft in a process, with a mutex, threads, storage and connections to its peers.
+
+From the bottom up:
+
+    interfaces.py         StateMachine and Network: what a node stands between
+    crash_points.py       named places at which a test can end the process
+    checked_lock.py       the mutex, with the paper's invariants checked at each release
+    proposals.py          which client waits for which entry
+    joining.py, wire.py   who is who; messages and hellos as plain data
+    network.py            PeerNetwork: messages to and from the other nodes
+    node.py               RaftNode: the mutex, and the threads that drive the core
+    member.py             Member: disk, network and node of one process
+
+To follow one command: RaftNode.propose() → Raft.propose() → Raft.ready() → (Persister.save(),
+PeerNetwork.flush()) → Raft.step(AppendAccepted) → Raft.ready().committed → StateMachine.apply().
+docs/architecture.md walks the same way slowly.
+
+The mutex is held for calls of the core only: nothing is written, fsynced, sent or unpickled with it held.
+What is durable comes first, then the promise.
+
+What this layer does not do: it does not know what a command means (that is the state machine's), and does not
+remove duplicates: a client that repeats a command must be recognised by the state machine.
+"""

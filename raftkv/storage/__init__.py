@@ -1,0 +1,20 @@
+"""Storage: what a node finds again after a crash. Term, vote, log and snapshots as JSON files, fsynced.
+
+From the bottom up:
+
+    disk.py               Disk: the few operations on files that all of storage is built of
+    sealed.py             small JSON files with a CRC-32, replaced as a whole
+    identity.py           LOCK and node.json: whose data folder this is
+    replay.py             log files read back: is what is wrong with them a torn tail, or damage?
+    segments.py           SegmentedLog: the log, in files that are only ever appended to
+    snapshot_file.py      one snapshot's file, read and written
+    snapshots.py          SnapshotStore: the newest snapshot, and those on the way to replace it
+    persister.py          Persister: all of it together
+
+When a method of Persister returns, what it was given is durable. A torn last write is cut off at the next
+start; all other damage is refused, with file, line and the way back. A failed write or fsync is never tried
+again: nobody knows what the disk holds after it.
+
+What this layer does not do: it decides nothing (which entry replaces which, when a snapshot is due), and it
+repairs no damage.
+"""
