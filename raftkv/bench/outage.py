@@ -5,8 +5,6 @@ from __future__ import annotations
 import threading
 from time import perf_counter
 
-from typing_extensions import Self
-
 from raftkv.bench.errors import BenchError
 from raftkv.bench.result import Result
 from raftkv.bench.target import Target
@@ -25,7 +23,7 @@ class LeaderKiller:
         self._killed: int | None = None
         self._killed_at = self._dead_at = 0.0  # in the time of perf_counter()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> LeaderKiller:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -11,8 +11,6 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from typing_extensions import Self
-
 import raftkv
 from raftkv.bench.errors import BenchError
 from raftkv.bench.load import Job
@@ -29,7 +27,7 @@ class ClientProcesses:
         self._readers: list[threading.Thread] = []
         self._arrived: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> ClientProcesses:
         try:
             for number, job in enumerate(self._jobs):
                 self._start(number, job)

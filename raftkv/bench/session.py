@@ -8,8 +8,6 @@ import threading
 from time import perf_counter
 from typing import Any
 
-from typing_extensions import Self
-
 from raftkv.bench import report
 from raftkv.bench.histogram import Histogram
 from raftkv.bench.operations import load_keys
@@ -85,7 +83,7 @@ class _LeaderWatch:
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="leader-watch", daemon=True)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> _LeaderWatch:
         self._thread.start()
         return self
 

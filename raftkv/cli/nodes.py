@@ -16,8 +16,6 @@ import time
 from collections.abc import Mapping
 from typing import Callable
 
-from typing_extensions import Self
-
 import raftkv
 from raftkv.errors import RaftKVError
 
@@ -151,7 +149,7 @@ class LocalCluster:
     def __init__(self, server_inis: Mapping[int, str], on_line: Callable[[int, str], None]) -> None:
         self.nodes: dict[int, Node] = {node: Node(node, ini, on_line) for node, ini in server_inis.items()}
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> LocalCluster:
         try:
             for node in self.nodes.values():
                 node.start()

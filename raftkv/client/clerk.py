@@ -9,8 +9,6 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, Union
 
-from typing_extensions import Self
-
 from raftkv import errors
 from raftkv.client.driver import Driver
 from raftkv.client.pipeline import Pipeline
@@ -63,7 +61,7 @@ class Clerk:
         key = load_key(config.client_key_file, create=False)
         return cls(config.servers, authkey=key, timeout=config.timeout_s if timeout is None else timeout)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Clerk:
         return self
 
     def __exit__(self, *_: object) -> None:

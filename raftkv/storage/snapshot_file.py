@@ -14,8 +14,6 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from typing_extensions import Self
-
 from raftkv.raft.types import Configuration, Snapshot
 from raftkv.storage.disk import Disk, DiskFile
 from raftkv.storage.sealed import FORMAT, damaged, seal, unseal
@@ -51,7 +49,7 @@ class SnapshotReader:
             self._file.close()
             raise
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> SnapshotReader:
         return self
 
     def __exit__(self, *_: object) -> None:

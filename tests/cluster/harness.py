@@ -33,7 +33,6 @@ from raftkv.node.crash_points import EXIT_STATUS
 from raftkv.raft.types import COMMAND
 from raftkv.rpc.client import try_connect
 from raftkv.storage.persister import Persister
-from typing_extensions import Self
 
 from tests.cluster.node import Node
 from tests.cluster.waiting import PATIENCE_S, wait_until
@@ -88,7 +87,7 @@ class Cluster:
             node.ini.write_text(own + servers + peers + auth + _section("raft", {**RAFT, **(raft or {})}))
         self.client_ini.write_text(servers + _section("auth", {"client_key_file": "client.key"}))
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Cluster:
         if self._start:
             try:
                 self.start(*self.nodes)

@@ -10,8 +10,6 @@ from __future__ import annotations
 import threading
 from typing import Any, Callable
 
-from typing_extensions import Self
-
 from tests.cluster.waiting import wait_until
 
 KEY = "words"
@@ -39,7 +37,7 @@ class Appenders:
             for client in self.acknowledged
         ]
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Appenders:
         for thread in self._threads:
             thread.start()
         return self

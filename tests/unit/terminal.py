@@ -8,8 +8,6 @@ import select
 import time
 from collections.abc import Sequence
 
-from typing_extensions import Self
-
 PATIENCE_S = 30.0
 
 
@@ -24,7 +22,7 @@ class Terminal:
             os.environ.update(HOME=home, TERM="dumb", NO_COLOR="1")
             os.execv(argv[0], list(argv))
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Terminal:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -17,7 +17,6 @@ except ImportError:  # Windows
     resource = None
 
 from raftkv.cli.cluster_files import prepare_folder
-from typing_extensions import Self
 
 SERVER = os.path.join(os.path.dirname(__file__), "..", "..", "bin", "kvserver.py")
 PATIENCE_S = 30.0
@@ -38,7 +37,7 @@ class Server:
             text=True,
         )
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Server:
         return self
 
     def __exit__(self, *_: object) -> None:
