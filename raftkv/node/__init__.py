@@ -13,7 +13,7 @@ From the bottom up:
 
 To follow one command: RaftNode.propose() → Raft.propose() → Raft.ready() → (Persister.save(),
 PeerNetwork.flush()) → Raft.step(AppendAccepted) → Raft.ready().committed → StateMachine.apply().
-docs/architecture.md walks the same way slowly.
+docs/architecture/put.md walks the same way slowly.
 
 The mutex is held for calls of the core only: nothing is written, fsynced, sent or unpickled with it held.
 What is durable comes first, then the promise.
