@@ -6,12 +6,9 @@ import socket
 import threading
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Optional
+from typing import Any, Callable, Optional
 
-from raftkv.rpc.wire import FrameReader, dumps, frame
-
-if TYPE_CHECKING:
-    from raftkv.rpc.server import RpcServer, _Port
+from raftkv.rpc.wire import dumps, frame
 
 #: More than this many bytes of replies waiting for one client closes its connection. A client that reads
 #: slowly is first held back (see Channel.flush), so that only one with very many large replies under way
@@ -25,40 +22,22 @@ class Channel:
     `peer` is the other side's "host:port"; `context` belongs to the handler (None at first).
 
     `lock` guards `backlog`, `closing` and the use of `sock` (its closing, too: a descriptor must not be
-    given to somebody else while a thread is about to send on it). All else belongs to the server's loop
-    thread.
+    given to somebody else while a thread is about to send on it).
     """
 
-    __slots__ = (
-        "backlog",
-        "closing",
-        "context",
-        "fault",
-        "flushed_at",
-        "frame_since",
-        "frames",
-        "lock",
-        "peer",
-        "port",
-        "server",
-        "sock",
-        "watched",
-    )  # fmt: skip
+    __slots__ = ("_attend", "backlog", "closing", "context", "fault", "flushed_at", "lock", "peer", "sock")
 
-    def __init__(self, server: RpcServer, port: _Port, sock: socket.socket, peer: str) -> None:
+    def __init__(self, sock: socket.socket, peer: str, attend: Callable[[Any], None]) -> None:
+        """`attend(channel)` has the server's loop look after it; thread-safe."""
         self.peer = peer
         self.context: Any = None
-        self.server = server
-        self.port = port
         self.sock = sock
         self.lock = threading.Lock()
         self.backlog = bytearray()  # what the socket did not take
         self.flushed_at = 0.0  # when the socket last took some of the backlog, or the backlog began
         self.closing = False
         self.fault: str | None = None  # what the other side did wrong, if that is why it is being closed
-        self.frames = FrameReader(port.max_frame_bytes)
-        self.frame_since: float | None = None  # since when a frame has been coming in without an end
-        self.watched = 0  # the events that the loop's selector is watching
+        self._attend = attend
 
     def send(self, data: bytes) -> None:
         """Send whole frames: tries the socket at once, and leaves to the server's loop what it does not take.
@@ -74,7 +53,7 @@ class Channel:
                 if sent == len(data):
                     return
             self._keep(data, sent)
-        self.server.attend(self)
+        self._attend(self)
 
     def flush(self) -> None:
         """Send more of the backlog. Only for the loop, which reads no requests from a channel with a backlog:
@@ -95,7 +74,7 @@ class Channel:
             if not self.closing:
                 self.closing = True
                 self.fault = fault
-        self.server.attend(self)
+        self._attend(self)
 
     def _try(self, data: bytes | bytearray) -> int:
         """How many bytes of `data` the socket took. Call with the lock held."""

@@ -23,7 +23,7 @@ from raftkv.errors import ProtocolError
 from raftkv.rpc.acceptor import Acceptor, Admission
 from raftkv.rpc.channel import Channel, Reply, send_replies
 from raftkv.rpc.waker import Waker
-from raftkv.rpc.wire import loads
+from raftkv.rpc.wire import FrameReader, loads
 
 logger = logging.getLogger("raftkv.rpc")
 
@@ -68,6 +68,21 @@ class _Port:
         self.batch: list[Request] = []
 
 
+class _Connection(Channel):
+    """A channel with what only the loop knows of it."""
+
+    __slots__ = ("frame_since", "frames", "port", "watched")
+
+    def __init__(
+        self, port: _Port, sock: socket.socket, peer: str, attend: Callable[[_Connection], None]
+    ) -> None:
+        super().__init__(sock, peer, attend)
+        self.port = port
+        self.frames = FrameReader(port.max_frame_bytes)
+        self.frame_since: float | None = None  # since when a frame has been coming in without an end
+        self.watched = 0  # the events that the selector is watching
+
+
 class RpcServer:
     """Serves any number of listeners. listen(), start() and close() are for one thread; see Channel for the
     rest.
@@ -79,13 +94,12 @@ class RpcServer:
         self._name = name
         self._on_fatal = on_fatal
         self._ports: list[_Port] = []
-        self._channels: set[Channel] = set()
+        self._channels: set[_Connection] = set()
         self._selector = selectors.DefaultSelector()
         self._waker = Waker()
         self._selector.register(self._waker.socket, selectors.EVENT_READ, None)
-        self._attention: collections.deque[Channel] = (
-            collections.deque()
-        )  # new, closing, or with a new backlog
+        # New, closing, or with a new backlog.
+        self._attention: collections.deque[_Connection] = collections.deque()
         self._loop_thread: threading.Thread | None = None
         self._closing = False
         self._closed = False
@@ -110,7 +124,7 @@ class RpcServer:
 
         def on_accepted(sock: socket.socket, peer: str) -> None:
             sock.setblocking(False)
-            self.attend(Channel(self, port, sock, peer))
+            self._attend(_Connection(port, sock, peer, self._attend))
 
         acceptor = Acceptor(self._name, address, admission, self._start_thread, on_accepted)
         port = _Port(acceptor, handler, max_frame_bytes)
@@ -139,8 +153,8 @@ class RpcServer:
             self._waker.wake()
             self._loop_thread.join()
 
-    def attend(self, channel: Channel) -> None:
-        """Have the loop look after `channel`. For Channel only; thread-safe."""
+    def _attend(self, channel: _Connection) -> None:
+        """Have the loop look after `channel`. Thread-safe."""
         self._attention.append(channel)
         self._waker.wake()
 
@@ -191,7 +205,7 @@ class RpcServer:
         while self._attention:
             self._look_after(self._attention.popleft())
 
-    def _receive(self, channel: Channel, pings: list[Reply], now: float) -> None:
+    def _receive(self, channel: _Connection, pings: list[Reply], now: float) -> None:
         """Reads some of what has come (so much that no other has to wait long), and adds the requests in it
         to the turn's batch."""
         try:
@@ -227,7 +241,7 @@ class RpcServer:
         elif payloads or channel.frame_since is None:
             channel.frame_since = now
 
-    def _look_after(self, channel: Channel) -> None:
+    def _look_after(self, channel: _Connection) -> None:
         """Makes the selector watch what the channel's state asks for: its backlog to leave, else requests
         to come."""
         if channel.closing:
@@ -243,7 +257,7 @@ class RpcServer:
             self._channels.add(channel)
         channel.watched = events
 
-    def _drop(self, channel: Channel) -> None:
+    def _drop(self, channel: _Connection) -> None:
         if channel.sock.fileno() < 0:
             return  # it had asked for attention twice
         if channel.fault is not None:

@@ -171,7 +171,7 @@ MUTANTS: list[Mutant] = [
         "tests/rpc/test_client.py::test_who_waits_takes_over_when_the_reader_leaves",
     ),
     Mutant(
-        Sabotage("the loop is not woken", rpc_server.RpcServer, "attend", "self._waker.wake()", "pass"),
+        Sabotage("the loop is not woken", rpc_server.RpcServer, "_attend", "self._waker.wake()", "pass"),
         "15",
         "lost wakeup: a new connection waits for the loop's next turn",
         "tests/rpc/test_server.py::test_a_new_connection_is_served_at_once",
