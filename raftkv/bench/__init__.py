@@ -5,7 +5,7 @@
     python bin/kvbench.py --local 3 outage                  # kills the leader
     python bin/kvbench.py --local 3 --compare               # beside what the machine allows
     python bin/kvbench.py --local 3 put64 --json >> results.jsonl
-    python -m raftkv.bench.chart --x clients --y ops_per_s results.jsonl -o rate.svg
+    python -m raftkv.bench.pairs ../other-tree put1 put64   # this tree against another one, in turns
 
 **What is measured.** *Clients* are closed loops: each has one operation under way (or `--in-flight` many),
 and asks for the next one when it is answered. They share *connections*, each a Clerk; those are spread over
@@ -34,7 +34,7 @@ all x.
 **The files.** workloads.py says what can be measured, operations.py and keys.py what a client asks for,
 clients.py how it waits. load.py is one process of clients and recorder.py its notes; processes.py starts
 several of them, run.py coordinates a run, result.py adds up. target.py has the cluster, outage.py kills its
-leader, session.py measures one workload after the other. floor.py and echo.py measure the machine, compare.py
-holds workloads against it. progress.py, report.py, picture.py, svg.py and chart.py show it all; arguments.py
-and main.py are the program.
+leader, cpu.py reads the servers' processor time, session.py measures one workload after the other. floor.py and echo.py measure the machine, compare.py
+holds workloads against it, pairs.py one tree against another. progress.py and report.py show it all;
+arguments.py and main.py are the program.
 """

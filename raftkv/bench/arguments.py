@@ -110,7 +110,6 @@ def _add_shape(group: Any) -> None:
 def _add_output(group: Any) -> None:
     group.add_argument("--json", action="store_true", help="print each result as one line of JSON")
     group.add_argument("--quiet", action="store_true", help="no progress on standard error")
-    _add(group, "--svg", "FILE", str, "draw latency and rate over time, and the distribution")
     group.add_argument(
         "--compare", action="store_true", help="measure the machine, too, and say how far from it we are"
     )

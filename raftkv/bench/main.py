@@ -7,7 +7,7 @@ import signal
 import sys
 from typing import Any, NoReturn
 
-from raftkv.bench import compare, floor, picture, report, target
+from raftkv.bench import compare, floor, report, target
 from raftkv.bench.arguments import parse
 from raftkv.bench.errors import BenchError
 from raftkv.bench.progress import Progress
@@ -64,8 +64,6 @@ def _measure_all(args: Any, workloads: list[Workload], cluster: target.Target) -
         if not result.seconds:  # Ctrl-C during the warm-up
             return INTERRUPTED
         show.result(result, line)
-        if args.svg:
-            picture.draw(result, picture.path_for(args.svg, workload.name, len(workloads) == 1))
         if not _explain(result, line):
             status = FAILED
         if result.interrupted:

@@ -18,6 +18,7 @@ _COLUMNS = (  # heading, key of a line of JSON, width
     ("p99 us", "p99_us", 9),
     ("p99.9 us", "p999_us", 9),
     ("max us", "max_us", 10),
+    ("server us", "server_us", 10),
     ("errors", "errors", 7),
 )
 
@@ -70,4 +71,6 @@ def _cell(text: str, width: int) -> str:
 
 
 def _number(value: Any) -> str:
+    if value is None:
+        return "-"
     return value if isinstance(value, str) else f"{value:,.0f}"

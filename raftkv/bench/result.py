@@ -36,7 +36,12 @@ class Result:
     @property
     def ops_per_s(self) -> float:
         """Successful operations, of which a batch has several, a second."""
-        return self.latencies.count * self.workload.batch / self.seconds if self.seconds else 0.0
+        return self.operations / self.seconds if self.seconds else 0.0
+
+    @property
+    def operations(self) -> int:
+        """How many were successful."""
+        return self.latencies.count * self.workload.batch
 
     @property
     def failures(self) -> int:

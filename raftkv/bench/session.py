@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import Any
 
 from raftkv.bench import report
+from raftkv.bench.cpu import ServerTime
 from raftkv.bench.histogram import Histogram
 from raftkv.bench.operations import load_keys
 from raftkv.bench.outage import LeaderKiller
@@ -49,10 +50,12 @@ class Session:
         term = target.term()
         progress.begin()
         with contextlib.ExitStack() as stack:
+            cpu = ServerTime(target.pids())
             killer = stack.enter_context(LeaderKiller(target)) if workload.kill_leader else None
             watch = stack.enter_context(_LeaderWatch(target))
 
             def on_begin(begin: float) -> None:
+                cpu.plan(begin, workload.seconds)
                 if killer is not None:
                     killer.plan(begin, workload.seconds)
 
@@ -62,6 +65,7 @@ class Session:
             progress.say(f"{workload.name:<8} warming up for {workload.warmup:g} s")
             result = run(target.config, workload, random.getrandbits(32), on_begin, on_slice)
             line = report.plain(result, target.nodes, target.term() - term)
+            line["server_us"] = cpu.us_per_op(result.operations)
             if killer is not None:
                 line.update(killer.findings(result))
         return result, line

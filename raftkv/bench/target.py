@@ -38,6 +38,11 @@ class Target:
         """The id of the node that leads at the moment, or None."""
         return find_leader(self.clerk)
 
+    def pids(self) -> list[int]:
+        """The processes of a cluster of our own."""
+        nodes = self.cluster.nodes.values() if self.cluster is not None else ()
+        return [node.pid for node in nodes if node.running and node.pid is not None]
+
     def term(self) -> int:
         """The highest term any server is in, of those that answer."""
         return max((server["term"] for server in self.clerk.status() if server["alive"]), default=0)

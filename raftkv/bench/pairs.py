@@ -1,0 +1,67 @@
+"""This tree against another one: both measured in turns, so that a machine whose speed drifts is fair to both.
+
+    python -m raftkv.bench.pairs ../other-tree put1 put64 --pairs 20
+
+A row a workload: the medians of both, and the median of the ratios pair by pair, this one to the other, for the
+rate and for the processor time of all servers an operation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from typing import Any
+
+_HERE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+_KEYS = ("ops_per_s", "server_us")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure, and print the table. Returns the exit status: 1 if a run failed."""
+    parser = argparse.ArgumentParser("raftkv.bench.pairs", description=__doc__.partition("\n")[0])
+    parser.add_argument("other", metavar="TREE", help="another checkout of raftkv")
+    parser.add_argument("workloads", metavar="WORKLOAD", nargs="+", help="as for kvbench")
+    parser.add_argument("--pairs", metavar="N", type=int, default=20, help="how many of each (default 20)")
+    parser.add_argument("--seconds", metavar="S", default="1", help="of each measurement (default 1)")
+    parser.add_argument("--nodes", metavar="N", default="3", help="of each cluster (default 3)")
+    args = parser.parse_args(argv)
+    runs: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    try:
+        for _ in range(args.pairs):
+            ours, other = (_measure(tree, args) for tree in (_HERE, args.other))
+            runs.append((ours, other))
+    except subprocess.CalledProcessError as error:
+        print(f"pairs: kvbench ended with {error.returncode}: {error.stderr.strip()}", file=sys.stderr)
+        return 1
+    print(f"{'':<12}{'rate':>10}{'other':>10}{'ratio':>8}{'server us':>12}{'other':>10}{'ratio':>8}")
+    for name in args.workloads:
+        print(
+            f"{name:<12}" + "".join(_columns(runs, name, key, width) for key, width in zip(_KEYS, (10, 12)))
+        )
+    return 0
+
+
+def _measure(tree: str, args: argparse.Namespace) -> dict[str, Any]:
+    """The results of one run in `tree`, by workload."""
+    command = [sys.executable, "bin/kvbench.py", "--local", args.nodes, "--json", "--quiet"]
+    command += ["--seconds", args.seconds, *args.workloads]
+    done = subprocess.run(command, cwd=tree, check=True, capture_output=True, text=True)
+    return {line["workload"]: line for line in map(json.loads, done.stdout.splitlines())}
+
+
+def _columns(runs: list[tuple[dict[str, Any], dict[str, Any]]], name: str, key: str, width: int) -> str:
+    pairs = [(ours[name].get(key), other[name].get(key)) for ours, other in runs]
+    known = [(ours, other) for ours, other in pairs if ours and other]
+    if not known:
+        return f"{'-':>{width}}{'-':>10}{'-':>8}"
+    ours, other = (statistics.median(column) for column in zip(*known))
+    ratio = statistics.median(ours / other for ours, other in known)
+    return f"{ours:>{width},.1f}{other:>10,.1f}{ratio:>8.3f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
