@@ -2,45 +2,33 @@
 
 A server's file has the sections [node], [servers], [peers], [auth] and may have [raft] and [limits]; a
 client's has [servers], [auth] and may have [client]. conf/ holds commented examples. Relative paths are
-relative to the ini file's own folder. An unknown section or option is an error: a misspelt option must not
-silently keep its default. Every error names file, section and option, and says what to do.
+relative to the folder of the ini file, of the real one if it is called by a link. An unknown section or option is an error: a misspelt option must not
+silently keep its default. Every error names file, section and option, and says what to do. ini.py says which
+values are refused whatever they are for.
 """
 
 from __future__ import annotations
 
-import configparser
 import dataclasses
-import ipaddress
 import os
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple, Union
+from collections.abc import Iterator, Mapping
 
 from raftkv.errors import ConfigError
+from raftkv.ini import Address, Ini, PathLike
 from raftkv.keys import load_key
+
+__all__ = [
+    "Address",
+    "ClientConfig",
+    "Limits",
+    "RaftOptions",
+    "ServerConfig",
+    "load_client_config",
+    "load_server_config",
+]
 
 KIB = 1 << 10
 MIB = 1 << 20
-
-PathLike = Union[str, "os.PathLike[str]"]
-
-
-class Address(NamedTuple):
-    """Where a node listens. `host` is a name or an IPv4 address."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
-
-    def is_loopback(self) -> bool:
-        """True if only processes of the same machine can connect to it."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False  # a name: it may resolve to anything
 
 
 def _option(default: int, minimum: int, maximum: int) -> int:
@@ -87,6 +75,8 @@ class ServerConfig:
     data_dir: str
     servers: Mapping[int, Address]  # where clients connect
     peers: Mapping[int, Address]  # where the other servers connect
+    listen_clients: Address  # where this server listens for clients; its own of `servers` by default
+    listen_peers: Address
     client_key_file: str
     peer_key_file: str
     raft: RaftOptions = RaftOptions()
@@ -121,37 +111,37 @@ class ClientConfig:
 
 def load_server_config(path: PathLike) -> ServerConfig:
     """Read a server's ini file. Raises ConfigError."""
-    ini = _Ini(path, {"node", "servers", "peers", "auth"}, {"raft", "limits"})
-    node = ini.options("node", {"id", "data_dir"}, {"cluster"})
+    ini = Ini(path, {"node", "servers", "peers", "auth"}, {"raft", "limits"})
+    node = ini.options("node", {"id", "data_dir"}, {"cluster", "listen_clients", "listen_peers"})
     ini.options("auth", {"client_key_file", "peer_key_file"})
     servers, peers = ini.addresses("servers"), ini.addresses("peers")
     node_id = ini.integer("node", "id", node["id"], 1, 1 << 31)
     _check_members(ini, node_id, servers, peers)
-    client_key_file, peer_key_file = (ini.file("auth", name) for name in ("client_key_file", "peer_key_file"))
-    if client_key_file == peer_key_file:
-        raise ini.error(
-            "auth", "peer_key_file", "must be another file than client_key_file: two listeners, two keys"
-        )
+    listen_clients, listen_peers = _listen_addresses(ini, node, servers[node_id], peers[node_id])
+    data_dir = ini.file("node", "data_dir")
+    client_key_file, peer_key_file = _key_files(ini, data_dir)
     raft = RaftOptions(**ini.integers("raft", RaftOptions))
     _check_raft(ini, raft)
     return ServerConfig(
         path=ini.path,
         node_id=node_id,
         cluster=node.get("cluster", "raftkv"),
-        data_dir=ini.file("node", "data_dir"),
+        data_dir=data_dir,
         servers=servers,
         peers=peers,
+        listen_clients=listen_clients,
+        listen_peers=listen_peers,
         client_key_file=client_key_file,
         peer_key_file=peer_key_file,
         raft=raft,
         limits=Limits(**ini.integers("limits", Limits)),
-        warnings=_warnings(len(servers)),
+        warnings=(*_count_warnings(len(servers)), *_address_warnings(servers, peers)),
     )
 
 
 def load_client_config(path: PathLike) -> ClientConfig:
     """Read a client's ini file. Raises ConfigError."""
-    ini = _Ini(path, {"servers", "auth"}, {"client"})
+    ini = Ini(path, {"servers", "auth"}, {"client"})
     ini.options("auth", {"client_key_file"})
     client = ini.options("client", set(), {"timeout_s"})
     return ClientConfig(
@@ -162,7 +152,7 @@ def load_client_config(path: PathLike) -> ClientConfig:
     )
 
 
-def _check_members(ini: _Ini, node_id: int, servers: dict[int, Address], peers: dict[int, Address]) -> None:
+def _check_members(ini: Ini, node_id: int, servers: dict[int, Address], peers: dict[int, Address]) -> None:
     if set(servers) != set(peers):
         odd = min(set(servers) ^ set(peers))
         there, missing = ("servers", "peers") if odd in servers else ("peers", "servers")
@@ -172,15 +162,41 @@ def _check_members(ini: _Ini, node_id: int, servers: dict[int, Address], peers: 
     if node_id not in servers:
         known = ", ".join(map(str, sorted(servers)))
         raise ini.error("node", "id", f"server {node_id} is not listed in [servers] (which has {known})")
-    clients = {address: server for server, address in servers.items()}
+    clients = {address.plain(): server for server, address in servers.items()}
     for peer, address in peers.items():
-        if address in clients:
-            raise ini.error(
-                "peers", str(peer), f"{address} is already server {clients[address]}'s in [servers]"
-            )
+        if address.plain() in clients:
+            owner = clients[address.plain()]
+            raise ini.error("peers", str(peer), f"{address} is already server {owner}'s in [servers]")
 
 
-def _check_raft(ini: _Ini, raft: RaftOptions) -> None:
+def _listen_addresses(
+    ini: Ini, node: Mapping[str, str], client: Address, peer: Address
+) -> tuple[Address, Address]:
+    """What to bind; by default the server's own addresses in [servers] and [peers]."""
+    clients, peers = (
+        ini.address("node", option, node[option], own.port) if option in node else own
+        for option, own in (("listen_clients", client), ("listen_peers", peer))
+    )
+    same_host = clients.plain().host == peers.plain().host or clients.is_wildcard() or peers.is_wildcard()
+    if clients.port == peers.port and same_host:
+        option = "listen_peers" if "listen_peers" in node else "listen_clients"
+        raise ini.error("node", option, f"clients and peers cannot both connect to port {peers.port}")
+    return clients, peers
+
+
+def _key_files(ini: Ini, data_dir: str) -> tuple[str, str]:
+    files = [ini.file("auth", name) for name in ("client_key_file", "peer_key_file")]
+    for name, file in zip(("client_key_file", "peer_key_file"), files):
+        if file == data_dir or file.startswith(os.path.join(data_dir, "")):
+            raise ini.error("auth", name, f"must not be in data_dir ({data_dir}), which is for data alone")
+    if files[0] == files[1]:
+        raise ini.error(
+            "auth", "peer_key_file", "must be another file than client_key_file: two listeners, two keys"
+        )
+    return files[0], files[1]
+
+
+def _check_raft(ini: Ini, raft: RaftOptions) -> None:
     if raft.election_timeout_ms < 3 * raft.heartbeat_interval_ms:
         raise ini.error(
             "raft",
@@ -200,7 +216,7 @@ def _check_raft(ini: _Ini, raft: RaftOptions) -> None:
         )
 
 
-def _warnings(count: int) -> tuple[str, ...]:
+def _count_warnings(count: int) -> tuple[str, ...]:
     if count == 1:
         return ("a cluster of 1 server tolerates no failure; 3 servers tolerate one",)
     if count % 2 == 0:
@@ -208,126 +224,21 @@ def _warnings(count: int) -> tuple[str, ...]:
     return ()
 
 
-class _Ini:
-    """A parsed ini file whose sections are known to be the right ones, and errors that name its places."""
-
-    def __init__(self, path: PathLike, required: Iterable[str], optional: Iterable[str]) -> None:
-        self.path = os.path.abspath(os.fspath(path))
-        # An empty default section: [DEFAULT] is then an unknown section like any other.
-        self._parser = configparser.ConfigParser(interpolation=None, default_section="")
-        try:
-            with open(self.path, encoding="utf-8-sig") as file:
-                self._parser.read_file(file)
-        except OSError as error:
-            raise ConfigError(f"{self.path}: cannot read the configuration file: {error.strerror}") from None
-        except UnicodeDecodeError:
-            raise ConfigError(f"{self.path}: not a text file in UTF-8") from None
-        except configparser.Error as error:
-            raise ConfigError(f"{self.path}: {_syntax_problem(error)}") from None
-        self._check_sections(set(required), set(optional))
-
-    def _check_sections(self, required: set[str], optional: set[str]) -> None:
-        for section in self._parser.sections():
-            if section not in required | optional:
-                known = ", ".join(f"[{name}]" for name in sorted(required | optional))
-                raise ConfigError(f"{self.path}: unknown section [{section}]; known are {known}")
-        for section in sorted(required):
-            if not self._parser.has_section(section):
-                raise ConfigError(f"{self.path}: section [{section}] is missing")
-        for section in self._parser.sections():
-            for option, value in self._parser.items(section):
-                if not value or "\n" in value:
-                    raise self.error(section, option, "needs a value, on one line")
-
-    def error(self, section: str, option: str, problem: str) -> ConfigError:
-        return ConfigError(f"{self.path}: [{section}] {option}: {problem}")
-
-    def options(
-        self, section: str, required: Iterable[str] = (), optional: Iterable[str] = ()
-    ) -> dict[str, str]:
-        """The options of a section, with every required and no unknown one."""
-        found = dict(self._parser.items(section)) if self._parser.has_section(section) else {}
-        known = sorted({*required, *optional})
-        for option in found:
-            if option not in known:
-                raise self.error(section, option, f"unknown option; known are {', '.join(known)}")
-        for option in sorted(required):
-            if option not in found:
-                raise self.error(section, option, "is missing")
-        return found
-
-    def integer(self, section: str, option: str, text: str, minimum: int, maximum: int) -> int:
-        try:
-            value: int | None = int(text)
-        except ValueError:
-            value = None
-        if value is None or not minimum <= value <= maximum:
-            raise self.error(
-                section, option, f"must be a whole number from {minimum} to {maximum}, not {text!r}"
-            )
-        return value
-
-    def integers(self, section: str, options_class: type) -> dict[str, int]:
-        """The options of a section that is described by a dataclass of integers."""
-        fields = {field.name: field.metadata for field in dataclasses.fields(options_class)}
-        found = self.options(section, (), fields)
-        return {
-            name: self.integer(section, name, text, fields[name]["minimum"], fields[name]["maximum"])
-            for name, text in found.items()
-        }
-
-    def seconds(self, section: str, option: str, text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = 0.0
-        if not 0 < value <= 86_400:
-            raise self.error(
-                section, option, f"must be a number of seconds above 0, at most 86400, not {text!r}"
-            )
-        return value
-
-    def file(self, section: str, option: str) -> str:
-        """A path, relative to the ini file's folder."""
-        path = os.path.expanduser(self._parser.get(section, option))
-        return os.path.normpath(os.path.join(os.path.dirname(self.path), path))
-
-    def addresses(self, section: str) -> dict[int, Address]:
-        """A section of `ID = HOST:PORT` lines, by id."""
-        result: dict[int, Address] = {}
-        for option, text in self._parser.items(section):
-            if not option.isascii() or not option.isdigit() or not 0 < int(option) < 1 << 31:
-                raise self.error(section, option, "a server's id must be a whole number from 1 up")
-            server = int(option)
-            if server in result:
-                raise self.error(section, option, f"server {server} is listed twice")
-            address = self._address(section, option, text)
-            if address in result.values():
-                raise self.error(section, option, f"{address} is listed twice")
-            result[server] = address
-        if not result:
-            raise ConfigError(f"{self.path}: [{section}] is empty: list each server as ID = HOST:PORT")
-        return dict(sorted(result.items()))
-
-    def _address(self, section: str, option: str, text: str) -> Address:
-        host, colon, port = text.rpartition(":")
-        if not colon or not host or host != host.strip() or " " in host:
-            raise self.error(section, option, f"must be HOST:PORT, such as 127.0.0.1:7001, not {text!r}")
-        if ":" in host:
-            raise self.error(
-                section, option, f"{text}: write a host name or an IPv4 address; IPv6 is not supported"
-            )
-        return Address(host, self.integer(section, option, port, 1, 65_535))
-
-
-def _syntax_problem(error: configparser.Error) -> str:
-    if isinstance(error, configparser.DuplicateOptionError):
-        return f"[{error.section}] {error.option}: is given twice (again in line {error.lineno})"
-    if isinstance(error, configparser.DuplicateSectionError):
-        return f"section [{error.section}] is given twice (again in line {error.lineno})"
-    if isinstance(error, configparser.MissingSectionHeaderError):
-        return f"line {error.lineno} comes before any [section]"
-    if isinstance(error, configparser.ParsingError):
-        lines = ", ".join(str(number) for number, _ in error.errors)
-        return f"line {lines}: neither a [section] nor option = value"
-    return " ".join(str(error).split())
+def _address_warnings(servers: Mapping[int, Address], peers: Mapping[int, Address]) -> Iterator[str]:
+    """Addresses that others cannot use, as far as the text shows."""
+    for section, option, addresses in (
+        ("servers", "listen_clients", servers),
+        ("peers", "listen_peers", peers),
+    ):
+        others = [address for address in addresses.values() if not address.is_loopback()]
+        for server, address in addresses.items():
+            if address.is_wildcard():
+                yield (
+                    f"[{section}] {server}: nobody on another machine can connect to {address}: write the "
+                    f"address that others use, and [node] {option} = {address.host} to listen on all"
+                )
+            elif others and address.is_loopback():
+                yield (
+                    f"[{section}] {server}: nobody on another machine can connect to {address}, and "
+                    f"{others[0]} seems to be one: write the address that others use"
+                )

@@ -13,7 +13,7 @@ import threading
 
 from raftkv import __version__
 from raftkv.cli.streams import open_standard_streams
-from raftkv.config import load_server_config
+from raftkv.config import ServerConfig, load_server_config
 from raftkv.errors import ConfigError, RaftKVError
 from raftkv.kvdb.server import KVServer
 
@@ -59,6 +59,7 @@ def _run(path: str, stop_reasons: queue.SimpleQueue[str]) -> int:
     _collect_young_garbage_only()
     _allow_open_files(config.limits.max_connections + config.limits.max_unauthenticated + SPARE_FILES)
     server = KVServer(config)
+    _warn_of_loopback(config, server)
     try:
         server.start()
         log.info("stopping: %s", _wait(stop_reasons))
@@ -66,6 +67,26 @@ def _run(path: str, stop_reasons: queue.SimpleQueue[str]) -> int:
         server.stop()
     log.info("stopped")
     return 0
+
+
+def _warn_of_loopback(config: ServerConfig, server: KVServer) -> None:
+    """A machine's own name often means 127.0.1.1 on that machine (in /etc/hosts)."""
+    id = config.node_id
+    for section, option, own, told, bound in (
+        ("servers", "listen_clients", config.servers[id], config.listen_clients, server.client_address),
+        ("peers", "listen_peers", config.peers[id], config.listen_peers, server.peer_address),
+    ):
+        if own == told and bound.is_loopback() and not own.is_loopback():
+            log.warning(
+                "%s: [%s] %d: on this machine %s means %s, where nobody on another machine can connect to: "
+                "set [node] %s = 0.0.0.0, or correct the name (in /etc/hosts)",
+                config.path,
+                section,
+                id,
+                own.host,
+                bound.host,
+                option,
+            )
 
 
 def _wait(stop_reasons: queue.SimpleQueue[str]) -> str:

@@ -62,9 +62,9 @@ class KVServer:
         self._rpc = RpcServer("rpc", on_fatal)
         try:
             # In a turn of the loop peers come first: what they acknowledge lets clients be answered.
-            self.peer_address = self._listen(config.peers[id], peer_key, self._network, MAX_PEER_FRAME)
+            self.peer_address = self._listen(config.listen_peers, peer_key, self._network, MAX_PEER_FRAME)
             self.client_address = self._listen(
-                config.servers[id], client_key, self._service, MAX_CLIENT_FRAME
+                config.listen_clients, client_key, self._service, MAX_CLIENT_FRAME
             )
         except BaseException:
             self.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -17,6 +18,7 @@ except ImportError:  # Windows
     resource = None
 
 from raftkv.cli.cluster_files import prepare_folder
+from raftkv.keys import load_key
 
 SERVER = os.path.join(os.path.dirname(__file__), "..", "..", "bin", "kvserver.py")
 PATIENCE_S = 30.0
@@ -79,6 +81,12 @@ def change(ini: str, pattern: str, replacement: str) -> None:
         file.write(changed)
 
 
+def make_keys(ini: str) -> None:
+    """Not all addresses are loopback ones: servers do not make them."""
+    for name in ("client.key", "peer.key"):
+        load_key(os.path.join(os.path.dirname(ini), name), create=True)
+
+
 @needs_limits
 def test_it_raises_its_limit_of_open_files_to_what_its_connections_need(ini):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -107,6 +115,27 @@ def test_it_warns_when_the_system_allows_too_few_open_files(ini):
         timeout=PATIENCE_S,
     )
     assert "512 open files" in process.stderr and "max_connections" in process.stderr
+
+
+def test_it_listens_where_it_is_told(ini):
+    change(ini, "^id = 1$", "id = 1\nlisten_clients = 0.0.0.0\nlisten_peers = 0.0.0.0")
+    with Server(ini) as server:
+        assert re.search(r"clients on 0\.0\.0\.0:\d+, peers on 0\.0\.0\.0:\d+", server.expect("node 1 listens"))
+        server.expect("leader in term 1")
+
+
+def test_it_warns_if_its_own_name_means_loopback(ini):
+    name = socket.gethostname()
+    with contextlib.suppress(OSError):
+        if name != "localhost" and socket.gethostbyname(name).startswith("127."):
+            make_keys(ini)
+            change(ini, r"(\[servers\]\n1 = )127\.0\.0\.1", rf"\g<1>{name}")
+            with Server(ini) as server:
+                warning = server.expect("nobody on another machine can connect")
+                assert f"[servers] 1: on this machine {name} means 127." in warning
+                server.expect("listens")
+            return
+    pytest.skip("this machine's name does not mean loopback")
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
@@ -198,11 +227,7 @@ def test_a_port_in_use(ini, section):
 
 def test_an_address_that_is_not_ours(ini):
     change(ini, r"(\[servers\]\n1 = )127\.0\.0\.1", r"\g<1>192.0.2.1")
-    for name in ("client.key", "peer.key"):  # not all addresses are loopback ones: keys are not made
-        path = os.path.join(os.path.dirname(ini), name)
-        with open(path, "w") as file:
-            file.write(name * 8)
-        os.chmod(path, 0o600)
+    make_keys(ini)
     status, line = fails(ini)
     assert status == 2
     assert "192.0.2.1" in line
@@ -249,10 +274,11 @@ def test_a_data_folder_of_another_node(ini):
 
 
 def test_a_folder_that_is_no_data_folder(ini):
-    change(ini, "^data_dir = .*", "data_dir = .")
+    folder = os.path.join(os.path.dirname(ini), "server1")
+    os.makedirs(os.path.join(folder, "diary"))
     status, line = fails(ini)
     assert status == 1
-    assert "data_dir" in line
+    assert f"{folder} has no node.json but is not empty (it holds diary): data_dir must be" in line
 
 
 def test_wrong_usage():

@@ -34,7 +34,12 @@ CLIENT = """\
 client_key_file = keys/client.key
 """
 
-LOOPBACK = SERVER.replace("db3.example", "localhost").replace("10.0.0", "127.0.0").replace("/etc/raftkv/", "")
+LOOPBACK = (
+    SERVER.replace("10.0.0.1", "localhost")
+    .replace("db3.example", "127.0.0.3")
+    .replace("10.0.0", "127.0.0")
+    .replace("/etc/raftkv/", "")
+)
 
 
 def write(folder: pathlib.Path, text: str) -> str:
@@ -102,6 +107,8 @@ def test_the_commented_options_in_conf_are_the_defaults(number, tmp_path):
     uncommented = re.sub(r"^# (\w+ = )", r"\1", text, flags=re.MULTILINE)
     assert uncommented.count("\nmax_") + uncommented.count("_ms = ") == 10
     config = load_server_config(write(tmp_path, uncommented))
+    assert config.listen_clients == config.servers[number]
+    assert config.listen_peers == config.peers[number]
     assert config.raft == RaftOptions()
     assert config.limits == Limits()
     assert config.cluster == "raftkv"
@@ -164,6 +171,39 @@ MISTAKES = {
         SERVER.replace("3 = db3.example:7001", "0 = h:1"),
         "[servers] 0: a server's id must be",
     ),
+    "address twice, spelt differently": (
+        LOOPBACK.replace("127.0.0.2:7001", "127.0.0.1:7001"),
+        "[servers] 2: 127.0.0.1:7001 is listed twice",
+    ),
+    "server id of 5000 digits": (
+        SERVER.replace("3 = db3.example:7001", "9" * 5000 + " = h:1"),
+        f"[servers] {'9' * 5000}: a server's id must be",
+    ),
+    "listens for both on one port": (
+        SERVER.replace("id = 2", "id = 2\nlisten_clients = 10.0.0.2:7101"),
+        "[node] listen_clients: clients and peers cannot both connect to port 7101",
+    ),
+    "listens on one port of all addresses": (
+        SERVER.replace("id = 2", "id = 2\nlisten_peers = 0.0.0.0:7001"),
+        "[node] listen_peers: clients and peers cannot both connect to port 7001",
+    ),
+    "listens on a port only": (
+        SERVER.replace("id = 2", "id = 2\nlisten_peers = 7001"),
+        "[node] listen_peers: must be HOST:PORT",
+    ),
+    "an option behind a section": (
+        SERVER.replace("[node]\nid = 2", "[node] id = 2"),
+        "line 1 comes before any [section]",
+    ),
+    "a key among the data": (
+        SERVER.replace("= client.key", "= data/two/client.key"),
+        "[auth] client_key_file: must not be in data_dir",
+    ),
+    "an unknown home": (
+        SERVER.replace("data/two", "~nobody-of-this-name/two"),
+        "[node] data_dir: '~nobody-of-this-name/two' is no path",
+    ),
+    "a URL": (SERVER.replace("data/two", "file:///data"), "[node] data_dir: 'file:///data' is no path"),
     "server listed twice": (
         SERVER.replace("3 = db3.example:7001", "02 = h:1"),
         "[servers] 02: server 2 is listed twice",
@@ -235,6 +275,154 @@ def test_a_mistake_in_a_server_file(text, message, tmp_path):
         load_server_config(path)
     assert str(caught.value).startswith(f"{path}: {message}")
     assert "\n" not in str(caught.value)
+
+
+ODD_VALUES = {
+    "comment": "{} ; fast disk",
+    "other comment": "{}\t# fast disk",
+    "comment at once": "{}# fast",
+    "comment of C": "{} // fast",
+    "only a comment": "; {}",
+    "quotes": '"{}"',
+    "single quotes": "'{}'",
+    "typographic quotes": "\u201c{}\u201d",
+    "one quote": '{}"',
+    "shell escape": "{}\\ x",
+    "variable": "$HOME/{}",
+    "variable in braces": "${{HOME}}/{}",
+    "command": "`pwd`/{}",
+    "interpolation": "%(here)s/{}",
+    "variable of Windows": "%APPDATA%/{}",
+    "template": "{{{{ home }}}}/{}",
+    "no-break space inside": "a\u00a0{}",
+    "zero-width space": "{}\u200b",
+    "tab inside": "a\t{}",
+    "byte order mark": "\ufeff{}",
+    "escape": "{}\x1b[0m",
+    "two delimiters": "= {}",
+    "continued": "{}\n more",
+    "nothing": "",
+}
+VALUES = {
+    "[node] id": "2",
+    "[node] data_dir": "data/two",
+    "[node] cluster": "c",
+    "[node] listen_clients": "0.0.0.0:7001",
+    "[servers] 2": "10.0.0.2:7001",
+    "[peers] 2": "10.0.0.2:7101",
+    "[auth] client_key_file": "client.key",
+    "[auth] peer_key_file": "/etc/raftkv/peer.key",
+    "[raft] heartbeat_interval_ms": "50",
+    "[limits] max_connections": "50",
+}
+
+
+@pytest.mark.parametrize("odd", ODD_VALUES.values(), ids=ODD_VALUES)
+def test_no_option_takes_a_comment_quotes_or_a_variable_for_its_value(odd, tmp_path):
+    for place, value in VALUES.items():
+        section, option = place.split()
+        for delimiter in ("= ", " : "):
+            line = f"{option} {delimiter}{odd.format(value)}"
+            text = re.sub(rf"^{option} = .*", "", SERVER + "[raft]\n[limits]\n", flags=re.MULTILINE)
+            path = write(tmp_path, text.replace(f"{section}\n", f"{section}\n{line}\n"))
+            with pytest.raises(ConfigError) as caught:
+                load_server_config(path)
+            assert str(caught.value).startswith(f"{path}: {place}: "), line
+            assert "\n" not in str(caught.value)
+
+
+NUMBERS = [
+    "5s",
+    "50 ms",
+    "1_000",
+    "+50",
+    "50.0",
+    "5e1",
+    "0x32",
+    "\u0665\u0660",
+    "true",
+    "yes",
+    "9" * 5000,
+    "50,000",
+]
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_number_is_digits_and_nothing_else(number, tmp_path):
+    with pytest.raises(ConfigError, match=r"heartbeat_interval_ms: must be a whole number .* without a unit"):
+        load_server_config(write(tmp_path, f"{RAFT}heartbeat_interval_ms = {number}\n"))
+    if number != "50.0":
+        with pytest.raises(ConfigError, match="timeout_s: must be a number of seconds"):
+            load_client_config(write(tmp_path, f"{CLIENT}[client]\ntimeout_s = {number}\n"))
+
+
+def test_odd_but_clear_lines_are_read(tmp_path):
+    text = SERVER.replace("\n", " \t\r\n").replace("data_dir = data/two", "DATA_DIR:my data/\u00e9")
+    text = text.replace("[node]", "; about\r\n[node] # ours")
+    path = tmp_path / "some.ini"
+    path.write_bytes(text.encode())
+    assert load_server_config(path).data_dir == str(tmp_path / "my data" / "\u00e9")
+
+
+def test_a_tilde_is_the_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    write(tmp_path, SERVER.replace("data/two", "~/two").replace("= client.key", "= ~/k/client.key"))
+    config = load_server_config("~/some.ini")
+    assert config.data_dir == str(tmp_path / "two")
+    assert config.client_key_file == str(tmp_path / "k" / "client.key")
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_paths_are_relative_to_the_real_file(steps, tmp_path):
+    real, path = tmp_path / "real" / "conf", tmp_path / "some.ini"
+    real.mkdir(parents=True)
+    for step in range(steps):
+        (tmp_path / f"link{step}").symlink_to(
+            tmp_path / f"link{step + 1}" if step + 1 < steps else real / "a.ini"
+        )
+    (real / "a.ini").write_text(SERVER.replace("data/two", "../two"))
+    config = load_server_config(tmp_path / "link0")
+    assert (config.data_dir, config.client_key_file) == (
+        str(real.parent / "two"),
+        str(real / "client.key"),
+    )
+    (real / "a.ini").write_text(CLIENT)
+    assert load_client_config(tmp_path / "link0").client_key_file == str(real / "keys" / "client.key")
+    assert not path.exists()
+
+
+def test_a_relative_path_without_a_current_folder(tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(ConfigError, match=r"some\.ini: the current folder is gone; give the whole path"):
+        load_server_config("some.ini")
+    assert load_server_config(write(tmp_path, SERVER)).node_id == 2
+
+
+@pytest.mark.parametrize(
+    "options, clients, peers",
+    [
+        ("", "10.0.0.2:7001", "10.0.0.2:7101"),
+        ("listen_clients = 0.0.0.0\nlisten_peers = db2", "0.0.0.0:7001", "db2:7101"),
+        ("listen_clients = 127.0.0.1:9\nlisten_peers = 127.0.0.1:8", "127.0.0.1:9", "127.0.0.1:8"),
+    ],
+)
+def test_a_server_listens_on_its_own_address_or_on_what_it_is_told(options, clients, peers, tmp_path):
+    config = load_server_config(write(tmp_path, SERVER.replace("id = 2", f"id = 2\n{options}")))
+    assert (str(config.listen_clients), str(config.listen_peers)) == (clients, peers)
+    assert config.warnings == ()
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "127.0.0.1", "127.0.1.1", "localhost"])
+@pytest.mark.parametrize("section, port", [("servers", 7001), ("peers", 7101)])
+def test_an_address_that_others_cannot_use_is_a_warning(address, section, port, tmp_path):
+    text = SERVER.replace(f"10.0.0.2:{port}", f"{address}:{port}")
+    (warning,) = load_server_config(write(tmp_path, text)).warnings
+    assert warning.startswith(f"[{section}] 2: nobody on another machine can connect to {address}:{port}")
+    assert load_server_config(write(tmp_path, LOOPBACK)).warnings == ()
 
 
 CLIENT_MISTAKES = {
