@@ -16,6 +16,7 @@ from raftkv.cli.streams import open_standard_streams
 from raftkv.config import ServerConfig, load_server_config
 from raftkv.errors import ConfigError, RaftKVError
 from raftkv.kvdb.server import KVServer
+from raftkv.logs import log_to_stderr
 
 try:
     import resource
@@ -37,11 +38,7 @@ def main(argv: list[str] | None = None) -> int:
         signal.signal(number, lambda received, _: stop_reasons.put(signal.Signals(received).name))
     if args.exit_with_parent:
         _watch_parent(stop_reasons)
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(asctime)s.%(msecs)03d %(levelname)s %(message)s",
-        datefmt="%Y-%m-%d %H:%M:%S",
-    )
+    log_to_stderr()
     try:
         return _run(args.config, stop_reasons)
     except ConfigError as error:
