@@ -10,12 +10,13 @@ values are refused whatever they are for.
 from __future__ import annotations
 
 import dataclasses
+import glob
 import os
 from collections.abc import Iterator, Mapping
 
 from raftkv.errors import ConfigError
 from raftkv.ini import Address, Ini, PathLike
-from raftkv.keys import load_key
+from raftkv.keys import how_to_make, load_key, who_else_reads
 
 __all__ = [
     "Address",
@@ -84,19 +85,34 @@ class ServerConfig:
     warnings: tuple[str, ...] = ()
 
     def load_keys(self) -> tuple[bytes, bytes]:
-        """(client key, peer key). Makes missing ones if every address of the cluster is a loopback address.
+        """(client key, peer key). Makes missing ones if every address of the cluster is a loopback address,
+        and there is no data yet.
 
         Raises ConfigError, also if the two are equal: a client's key must not give access to Raft messages.
         """
         create = all(address.is_loopback() for address in (*self.servers.values(), *self.peers.values()))
-        client_key = load_key(self.client_key_file, create=create)
-        peer_key = load_key(self.peer_key_file, create=create)
+        client_key = self._load_key(self.client_key_file, create)
+        peer_key = self._load_key(self.peer_key_file, create)
         if client_key == peer_key:
             raise ConfigError(
                 f"{self.path}: [auth] {self.client_key_file} and {self.peer_key_file} hold the same key: "
                 "make a new one for either, so that a client's key opens no peer port"
             )
         return client_key, peer_key
+
+    def _load_key(self, path: str, create: bool) -> bytes:
+        data = _data_beside(self.data_dir, path)
+        if data and not os.path.lexists(path):
+            raise ConfigError(
+                f"{path}: no such key file, but there is data already ({data}): put back the key file that "
+                f"belongs to it; if there is none any more, for all servers and clients {how_to_make(path)}"
+            )
+        return load_key(path, create=create)
+
+    def key_notices(self) -> list[str]:
+        """Sentences about the key files, once load_keys() has accepted them."""
+        found = (who_else_reads(path) for path in (self.client_key_file, self.peer_key_file))
+        return [notice for notice in found if notice]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,6 +210,16 @@ def _key_files(ini: Ini, data_dir: str) -> tuple[str, str]:
             "auth", "peer_key_file", "must be another file than client_key_file: two listeners, two keys"
         )
     return files[0], files[1]
+
+
+def _data_beside(data_dir: str, key_file: str) -> str | None:
+    """A data folder for which the missing `key_file` was made once: this server's, or another one's beside
+    it. None: there is none."""
+    patterns = [os.path.join(glob.escape(data_dir), "node.json")]
+    for folder in (os.path.dirname(data_dir), os.path.dirname(key_file)):
+        patterns.append(os.path.join(glob.escape(folder), "*", "node.json"))
+    found = (path for pattern in patterns for path in glob.iglob(pattern))
+    return next((os.path.dirname(path) for path in found), None)
 
 
 def _check_raft(ini: Ini, raft: RaftOptions) -> None:

@@ -56,6 +56,8 @@ def _run(path: str, stop_reasons: queue.SimpleQueue[str]) -> int:
     _collect_young_garbage_only()
     _allow_open_files(config.limits.max_connections + config.limits.max_unauthenticated + SPARE_FILES)
     server = KVServer(config)
+    for notice in config.key_notices():
+        log.warning("%s", notice)
     _warn_of_loopback(config, server)
     try:
         server.start()

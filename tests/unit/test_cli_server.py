@@ -120,7 +120,9 @@ def test_it_warns_when_the_system_allows_too_few_open_files(ini):
 def test_it_listens_where_it_is_told(ini):
     change(ini, "^id = 1$", "id = 1\nlisten_clients = 0.0.0.0\nlisten_peers = 0.0.0.0")
     with Server(ini) as server:
-        assert re.search(r"clients on 0\.0\.0\.0:\d+, peers on 0\.0\.0\.0:\d+", server.expect("node 1 listens"))
+        assert re.search(
+            r"clients on 0\.0\.0\.0:\d+, peers on 0\.0\.0\.0:\d+", server.expect("node 1 listens")
+        )
         server.expect("leader in term 1")
 
 

@@ -493,3 +493,20 @@ def test_two_files_with_one_key_are_refused(tmp_path):
     (tmp_path / "peer.key").write_bytes((tmp_path / "client.key").read_bytes())
     with pytest.raises(ConfigError, match="hold the same key"):
         config.load_keys()
+
+
+@pytest.mark.parametrize("data", ["data/two", "data/one", "other"])
+@pytest.mark.parametrize("lost", ["client.key", "peer.key"])
+def test_a_key_is_not_made_beside_data(data, lost, tmp_path):
+    """Neither beside the server's own data nor beside that of its neighbours."""
+    config = load_server_config(write(tmp_path, LOOPBACK))
+    config.load_keys()
+    (tmp_path / data).mkdir(parents=True)
+    (tmp_path / data / "node.json").touch()
+    config.load_keys()
+    (tmp_path / lost).unlink()
+    with pytest.raises(
+        ConfigError, match=rf"{lost}: no such key file, but there is data already .*{data}\): put back"
+    ):
+        config.load_keys()
+    assert not (tmp_path / lost).exists()

@@ -10,7 +10,9 @@ import sys
 
 import pytest
 from raftkv.errors import ConfigError
-from raftkv.keys import MIN_KEY_BYTES, load_key
+from raftkv.keys import MIN_KEY_BYTES, load_key, who_else_reads
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="mode bits")
 
@@ -35,17 +37,68 @@ def test_a_new_key_is_private_whatever_the_umask(tmp_path):
 
 
 @posix_only
-@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o666, 0o610])
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o666, 0o610, 0o444])
 def test_a_key_that_others_can_read_is_refused(mode, tmp_path):
-    path = str(tmp_path / "a.key")
+    path = str(tmp_path / "a key")
     load_key(path, create=True)
     os.chmod(path, mode)
     with pytest.raises(
-        ConfigError, match=rf"a\.key: others can read this key file \(mode {mode:04o}\); run: chmod 600"
-    ):
+        ConfigError, match=rf"others can read this key file \(mode {mode:04o}\); run: "
+    ) as caught:
         load_key(path, create=True)
-    os.chmod(path, 0o400)
+    advice = str(caught.value).split("run: ")[1].split(" (in")[0]
+    subprocess.run(["sh", "-c", advice], check=True)
     load_key(path, create=False)
+    assert who_else_reads(path) is None
+
+
+@posix_only
+def test_a_key_that_is_given_to_our_group_is_accepted_through_links(tmp_path):
+    """As Kubernetes makes them: root:group 0440, a link to a link."""
+    (tmp_path / "..2026").mkdir()
+    key = load_key(str(tmp_path / "..2026" / "a.key"), create=True)
+    os.chmod(tmp_path / "..2026" / "a.key", 0o440)
+    (tmp_path / "..data").symlink_to("..2026")
+    (tmp_path / "a.key").symlink_to("..data/a.key")
+    path = str(tmp_path / "a.key")
+    assert load_key(path, create=True) == key
+    assert "can read this key file, too" in who_else_reads(path)
+
+
+AS_SOMEBODY = """
+import os, sys
+os.setgroups([4711]); os.setgid(4712); os.setuid(4713)
+from raftkv.errors import ConfigError
+from raftkv.keys import load_key
+try:
+    print(len(load_key(sys.argv[1], create=False)))
+except ConfigError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root may become somebody else")
+@pytest.mark.parametrize(
+    "owner, group, mode, answer",
+    [
+        (0, 4711, 0o440, "64"),
+        (0, 4712, 0o640, "64"),
+        (4713, 0, 0o400, "64"),
+        (4713, 4711, 0o640, "others can read this key file (mode 0640); run: chmod 600"),
+        (4713, 0, 0o440, "others can read this key file (mode 0440); run: chmod 600"),
+        (0, 4711, 0o460, "others can read this key file (mode 0460); its owner can give it to a group"),
+        (0, 4711, 0o444, "others can read this key file (mode 0444); its owner can give it to a group"),
+        (0, 0, 0o440, "cannot read the key file: Permission denied: its owner can give it to a group of"),
+    ],
+)
+def test_who_may_read_a_key_of_somebody_else(owner, group, mode, answer, tmp_path):
+    path = write_key(tmp_path / "a.key", b"k" * 64)
+    os.chmod(path, mode)
+    os.chown(path, owner, group)
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        os.chmod(folder, 0o755)
+    done = subprocess.run([sys.executable, "-c", AS_SOMEBODY, path], cwd=ROOT, capture_output=True, text=True)
+    assert answer in done.stdout, done.stderr
 
 
 def test_a_missing_key_is_not_made_unless_asked_for(tmp_path):
@@ -84,9 +137,26 @@ def test_a_short_key_is_refused(content, tmp_path):
         load_key(write_key(tmp_path / "a.key", content), create=True)
 
 
-def test_a_key_that_cannot_be_read(tmp_path):
-    with pytest.raises(ConfigError, match="cannot read the key file: Is a directory"):
-        load_key(str(tmp_path), create=True)
+@pytest.mark.parametrize(
+    "content", [b"\x00" * 64, b"\xff\xfek\x00e\x00y\x00" * 8, b"k" * 70_000, "\u00e9".encode() * 32]
+)
+def test_what_is_no_text_is_no_key(content, tmp_path):
+    with pytest.raises(ConfigError, match=r"a\.key: this is no key, .* make one: "):
+        load_key(write_key(tmp_path / "a.key", content), create=True)
+
+
+@posix_only
+def test_what_is_no_file_is_no_key(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for path, message in (
+        (tmp_path, "no file, but a folder"),
+        (tmp_path / "pipe", "no file, but a pipe"),
+        ("/dev/zero", "no file, but a device"),
+        (tmp_path / "link", f"this link leads to {tmp_path / 'nowhere'}, where no key file is"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            load_key(str(path), create=True)
 
 
 def test_a_key_that_cannot_be_made(tmp_path, monkeypatch):
@@ -94,7 +164,7 @@ def test_a_key_that_cannot_be_made(tmp_path, monkeypatch):
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(os, "link" if os.name == "posix" else "rename", no_links)
-    with pytest.raises(ConfigError, match=r"a\.key: cannot make the key file: Operation not permitted"):
+    with pytest.raises(ConfigError, match=r"a\.key: cannot make the key file \(Operation not permitted\)"):
         load_key(str(tmp_path / "a.key"), create=True)
     assert os.listdir(tmp_path) == []
 
@@ -112,7 +182,7 @@ def test_processes_that_start_at_once_agree_on_one_key(tmp_path):
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            cwd=os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))),
+            cwd=ROOT,
         )
         for _ in range(8)
     ]
