@@ -1,84 +1,48 @@
-"""Mutants of raftkv/kvdb: tables that grow, snapshots that hold up everybody."""
+"""Mutants of raftkv/kvdb and raftkv/client: what clients are told, and tables that grow."""
 
 from __future__ import annotations
 
-from raftkv.kvdb import service, store
-from raftkv.kvdb import session_table as sessions
+from tests.mutants.breaking import Edit, Instead, always
+from tests.mutants.mutant import SIMULATOR, Mutant
 
-from tests.mutants.mutant import Mutant
-from tests.sim.patch import Sabotage
-
+# fmt: off
 MUTANTS: list[Mutant] = [
-    Mutant(
-        Sabotage(
-            "sessions never expire",
-            sessions.Sessions,
-            "_expire",
-            "while len(self._sessions) > MAX_SESSIONS or self._size > MAX_RESULTS:",
-            "while False:",
-        ),
-        "13",
-        "the session table grows for ever",
-        "tests/unit/test_sessions.py::test_the_least_recently_used_session_makes_room",
-    ),
-    Mutant(
-        Sabotage(
-            "answers are never forgotten",
-            sessions.Session,
-            "forget_below",
-            "outcome = self.outcomes.pop(seq, None)",
-            "outcome = self.outcomes.get(seq)",
-        ),
-        "13",
-        "what a client has acknowledged is kept",
-        "tests/unit/test_sessions.py::test_what_the_client_no_longer_waits_for_is_not_applied_late",
-    ),
-    Mutant(
-        Sabotage(
-            "one client may fill the table",
-            sessions.Sessions,
-            "recall",
-            "if seq >= session.floor + MAX_IN_FLIGHT or session.size + size > MAX_SESSION_RESULTS:",
-            "if False:",
-        ),
-        "13",
-        "the answers that a client does not acknowledge are kept without a bound",
-        "tests/unit/test_sessions.py::test_one_greedy_client_does_not_expire_the_others",
-    ),
-    Mutant(
-        Sabotage(
-            "snapshot encoded in one go",
-            store.SnapshotView,
-            "_next_keys",
-            'islice(self._store._keys.iterate(self._position + "\\0"), n)',
-            'self._store._keys.iterate(self._position + "\\0")',
-        ),
-        "12",
-        "a chunk holds all keys, however many: the GIL is held, heartbeats stop",
-        "tests/unit/test_store.py::test_a_chunk_is_bounded_in_keys_text_and_results",
-    ),
-    Mutant(
-        Sabotage(
-            "chunks of any size",
-            store.SnapshotView,
-            "_next_keys",
-            "if room <= 0:",
-            "if False:",
-        ),
-        "12",
-        "a chunk holds 500 keys, however large",
-        "tests/unit/test_store.py::test_a_chunk_is_bounded_in_keys_text_and_results",
-    ),
-    Mutant(
-        Sabotage(
-            "who is refused is not told",
-            service.KVService,
-            "refuse",
-            "self._send_replies([(request[0], request[1], False, refusal) for request in requests])",
-            "pass",
-        ),
-        "15",
-        "clients of a deposed leader wait until their time is over",
-        "tests/unit/test_service.py::test_the_end_of_a_leadership_says_what_is_in_doubt_and_who_leads_now",
-    ),
+    Mutant("duplicates applied again", "8", "a repeated command takes effect again", SIMULATOR,
+           Edit("kvdb.session_table", "if A is not None: return answer_of(A)", "pass")),
+    Mutant("expired sessions served", "8", "a forgotten client is registered anew, without its answers",
+           SIMULATOR,
+           Edit("kvdb.session_table", "A = B.get(client)\nif A is None: return _EXPIRED",
+                "A = B.get(client) or (self.register(client), B.get(client))[1]")),
+    Mutant("sessions never expire", "13", "the session table grows for ever",
+           "unit/test_sessions.py::test_the_least_recently_used_session_makes_room",
+           Edit("kvdb.session_table", "A > MAX_SESSIONS or B", "False")),
+    Mutant("answers are never forgotten", "13", "what a client has acknowledged is kept",
+           "unit/test_sessions.py::test_what_the_client_no_longer_waits_for_is_not_applied_late",
+           Edit("kvdb.session_table", "self.outcomes.pop(A, None)", "self.outcomes.get(A)")),
+    Mutant("one client may fill the table", "13",
+           "the answers that a client does not acknowledge are kept without a bound",
+           "unit/test_sessions.py::test_one_greedy_client_does_not_expire_the_others",
+           Edit("kvdb.session_table", "A or B > MAX_SESSION_RESULTS", "False")),
+    Mutant("session table not in the snapshot", "7 8", "who begins from it knows no client", SIMULATOR,
+           Edit("kvdb.store", "A or B or C", "B or C")),
+    Mutant("snapshot sees writes of later", "7", "no copy is kept of what changes while it is written",
+           SIMULATOR,
+           Instead("kvdb.store:SnapshotView.keep", always(None))),
+    Mutant("snapshot encoded in one go", "12",
+           "a chunk holds all keys, however many: the GIL is held, heartbeats stop",
+           "unit/test_store.py::test_a_chunk_is_bounded_in_keys_text_and_results",
+           Edit("kvdb.store", "islice(A, n)", "A")),
+    Mutant("chunks of any size", "12", "a chunk holds 500 keys, however large",
+           "unit/test_store.py::test_a_chunk_is_bounded_in_keys_text_and_results",
+           Edit("kvdb.store", "if A <= 0: break", "pass")),
+    Mutant("who is refused is not told", "15", "clients of a deposed leader wait until their time is over",
+           "unit/test_service.py::test_the_end_of_a_leadership_says_what_is_in_doubt_and_who_leads_now",
+           Instead("kvdb.service:KVService.refuse", always(None))),
+    Mutant("a retry gets a new number", "8", "Clerk numbers each attempt", SIMULATOR,
+           Edit("client.session", "numbering is None", "True")),
+    Mutant("in doubt, reported as not applied", "8", "Clerk says NotApplied of what may have been",
+           "unit/test_clerk_session.py::test_a_write_that_is_in_flight_at_its_deadline_is_in_doubt",
+           Edit("client.command", "if A.in_doubt: return errors.OutcomeUnknown(B)", "pass")),
+    Mutant("acknowledged too far", "8", "Clerk acknowledges what it still waits for", SIMULATOR,
+           Edit("client.numbering", "A == self.acked", "A >= self.acked")),
 ]

@@ -6,36 +6,32 @@ import os
 from contextlib import ExitStack
 from typing import NamedTuple
 
-from tests.sim.patch import Sabotage
+from tests.mutants.breaking import Breakage, in_force
 
 VARIABLE = "RAFTKV_MUTANT"  # of the environment: the name of the mutant that is in force
+SIMULATOR = ""  # in place of a test
 
 _in_force = ExitStack()
 
 
 class Mutant(NamedTuple):
-    """A sabotage of the product, and what is to catch it.
+    """The product broken on purpose, and what is to catch it.
 
     `traps`: numbers of the list in docs/testing.md; "" for what is not on it. `change`: what is broken, in
-    words. `test`: the id of the test that fails then; "" if it is the simulator that finds it, in one of
-    the seeds from 1 to `within`.
+    words. `test`: the id, below tests/, of the test that fails then; or SIMULATOR, which is to find it in
+    one of the seeds from 1 to `within`.
     """
 
-    sabotage: Sabotage
+    name: str
     traps: str
     change: str
-    test: str = ""
-    within: int = 0
-
-    @property
-    def name(self) -> str:
-        return self.sabotage.name
+    test: str
+    breakage: Breakage
+    within: int = 100
 
 
 def break_this_process() -> None:
     """Put the mutant that the environment names in force, until the process ends."""
-    from tests.mutants.table import (
-        BY_NAME,
-    )  # all of the product, which the simulator's processes need not load
+    from tests.mutants.table import BY_NAME
 
-    _in_force.enter_context(BY_NAME[os.environ[VARIABLE]].sabotage.applied())
+    _in_force.enter_context(in_force(BY_NAME[os.environ[VARIABLE]].breakage))

@@ -13,6 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.mutants.breaking import in_force
 from tests.mutants.mutant import VARIABLE, Mutant
 from tests.mutants.table import BY_NAME
 from tests.sim.runner import Case, run
@@ -74,17 +75,17 @@ def try_one(mutant: Mutant) -> Result:
 
 def _try_seeds(mutant: Mutant) -> Result:
     for seed in range(1, mutant.within + 1):
-        case = Case(seed, sabotage=mutant.name)
+        case = Case(seed, mutant=mutant.name)
         complaint = run(case).failure
         if complaint is not None:
-            intact = run(case._replace(sabotage=None)).failure
+            intact = run(case._replace(mutant=None)).failure
             problem = "" if intact is None else f"seed {seed} fails without it: {intact}"
             return Result(problem, complaint, seed)
     return Result(f"not in {mutant.within} seeds")
 
 
 def _try_test(mutant: Mutant) -> Result:
-    with mutant.sabotage.applied():
+    with in_force(mutant.breakage):
         pass  # raises if it cannot be; a pytest that ends for that reason would look like one that failed
     status, complaint = run_test(mutant.test, mutant.name)
     if status == _FAILED:
@@ -94,6 +95,7 @@ def _try_test(mutant: Mutant) -> Result:
 
 def run_test(test: str, mutant: str = "") -> tuple[int, str]:
     """Run a test of the suite in a process of its own. Returns pytest's exit status, and its last words."""
+    test = str(ROOT / "tests" / test)
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", test]
     environment = {name: value for name, value in os.environ.items() if name != VARIABLE}
     if mutant:

@@ -3,7 +3,6 @@
     python -m tests.sim --seeds 20000            many seeds, on two processes; what they comprised
     python -m tests.sim --replay 17              one seed, with a line for each event
     python -m tests.sim --shrink 17              which few faults make it fail?
-    python -m tests.sim --sabotages              how soon does it find a product that was broken on purpose?
 
 What runs is the product: Member, RaftNode and the core, the Persister, KVService and the store, ClerkSession.
 What is simulated is what they stand on: the network, the disks, the clocks and the threads. Nothing else
@@ -21,7 +20,7 @@ decides what happens next, so a seed means one history, whatever the machine, an
     checks.py    what must be true after each event, and at the end
     trace.py     lines for people
     runner.py    one case, or many on several processes; report.py: what came of them
-    shrink.py    smaller failures; sabotage.py, patch.py: the product broken on purpose
+    shrink.py    smaller failures
 
 What it does not do: real sockets, real files, real threads (tests/cluster and tests/rpc have those), and it
 does not find what is only slow.

@@ -8,18 +8,13 @@ import sys
 from tests.sim import __doc__ as tutorial
 from tests.sim.report import Report
 from tests.sim.runner import Case, fresh_start, run, run_many
-from tests.sim.sabotage import BY_NAME, SABOTAGES
 from tests.sim.shrink import Shrinker
-
-CATCH_WITHIN = 2000  # seeds, for each sabotage
 
 
 def main(argv: list[str] | None = None) -> int:
     """0: nothing was wrong. 1: something was. 130: stopped by Ctrl-C."""
     options = _parser().parse_args(argv)
     try:
-        if options.sabotages:
-            return _try_sabotages(options)
         if options.shrink is not None:
             return _shrink(_case(options, options.shrink))
         if options.replay is not None:
@@ -46,10 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--only", type=_numbers, help="only these faults strike (numbers as in the trace, or: none)"
     )
-    parser.add_argument("--sabotage", choices=sorted(BY_NAME), help="break the product first")
-    parser.add_argument(
-        "--sabotages", action="store_true", help="after how many seeds is each sabotage caught?"
-    )
+    parser.add_argument("--mutant", help="break the product first (python -m tests.mutants --list)")
     return parser
 
 
@@ -58,7 +50,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def _case(options: argparse.Namespace, seed: int) -> Case:
-    return Case(seed, options.servers, options.events, options.only, options.sabotage)
+    return Case(seed, options.servers, options.events, options.only, options.mutant)
 
 
 def _run_many(options: argparse.Namespace) -> int:
@@ -81,28 +73,6 @@ def _shrink(case: Case) -> int:
         return 0
     print(f"the smallest that was found: {outcome.case.command()}\n    {outcome.failure}")
     return 1
-
-
-def _try_sabotages(options: argparse.Namespace) -> int:
-    """A table: each sabotage, after how many seeds it is caught, and by what."""
-    start = options.start if options.start is not None else 1
-    missed = 0
-    for sabotage in SABOTAGES:
-        if options.sabotage not in (None, sabotage.name):
-            continue
-        case = _case(options, start)._replace(sabotage=sabotage.name)
-        seeds, failure = 0, None
-        for outcome in run_many(case, options.seeds or CATCH_WITHIN, None, options.jobs):
-            seeds += 1
-            if outcome.failure is not None:
-                failure = outcome.failure
-                break
-        missed += failure is None
-        print(
-            f"{sabotage.name:48} {seeds if failure else f'not in {seeds}':>12}  {(failure or '')[:110]}",
-            flush=True,
-        )
-    return 1 if missed else 0
 
 
 if __name__ == "__main__":

@@ -15,19 +15,18 @@ from contextlib import contextmanager
 from typing import Any, Callable, NamedTuple
 
 from tests.sim.plan import Plan
-from tests.sim.sabotage import BY_NAME
 from tests.sim.world import Failure, World
 
 
 class Case(NamedTuple):
     """What to run. `events`: before the faults end; None is up to the seed. `only`: the faults that may
-    strike."""
+    strike. `mutant`: how the product is broken (tests/mutants)."""
 
     seed: int
     sizes: tuple[int, ...] = (3, 5)
     events: int | None = None
     only: tuple[int, ...] | None = None
-    sabotage: str | None = None
+    mutant: str | None = None
 
     def command(self, option: str = "--replay") -> str:
         """The command that runs it alone."""
@@ -35,7 +34,7 @@ class Case(NamedTuple):
         words += ["--servers", ",".join(map(str, self.sizes))] if self.sizes != (3, 5) else []
         words += ["--events", str(self.events)] if self.events is not None else []
         words += ["--only", ",".join(map(str, self.only)) or "none"] if self.only is not None else []
-        words += ["--sabotage", f'"{self.sabotage}"'] if self.sabotage else []
+        words += ["--mutant", f'"{self.mutant}"'] if self.mutant else []
         return " ".join(words)
 
 
@@ -58,9 +57,12 @@ def fresh_start() -> int:
 
 def run(case: Case, say: Callable[[str], None] | None = None) -> Outcome:
     """Run one case. `say` gets the trace."""
-    if case.sabotage is not None:
-        with BY_NAME[case.sabotage].applied():
-            return run(case._replace(sabotage=None), say)._replace(case=case)
+    if case.mutant is not None:
+        from tests.mutants.breaking import in_force  # rarely needed
+        from tests.mutants.table import BY_NAME
+
+        with in_force(BY_NAME[case.mutant].breakage):
+            return run(case._replace(mutant=None), say)._replace(case=case)
     plan = Plan(case.seed, case.sizes, case.events)
     if say is not None:
         say(f"seed {case.seed}: {plan}")

@@ -83,13 +83,13 @@ def test_a_seed_means_the_same_in_another_process(hash_seed: str) -> None:
 
 
 def test_a_failure_can_be_replayed_and_shrunk(capsys: pytest.CaptureFixture[str]) -> None:
-    case = next(o.case for o in run_many(Case(1, sabotage="log not fsynced"), 30, None, 1) if o.failure)
+    case = next(o.case for o in run_many(Case(1, mutant="log not fsynced"), 30, None, 1) if o.failure)
     whole = run(case)
     assert whole.failure is not None
     smallest = Shrinker(case, lambda line: None).shrink()
     assert smallest.failure is not None and kind_of(smallest.failure) == kind_of(whole.failure)
     assert 0 < len(smallest.struck) < len(whole.struck)
-    assert run(smallest.case._replace(sabotage=None)).failure is None, "it is the sabotage that fails"
+    assert run(smallest.case._replace(mutant=None)).failure is None, "it is the mutant that fails"
     words = re.findall(r'"[^"]*"|\S+', smallest.case.command())
     assert words[:3] == ["python", "-m", "tests.sim"]
     assert main([word.strip('"') for word in words[3:]]) == 1
@@ -104,10 +104,10 @@ def test_a_cluster_that_does_not_come_to_life_fails(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_failure_is_reported_with_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--seeds", "1", "--start", "1", "--jobs", "1", "--sabotage", "log not fsynced"]) == 1
+    assert main(["--seeds", "1", "--start", "1", "--jobs", "1", "--mutant", "log not fsynced"]) == 1
     printed = capsys.readouterr().out
-    assert 'python -m tests.sim --replay 1 --sabotage "log not fsynced"' in printed
-    assert 'python -m tests.sim --shrink 1 --sabotage "log not fsynced"' in printed
+    assert 'python -m tests.sim --replay 1 --mutant "log not fsynced"' in printed
+    assert 'python -m tests.sim --shrink 1 --mutant "log not fsynced"' in printed
 
 
 def test_the_report_adds_up() -> None:
