@@ -18,6 +18,7 @@ from raftkv.errors import ConfigError
 PathLike = Union[str, "os.PathLike[str]"]
 
 _MAX_FILE_CHARACTERS = 1 << 20
+_MAX_LABEL, _MAX_HOST = 63, 253  # characters, says DNS
 _WILDCARDS = ("0.0.0.0", "0")
 _COMMENT = re.compile(r"[;#]|\s//")
 _QUOTE = re.compile(r"[\"`]|^['\u2018\u201c\u00ab]|['\u2019\u201d\u00bb]$|\\ ")
@@ -48,6 +49,30 @@ class Address(NamedTuple):
         """The same address, spelt as every other spelling of it that can be known without a resolver."""
         host = self.host.lower().rstrip(".")
         return Address("127.0.0.1" if host == "localhost" else host, self.port)
+
+
+def host_problem(host: str) -> str | None:
+    """What is wrong with a host as no resolver could tell it: DNS has no such name. None: nothing."""
+    if host != host.strip() or not host or " " in host:
+        return "is no host"
+    if "/" in host:
+        return "is no host: write it without http:// or a path"
+    if ":" in host:
+        return "is not supported: write a host name or an IPv4 address; IPv6 is not supported"
+    labels = host[:-1].split(".") if host.endswith(".") else host.split(".")
+    if "" in labels:
+        return "is no host: there is nothing before, or between, dots"
+    try:
+        ascii_host = host.encode("idna")
+    except UnicodeError:
+        ascii_host = b""
+    if not re.fullmatch(rb"[\w.-]+", ascii_host):
+        if max(map(len, labels)) > _MAX_LABEL:
+            return f"is no host: between dots there are at most {_MAX_LABEL} characters"
+        return "is no host: write letters, digits, hyphens and dots"
+    if len(ascii_host) > _MAX_HOST:
+        return f"is no host: it has more than {_MAX_HOST} characters"
+    return None
 
 
 class _Parser(configparser.ConfigParser):
@@ -162,10 +187,9 @@ class Ini:
         host, colon, port = text.rpartition(":")
         if not colon or not host or host != host.strip() or " " in host:
             raise self.error(section, option, f"must be HOST:PORT, such as 127.0.0.1:7001, not {text!r}")
-        if ":" in host:
-            raise self.error(
-                section, option, f"{text}: write a host name or an IPv4 address; IPv6 is not supported"
-            )
+        problem = host_problem(host)
+        if problem:
+            raise self.error(section, option, f"{host} {problem}")
         return Address(host, self.integer(section, option, port, 1, 65_535))
 
 

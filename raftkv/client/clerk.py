@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
@@ -12,7 +13,8 @@ from typing import Any, Union
 from raftkv import errors
 from raftkv.client.driver import Driver
 from raftkv.client.pipeline import Pipeline
-from raftkv.config import Address, load_client_config
+from raftkv.config import load_client_config
+from raftkv.ini import Address, host_problem
 from raftkv.keys import load_key
 from raftkv.kvdb.commands import check_key, check_scan, validate_operation
 
@@ -173,17 +175,34 @@ class Clerk:
 def _addresses(servers: Servers) -> dict[int, Address]:
     """Raises ConfigError."""
     if isinstance(servers, Mapping):
-        result = {server: Address(*address) for server, address in sorted(servers.items())}
+        given = dict(servers)
+    elif isinstance(servers, (str, bytes)):
+        raise errors.ConfigError(f"servers: must be a list of host:port, or a dict, not {servers!r}")
     else:
-        result = {}
-        for server, text in enumerate(servers, 1):
-            host, _, port = text.rpartition(":")
-            if not host or not port.isdecimal():
-                raise errors.ConfigError(f"servers: must be host:port, such as 127.0.0.1:7001, not {text!r}")
-            result[server] = Address(host, int(port))
-    if not result:
+        given = {server: _parsed(text) for server, text in enumerate(servers, 1)}
+    if not given:
         raise errors.ConfigError("servers: name at least one")
-    return result
+    return {server: _checked_address(server, given[server]) for server in sorted(given)}
+
+
+def _parsed(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":") if isinstance(text, str) else ("", "", "")
+    if not host or not re.fullmatch("[0-9]{1,5}", port):
+        raise errors.ConfigError(f"servers: must be host:port, such as 127.0.0.1:7001, not {text!r}")
+    return host, int(port)
+
+
+def _checked_address(server: int, address: tuple[str, int]) -> Address:
+    try:
+        host, port = address
+    except (TypeError, ValueError):
+        host, port = "", 0
+    if not isinstance(host, str) or not isinstance(port, int) or not 0 < port < 65_536:
+        raise errors.ConfigError(f"servers: {server}: must be (host, port), not {address!r}")
+    problem = host_problem(host)
+    if problem:
+        raise errors.ConfigError(f"servers: {server}: {host} {problem}")
+    return Address(host, port)
 
 
 def _checked_timeout(timeout: float) -> float:

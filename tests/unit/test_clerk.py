@@ -261,7 +261,13 @@ def test_what_the_store_refuses_is_told_once(clerk, cluster):
     assert len(cluster.numbers_of("append")) == 1
 
 
-@pytest.mark.parametrize("servers", [{}, [], ["127.0.0.1"], ["127.0.0.1:x"]])
+NO_SERVERS = [
+    *({}, [], ["127.0.0.1"], ["127.0.0.1:x"], ["127.0.0.1:0"], ["h:65536"], "h:7001", [7001], {1: "h:7001"}),
+    *([".db2:1"], ["db..x:1"], ["x" * 70 + ".org:1"], {1: ("a/b", 1)}, {1: ("::1", 1)}, {1: ("h", "1")}),
+]
+
+
+@pytest.mark.parametrize("servers", NO_SERVERS, ids=str)
 def test_bad_servers(servers):
     with pytest.raises(errors.ConfigError, match="servers"):
         Clerk(servers, authkey=KEY)

@@ -231,7 +231,7 @@ MISTAKES = {
     ),
     "IPv6": (
         SERVER.replace("10.0.0.1:7001", "[::1]:7001"),
-        "[servers] 1: [::1]:7001: write a host name or an IPv4",
+        "[servers] 1: [::1] is not supported: write a host name or an IPv4",
     ),
     "one key": (
         SERVER.replace("/etc/raftkv/peer.key", "client.key"),
@@ -266,6 +266,29 @@ MISTAKES = {
         "[limits] handshake_timeout_ms: must be a whole number",
     ),
 }
+
+
+NO_HOSTS = (".db2", "db..x", "x" * 70, "x" * 70 + ".org", "a." * 130 + "b", "http://db", "a/b", "a@b", "..")
+
+
+@pytest.mark.parametrize("host", NO_HOSTS)
+@pytest.mark.parametrize("line", ["1 = 10.0.0.1:7001", "1 = 10.0.0.1:7101", "id = 2"])
+def test_a_host_that_dns_cannot_have_is_refused(tmp_path, line, host):
+    option, port = (line[:1], line[-5:]) if line[0] == "1" else ("listen_peers", ":7101")
+    new = f"{option} = {host}{port}" if line[0] == "1" else f"{line}\n{option} = {host}{port}"
+    text = SERVER.replace(line, new)
+    assert text != SERVER
+    path = tmp_path / "server.ini"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=rf"\] {option}: .* is no host|\] {option}: .* is not supported"):
+        load_server_config(path)
+
+
+@pytest.mark.parametrize("host", ["db", "db.", "db_1.x-y.org", "bücher.example", "10.0.0.1"])
+def test_a_host_that_dns_can_have_is_taken(tmp_path, host):
+    path = tmp_path / "server.ini"
+    path.write_text(SERVER.replace("10.0.0.1:7001", f"{host}:7001"), encoding="utf-8")
+    assert load_server_config(path).servers[1].host == host
 
 
 @pytest.mark.parametrize("text, message", MISTAKES.values(), ids=MISTAKES)
