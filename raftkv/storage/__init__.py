@@ -5,6 +5,7 @@ From the bottom up:
     disk.py               Disk: the few operations on files that all of storage is built of
     sealed.py             small JSON files with a CRC-32, replaced as a whole
     identity.py           LOCK and node.json: whose data folder this is
+    folder.py             the folder itself: made or taken, and what to do if it cannot be used
     replay.py             log files read back: is what is wrong with them a torn tail, or damage?
     segments.py           SegmentedLog: the log, in files that are only ever appended to
     snapshot_file.py      one snapshot's file, read and written

@@ -83,11 +83,20 @@ class Disk:
             parent = os.path.dirname(parent)
 
     def make_private(self, path: str) -> bool:
-        """Take the rights on the folder `path` from all but its owner. Returns whether anybody had any."""
-        open_to_others = os.name == "posix" and os.stat(path).st_mode & 0o077 != 0
-        if open_to_others:
+        """Take the rights on the folder `path` from all but its owner. Returns whether anybody had any.
+
+        Raises PermissionError if they cannot be taken: the folder is another user's, or its file system keeps
+        no rights.
+        """
+        if os.name != "posix" or os.stat(path).st_mode & 0o077 == 0:
+            return False
+        try:
             os.chmod(path, 0o700)
-        return open_to_others
+        except OSError as error:
+            raise PermissionError(error.errno, error.strerror, path) from None
+        if os.stat(path).st_mode & 0o077:
+            raise PermissionError(errno.EPERM, "that file system keeps no rights", path)
+        return True
 
     def list_folder(self, path: str) -> list[str]:
         """The names in it, sorted."""
@@ -225,6 +234,7 @@ def _fsync(fd: int) -> None:
 
 class _Lock:
     def __init__(self, path: str) -> None:
+        self._path = path
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | _BINARY, 0o600)
         try:
             self._acquire()
@@ -236,7 +246,10 @@ class _Lock:
 
     def _acquire(self) -> None:
         if fcntl is not None:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, self._path) from None
             return
         os.lseek(self._fd, _LOCKED_BYTE, os.SEEK_SET)
         try:

@@ -24,9 +24,6 @@ NODE = "node.json"
 
 CRASH_POINTS = ("node-file-written", "node-file-synced", "node-file-renamed")
 
-#: What a first start that was cut short can leave behind, beside folders that hold nothing.
-_LEFTOVERS = (LOCK, NODE + ".tmp")
-
 
 class Identity(NamedTuple):
     """The content of node.json. `peers`: node id -> (uid of its disk, whether it was met while this one was
@@ -65,21 +62,6 @@ def lock_folder(disk: Disk, folder: str) -> DiskLock:
             f"the data folder {folder} is in use by the process {pid}: stop that one first, or give this "
             "node a data_dir of its own"
         ) from None
-
-
-def check_unclaimed(disk: Disk, folder: str) -> None:
-    """A folder without node.json becomes ours only if it holds nothing. Raises ForeignDataError."""
-    found: list[str] = []
-    for name in disk.list_folder(folder):
-        if name in ("log", "snapshot"):
-            found += [os.path.join(name, inner) for inner in disk.list_folder(os.path.join(folder, name))]
-        elif name not in _LEFTOVERS:
-            found.append(name)
-    if found:
-        raise ForeignDataError(
-            f"{folder} has no {NODE} but is not empty (it holds {found[0]}): data_dir must be a folder of "
-            "this node's own, or one that does not exist yet"
-        )
 
 
 def check_identity(

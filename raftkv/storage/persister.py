@@ -1,7 +1,7 @@
 """Persister: everything a node must find again after a crash.
 
     data_dir/            for its owner alone (0700)
-      LOCK, node.json    whose folder this is                                 identity.py
+      LOCK, node.json    whose folder this is                                 identity.py, folder.py
       hard_state.json    {"format","term","vote","rejoin_term","crc"}         here
       log/               the log, in append-only files                        segments.py
       snapshot/          the newest snapshot, and what is on the way to it    snapshots.py
@@ -26,7 +26,6 @@ damage. Damage that no crash can have caused is refused, with the file and the w
 
 from __future__ import annotations
 
-import errno
 import os
 import uuid
 from collections.abc import Iterable, Sequence
@@ -37,7 +36,8 @@ from raftkv.errors import StorageError
 from raftkv.raft.types import Configuration, Entry, HardState, Snapshot
 from raftkv.storage import identity, segments, snapshots
 from raftkv.storage.disk import Disk
-from raftkv.storage.identity import Identity, check_identity, check_unclaimed, lock_folder
+from raftkv.storage.folder import explain, prepare_folder
+from raftkv.storage.identity import Identity, check_identity, lock_folder
 from raftkv.storage.sealed import FORMAT, damaged, replace_file, seal, unseal
 from raftkv.storage.segments import SegmentedLog
 from raftkv.storage.snapshot_file import SnapshotReader
@@ -46,8 +46,6 @@ from raftkv.storage.snapshots import SnapshotStore
 __all__ = ["CRASH_POINTS", "Persister", "SnapshotReader"]
 
 HARD_STATE = "hard_state.json"
-
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 #: Every place between two steps on the disk.
 CRASH_POINTS = (
@@ -76,7 +74,7 @@ class Guard:
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if isinstance(error, OSError):
-            self._failure = _describe(error, self._folder)
+            self._failure = explain(error, self._folder)
             raise StorageError(self._failure) from error
 
 
@@ -115,10 +113,9 @@ class Persister:
         self._reach = crash_point or _nothing
         self.guard = Guard(self._folder)
         self._peers_lock = Lock()
-        self.notices: list[str] = []
         self.entries: list[Entry] = []
         with self.guard:
-            self._prepare_folder()
+            self.notices = prepare_folder(self._disk, self._folder)
             self._lock = lock_folder(self._disk, self._folder)
         try:
             with self.guard:
@@ -252,15 +249,6 @@ class Persister:
 
     # -- opening ---------------------------------------------------------------------------------------------
 
-    def _prepare_folder(self) -> None:
-        disk, folder = self._disk, self._folder
-        if not disk.exists(folder):
-            disk.make_folder(folder)
-        elif not disk.exists(self._path(identity.NODE)):
-            check_unclaimed(disk, folder)
-        if disk.make_private(folder):
-            self.notices.append(f"took the rights on {folder} from all but its owner")
-
     def _identify(self, cluster: str, node_id: int, voters: Sequence[int], uid: str) -> Identity:
         """Read node.json, or make this folder this node's."""
         disk, folder = self._disk, self._folder
@@ -276,6 +264,10 @@ class Persister:
             disk.make_folder(self._path(name))
         new = Identity(cluster, node_id, uid, tuple(sorted(voters)), {})
         new.write(disk, folder, self._reach)
+        self.notices.append(
+            f"{folder} is new: node {node_id} of the cluster {cluster!r} begins with an empty database there. If it "
+            "should have data, stop this node and correct [node] data_dir"
+        )
         return new
 
     def _recover(self) -> None:
@@ -319,17 +311,6 @@ class Persister:
 
     def _path(self, name: str) -> str:
         return os.path.join(self._folder, name)
-
-
-def _describe(error: OSError, folder: str) -> str:
-    path = error.filename or folder
-    if isinstance(error, PermissionError):
-        advice = f"give the user that runs this node the rights on {folder}"
-    elif error.errno in _FULL:
-        advice = "make room on that disk, then start this node again; nothing that was acknowledged is lost"
-    else:
-        advice = "check that disk, then start this node again"
-    return f"cannot read or write {path} ({error.strerror or error}): {advice}"
 
 
 def _nothing(name: str) -> None:

@@ -38,7 +38,7 @@ from typing import Callable
 from raftkv.raft.types import Entry, Snapshot
 from raftkv.storage.disk import Disk, DiskFile
 from raftkv.storage.replay import MARKER, Replay
-from raftkv.storage.sealed import damaged, replace_file
+from raftkv.storage.sealed import replace_file
 
 CRASH_POINTS = (
     "segment-created",  # a new file exists, its name is not durable yet
@@ -168,12 +168,10 @@ class SegmentedLog:
     def recover(self, snapshot: Snapshot | None) -> list[Entry]:
         """Replay the files; returns the entries after `snapshot`. Raises DamagedDataError."""
         replay = Replay(snapshot.index if snapshot else 0)
-        names = [name for name in self._disk.list_folder(self._folder) if name.endswith(".jsonl")]
+        names = [name for name in self._disk.list_folder(self._folder) if _NAME.fullmatch(name)]
         data = b""
         for name in names:
             path = os.path.join(self._folder, name)
-            if not _NAME.fullmatch(name):
-                raise damaged(path, "this file does not belong here")
             data = self._disk.read(path).rstrip(b"\0")
             whole = replay.read(path, int(name[:20]), data, name == names[-1])
             if data[whole:] not in (b"", MARKER):
@@ -194,7 +192,7 @@ class SegmentedLog:
         The marker is that with which the next write begins.
         """
         for name in self._disk.list_folder(self._folder):
-            if name.endswith(".tmp"):
+            if name.endswith(".tmp") and _NAME.fullmatch(name[:-4]):
                 self._disk.remove(os.path.join(self._folder, name))
         if self._segments:
             last = self._segments[-1]

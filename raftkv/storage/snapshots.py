@@ -66,7 +66,7 @@ class SnapshotStore:
             if self.newest[:2] != (index, term):
                 raise damaged(path, f"it holds {self.newest}, not the one that it is named for", 1)
         for name in names:
-            if name.endswith((".tmp", ".part")):
+            if name.endswith((".tmp", ".part")) and _NAME.fullmatch(name.rpartition(".")[0]):
                 self._disk.remove(os.path.join(self._folder, name))
         self._disk.sync_folder(self._folder)
         self._remove_older()

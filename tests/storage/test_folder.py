@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import subprocess
@@ -38,11 +39,16 @@ def test_a_new_folder(tmp_path: Path) -> None:
         0,
         0,
     )
-    assert persister.known_peers == {} and persister.notices == []
+    assert persister.known_peers == {}
+    (notice,) = persister.notices
+    assert notice.startswith(
+        f"{tmp_path}/a/b/data is new: node 1 of the cluster 'raftkv' begins with an empty database there."
+    )
     assert len(persister.uid) == 32 and persister.uid != opened(tmp_path / "other").uid
     persister.close()
     again = opened(tmp_path / "a" / "b" / "data")
     assert again.uid == persister.uid and again.fresh, "nothing was saved yet"
+    assert again.notices == []
     again.close()
 
 
@@ -86,8 +92,47 @@ def test_an_empty_folder_made_by_hand_is_taken_and_closed_to_others(tmp_path: Pa
     folder.chmod(0o755)
     persister = opened(folder)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert persister.notices == [f"took the rights on {folder} from all but its owner"]
+    assert persister.notices[0] == f"took the rights on {folder} from all but its owner"
     persister.close()
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root may become somebody else")
+def test_a_folder_that_others_own_is_taken_if_it_can_be_written(tmp_path: Path) -> None:
+    """As a volume that belongs to root and to a group of ours."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    os.chown(folder, 0, 4711)
+    folder.chmod(0o2770)
+    said = open_as_somebody(tmp_path, folder)
+    assert f"others have rights on {folder}, which cannot be taken from them" in said
+    assert "is new" in said and "error" not in said
+
+
+@pytest.mark.parametrize("claimed", [False, True])
+def test_what_file_systems_and_people_leave_in_a_folder_is_left_alone(tmp_path: Path, claimed: bool) -> None:
+    folder = tmp_path / "data"
+    if claimed:
+        persister = opened(folder)
+        persister.save(HardState(1, 1), entries(1, 3, 1))
+        persister.write_snapshot(snapshot(2, 1), lines(snapshot(2, 1)))
+        persister.close()
+    strangers = ["lost+found/#1", ".snapshot/old", ".DS_Store", "Thumbs.db", ".nfs0001", "log/.nfs0001"]
+    if claimed:
+        for name in ("log", "snapshot"):
+            (file,) = list((folder / name).iterdir())
+            for copy in (f"{file.name}.bak", f"._{file.name}", f"{file.name}~"):
+                (folder / name / copy).write_bytes(b"not " + file.read_bytes())
+        strangers += ["notes.txt", "log/notes.tmp", "snapshot/notes.part"]
+    for name in strangers:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("not ours")
+    before = {path for path in folder.rglob("*") if path.suffix != ".jsonl"}
+    persister = opened(folder)
+    assert persister.entries == (entries(3, 3, 1) if claimed else [])
+    notices = [notice for notice in persister.notices if "left alone" in notice]
+    assert len(notices) == 1 and str(folder) in notices[0] and "\n" not in notices[0]
+    persister.close()
+    assert before <= set(folder.rglob("*"))
 
 
 def test_a_path_object_is_as_good_as_a_string(tmp_path: Path) -> None:
@@ -178,18 +223,75 @@ def test_an_unknown_format_is_refused(name: str) -> None:
         open_persister(disk)
 
 
-def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
-    (tmp_path / "data").write_text("")
-    with pytest.raises(StorageError, match=r"cannot read or write .*data \(Not a directory\)"):
-        opened(tmp_path / "data")
+def test_what_is_no_folder_is_refused_with_advice(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to(tmp_path / "unmounted")
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    for name, advice in (
+        ("file", r"file \(Not a directory\): data_dir must be a folder"),
+        ("file/data", r"file \((Not a directory|File exists)\): data_dir must be a folder"),
+        ("link", f"it is a link to {tmp_path / 'unmounted'}, which is not there: is that disk mounted"),
+        ("link/data", f"it is a link to {tmp_path / 'unmounted'}, which is not there: is that disk mounted"),
+        ("circle/data", "it is a link to .*circle, which is not there"),
+        ("x" * 300, "File name too long.: correct data_dir"),
+    ):
+        with pytest.raises(StorageError, match=advice):
+            opened(tmp_path / name)
 
 
-@posix
-@pytest.mark.skipif(os.name == "posix" and os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    with pytest.raises(StorageError, match="give the user that runs this node the rights"):
-        opened(tmp_path / "data")
+@pytest.mark.parametrize(
+    ("operation", "code", "advice"),
+    [
+        ("lock", errno.ENOLCK, "has no locks, so two nodes could use one folder: mount it with locks"),
+        ("lock", errno.EOPNOTSUPP, "has no locks, so two nodes could use one folder: mount it with locks"),
+        ("lock", errno.EROFS, "mount that file system writable, or set data_dir"),
+        ("make_folder", errno.EROFS, "mount that file system writable, or set data_dir"),
+        ("create", errno.ENOSPC, "make room on that disk"),
+        ("make_folder", errno.EIO, "check that disk"),
+    ],
+)
+def test_a_file_system_that_refuses_is_explained(operation: str, code: int, advice: str) -> None:
+    disk = SimDisk()
+
+    def before(what: str, path: str) -> None:
+        if what == operation:
+            raise OSError(code, os.strerror(code), path)
+
+    disk.before = before
+    with pytest.raises(StorageError, match=advice):
+        open_persister(disk)
+
+
+AS_SOMEBODY = """
+import os, sys
+os.setgroups([4711]); os.setgid(4712); os.setuid(4713)
+from raftkv.errors import StorageError
+from raftkv.storage.persister import Persister
+try:
+    print(Persister(sys.argv[1], node_id=1, cluster="raftkv", voters=(1, 2, 3)).notices)
+except StorageError as error:
+    print("error:", error)
+"""
+
+
+def open_as_somebody(tmp_path: Path, folder: Path) -> str:
+    """What a process of another user, whose groups are 4711 and 4712, says when it opens `folder`."""
+    for above in (tmp_path, *tmp_path.parents[:2]):
+        above.chmod(0o755)
+    command = [sys.executable, "-B", "-c", AS_SOMEBODY, str(folder)]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True)
+    return done.stdout + done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root may become somebody else")
+@pytest.mark.parametrize("name", ["locked", "locked/data", "locked/above/data", "used"])
+def test_a_folder_that_may_not_be_used(tmp_path: Path, name: str) -> None:
+    (tmp_path / "locked").mkdir(mode=0o700)
+    opened(tmp_path / "used").close()
+    (tmp_path / "used").chmod(0o777)
+    said = open_as_somebody(tmp_path, tmp_path / name)
+    assert said.startswith("error: cannot read or write ") and said.count("\n") == 1
+    assert f"give the user that runs this node (id 4713) the rights on {tmp_path / name}" in said
 
 
 # -- in use --------------------------------------------------------------------------------------------------

@@ -145,7 +145,7 @@ def test_it_listens_leads_and_stops_cleanly(ini, name):
     with Server(ini) as server:
         server.expect("WARNING")
         assert re.search(
-            r"INFO node 1 listens: clients on 127\.0\.0\.1:\d+, peers on", server.expect("listens")
+            r"INFO node 1 listens: clients on 127\.0\.0\.1:\d+, peers on", server.expect("node 1 listens")
         )
         server.expect("leader in term 1")
         server.process.send_signal(getattr(signal, name))
