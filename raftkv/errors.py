@@ -96,6 +96,7 @@ TOO_MANY_IN_FLIGHT = (
     "too_many_in_flight"  # sequence number too far above the lowest unanswered one; not applied
 )
 BAD_REQUEST = "bad_request"  # malformed, too large, unknown method; nothing was proposed
+TOO_MANY_CONNECTIONS = "too_many_connections"  # the server has as many as it may; nothing was proposed
 SHUTTING_DOWN = "shutting_down"  # the server is stopping
 
 

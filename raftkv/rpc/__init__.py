@@ -25,8 +25,9 @@ tuple, list, dict.
     server.start()
 
 One thread reads all connections and hands over what a turn brought as one batch; replies are sent by
-whoever has them, whenever that is, one write a connection. Nobody waits for a peer: not accepting
-(handshakes have short-lived threads of their own, bounded in number and time), not reading, not writing.
+whoever has them, whenever that is, one write a connection. Nobody waits for a peer: not accepting (another
+thread lets connections in, and drives all handshakes), not reading, not writing. Who comes when there are
+`max_connections` is answered so, and closed.
 
 **A client** is a ClientEnd (after the `ClientEnd` of MIT's course 6.824)::
 
@@ -52,6 +53,6 @@ packets on the way can do all that the connection's owner can. Use a private net
 not find servers, choose between them, retry, or know which requests are harmless to repeat.
 
 The files, from the bottom up: wire.py (frames and pickles), handshake.py (connecting and proving),
-waker.py, complaints.py (log lines); then for a server acceptor.py, channel.py, server.py; and for a client
-calls.py, link.py, dial.py, exchange.py, client.py.
+waker.py, complaints.py (log lines); then for a server challenge.py (its half of the handshake), door.py,
+acceptor.py, channel.py, server.py; and for a client calls.py, link.py, dial.py, exchange.py, client.py.
 """

@@ -1,4 +1,4 @@
-"""Making a connection and proving that both sides hold the same key.
+"""Making a connection and proving that both sides hold the same key: the client's half.
 
 The proof is the one of multiprocessing.connection (two HMAC challenges, first the server's, then the
 client's), so that a plain `multiprocessing.connection.Client` can talk to a server. What is added is a
@@ -15,7 +15,6 @@ import struct
 import time
 from collections.abc import Iterator
 from multiprocessing.connection import answer_challenge, deliver_challenge
-from typing import Callable
 
 from raftkv.errors import AuthenticationError, CallTimeoutError, ConnectionLostError, ProtocolError
 from raftkv.rpc.wire import frame
@@ -69,19 +68,6 @@ def prove_as_client(sock: socket.socket, authkey: bytes, deadline: float, peer: 
         set_options(sock)
         answer_challenge(frames, authkey)  # type: ignore[arg-type]
         deliver_challenge(frames, authkey)  # type: ignore[arg-type]
-
-
-def prove_as_server(
-    sock: socket.socket, authkey: bytes, deadline: float, peer: str, on_proved: Callable[[], None]
-) -> None:
-    """The same from the other side. `on_proved` is called when the client has proved that it holds the
-    key."""
-    frames = _TimedFrames(sock, deadline)
-    with _clear_errors(peer):
-        set_options(sock)
-        deliver_challenge(frames, authkey)  # type: ignore[arg-type]
-        on_proved()
-        answer_challenge(frames, authkey)  # type: ignore[arg-type]
 
 
 @contextlib.contextmanager

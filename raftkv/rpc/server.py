@@ -4,8 +4,7 @@ A turn of its loop reads what every ready connection has sent, and then gives ea
 its requests as one batch: the handler can make one log entry batch, one fsync, one write a client of what a
 thread a connection would make a thousand of.
 
-Threads, by name: `<name>` (the loop), `<name>-accept` (one a listener) and the short-lived
-`<name>-handshake`.
+Threads, by name: `<name>` (the loop) and `<name>-accept` (all listeners and all handshakes).
 """
 
 from __future__ import annotations
@@ -17,11 +16,12 @@ import selectors
 import socket
 import threading
 import time
-from typing import Any, Callable, Optional, Protocol
+from typing import Any, Callable, NamedTuple, Optional, Protocol
 
-from raftkv.errors import ProtocolError
-from raftkv.rpc.acceptor import Acceptor, Admission
+from raftkv.errors import TOO_MANY_CONNECTIONS, ProtocolError
+from raftkv.rpc.acceptor import Acceptor
 from raftkv.rpc.channel import Channel, Reply, send_replies
+from raftkv.rpc.door import Admission, Door
 from raftkv.rpc.waker import Waker
 from raftkv.rpc.wire import FrameReader, loads
 
@@ -31,6 +31,8 @@ _STALLED_S = (
     30.0  # a frame that takes longer to come in, or a reply that long not taken, closes the connection
 )
 _SWEEP_INTERVAL_S = 1.0
+_REFUSED_S = 2.0  # how long a connection that is one too many is answered
+MOST_REFUSED = 4  # such connections at a time, a listener
 
 #: A request as a handler gets it: (channel, id, method, args). Id None: no reply is expected.
 Request = tuple[Channel, Optional[int], str, tuple[Any, ...]]
@@ -58,26 +60,45 @@ def die(error: BaseException) -> None:
     os._exit(70)
 
 
-class _Port:
-    """One listener: its acceptor, its handler, and the requests of the current turn."""
+class Occupancy(NamedTuple):
+    """Of a listener: its connections, how many it may have, how many it has refused for that since its start,
+    and what else it refuses at present, as "HOST: REASON"."""
 
-    def __init__(self, acceptor: Acceptor, handler: Handler, max_frame_bytes: int) -> None:
-        self.acceptor = acceptor
+    connections: int
+    max_connections: int
+    refused: int
+    complaints: list[str]
+
+
+class _Port:
+    """One listener: its door, its handler, and the requests of the current turn."""
+
+    def __init__(self, handler: Handler, max_frame_bytes: int, always: frozenset[str]) -> None:
+        self.door: Door
         self.handler = handler
         self.max_frame_bytes = max_frame_bytes
+        self.always = always
         self.batch: list[Request] = []
+        self.refused: list[_Connection] = []  # that are being told so; oldest first
 
 
 class _Connection(Channel):
     """A channel with what only the loop knows of it."""
 
-    __slots__ = ("frame_since", "frames", "port", "watched")
+    __slots__ = ("frame_since", "frames", "port", "refusal", "since", "watched")
 
     def __init__(
-        self, port: _Port, sock: socket.socket, peer: str, attend: Callable[[_Connection], None]
+        self,
+        port: _Port,
+        sock: socket.socket,
+        peer: str,
+        refusal: str | None,
+        attend: Callable[[_Connection], None],
     ) -> None:
         super().__init__(sock, peer, attend)
         self.port = port
+        self.refusal = refusal  # why no requests are taken from it, if it is one too many
+        self.since = time.monotonic()
         self.frames = FrameReader(port.max_frame_bytes)
         self.frame_since: float | None = None  # since when a frame has been coming in without an end
         self.watched = 0  # the events that the selector is watching
@@ -100,6 +121,7 @@ class RpcServer:
         self._selector.register(self._waker.socket, selectors.EVENT_READ, None)
         # New, closing, or with a new backlog.
         self._attention: collections.deque[_Connection] = collections.deque()
+        self._acceptor = Acceptor(name, self._start_thread)
         self._loop_thread: threading.Thread | None = None
         self._closing = False
         self._closed = False
@@ -114,29 +136,39 @@ class RpcServer:
         max_connections: int,
         max_unauthenticated: int,
         handshake_timeout_s: float,
+        always: frozenset[str] = frozenset(),
+        full: str | None = None,
     ) -> tuple[str, int]:
         """Listen on `address` (port 0: any free one) for clients that hold `authkey`; their requests go to
         `handler`, see Handler. Returns the bound address. Connections are accepted from start() on.
 
+        Who comes when there are `max_connections` is answered TOO_MANY_CONNECTIONS with the sentence `full`,
+        and closed a little later; but the methods in `always` are served.
+
         Raises ConfigError when it cannot listen there.
         """
-        admission = Admission(authkey, max_connections, max_unauthenticated, handshake_timeout_s)
 
-        def on_accepted(sock: socket.socket, peer: str) -> None:
-            sock.setblocking(False)
-            self._attend(_Connection(port, sock, peer, self._attend))
+        def on_admitted(sock: socket.socket, peer: str, refusal: str | None) -> None:
+            self._attend(_Connection(port, sock, peer, refusal, self._attend))
 
-        acceptor = Acceptor(self._name, address, admission, self._start_thread, on_accepted)
-        port = _Port(acceptor, handler, max_frame_bytes)
+        full = full or f"there are as many connections as are allowed (max_connections = {max_connections})"
+        admission = Admission(authkey, max_connections, max_unauthenticated, handshake_timeout_s, full)
+        port = _Port(handler, max_frame_bytes, always)
+        port.door = Door(self._name, address, admission, on_admitted)
         self._ports.append(port)
-        if self._loop_thread is not None:
-            acceptor.start()
-        return acceptor.address
+        self._acceptor.add(port.door)
+        return port.door.address
+
+    def occupancy(self, address: tuple[str, int]) -> Occupancy:
+        """Of the listener that is bound to `address`. Thread-safe."""
+        (door,) = [port.door for port in self._ports if port.door.address == tuple(address)]
+        return Occupancy(
+            door.connections, door.admission.max_connections, door.refused, door.complaints.current()
+        )
 
     def start(self) -> None:
         self._loop_thread = self._start_thread(self._run, self._name)
-        for port in self._ports:
-            port.acceptor.start()
+        self._acceptor.start()
 
     def close(self) -> None:
         """Close all listeners and connections and join all threads. May be called twice; not on the loop
@@ -144,8 +176,7 @@ class RpcServer:
         if self._closed:
             return
         self._closed = True
-        for port in self._ports:
-            port.acceptor.close()
+        self._acceptor.close()
         self._closing = True
         if self._loop_thread is None:
             self._tear_down()
@@ -217,7 +248,8 @@ class RpcServer:
         if not data:
             channel.close()
             return
-        append = channel.port.batch.append
+        requests = channel.port.batch if channel.refusal is None else []
+        append = requests.append
         try:
             payloads = channel.frames.feed(data)
             for payload in payloads:
@@ -236,10 +268,21 @@ class RpcServer:
         except ProtocolError as error:
             channel.close(f"it sent {error}")
             return
+        if channel.refusal is not None:
+            self._refuse(channel, channel.refusal, requests)
         if not channel.frames.inside_frame:
             channel.frame_since = None
         elif payloads or channel.frame_since is None:
             channel.frame_since = now
+
+    def _refuse(self, channel: _Connection, refusal: str, requests: list[Request]) -> None:
+        """Answers the requests of a connection that is one too many."""
+        port = channel.port
+        port.batch += [request for request in requests if request[2] in port.always]
+        answer = (TOO_MANY_CONNECTIONS, refusal, None)
+        send_replies(
+            [(channel, id, False, answer) for _, id, method, _ in requests if method not in port.always]
+        )
 
     def _look_after(self, channel: _Connection) -> None:
         """Makes the selector watch what the channel's state asks for: its backlog to leave, else requests
@@ -253,30 +296,51 @@ class RpcServer:
         if channel.watched:
             self._selector.modify(channel.sock, events, channel)
         else:
-            self._selector.register(channel.sock, events, channel)
-            self._channels.add(channel)
+            try:
+                self._selector.register(channel.sock, events, channel)
+            except OSError:  # the system has no memory for one more
+                channel.close()
+                self._drop(channel)
+                return
+            self._begin(channel)
         channel.watched = events
+
+    def _begin(self, channel: _Connection) -> None:
+        """A new one. Of those that are one too many only some are kept at a time."""
+        self._channels.add(channel)
+        if channel.refusal is not None:
+            refused = channel.port.refused
+            refused.append(channel)
+            if len(refused) > MOST_REFUSED:
+                refused[0].close()
 
     def _drop(self, channel: _Connection) -> None:
         if channel.sock.fileno() < 0:
             return  # it had asked for attention twice
         if channel.fault is not None:
-            channel.port.acceptor.complaints.say(channel.peer, channel.fault)
+            channel.port.door.complaints.say(channel.peer, channel.fault)
         if channel.watched:
             self._selector.unregister(channel.sock)
             self._channels.remove(channel)
         with channel.lock:
             channel.sock.close()
-        channel.port.acceptor.forget_one()
+        if channel.refusal is None:
+            channel.port.door.forget_one()
+        elif channel in channel.port.refused:
+            channel.port.refused.remove(channel)
         channel.port.handler.on_close(channel)
 
     def _sweep(self, now: float) -> None:
-        """Ends the channels on which nothing moves."""
+        """Ends the channels on which nothing moves, and those that were told that they are too many."""
+        for port in self._ports:
+            port.door.complaints.tend()
         for channel in self._channels:
             if channel.frame_since is not None and now - channel.frame_since > _STALLED_S:
                 channel.close(f"it has been sending one frame for more than {_STALLED_S:g} s")
             elif channel.backlog and now - channel.flushed_at > _STALLED_S:
                 channel.close(f"it has taken nothing of its replies for {_STALLED_S:g} s")
+            elif channel.refusal is not None and now - channel.since > _REFUSED_S:
+                channel.close()
 
     def _tear_down(self) -> None:
         """Ends what is left, when the loop no longer runs."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import pickle
 import socket
@@ -12,9 +14,11 @@ from multiprocessing.connection import Client, Connection, answer_challenge, del
 from typing import Any
 
 import pytest
-from raftkv.errors import AuthenticationError, ConnectionLostError
+from raftkv.errors import TOO_MANY_CONNECTIONS, AuthenticationError
+from raftkv.rpc import complaints as complaints_module
 from raftkv.rpc import handshake
 from raftkv.rpc import server as server_module
+from raftkv.rpc.door import Door
 from raftkv.rpc.wire import dumps, frame
 
 from tests.rpc.conftest import KEY
@@ -174,7 +178,7 @@ def test_a_pickle_that_would_run_code_runs_none(serve: Any, tmp_path: Any, warni
             sock.sendall(frame(pickle.dumps((1, "echo", (_Mkdir(trace),)), protocol)))
             assert drain(sock) == b""
     assert not os.path.exists(trace)
-    assert len(warnings()) == 6
+    assert warnings(1)
 
 
 @pytest.mark.parametrize(
@@ -337,17 +341,93 @@ def test_only_the_silent_make_room_for_others(serve: Any, warnings: Any) -> None
         connection.close()
 
 
-def test_connections_are_bounded_and_a_place_that_is_left_can_be_taken(serve: Any, warnings: Any) -> None:
-    served = serve(max_connections=3)
+def ask(connection: Connection, id: int, method: str) -> Any:
+    connection.send((id, method, ()))
+    assert connection.poll(5)
+    return connection.recv()
+
+
+def test_who_is_one_too_many_is_told_so_and_a_place_that_is_left_can_be_taken(
+    serve: Any, warnings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "_REFUSED_S", 0.2)
+    monkeypatch.setattr(server_module, "_SWEEP_INTERVAL_S", 0.05)
+    served = serve(max_connections=3, always=frozenset({"echo"}))
     inside = [Client(served.address, authkey=KEY) for _ in range(3)]
-    for number, connection in enumerate(inside):
-        connection.send((number, "ping", ()))
-        assert connection.recv() == (number, True, "pong")
-    with pytest.raises(ConnectionLostError):
-        handshake.connect(served.address, KEY, 5.0)
+    for connection in inside:
+        assert ask(connection, 1, "ping") == (1, True, "pong")
+    with Client(served.address, authkey=KEY) as extra:
+        code, message, _ = ask(extra, 1, "hold")[2]
+        assert code == TOO_MANY_CONNECTIONS and "max_connections = 3" in message
+        assert ask(extra, 2, "echo") == (2, True, ()), "what is always served"
+        with pytest.raises(EOFError):
+            extra.recv()
+    assert served.handler.closed.get(timeout=5) and served.handler.seen.empty()
     assert "as many connections as are allowed" in warnings(1)[0]
+    assert served.server.occupancy(served.address)[:3] == (3, 3, 1)
     inside.pop().close()
     served.handler.closed.get(timeout=5)
     assert_serves(served.address)
     for connection in inside:
         connection.close()
+
+
+def test_those_who_are_told_that_they_are_too_many_are_few_themselves(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "_REFUSED_S", 60.0)
+    served = serve(max_connections=1)
+    with Client(served.address, authkey=KEY):
+        extras = [Client(served.address, authkey=KEY) for _ in range(server_module.MOST_REFUSED + 1)]
+        assert served.handler.closed.get(timeout=5).peer == _name(extras[0])
+        assert ask(extras[-1], 1, "hold")[1] is False
+        for extra in extras:
+            extra.close()
+
+
+def _name(connection: Connection) -> str:
+    with socket.socket(fileno=os.dup(connection.fileno())) as sock:
+        return "%s:%d" % sock.getsockname()
+
+
+# -- when the system has no more to give ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+def test_accepting_pauses_while_the_system_has_nothing_for_a_connection(
+    serve: Any, warnings: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, number: int
+) -> None:
+    served = serve()
+    accept, attempts = Door.accept, []
+
+    def fails(door: Door) -> Any:
+        attempts.append(time.monotonic())
+        if len(attempts) < 4:
+            raise OSError(number, os.strerror(number))
+        return accept(door)
+
+    monkeypatch.setattr(Door, "accept", fails)
+    with caplog.at_level(logging.INFO, logger="raftkv.rpc"):
+        assert_serves(served.address)
+    assert all(later - earlier > 0.05 for earlier, later in zip(attempts, attempts[1:4])), "it spins"
+    lines = [record.getMessage() for record in caplog.records]
+    assert sum(os.strerror(number) in line for line in lines) == 1, "the reason is said once"
+    assert sum("accepted again" in line for line in lines) == 1
+
+
+def test_the_same_complaint_of_the_same_host_is_said_once_until_it_is_over(
+    serve: Any, warnings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(complaints_module, "_OVER_S", 0.3)
+    monkeypatch.setattr(server_module, "_SWEEP_INTERVAL_S", 0.05)
+    served = serve()
+    for _ in range(5):
+        with pytest.raises(AuthenticationError):
+            handshake.connect(served.address, b"guess", 5.0)
+    lines = warnings(2)
+    assert "does not hold the same key" in lines[0] and "closed 4 more from 127.0.0.1" in lines[1]
+    assert served.server.occupancy(served.address).complaints == []
+    with pytest.raises(AuthenticationError):
+        handshake.connect(served.address, b"guess", 5.0)
+    assert "does not hold the same key" in warnings(3)[2], "it is said again when it begins again"
+    assert served.server.occupancy(served.address).complaints == ["127.0.0.1: it does not hold the same key"]
