@@ -98,7 +98,7 @@ class Cluster:
                 raise
         return self
 
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         self.close()
         if error is not None:
             self._print_logs()
