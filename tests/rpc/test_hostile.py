@@ -387,7 +387,7 @@ def test_those_who_are_told_that_they_are_too_many_are_few_themselves(
 
 def _name(connection: Connection) -> str:
     with socket.socket(fileno=os.dup(connection.fileno())) as sock:
-        return "%s:%d" % sock.getsockname()
+        return "{}:{}".format(*sock.getsockname())
 
 
 # -- when the system has no more to give ---------------------------------------------------------------------

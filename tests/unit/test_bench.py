@@ -274,5 +274,5 @@ def test_two_trees_in_turns_are_compared_by_rate_and_processor_time():
         [*command, "--pairs", "1", "--seconds", "0.3", "--nodes", "1"], cwd=ROOT, capture_output=True
     )
     assert (done.returncode, done.stderr) == (0, b"")
-    name, *figures = done.stdout.decode().splitlines()[1].split()
+    name, *figures = done.stdout.decode().splitlines()[1].replace(",", "").split()
     assert name == "put1" and len(figures) == 6 and all(float(figure) > 0 for figure in figures)
