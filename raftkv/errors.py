@@ -40,6 +40,10 @@ class DamagedDataError(StorageError):
     """Stored data does not match its checksum (or is missing) where it cannot be a torn last write."""
 
 
+class ResourceError(RaftKVError):
+    """The system has no thread for this process at the moment."""
+
+
 class CorruptEntryError(RaftKVError):
     """A log entry's bytes do not match their CRC-32, or are no entry at all."""
 
