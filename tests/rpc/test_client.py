@@ -587,6 +587,11 @@ def test_a_server_can_refuse_a_hello(serve: Any, connect: Any) -> None:
     served = serve()
     with pytest.raises(ConnectionLostError, match="because"):
         connect(served.address, hello=lambda: ("refuse", ())).call("hold", (), 5.0)
+    failures: queue.Queue[Exception] = queue.Queue()
+    end = connect(served.address, hello=lambda: ("refuse", ()), on_failure=failures.put, keep_connected=True)
+    end.start()
+    refusal = failures.get(timeout=5)
+    assert isinstance(refusal, RemoteError) and str(refusal) == "because"
     assert served.handler.seen.empty()
 
 
