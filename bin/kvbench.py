@@ -4,7 +4,9 @@
 import os
 import sys
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+# Modules come from this program and from Python, and not from a folder that is looked into before (PYTHONPATH).
+ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+sys.path[: sys.path.index(os.path.dirname(os.__file__))] = [ROOT]
 
 from raftkv.bench.main import main
 

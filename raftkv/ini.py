@@ -84,7 +84,7 @@ class Ini:
     """A parsed ini file whose sections are known to be the right ones. Every method raises ConfigError."""
 
     def __init__(self, path: PathLike, required: Iterable[str], optional: Iterable[str]) -> None:
-        self.path = _absolute(path)
+        self.path = absolute(path)
         #: Relative paths begin here: in the folder of the file itself, if it is called by a link.
         self.folder = os.path.dirname(os.path.realpath(self.path))
         # An empty default section: [DEFAULT] is then an unknown section like any other.
@@ -158,7 +158,8 @@ class Ini:
     def file(self, section: str, option: str) -> str:
         """A path; a relative one is relative to the ini file's folder, and ~ is the user's home."""
         text = self._parser.get(section, option)
-        path = os.path.expanduser(text)
+        # The file is UTF-8, whatever the locale makes of names of files.
+        path = os.path.expanduser(os.fsdecode(text.encode()))
         if path.startswith("~") or "://" in path:
             raise self.error(section, option, f"{text!r} is no path, or one to a home that is not known")
         return os.path.normpath(os.path.join(self.folder, path))
@@ -193,12 +194,17 @@ class Ini:
         return Address(host, self.integer(section, option, port, 1, 65_535))
 
 
-def _absolute(path: PathLike) -> str:
-    """Absolute, with the home in place of ~, which a shell leaves alone in `--config=~/client.ini`."""
+def absolute(path: PathLike) -> str:
+    """Absolute, with the home in place of ~, which a shell leaves alone in `--config=~/client.ini`. Raises
+    ConfigError."""
+    text = os.fspath(path)
+    expanded = os.path.expanduser(text)
+    if not text or expanded.startswith("~"):
+        raise ConfigError(f"{text!r} is no path, or one to a home that is not known")
     try:
-        return os.path.abspath(os.path.expanduser(os.fspath(path)))
+        return os.path.abspath(expanded)
     except FileNotFoundError:
-        raise ConfigError(f"{path}: the current folder is gone; give the whole path") from None
+        raise ConfigError(f"{text}: the current folder is gone; give the whole path") from None
 
 
 def _read(path: str) -> str:

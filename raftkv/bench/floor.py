@@ -9,13 +9,12 @@ import selectors
 import socket
 import statistics
 import subprocess
-import sys
 from collections.abc import Iterator
 from time import perf_counter
 from typing import NamedTuple
 
 from raftkv.bench.echo import CHUNK, frame, whole_frames
-from raftkv.bench.processes import IMPORT_ROOT
+from raftkv.cli.interpreter import python_command
 
 CONNECTIONS, IN_FLIGHT = 8, 64  # of the echo: as put64 has them
 _FSYNCS = 300
@@ -99,10 +98,8 @@ def _echo_per_s(port: int) -> float:
 @contextlib.contextmanager
 def _echo_server(file: str | None = None) -> Iterator[int]:
     """Its port."""
-    command: list[str] = [sys.executable, "-m", "raftkv.bench.echo", *([file] if file else [])]
-    with subprocess.Popen(
-        command, cwd=IMPORT_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
+    command = python_command("raftkv.bench.echo", *([file] if file else []))
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             yield int(process.stdout.readline())

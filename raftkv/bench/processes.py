@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import queue
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
 
-import raftkv
 from raftkv.bench.errors import BenchError
 from raftkv.bench.load import Job
-
-IMPORT_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(raftkv.__file__)))
+from raftkv.cli.interpreter import python_command
 
 
 class ClientProcesses:
@@ -68,8 +64,7 @@ class ClientProcesses:
 
     def _start(self, number: int, job: Job) -> None:
         process = subprocess.Popen(
-            [sys.executable, "-m", "raftkv.bench.load"],
-            cwd=IMPORT_ROOT,
+            python_command("raftkv.bench.load"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -14,18 +14,32 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from raftkv import Clerk, __version__
-from raftkv.cli.cluster_files import MAX_NODES, ClusterFiles, prepare_folder
+from raftkv.cli.cluster_files import (
+    MAX_NODES,
+    ClusterFiles,
+    locked,
+    prepare_folder,
+    wait_until_unused,
+)
 from raftkv.cli.commands import COMMANDS, DONE, Command, Outcome, UsageError, exit_status
 from raftkv.cli.nodes import CAN_PAUSE, LocalCluster, NodeError
 from raftkv.cli.prompt import Prompt
 from raftkv.cli.streams import open_standard_streams
 from raftkv.cli.terminal import NodeOutput
 from raftkv.config import load_server_config
-from raftkv.errors import RaftKVError
+from raftkv.errors import ConfigError, RaftKVError
+from raftkv.ini import absolute
+from raftkv.logs import log_to_stderr
+
+NOT_WRITTEN = 5
 
 
 class _Stop(BaseException):
     """SIGTERM, SIGHUP, or without a terminal SIGINT. Not an Exception: nothing but main() is to catch it."""
+
+
+class _UnwrittenError(RaftKVError):
+    """The line `ready` could not be written."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -33,13 +47,15 @@ def main(argv: list[str] | None = None) -> int:
     open_standard_streams()
     args = _parser().parse_args(argv)
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
+    if not sys.stderr.isatty():
+        log_to_stderr()  # nothing stands still because nobody reads what the nodes say
     try:
         _end_by_signals(interactive)
-        with _folder(args.data_dir) as folder:
+        with _folder(args.data_dir) as folder, locked(folder):
             _run(prepare_folder(folder, args.nodes, args.port), folder, interactive)
     except RaftKVError as error:
         print(f"kvcluster: {error}", file=sys.stderr)
-        return exit_status(error)
+        return NOT_WRITTEN if isinstance(error, _UnwrittenError) else exit_status(error)
     except (KeyboardInterrupt, _Stop):
         return DONE
     return DONE
@@ -48,6 +64,7 @@ def main(argv: list[str] | None = None) -> int:
 def _run(files: ClusterFiles, folder: str, interactive: bool) -> None:
     for server_ini in files.server_inis.values():
         load_server_config(server_ini).load_keys()  # so that the client's key is there, whoever starts first
+    wait_until_unused(files)
     output = NodeOutput(interactive)
     with LocalCluster(files.server_inis, output.show) as cluster:
         try:
@@ -60,13 +77,24 @@ def _run(files: ClusterFiles, folder: str, interactive: bool) -> None:
 def _use(cluster: LocalCluster, clerk: Any, output: NodeOutput, client_ini: str, folder: str) -> None:
     leader, count = _wait_for_leader(cluster, clerk), len(cluster.nodes)
     if not output.terminal:
-        print(f"ready: node {leader} of {count} leads; clients use {client_ini}", flush=True)
-        while True:  # until _Stop
-            time.sleep(1.0)  # short, because a signal that another thread receives does not wake this one
+        _say(f"ready: node {leader} of {count} leads; clients use {client_ini}")
+        while cluster.running():  # until _Stop
+            time.sleep(0.5)  # short, because a signal that another thread receives does not wake this one
+        raise NodeError(f"all nodes ended: {cluster.last_words()}")
     print(f"node {leader} of {count} leads; data in {folder}")
     print(f"other clients: kvclient --config {client_ini}")
     print("`help` lists the commands; try `kill leader`; `exit` stops the cluster")
     ClusterPrompt(clerk, cluster, output).run()
+
+
+def _say(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), 1
+        )  # or what is left in the buffer fails once more at the end
+        raise _UnwrittenError(f"standard output cannot be written: {error.strerror}") from None
 
 
 def _wait_for_leader(cluster: LocalCluster, clerk: Any) -> int:
@@ -79,7 +107,7 @@ def _wait_for_leader(cluster: LocalCluster, clerk: Any) -> int:
         if leader is not None:
             return leader
         time.sleep(0.05)
-    raise NodeError("the cluster cannot start: too many nodes ended; see their messages above")
+    raise NodeError(f"the cluster cannot start, too many nodes ended: {cluster.last_words()}")
 
 
 def find_leader(clerk: Any) -> int | None:
@@ -153,15 +181,20 @@ def _node_id(cluster: LocalCluster, clerk: Any, word: str) -> int:
 def _folder(data_dir: str | None) -> Iterator[str]:
     """The cluster's folder: the given one, or a temporary one that is removed at the end."""
     if data_dir is not None:
-        yield os.path.abspath(data_dir)
+        yield absolute(data_dir)
         return
-    folder = tempfile.mkdtemp(prefix="raftkv-")
+    try:
+        folder = tempfile.mkdtemp(prefix="raftkv-")
+    except OSError as error:
+        raise ConfigError(
+            f"cannot make a temporary folder ({error.strerror}): give one with --data-dir"
+        ) from None
     print(f"data in {folder}, removed at the end; --data-dir DIR keeps it", file=sys.stderr)
     try:
         yield folder
     finally:
-        shutil.rmtree(folder)
-        print(f"removed {folder}", file=sys.stderr)
+        shutil.rmtree(folder, ignore_errors=True)
+        print(f"cannot remove {folder}" if os.path.exists(folder) else f"removed {folder}", file=sys.stderr)
 
 
 def _end_by_signals(interactive: bool) -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import re
 import socket
+import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import NamedTuple
 
 from raftkv.config import Address, load_client_config, load_server_config
-from raftkv.errors import ConfigError
+from raftkv.errors import ConfigError, LockedError
+from raftkv.storage.disk import Disk, DiskLock
 
+LOCK = "LOCK"
+ORPHAN_TIMEOUT_S = 5.0  # how long nodes that lost their launcher may take to end
 DEFAULT_NODES = 3
 MAX_NODES = 99
 HOST = "127.0.0.1"
@@ -42,7 +48,7 @@ def prepare_folder(folder: str, nodes: int | None = None, port: int | None = Non
         raise ConfigError(
             f"{nodes} servers need the ports {ports[0]} to {ports[-1]}, but 65535 is the last one"
         )
-    _make_folder(folder)
+    _check_unclaimed(folder)
     servers = {node: Address(HOST, ports[node - 1]) for node in range(1, nodes + 1)}
     peers = {node: Address(HOST, ports[nodes + node - 1]) for node in range(1, nodes + 1)}
     for node in servers:
@@ -75,12 +81,65 @@ def _existing(folder: str, client_ini: str, nodes: int | None, port: int | None)
     return ClusterFiles(client_ini, server_inis)
 
 
-def _make_folder(folder: str) -> None:
+@contextlib.contextmanager
+def locked(folder: str) -> Iterator[None]:
+    """Make `folder`, and lock it for the launcher of its cluster. Raises ConfigError or LockedError."""
+    lock = _lock(folder, os.path.join(folder, LOCK))
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _lock(folder: str, path: str) -> DiskLock:
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
-        strangers = [name for name in os.listdir(folder) if not re.fullmatch(r"server\d+\.ini", name)]
+        return Disk().lock(path)
+    except BlockingIOError:
+        raise LockedError(
+            f"{folder} is in use by the launcher with the process id {_holder(path)}: use its cluster through "
+            "client.ini, stop that process first, or give another --data-dir"
+        ) from None
+    except OSError as error:
+        raise ConfigError(
+            f"{folder}: cannot be used as the cluster's folder: {error.strerror} ({error.filename})"
+        ) from None
+
+
+def wait_until_unused(files: ClusterFiles) -> None:
+    """Wait for nodes whose launcher was killed a moment ago. Raises LockedError if one runs on."""
+    deadline = time.monotonic() + ORPHAN_TIMEOUT_S
+    for node, server_ini in files.server_inis.items():
+        path = os.path.join(load_server_config(server_ini).data_dir, LOCK)
+        while os.path.exists(path):
+            try:
+                Disk().lock(path).release()
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise LockedError(
+                        f"node {node} runs already, as process {_holder(path)}, and not under this launcher: stop "
+                        "it first"
+                    ) from None
+                time.sleep(0.05)
+            except OSError:
+                break  # the node will say what is wrong
+
+
+def _holder(path: str) -> str:
+    with contextlib.suppress(OSError, UnicodeDecodeError), open(path, encoding="ascii") as file:
+        return file.read().strip() or "unknown"
+    return "unknown"
+
+
+def _check_unclaimed(folder: str) -> None:
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        names = os.listdir(folder)
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be used as the cluster's folder: {error.strerror}") from None
+    ours = re.compile(rf"server\d+\.ini|{LOCK}|lost\+found|\..*")
+    strangers = [name for name in names if not ours.fullmatch(name)]
     if strangers:
         raise ConfigError(f"{folder} holds {min(strangers)!r} and no cluster: give an empty or a new folder")
 

@@ -1,28 +1,25 @@
 """The servers of a local cluster as processes: start, kill, stop, pause, resume, and what they print.
 
 No node outlives the process that started it: a node reads from a pipe whose other end only that process
-holds, and stops at its end, however that comes about. Not even `kill -9` of the launcher leaves nodes behind.
+holds, and stops at its end, however that comes about. Not even `kill -9` of the launcher leaves nodes behind,
+nor those that were paused (server.py).
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping
 from typing import Callable
 
-import raftkv
+from raftkv.cli.interpreter import python_command
 from raftkv.errors import RaftKVError
 
 STOP_TIMEOUT_S = 10.0
 CAN_PAUSE = hasattr(signal, "SIGSTOP")
-
-_IMPORT_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(raftkv.__file__)))
 
 
 class NodeError(RaftKVError):
@@ -40,6 +37,7 @@ class Node:
         self._on_line = on_line
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
+        self._last_line = self._end = ""
 
     @property
     def running(self) -> bool:
@@ -56,18 +54,25 @@ class Node:
         if self.running:
             raise NodeError(f"node {self.node_id} is already running (process {self.pid})")
         self._wait()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "raftkv.cli.server", self.ini, "--exit-with-parent"],
-            cwd=_IMPORT_ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        self._process, self.paused = process, False
-        self._reader = threading.Thread(
+        try:
+            process = subprocess.Popen(
+                python_command("raftkv.cli.server", self.ini, "--exit-with-parent"),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
+        except OSError as error:
+            raise NodeError(f"node {self.node_id} cannot be started: {error.strerror}") from None
+        reader = threading.Thread(
             target=self._read, args=(process,), name=f"node-{self.node_id}-output", daemon=True
         )
-        self._reader.start()
+        try:
+            reader.start()
+        except RuntimeError as error:
+            process.kill()
+            process.communicate()
+            raise NodeError(f"node {self.node_id} cannot be started: {error}") from None
+        self._process, self._reader, self.paused = process, reader, False
 
     def kill(self) -> None:
         """End it as a crash would (kill -9), and wait for its end. Raises NodeError if it does not run."""
@@ -110,6 +115,11 @@ class Node:
         process.send_signal(signal.SIGCONT)
         self.paused = False
 
+    def last_words(self) -> str:
+        """How the process that ran last has ended, and the last line that it printed."""
+        self._wait()
+        return f"node {self.node_id} {self._end}: {self._last_line}"
+
     def _wait(self) -> None:
         """Wait for the end of the last process and its last words, and give its pipes back."""
         if self._process is None or self._reader is None:
@@ -126,9 +136,12 @@ class Node:
 
     def _read(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout
+        last = "it said nothing"
         for line in process.stdout:
-            self._on_line(self.node_id, line.decode(errors="replace").rstrip())
-        self._on_line(self.node_id, describe_end(process.wait()))
+            last = line.decode(errors="replace").rstrip()
+            self._on_line(self.node_id, last)
+        self._last_line, self._end = last, describe_end(process.wait())
+        self._on_line(self.node_id, self._end)
 
 
 def describe_end(returncode: int) -> str:
@@ -163,6 +176,10 @@ class LocalCluster:
 
     def running(self) -> list[int]:
         return [node_id for node_id, node in self.nodes.items() if node.running]
+
+    def last_words(self) -> str:
+        """Of the nodes that do not run."""
+        return "; ".join(node.last_words() for node in self.nodes.values() if not node.running)
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """Stop all nodes that run, side by side; kill those that have not ended after `timeout_s` seconds."""

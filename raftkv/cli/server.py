@@ -18,7 +18,15 @@ from raftkv.errors import ConfigError, RaftKVError
 from raftkv.kvdb.server import KVServer
 from raftkv.logs import log_to_stderr
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 log = logging.getLogger("raftkv")
+
+_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+SPARE_FILES = 128  # besides the clients' connections: those of peers, the log, snapshots
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -27,8 +35,12 @@ def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     # A SimpleQueue, because its put() is safe in a signal handler, whatever the main thread is doing.
     stop_reasons: queue.SimpleQueue[str] = queue.SimpleQueue()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda received, _: stop_reasons.put(signal.Signals(received).name))
+    for name in ("SIGTERM", "SIGINT", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and not (
+            name == "SIGHUP" and signal.getsignal(number) == signal.SIG_IGN
+        ):  # nohup
+            signal.signal(number, lambda received, _: stop_reasons.put(signal.Signals(received).name))
     if args.exit_with_parent:
         _watch_parent(stop_reasons)
     log_to_stderr()
@@ -47,6 +59,7 @@ def _run(path: str, stop_reasons: queue.SimpleQueue[str]) -> int:
     for warning in config.warnings:
         log.warning("%s: %s", config.path, warning)
     _collect_young_garbage_only()
+    _allow_open_files(config.limits.max_connections + config.limits.max_unauthenticated + SPARE_FILES)
     server = KVServer(config)
     for notice in config.key_notices():
         log.warning("%s", notice)
@@ -97,6 +110,23 @@ def _collect_young_garbage_only() -> None:
     gc.set_threshold(10_000, 10, 1 << 30)
 
 
+def _allow_open_files(wanted: int) -> None:
+    """Raise this process's limit of open files, which is often 1024, to `wanted` if that is allowed."""
+    if resource is None:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < wanted:
+        log.warning(
+            "this system allows %d open files, and the connections that [limits] allows need %d: raise the "
+            "hard limit (ulimit -Hn), or lower max_connections",
+            allowed,
+            wanted,
+        )
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("kvserver", description="Run one server of a raftkv cluster.")
     parser.add_argument(
@@ -111,6 +141,7 @@ def _watch_parent(stop_reasons: queue.SimpleQueue[str]) -> None:
     """Stop when standard input ends: a launcher holds its other end, which closes however that ends."""
     if hasattr(os, "setpgrp"):
         os.setpgrp()  # Ctrl-C on the terminal is for the launcher's prompt, not for its nodes
+    _die_with_parent()
 
     def watch() -> None:
         while os.read(0, 4096):
@@ -118,6 +149,18 @@ def _watch_parent(stop_reasons: queue.SimpleQueue[str]) -> None:
         stop_reasons.put("the launcher is gone")
 
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
+def _die_with_parent() -> None:
+    """A paused process cannot stop by itself. Have Linux kill this one when the thread that started it ends;
+    elsewhere what is paused is mostly sent SIGHUP and SIGCONT then, being an orphaned group of its own."""
+    if sys.platform == "linux":
+        try:
+            import ctypes
+
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        except (ImportError, OSError, AttributeError):
+            log.info("without ctypes: paused, this node would outlive its launcher")
 
 
 if __name__ == "__main__":

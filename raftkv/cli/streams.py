@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -25,3 +26,5 @@ def open_standard_streams() -> None:
             os.set_inheritable(number, True)
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, mode, closefd=False))
+    if isinstance(sys.stdout, io.TextIOWrapper):  # what an encoding lacks must not end the program
+        sys.stdout.reconfigure(errors="backslashreplace")

@@ -24,7 +24,6 @@ from raftkv.rpc.channel import Channel, Reply, send_replies
 from raftkv.rpc.door import Admission, Door
 from raftkv.rpc.waker import Waker
 from raftkv.rpc.wire import FrameReader, loads
-from raftkv.threads import start_thread
 
 logger = logging.getLogger("raftkv.rpc")
 
@@ -168,7 +167,6 @@ class RpcServer:
         )
 
     def start(self) -> None:
-        """Raises ResourceError when the system allows no more threads."""
         self._loop_thread = self._start_thread(self._run, self._name)
         self._acceptor.start()
 
@@ -200,7 +198,9 @@ class RpcServer:
             except BaseException as error:
                 self._on_fatal(error)
 
-        return start_thread(run, name)
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        thread.start()
+        return thread
 
     # -- the loop --------------------------------------------------------------------------------------------
 

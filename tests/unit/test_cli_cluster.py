@@ -69,6 +69,11 @@ def test_without_a_terminal_it_runs_until_a_signal_and_goes_on_later(tmp_path):
         assert launcher.stdout.readline().startswith("ready")
         assert kvclient(folder, "put", "a", "one") == (0, "OK\n")
         assert kvclient(folder, "get", "none") == (1, "(nil)\n")
+        twice = run(CLUSTER, "--data-dir", folder)
+        assert (twice.returncode, twice.stdout) == (3, "")
+        assert twice.stderr.startswith(
+            f"kvcluster: {folder} is in use by the launcher with the process id {launcher.pid}: "
+        )
         status, out = kvclient(folder, "status", "--json")
         servers = json.loads(out)["servers"]
         assert (status, [server["alive"] for server in servers]) == (0, [True, True, True])
@@ -106,10 +111,76 @@ def test_no_node_outlives_a_killed_launcher(tmp_path):
     folder = str(tmp_path)
     with launched("--data-dir", folder) as launcher:
         assert launcher.stdout.readline().startswith("ready")
-        servers = json.loads(kvclient(folder, "status", "--json")[1])["servers"]
-        os.kill(servers[0]["pid"], signal.SIGSTOP)
+        for server in json.loads(kvclient(folder, "status", "--json")[1])["servers"]:
+            os.kill(server["pid"], signal.SIGSTOP)
         launcher.kill()
         wait_until_silent(folder)
+    with launched("--data-dir", folder) as launcher:
+        assert launcher.stdout.readline().startswith("ready"), launcher.stderr.read()
+
+
+def test_a_launcher_whose_nodes_are_all_dead_ends_and_says_why(tmp_path):
+    with launched("--data-dir", str(tmp_path), "--nodes", "1") as launcher:
+        assert launcher.stdout.readline().startswith("ready")
+        (server,) = json.loads(kvclient(tmp_path, "status", "--json")[1])["servers"]
+        os.kill(server["pid"], signal.SIGKILL)
+        _, err = launcher.communicate(timeout=PATIENCE_S)
+        assert launcher.returncode == 3
+        assert re.search(
+            "^kvcluster: all nodes ended: node 1 died of SIGKILL: .* leader in term", err, re.MULTILINE
+        )
+
+
+def fill(pipe: int) -> None:
+    """Leave no room in it."""
+    os.set_blocking(pipe, False)
+    with contextlib.suppress(BlockingIOError):
+        while os.write(pipe, b"x" * 4096):
+            continue
+    os.set_blocking(pipe, True)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes that are full")
+def test_a_launcher_whose_output_nobody_reads_goes_on_and_stops(tmp_path):
+    unread, full = os.pipe()
+    fill(full)
+    launcher = subprocess.Popen(
+        [sys.executable, CLUSTER, "--data-dir", str(tmp_path)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=full,
+        text=True,
+    )
+    try:
+        assert launcher.stdout.readline().startswith("ready")
+        servers = json.loads(kvclient(tmp_path, "status", "--json")[1])["servers"]
+        leader = next(server for server in servers if server["role"] == "leader")
+        os.kill(leader["pid"], signal.SIGKILL)
+        assert kvclient(tmp_path, "put", "a", "one") == (0, "OK\n")
+        launcher.terminate()
+        assert launcher.wait(PATIENCE_S) == 0
+        wait_until_silent(str(tmp_path))
+    finally:
+        launcher.kill()
+        launcher.communicate()
+        os.close(full)
+        os.close(unread)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="/dev/full")
+def test_a_launcher_that_cannot_say_that_it_is_ready_ends(tmp_path):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, CLUSTER, "--nodes", "1", "--data-dir", str(tmp_path)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+    assert done.returncode == 5
+    assert "kvcluster: standard output cannot be written: No space left" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.skipif(not CAN_PAUSE, reason="SIGSTOP")
@@ -151,7 +222,10 @@ def test_a_cluster_that_cannot_start(tmp_path):
     lines = done.stderr.splitlines()
     assert any(f"127.0.0.1:{port}" in line and "in use" in line for line in lines)
     assert "[node 1] died with exit status 2" in lines
-    assert lines[-1] == "kvcluster: the cluster cannot start: too many nodes ended; see their messages above"
+    assert lines[-1].startswith(
+        "kvcluster: the cluster cannot start, too many nodes ended: node 1 died with exit status 2: kvserver: "
+        f"cannot listen on 127.0.0.1:{port}: the port is in use; stop what uses it, or"
+    )
     assert "Traceback" not in done.stderr
 
 

@@ -7,9 +7,10 @@ import pathlib
 import socket
 
 import pytest
-from raftkv.cli.cluster_files import FREE_PORTS, HOST, prepare_folder
+from raftkv.cli.cluster_files import FREE_PORTS, HOST, locked, prepare_folder, wait_until_unused
 from raftkv.config import load_client_config, load_server_config
-from raftkv.errors import ConfigError
+from raftkv.errors import ConfigError, LockedError
+from raftkv.storage.persister import Persister
 
 
 def configs(files):
@@ -113,3 +114,37 @@ def test_a_set_up_that_was_cut_short_is_done_again(tmp_path):
     os.unlink(files.client_ini)
     os.unlink(files.server_inis[3])
     assert list(prepare_folder(str(tmp_path), 3).server_inis) == [1, 2, 3]
+
+
+def test_a_folder_is_one_launchers(tmp_path):
+    folder = str(tmp_path / "cluster")
+    with locked(folder):
+        assert list(prepare_folder(folder, 1).server_inis) == [1]
+        with pytest.raises(
+            LockedError, match=rf"cluster is in use by the launcher .* {os.getpid()}: use its"
+        ):
+            locked(folder).__enter__()
+    with locked(folder):
+        pass
+
+
+@pytest.mark.parametrize("name", ["file", "file/cluster", "link"])
+def test_a_folder_that_cannot_be_used(name, tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(ConfigError, match=f"{name}: cannot be used as the cluster's folder: "):
+        locked(str(tmp_path / name)).__enter__()
+
+
+def test_nodes_of_an_earlier_launcher_are_waited_for_but_not_for_ever(tmp_path, monkeypatch):
+    monkeypatch.setattr("raftkv.cli.cluster_files.ORPHAN_TIMEOUT_S", 0.0)
+    files = prepare_folder(str(tmp_path), 3)
+    wait_until_unused(files)
+    data_dir = load_server_config(files.server_inis[2]).data_dir
+    node = Persister(data_dir, node_id=2, cluster="raftkv", voters=(1, 2, 3))
+    with pytest.raises(
+        LockedError, match=f"node 2 runs already, as process {os.getpid()}, and not under this"
+    ):
+        wait_until_unused(files)
+    node.close()
+    wait_until_unused(files)
