@@ -30,21 +30,23 @@ from raftkv.rpc.dial import Backoff
 from raftkv.rpc.link import Link
 from raftkv.rpc.wire import dumps, frame
 
+from tests.chaos.proxy import Proxy
 from tests.cluster.waiting import wait_until
 from tests.rpc.conftest import KEY
-from tests.rpc.proxy import Proxy
 
 FAST = {"ping_interval_s": 0.1, "ping_timeout_s": 0.4, "idle_ping_interval_s": 0.1}
 
 
 @pytest.fixture
 def proxy() -> Iterator[Any]:
-    """A function that puts a Proxy in front of an address."""
+    """A function that puts a Proxy in front of an address: (the address to call, the Proxy)."""
     proxies: list[Proxy] = []
 
-    def make(target: tuple) -> Proxy:
-        proxies.append(Proxy(target))
-        return proxies[-1]
+    def make(target: tuple) -> tuple:
+        proxies.append(Proxy())
+        address = proxies[-1].add_link((1, 2), target)
+        proxies[-1].start()
+        return address, proxies[-1]
 
     yield make
     for each in proxies:
@@ -459,19 +461,19 @@ def test_who_is_known_to_be_back_is_reached_at_once(
 
 def test_a_server_that_vanished_is_noticed_by_a_caller(serve: Any, connect: Any, proxy: Any) -> None:
     served = serve()
-    between = proxy(served.address)
-    end = connect(between.address, connect_timeout_s=0.3, **FAST)
+    address, between = proxy(served.address)
+    end = connect(address, connect_timeout_s=0.3, **FAST)
     end.call("echo", (), 5.0)
     caller = Background(end.call, "hold", (), 30.0)
     served.handler.seen.get(timeout=5)
-    between.swallows = True
+    between.set(between.links, hold=True)
     error = caller.join().error
     assert isinstance(error, ConnectionLostError)
     assert error.sent is True
     with pytest.raises(ConnectionLostError) as info:
         end.call("echo", (), 30.0)
     assert info.value.sent is False, "the connection that vanished was not used again"
-    between.swallows = False
+    between.heal()
     while True:  # each attempt that fails, fails the call that waits for it
         try:
             assert end.call("echo", ("again",), 30.0) == ("again",)
@@ -481,21 +483,21 @@ def test_a_server_that_vanished_is_noticed_by_a_caller(serve: Any, connect: Any,
 
 
 def test_a_server_that_vanished_is_noticed_while_idle(serve: Any, connect: Any, proxy: Any) -> None:
-    between = proxy(serve().address)
+    address, between = proxy(serve().address)
     down: queue.Queue[str] = queue.Queue()
-    end = connect(between.address, on_down=down.put, connect_timeout_s=0.3, **FAST)
+    end = connect(address, on_down=down.put, connect_timeout_s=0.3, **FAST)
     end.call("echo", (), 5.0)
-    between.swallows = True
+    between.set(between.links, hold=True)
     assert "nothing was heard" in down.get(timeout=5)
 
 
 def test_a_server_that_vanished_is_noticed_under_futures(serve: Any, connect: Any, proxy: Any) -> None:
     served = serve()
-    between = proxy(served.address)
-    end = connect(between.address, connect_timeout_s=0.3, **FAST)
+    address, between = proxy(served.address)
+    end = connect(address, connect_timeout_s=0.3, **FAST)
     future = end.submit("hold", (), 30.0)
     served.handler.seen.get(timeout=5)
-    between.swallows = True
+    between.set(between.links, hold=True)
     assert isinstance(future.exception(10), ConnectionLostError)
 
 
@@ -503,11 +505,11 @@ def test_a_server_that_vanished_is_noticed_under_futures(serve: Any, connect: An
 def test_a_server_that_vanished_meanwhile_is_noticed_by_the_next_call(
     kind: str, serve: Any, connect: Any, proxy: Any
 ) -> None:
-    between = proxy(serve().address)
-    end = connect(between.address, connect_timeout_s=0.3, **{**FAST, "idle_ping_interval_s": 45.0})
+    address, between = proxy(serve().address)
+    end = connect(address, connect_timeout_s=0.3, **{**FAST, "idle_ping_interval_s": 45.0})
     end.call("echo", (), 5.0)
     wait_until(lambda: end._exchange.dozing, "its keeper to sleep until it pings")
-    between.swallows = True
+    between.set(between.links, hold=True)
     assert isinstance(KINDS[kind](end), ConnectionLostError)
 
 
