@@ -14,6 +14,7 @@ from raftkv.kvdb.service import KVService
 from raftkv.node.crash_points import reach
 from raftkv.node.member import Member
 from raftkv.node.network import MAX_PEER_FRAME, PeerNetwork
+from raftkv.node.threads import Threads
 from raftkv.rpc.channel import send_replies
 from raftkv.rpc.server import Handler, RpcServer, die
 from raftkv.storage.persister import Persister
@@ -56,7 +57,13 @@ class KVServer:
             others, peer_key, self._persister, config.raft.snapshot_chunk_bytes, on_fatal
         )
         self._member = Member(
-            id, config.cluster, self._persister, self._network, self._service, config.raft, on_fatal
+            id,
+            config.cluster,
+            self._persister,
+            self._network,
+            self._service,
+            config.raft,
+            Threads(on_fatal),
         )
         self._service.consensus = self._member
         self._rpc = RpcServer("rpc", on_fatal)

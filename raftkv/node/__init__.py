@@ -8,7 +8,11 @@ From the bottom up:
     proposals.py          which client waits for which entry
     joining.py, wire.py   who is who; messages and hellos as plain data
     network.py            PeerNetwork: messages to and from the other nodes
-    node.py               RaftNode: the mutex, and the threads that drive the core
+    threads.py            Threads: what a node needs of the operating system's scheduler
+    log_writer.py         LogWriter: who writes, and when the promises leave
+    applier.py            Applier: who applies what is committed
+    snapshotter.py        Snapshotter: own snapshots are written, received ones loaded
+    node.py               RaftNode: the mutex, input, and where what comes out goes
     member.py             Member: disk, network and node of one process
 
 To follow one command: RaftNode.propose() → Raft.propose() → Raft.ready() → (Persister.save(),

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import threading
-
+from raftkv.node.threads import Lock
 from raftkv.raft.core import Raft
 from raftkv.raft.invariants import check_delta, check_state, observe
 
 
 class CheckedLock:
-    """A node's mutex that checks the core's invariants whenever it is released."""
+    """`lock`, checking the core's invariants whenever it is released."""
 
-    def __init__(self, raft: Raft) -> None:
-        self._lock = threading.Lock()
-        self._raft = raft
+    def __init__(self, raft: Raft, lock: Lock) -> None:
+        self._lock, self._raft = lock, raft
         self._seen = observe(raft)
 
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        return self._lock.acquire(blocking, timeout)
+    def acquire(self, blocking: bool = True) -> bool:
+        return self._lock.acquire(blocking)
 
     def release(self) -> None:
         try:

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import logging
 import random
-import threading
-import time
 from collections.abc import Sequence
-from typing import Any, Callable
+from typing import Any
 
 from raftkv.config import RaftOptions
 from raftkv.errors import NotLeaderError
@@ -20,6 +18,7 @@ from raftkv.node.interfaces import StateMachine
 from raftkv.node.joining import NEW, Acquaintance, Hello, HelloReply, Joining
 from raftkv.node.network import PeerNetwork
 from raftkv.node.node import RaftNode
+from raftkv.node.threads import Threads
 from raftkv.raft.core import Raft
 from raftkv.raft.log import RaftLog
 from raftkv.raft.messages import Message
@@ -32,8 +31,8 @@ log = logging.getLogger("raftkv.raft")
 class Member:
     """The disk, the network and the node of one member. Thread-safe.
 
-    `machine` is what is replicated. `on_fatal(exception)` is called when the member cannot go on. A simulator
-    gives `clock` (seconds), `rng`, `spawn` and `pause` of its own; see RaftNode.
+    `machine` is what is replicated. `threads` are this member's own; it stops them. A simulator gives `rng`,
+    too.
     """
 
     def __init__(
@@ -44,19 +43,15 @@ class Member:
         network: PeerNetwork,
         machine: StateMachine,
         options: RaftOptions,
-        on_fatal: Callable[[BaseException], None],
+        threads: Threads,
         *,
-        clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
-        spawn: Callable[..., None] | None = None,
-        pause: Callable[[float], object] | None = None,
     ) -> None:
         self._persister, self._network, self._machine = persister, network, machine
-        self._options, self._on_fatal = options, on_fatal
-        self._clock, self._rng, self._spawn, self._pause = clock, rng or random.Random(), spawn, pause
+        self._options, self._threads, self._rng = options, threads, rng or random.Random()
         self.id = id
         self.node: RaftNode | None = None
-        self._mutex = threading.Lock()  # guards _joining; the node has a mutex of its own
+        self._mutex = threads.lock()  # guards _joining; the node has a mutex of its own
         self._joining = Joining(
             id,
             persister.uid,
@@ -164,7 +159,7 @@ class Member:
             RaftLog(persister.snapshot or Snapshot(0, 0, persister.configuration), persister.entries),
             hard_state,
             rng=self._rng,
-            now=self._clock(),
+            now=self._threads.clock(),
             options=Options(
                 election_timeout_s=options.election_timeout_ms / 1000,
                 heartbeat_interval_s=options.heartbeat_interval_ms / 1000,
@@ -181,12 +176,9 @@ class Member:
             persister,
             self._network,
             self._machine,
+            self._threads,
             max_raft_state=options.max_raft_state,
             snapshot_growth=options.snapshot_growth_percent / 100,
-            on_fatal=self._on_fatal,
-            clock=self._clock,
-            spawn=self._spawn,
-            pause=self._pause,
         )
         node.start()
         self.node = node

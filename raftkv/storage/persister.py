@@ -29,7 +29,6 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterable, Sequence
-from threading import Lock
 from typing import Callable
 
 from raftkv.errors import StorageError
@@ -87,8 +86,8 @@ class Persister:
     `known_peers` (node id -> (uid, whether it was met while this member was new, its rejoin_term)).
 
     Threads: save(), compact(), receive_chunk() and install() are for one thread (the log-writer),
-    write_snapshot() for one other; open_snapshot() and remember_peer() are for any. Who reads a snapshot does
-    it within `guard`, too.
+    write_snapshot() for one other, remember_peer() for one at a time; open_snapshot() is for any. Who reads a
+    snapshot does it within `guard`, too.
 
     Everything raises StorageError, or the kind of it that fits: LockedError, ForeignDataError,
     DamagedDataError.
@@ -112,7 +111,6 @@ class Persister:
         self._folder = os.fspath(data_dir)
         self._reach = crash_point or _nothing
         self.guard = Guard(self._folder)
-        self._peers_lock = Lock()
         self.entries: list[Entry] = []
         with self.guard:
             self.notices = prepare_folder(self._disk, self._folder)
@@ -241,7 +239,7 @@ class Persister:
 
     def remember_peer(self, id: int, uid: str, founder: bool, rejoin_term: int) -> None:
         """The node `id` has the disk `uid`; see joining.Acquaintance."""
-        with self.guard, self._peers_lock:
+        with self.guard:
             peers = {**self._identity.peers, id: (uid, founder, rejoin_term)}
             changed = self._identity._replace(peers=peers)
             changed.write(self._disk, self._folder, self._reach)

@@ -105,7 +105,7 @@ class CourseClerk:
             return
         if self.world.tracing:
             self.world.say(f"{self.name} -> n{server} {method} {args}")
-        process.run(process.receive_request, (self, request, method, args))
+        process.receive_request((self, request, method, args))
 
     # -- what becomes of its requests -----------------------------------------------------------------------
 

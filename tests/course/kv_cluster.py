@@ -9,16 +9,17 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from tests.course.clerk import CourseClerk
-from tests.course.world import LIMIT_S, WHOLE_TEST, Pending, Server, World, options_for
+from tests.course.world import LIMIT_S, WHOLE_TEST, Pending, World, options_for
 from tests.linearizability.checker import check
 from tests.sim.disk import Crash
+from tests.sim.process import Process
 from tests.sim.record import Record
 
 if TYPE_CHECKING:
     from tests.course.run import Run
 
 
-class KVProcess(Server):
+class KVProcess(Process):
     """A server that answers CourseClerks."""
 
     def _send_replies(self, replies: list[tuple[Any, int, bool, Any]]) -> None:

@@ -22,7 +22,8 @@ from raftkv.kvdb.store import encode_record
 from raftkv.node.interfaces import RoleChange
 from raftkv.raft.types import COMMAND, Entry
 
-from tests.course.world import LIMIT_S, WHOLE_TEST, Machine, Procedure, Server, World, options_for
+from tests.course.world import LIMIT_S, WHOLE_TEST, Machine, Procedure, World, options_for
+from tests.sim.process import Process
 
 if TYPE_CHECKING:
     from tests.course.run import Run
@@ -95,7 +96,7 @@ class CommandList:
             """Nothing was lent."""
 
 
-class RaftProcess(Server):
+class RaftProcess(Process):
     """A server with a CommandList in place of the database."""
 
     def __init__(self, host: Machine, applied: Applied) -> None:

@@ -119,27 +119,6 @@ class Watch(Checks):
             self.history.check_leader_completeness(raft)
 
 
-class Server(Process):
-    """A process whose log-writer is a plain call: it waits for SYNC_S, and then writes and fsyncs in one
-    moment.
-
-    tests/sim has it on a fiber, so that it can crash in the middle. That is not what these tests are about,
-    and it takes most of their time.
-    """
-
-    _write_is_due = False
-
-    def _start_writer(self) -> None:
-        if not self._write_is_due and self.node is not None and not self.dead and self.node.has_disk_work:
-            self._write_is_due = True
-            self.world.schedule(SYNC_S * (0.5 + self.rng.random()), self.run, self._write)
-
-    def _write(self) -> None:
-        self._write_is_due = False
-        assert self.node is not None
-        self.node.write_log()
-
-
 class World:
     """`servers` machines, none of which runs yet. `make_process(machine)` begins a life of one.
 

@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from tests.sim import __doc__ as tutorial
+from tests.sim.known import cover
 from tests.sim.report import Report
 from tests.sim.runner import Case, fresh_start, run, run_many
 from tests.sim.shrink import Shrinker
@@ -19,6 +20,8 @@ def main(argv: list[str] | None = None) -> int:
             return _shrink(_case(options, options.shrink))
         if options.replay is not None:
             return 1 if run(_case(options, options.replay), print).failure else 0
+        if options.known:
+            return _find_known(options)
         return _run_many(options)
     except KeyboardInterrupt:
         return 130
@@ -42,6 +45,9 @@ def _parser() -> argparse.ArgumentParser:
         "--only", type=_numbers, help="only these faults strike (numbers as in the trace, or: none)"
     )
     parser.add_argument("--mutant", help="break the product first (python -m tests.mutants --list)")
+    parser.add_argument(
+        "--known", action="store_true", help="of --seeds, which few show the most? For seeds.txt"
+    )
     return parser
 
 
@@ -64,6 +70,13 @@ def _run_many(options: argparse.Namespace) -> int:
     finally:
         print(report.summary())
     return 1 if report.failures else 0
+
+
+def _find_known(options: argparse.Namespace) -> int:
+    outcomes = run_many(_case(options, options.start or 1), options.seeds or 1000, None, options.jobs)
+    for seed, places in cover(outcomes).items():
+        print(f"{seed:<8} {', '.join(places)}")
+    return 0
 
 
 def _shrink(case: Case) -> int:

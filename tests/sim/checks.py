@@ -105,7 +105,7 @@ class Checks:
         return (
             len({raft.term for raft in rafts}) == 1
             and sum(raft.role is Role.LEADER for raft in rafts) == 1
-            and all(raft.log.last_index == raft.log.commit == last for raft in rafts)
+            and all(raft.log.last_index == raft.log.commit == raft.log.stable == last for raft in rafts)
             and all(
                 host.process is not None and host.process.has_applied(last)
                 for host in self._world.hosts.values()

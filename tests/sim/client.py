@@ -172,7 +172,7 @@ class SimClient:
             return
         if self.world.tracing:
             self.world.say(f"{self.name} -> n{server} {method} {args}")
-        process.run(process.receive_request, (self, request, method, args))
+        process.receive_request((self, request, method, args))
 
     # -- what becomes of its requests ------------------------------------------------------------------------
 

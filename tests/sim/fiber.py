@@ -1,10 +1,10 @@
 """Fibers: calls that stop in the middle and go on later, one at a time, when the simulator says so.
 
-The product's log-writer and its snapshot jobs are plain blocking calls. To let other things happen in the
-middle of one (another message while an fsync runs, a crash between two writes), each runs on a thread of its
-own, but only while the simulator waits for it: `resume()` hands it the only turn, and gets that back when it
-suspends or ends. So there is never more than one thread running, and nothing depends on how threads are
-scheduled.
+The product's threads make plain blocking calls. To let other things happen in the middle of one (another
+message while an fsync runs, a crash between two writes), each runs on a thread of its own here, too, but only
+while the simulator waits for it: `resume()` hands it the only turn, and gets that back when it suspends or
+ends. So there is never more than one thread running, and nothing depends on how threads are scheduled.
+threads.py makes of them what a node asks for.
 """
 
 from __future__ import annotations
@@ -17,20 +17,22 @@ from tests.sim.disk import Crash
 
 
 class Fiber:
-    """One call of `target`. Made by Fibers.start(); begins with the first resume()."""
+    """One call of `target`. Made by Fibers.start(); begins with the first resume().
 
-    def __init__(self, fibers: Fibers, target: Callable[..., None], args: tuple) -> None:
+    When it has suspended, `wait_s` says for how many seconds of virtual time; None: until somebody wakes it.
+    `idle`: it waits for something to do. `resumed` counts: a wake-up that comes late knows it by that.
+    """
+
+    def __init__(self, fibers: Fibers, name: str, target: Callable[..., None], args: tuple) -> None:
         self._fibers, self._target, self._args = fibers, target, args
         self._worker: _Worker | None = None
-        self._wait_s: float | None = None
-        self._killed = False
-        self.over = False
+        self.name = name
+        self.wait_s: float | None = None
+        self.resumed = 0
+        self.idle = self.killed = self.over = False
 
-    def resume(self) -> float | None:
-        """Let it run until it suspends: returns for how many seconds it wants to. None: it has ended.
-
-        What the target raises is raised here.
-        """
+    def resume(self) -> None:
+        """Let it run until it suspends or is `over`. What the target raises is raised here."""
         assert not self.over, "a fiber that has ended was resumed"
         fibers = self._fibers
         if self._worker is None:
@@ -38,21 +40,19 @@ class Fiber:
             self._worker.fiber = self
         assert fibers.current is None, "a fiber resumed another one"
         fibers.current = self
-        self._wait_s = None
+        self.resumed += 1
         self._worker.switch()
         fibers.current = None
-        if not self.over:
-            return self._wait_s
-        worker, self._worker = self._worker, None
-        fibers.give_back(worker)
-        error, worker.error = worker.error, None
-        if error is not None:
-            raise error
-        return None
+        if self.over:
+            worker, self._worker = self._worker, None
+            fibers.give_back(worker)
+            error, worker.error = worker.error, None
+            if error is not None:
+                raise error
 
     def kill(self) -> None:
         """End it: suspend() raises Crash, also for whatever the target still does on its way out."""
-        self._killed = True
+        self.killed = True
         while self._worker is not None:
             try:
                 self.resume()
@@ -60,15 +60,15 @@ class Fiber:
                 pass  # what it was told to do
         self.over = True
 
-    def suspend(self, wait_s: float) -> None:
-        """Called by the fiber itself: go on after `wait_s` seconds of virtual time. Raises Crash when
+    def suspend(self, wait_s: float | None) -> None:
+        """Called by the fiber itself: go on after `wait_s` seconds, or when it is woken. Raises Crash when
         killed."""
-        if not self._killed:
-            self._wait_s = wait_s
+        if not self.killed:
+            self.wait_s = wait_s
             worker = self._worker
             assert worker is not None, "a fiber that does not run suspends itself"
             worker.switch_back()
-        if self._killed:
+        if self.killed:
             raise Crash
 
 
@@ -80,8 +80,8 @@ class Fibers:
         self._idle: list[_Worker] = []
         self._threads: list[threading.Thread] = []
 
-    def start(self, target: Callable[..., None], *args: Any) -> Fiber:
-        return Fiber(self, target, args)
+    def start(self, name: str, target: Callable[..., None], *args: Any) -> Fiber:
+        return Fiber(self, name, target, args)
 
     def take_worker(self) -> _Worker:
         if self._idle:
@@ -138,33 +138,3 @@ class _Worker:
                 self.error = error
             fiber.over = True
             self._our_turn.release()
-
-
-class FiberLock:
-    """A lock among fibers: who waits for it is suspended, where a real one would stop the whole
-    simulation."""
-
-    RETRY_S = 0.001
-
-    def __init__(self, fibers: Fibers) -> None:
-        self._fibers = fibers
-        self._held = False
-
-    def acquire(self, blocking: bool = True) -> bool:
-        while self._held:
-            if not blocking:
-                return False
-            assert self._fibers.current is not None, "nobody can wait for this lock but a fiber"
-            self._fibers.current.suspend(self.RETRY_S)
-        self._held = True
-        return True
-
-    def release(self) -> None:
-        assert self._held, "a lock that nobody holds was released"
-        self._held = False
-
-    def __enter__(self) -> bool:
-        return self.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self.release()

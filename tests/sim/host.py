@@ -172,7 +172,7 @@ class Host:
                 connection.open = False
                 to = connection.to
                 wait_s = self.rng.uniform(0, longest_s)
-                self.world.schedule(wait_s, to.run, to.port.lost_incoming, connection)
+                self.world.schedule(wait_s, to.arrives, to.port.lost_incoming, connection)
         for host in self.world.hosts.values():
             connection = host.process.port.dialled.get(self.id) if host.process is not None else None
             if connection is not None and connection.open:
@@ -185,7 +185,11 @@ class Host:
     def stop(self) -> None:
         """SIGTERM: the process ends in good order."""
         if self.process is not None and not self.process.paused:
-            self.process.stop()
+            self.process.run(self.process.stop)
+
+    def stopped(self, process: Process) -> None:
+        """It has stopped in good order."""
+        if self.process is process:
             self.end(power=False)
 
     def wipe(self) -> None:
@@ -202,7 +206,7 @@ class Host:
         """A Raft message arrives by itself, whatever became of the connection that it left on."""
         sender = self.world.hosts[letter.sender]
         if self.process is not None and (sender.disks, self.disks) == (letter.sender_disk, letter.to_disk):
-            self.process.run(self.process.receive_peer, None, letter.cargo)
+            self.process.receive_peer(None, letter.cargo)
 
     def mend(self) -> None:
         """Nothing of this machine is wrong any more, but for what nobody knows yet."""

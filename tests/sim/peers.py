@@ -114,7 +114,7 @@ class PeerPort:
                 carried = self._network.carry_loosely(sender.id, to.id, to.receive_letter, letter)
             else:
                 carried = self._network.carry_loosely(
-                    sender.id, to.id, connection.to.run, connection.to.receive_peer, connection, cargo
+                    sender.id, to.id, connection.to.receive_peer, connection, cargo
                 )
         if not carried and world.tracing:
             world.say(f"{format_sent(process.raft, message)} (lost)")
@@ -143,7 +143,7 @@ class PeerPort:
     def _say_hello(self, connection: Connection) -> None:
         hello = self._handler.make_hello()
         id, to = self._process.id, connection.to
-        self._network.carry(id, to.id, to.run, to.port.receive_hello, connection, hello)
+        self._network.carry(id, to.id, to.arrives, to.port.receive_hello, connection, hello)
 
     def _give_up(self, connection: Connection) -> None:
         if connection.open and not connection.up:
@@ -155,7 +155,7 @@ class PeerPort:
         if self.dialled.get(connection.to.id) is connection:
             self._later(self._rng.uniform(*REDIAL_S), self._dial, connection.to.id)
         to = connection.to
-        self._network.carry(self._process.id, to.id, to.run, to.port.lost_incoming, connection)
+        self._network.carry(self._process.id, to.id, to.arrives, to.port.lost_incoming, connection)
 
     def receive_hello_reply(self, connection: Connection, reply: HelloReply | None) -> None:
         """`reply` is None if the other side refused."""

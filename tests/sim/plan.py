@@ -14,7 +14,7 @@ from typing import Any
 
 from raftkv.config import RaftOptions
 from raftkv.kvdb import session_table as sessions
-from raftkv.node import node
+from raftkv.node import applier, snapshotter
 from raftkv.storage import snapshot_file
 
 MANY = 1 << 30
@@ -175,8 +175,8 @@ def _options(rng: random.Random, seed: int) -> RaftOptions:
 def _constants(rng: random.Random) -> list[tuple[Any, str, int]]:
     """(module or class, name, value)."""
     return [
-        (node, "SNAPSHOT_CHUNK_KEYS", rng.choice([1, 3, 500])),
-        (node, "MANY_ENTRIES", rng.choice([3, 5000])),
+        (snapshotter, "SNAPSHOT_CHUNK_KEYS", rng.choice([1, 3, 500])),
+        (applier, "MANY_ENTRIES", rng.choice([3, 5000])),
         (sessions, "MAX_SESSIONS", rng.choice([3, 10_000, 10_000])),
         (snapshot_file.SnapshotWriter, "WRITE_EVERY", rng.choice([50, 1 << 18])),
         (snapshot_file.SnapshotWriter, "SYNC_EVERY", rng.choice([200, 4 << 20])),

@@ -1,11 +1,10 @@
-"""Process: one life of a server. All of the real code runs in here; its threads are fibers and plain calls.
+"""Process: one life of a server. All of the real code runs in here; its threads are fibers.
 
-    rpc         what arrives in one turn is one call: receive_peer(), receive_request() → _turn()
-    ticker      an event of its own, node.tick()
-    log-writer  a fiber that runs node.write_log(), started whenever there is something for the disk
-    others      a fiber for each
+    rpc         what arrived since its last turn, begun when something comes and it does not run: arrives()
+    log-writer, ticker, snapshot, …     the product's own loops and jobs, by way of threads.py
+    main, peer  whatever else the simulator lets happen: run()
 
-Everything that happens to a process goes through run(), which catches its death and checks the invariants
+Everything that happens to a process goes through _go_on(), which catches its death and checks the invariants
 after.
 """
 
@@ -17,16 +16,16 @@ from typing import TYPE_CHECKING, Any, Callable
 from raftkv.errors import StorageError
 from raftkv.kvdb.service import KVService
 from raftkv.node.member import Member
-from raftkv.node.node import RaftNode
 from raftkv.raft import invariants
 from raftkv.raft.core import Raft
 from raftkv.raft.types import Entry, Role
 from raftkv.storage.persister import Persister
 
 from tests.sim.disk import Crash
-from tests.sim.fiber import Fiber, FiberLock
+from tests.sim.fiber import Fiber
 from tests.sim.peers import Connection, PeerPort
 from tests.sim.promises import Promised, Promises
+from tests.sim.threads import SWITCH_S, SimThreads
 from tests.sim.trace import describe, format_saved
 
 if TYPE_CHECKING:
@@ -36,8 +35,8 @@ CLUSTER = "sim"
 DATA = "data"
 
 _JOBS = {
-    "_write_snapshot": "own snapshots",
-    "_restore": "restored snapshots",
+    "_write": "own snapshots",
+    "_restore_and_go_on": "restored snapshots",
     "_apply_and_go_on": "batches applied on a thread of their own",
 }
 
@@ -49,20 +48,20 @@ class Process:
         self.host, self.world, self.id = host, host.world, host.id
         plan = self.world.plan
         self.rng = random.Random(f"{plan.seed}/process/{host.id}/{host.lives}")
-        self.dead = self.paused = False
-        self.node: RaftNode | None = None
+        self.dead = self.paused = self.stopped = False
         self.raft: Raft | None = None
         self.seen: Any = None  # what checks.py has seen last
         self.promises = Promises()
         self.last_entry: Entry | None = None  # and this is how
         self.installing = False  # its log was then
         self.was_leader_of = 0  # the term that it was last seen to lead
-        self._fibers: list[Fiber] = []
-        self._writer: Fiber | None = None
+        self.fibers: list[Fiber] = []
+        self.threads = SimThreads(self)
         self._deferred: list[tuple[Callable[..., None], tuple]] = []
+        self._inbox: list[tuple[Callable[..., None], tuple]] = []
         self._peer_inbox: list[Any] = []
         self._request_inbox: list[Any] = []
-        self._turn_is_due = False
+        self._reads = False  # the rpc thread is at work, or will be in a moment
         ids = sorted(self.world.hosts)
         options = plan.options
         self.persister = Persister(
@@ -86,53 +85,32 @@ class Process:
             self.port,  # type: ignore[arg-type]  # it stands for a PeerNetwork
             self._service,
             options,
-            self._on_fatal,
-            clock=host.clock,
+            self.threads,  # type: ignore[arg-type]  # they stand for real ones
             rng=self.rng,
-            spawn=self._spawn,
-            pause=self._pause,
         )
         self._service.consensus = self.member
 
     # -- life ------------------------------------------------------------------------------------------------
 
     def run(self, action: Callable[..., None], *args: Any) -> None:
-        """Let something happen to this process, if it lives; later, if it is paused."""
-        if self.dead:
-            return
-        if self.paused:
-            self._deferred.append((action, args))
-            return
-        self.world.current = self
-        try:
-            action(*args)
-        except Crash:
-            self.world.checks.at_death(self)
-            self.host.crashed()
-        except StorageError as error:
-            self.world.checks.at_death(self)
-            self.host.failed(error)
-        else:
-            self.world.checks.after(self)
-            self._start_writer()
-        finally:
-            self.world.current = None
+        """Let something happen to this process, on a thread that does nothing else, if it lives; later, if it
+        is paused."""
+        if not self.dead:
+            self._go_on(self._new_fiber("", action, args))
 
     def start(self) -> None:
         if self.world.tracing:
             self._trace_disk()
         self.member.start()
-        self.world.schedule(self._until_tick_s(self.rng.random()), self.run, self._tick)
 
     def stop(self) -> None:
         """In good order: what the disk is busy with is finished."""
         self.world.say(f"n{self.id} is stopped")
+        self.stopped = True
         self.port.close()
         self.member.stop()
-        while self._writer is not None:
-            self.run(self._resume, self._writer)
-        if not self.dead:
-            self.persister.close()
+        self.persister.close()
+        self.world.schedule(0.0, self.host.stopped, self)
 
     def die(self) -> Promised:
         """It ends now, wherever it is. Returns what it believed durable."""
@@ -142,7 +120,7 @@ class Process:
             self.world.current,
             self,
         )  # what still runs on its way out is this process
-        for fiber in self._fibers:
+        for fiber in list(self.fibers):
             fiber.kill()
         self.world.current = before
         return promised
@@ -155,7 +133,7 @@ class Process:
         self.paused = False
         deferred, self._deferred = self._deferred, []
         for action, args in deferred:
-            self.world.schedule(0.0, self.run, action, *args)
+            self.world.schedule(0.0, action, *args)
 
     @property
     def leads(self) -> bool:
@@ -164,7 +142,12 @@ class Process:
 
     def has_applied(self, index: int) -> bool:
         """Has the state machine come to `index`, and is nothing under way any more?"""
-        return self.node is not None and self.node.status()["applied_index"] == index and not self._fibers
+        node = self.member.node
+        return (
+            node is not None
+            and node.status()["applied_index"] == index
+            and all(fiber.idle for fiber in self.fibers)
+        )
 
     def reach(self, name: str) -> None:
         """A crash point, named by the product: the end, or a moment in which another thread runs."""
@@ -177,56 +160,62 @@ class Process:
             if self.rng.random() < self.world.plan.preemption:
                 fiber.suspend(self.rng.random() * 0.01)
 
-    def _on_fatal(self, error: BaseException) -> None:
-        raise error
-
     # -- threads ---------------------------------------------------------------------------------------------
 
-    def _spawn(self, name: str, target: Callable[..., None], *args: Any) -> None:
-        if name == "log-writer":
-            node: RaftNode = target.__self__  # type: ignore[attr-defined]
-            node._apply_lock = FiberLock(self.world.fibers)  # type: ignore[assignment]
-            self.node, self.raft = node, node._raft
-            self.seen = invariants.observe(self.raft)
-            self.host.settled = True
-        elif name != "ticker":
+    def begin(self, name: str, target: Callable[..., None], *args: Any) -> None:
+        """Start a thread."""
+        if name not in ("ticker", "log-writer"):
             self.world.count[_JOBS[target.__name__]] += 1
-            self._start_fiber(target, *args)
+        self.go_on_after(self.rng.random() * SWITCH_S, self._new_fiber(name, target, args))
 
-    def _start_fiber(self, target: Callable[..., None], *args: Any) -> Fiber:
-        fiber = self.world.fibers.start(target, *args)
-        self._fibers.append(fiber)
-        self.world.schedule(self.rng.random() * 0.0005, self.run, self._resume, fiber)
+    def _new_fiber(self, name: str, target: Callable[..., None], args: tuple) -> Fiber:
+        fiber = self.world.fibers.start(name, target, *args)
+        self.fibers.append(fiber)
         return fiber
 
-    def _start_writer(self) -> None:
-        if self._writer is None and self.node is not None and not self.dead and self.node.has_disk_work:
-            self._writer = self._start_fiber(self.node.write_log)
+    def go_on_after(self, delay_s: float, fiber: Fiber) -> None:
+        """`fiber` goes on then, unless it did before."""
+        self.world.schedule(delay_s, self._wake, fiber, fiber.resumed)
 
-    def _resume(self, fiber: Fiber) -> None:
-        if fiber.over:
+    def _wake(self, fiber: Fiber, resumed: int) -> None:
+        if not fiber.over and fiber.resumed == resumed:
+            self._go_on(fiber)
+
+    def _go_on(self, fiber: Fiber) -> None:
+        """A thread of this process runs until it waits for something."""
+        if self.dead:
             return
+        if self.paused:
+            self._deferred.append((self._wake, (fiber, fiber.resumed)))
+            return
+        self.world.current = self
         try:
-            wait_s = fiber.resume()
+            fiber.resume()
+        except Crash:
+            self.world.checks.at_death(self)
+            self.host.crashed()
+        except StorageError as error:
+            self.world.checks.at_death(self)
+            self.host.failed(error)
+        else:
+            self._look()
+            if not fiber.over and fiber.wait_s is not None:
+                self.go_on_after(fiber.wait_s, fiber)
         finally:
-            if fiber.over:
-                self._fibers.remove(fiber)
-                if fiber is self._writer:
-                    self._writer = None
-        if wait_s is not None:
-            self.world.schedule(wait_s, self.run, self._resume, fiber)
+            self.world.current = None
+            if fiber.over and fiber in self.fibers:
+                self.fibers.remove(fiber)
 
-    def _pause(self, seconds: float) -> None:
-        fiber = self.world.fibers.current
-        assert fiber is not None, "only a fiber may wait"
-        fiber.suspend(seconds)
+    def _look(self) -> None:
+        """Something happened here: is all as it must be?"""
+        node = self.member.node
+        if self.raft is None and node is not None:
+            self.raft = node._raft
+            self.seen = invariants.observe(self.raft)
+            self.host.settled = True
+        self.world.checks.after(self)
 
-    def _tick(self) -> None:
-        self.world.schedule(self._until_tick_s(1.0), self.run, self._tick)
-        if self.node is not None:
-            self.node.tick()
-
-    def _until_tick_s(self, share: float) -> float:
+    def until_tick_s(self, share: float) -> float:
         """A whole tick interval, or a share of it; or until about then everybody ticks."""
         tick_s = self.host.tick_s
         if not self.world.plan.in_step:
@@ -234,33 +223,43 @@ class Process:
         until_next = tick_s - self.world.now % tick_s
         return until_next if until_next > tick_s / 2 else until_next + tick_s
 
-    # -- what arrives ----------------------------------------------------------------------------------------
+    # -- what arrives: the rpc thread ------------------------------------------------------------------------
 
     def receive_peer(self, connection: Connection | None, cargo: Any) -> None:
-        self._peer_inbox.append((connection, cargo))
-        self._arrived()
+        self.arrives(self._peer_inbox.append, (connection, cargo))
 
     def receive_request(self, request: tuple[Any, int, str, tuple]) -> None:
-        self._request_inbox.append(request)
-        self._arrived()
+        self.arrives(self._request_inbox.append, request)
 
-    def _arrived(self) -> None:
-        if self._turn_is_due:
+    def arrives(self, action: Callable[..., None], *args: Any) -> None:
+        """The rpc thread finds this in its next turn, and does it."""
+        if self.dead or self.stopped:
             return
+        if self.paused:
+            self._deferred.append((self.arrives, (action, *args)))
+            return
+        self._inbox.append((action, args))
+        if self._reads:
+            return
+        self._reads = True
         if self.rng.random() < self.world.plan.batching:
-            self._turn_is_due = True
-            self.world.schedule(self.rng.random() * 0.005, self.run, self._turn)
+            self.world.schedule(self.rng.random() * 0.005, self.run, self._read)
         else:
-            self._turn()
+            self.run(self._read)
 
-    def _turn(self) -> None:
-        self._turn_is_due = False
-        peers, self._peer_inbox = self._peer_inbox, []
-        requests, self._request_inbox = self._request_inbox, []
-        if peers:
-            self.port.receive(peers)
-        if requests:
-            self._service.on_requests(requests)
+    def _read(self) -> None:
+        """The turns of the rpc thread until nothing is there to be read."""
+        while self._inbox:
+            inbox, self._inbox = self._inbox, []
+            for action, args in inbox:
+                action(*args)
+            peers, self._peer_inbox = self._peer_inbox, []
+            requests, self._request_inbox = self._request_inbox, []
+            if peers:
+                self.port.receive(peers)
+            if requests:
+                self._service.on_requests(requests)
+        self._reads = False
 
     def _send_replies(self, replies: list[tuple[Any, int, bool, Any]]) -> None:
         if self.dead:

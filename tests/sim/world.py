@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import Any, Callable
 
 from raftkv.kvdb import service as service_module
-from raftkv.node import node as node_module
+from raftkv.node import applier, log_writer, node, snapshotter
 
 from tests.sim.checks import Checks
 from tests.sim.client import SimClient
@@ -120,12 +120,15 @@ class World:
 
     @contextmanager
     def _crash_points(self) -> Iterator[None]:
-        real = node_module.reach
-        node_module.reach = service_module.reach = self.reach
+        modules: tuple[Any, ...] = (node, log_writer, applier, snapshotter, service_module)
+        real = node.reach
+        for module in modules:
+            module.reach = self.reach
         try:
             yield
         finally:
-            node_module.reach = service_module.reach = real
+            for module in modules:
+                module.reach = real
 
     def _begin_calm(self) -> None:
         """From here on nothing goes wrong, and what did is mended."""

@@ -16,6 +16,8 @@ from raftkv.raft.messages import Message, RequestPreVote
 from raftkv.raft.types import HardState
 from raftkv.storage.persister import Persister
 
+from tests.unit.hand_threads import HandThreads
+
 
 class SilentNetwork:
     """Sends nothing, and notes when it is asked to greet."""
@@ -49,9 +51,7 @@ def member_on(folder: Path, id: int = 1, uid: str = "mine") -> Member:
         SilentNetwork(),  # type: ignore[arg-type]
         KVService(lambda replies: None, "test"),
         RaftOptions(),
-        on_fatal=pytest.fail,
-        clock=lambda: 0.0,
-        spawn=lambda name, target, *args: None,
+        HandThreads(pytest.fail),  # type: ignore[arg-type]
     )
 
 

@@ -3,6 +3,7 @@ so."""
 
 from __future__ import annotations
 
+import queue
 import random
 import threading
 from collections.abc import Iterable, Sequence
@@ -11,7 +12,7 @@ from typing import Any, Callable
 
 import pytest
 from raftkv.errors import NotLeaderError, StorageError
-from raftkv.node import node as node_module
+from raftkv.node import applier
 from raftkv.node.interfaces import RoleChange
 from raftkv.node.node import RaftNode
 from raftkv.raft.core import Raft
@@ -31,6 +32,8 @@ from raftkv.raft.messages import (
 )
 from raftkv.raft.types import COMMAND, Configuration, Entry, HardState, Role, Snapshot
 from raftkv.storage.persister import Persister
+
+from tests.unit.hand_threads import HandLock, HandThreads
 
 VOTERS = (1, 2, 3)
 
@@ -106,7 +109,7 @@ def line_of(record: Any) -> bytes:
 
 
 class Bench:
-    """A node of three on a real disk. Its threads are kept in `spawned` until a test runs them."""
+    """A node of three on a real disk. Its threads run when a test runs them."""
 
     def __init__(self, folder: Path, max_raft_state: int = -1, snapshot_growth: float = 0.0) -> None:
         self.folder = folder
@@ -114,42 +117,36 @@ class Bench:
         if self.persister.fresh:
             self.persister.save(HardState(), [])
         self.wire, self.machine = Wire(), Commands()
-        self.spawned: list[tuple[str, Callable[..., None], tuple]] = []
         self.deaths: list[BaseException] = []
+        self.threads = HandThreads(self.deaths.append)
         snapshot = self.persister.snapshot or Snapshot(0, 0, Configuration(VOTERS))
         self.raft = Raft(
             1, RaftLog(snapshot, self.persister.entries), self.persister.hard_state, rng=random.Random(1)
         )
-        self.now = 0.0
         self.node = RaftNode(
             self.raft,
             self.persister,
             self.wire,
             self.machine,
+            self.threads,
             max_raft_state=max_raft_state,
             snapshot_growth=snapshot_growth,
-            on_fatal=self.deaths.append,
-            clock=lambda: self.now,
-            spawn=lambda name, target, *args: self.spawned.append((name, target, args)),
-            pause=lambda seconds: None,
         )
         self.node.start()
-        self.spawned.clear()
+        self.threads.started.clear()
 
-    def run_spawned(self) -> str:
-        """Run the thread that was spawned last. Returns its name."""
-        name, target, args = self.spawned.pop()
-        target(*args)
-        return name
+    @property
+    def machine_lock(self) -> HandLock:
+        return self.threads.locks[1]
 
     def lead(self) -> None:
         """Win the election of term 1, and commit the no-op."""
-        self.now = 5.0
+        self.threads.now = 5.0
         self.node.tick()
         self.node.step([PreVoteReply(2, 1, 0, 1, True)])
-        self.node.write_log()
+        self.node.log_writer.write_waiting()
         self.node.step([VoteReply(2, 1, 1, True)])
-        self.node.write_log()
+        self.node.log_writer.write_waiting()
         self.node.step([AppendAccepted(2, 1, 1, 1)])
         assert self.node.get_state() == (1, True) and self.raft.log.commit == 1
         self.wire.take()
@@ -198,8 +195,8 @@ def snapshot_message(index: int, record: list[str], folder: Path, **changes: Any
 
 def test_a_vote_leaves_when_it_is_durable(bench: Bench) -> None:
     bench.node.step([RequestVote(2, 1, 1, 0, 0)])
-    assert bench.wire.take() == [] and bench.node.has_disk_work
-    bench.node.write_log()
+    assert bench.wire.take() == [] and bench.node.log_writer.has_work
+    bench.node.log_writer.write_waiting()
     assert bench.persister.hard_state == HardState(1, 2)
     assert bench.wire.take() == [VoteReply(1, 2, 1, True)]
 
@@ -208,7 +205,7 @@ def test_a_promise_that_needs_no_disk_waits_for_those_before_it(bench: Bench) ->
     bench.node.step([append(entry(1))])
     bench.node.step([RequestPreVote(3, 1, 1, 0, 0)])
     assert bench.wire.take() == []
-    bench.node.write_log()
+    bench.node.log_writer.write_waiting()
     assert bench.wire.take() == [AppendAccepted(1, 2, 1, 1), PreVoteReply(1, 3, 1, 2, False)]
     bench.node.step([RequestPreVote(3, 1, 1, 0, 0)])
     assert bench.wire.take() == [PreVoteReply(1, 3, 1, 2, False)], "the disk is idle, nothing to wait for"
@@ -229,16 +226,16 @@ def test_a_promise_made_while_the_disk_is_busy_waits_for_the_next_write(bench: B
 
     bench.persister.save = save_and_receive  # type: ignore[method-assign]
     bench.node.step([append(entry(1))])
-    bench.node.write_log()
-    assert bench.wire.take() == [AppendAccepted(1, 2, 1, 1)] and bench.node.has_disk_work
-    bench.node.write_log()
+    bench.node.log_writer.write_waiting()
+    assert bench.wire.take() == [AppendAccepted(1, 2, 1, 1)] and bench.node.log_writer.has_work
+    bench.node.log_writer.write_waiting()
     assert bench.wire.take() == [PreVoteReply(1, 3, 1, 2, False)]
 
 
 def test_what_replaces_entries_that_still_wait_for_the_disk_is_what_it_holds_in_the_end(bench: Bench) -> None:
     bench.node.step([append(entry(1), entry(2), entry(3))])
     bench.node.step([append(entry(2, 2), prev_term=1, sender=3)])
-    bench.node.write_log()
+    bench.node.log_writer.write_waiting()
     bench.persister.close()
     again = open_disk(bench.folder)
     assert [str(each) for each in again.entries] == ["1@1", "2@2"] and again.hard_state == HardState(2)
@@ -251,8 +248,8 @@ def test_a_failed_write_lets_no_promise_leave(bench: Bench) -> None:
 
     bench.persister.save = fail  # type: ignore[method-assign]
     bench.node.step([RequestVote(2, 1, 1, 0, 0)])
-    bench.node._run(bench.node.write_log)
-    assert [str(death) for death in bench.deaths] == ["the disk is on fire"]
+    with pytest.raises(StorageError, match="the disk is on fire"):
+        bench.node.log_writer.write_waiting()
     bench.node.step([RequestPreVote(3, 1, 1, 0, 0)])
     assert bench.wire.take() == []
 
@@ -264,13 +261,12 @@ def test_a_failed_write_lets_no_promise_leave(bench: Bench) -> None:
 def quick(bench: Bench) -> Bench:
     """A leader on a quick disk, whose threads may write what is alone."""
     bench.lead()
-    bench.node._quick_fsync_s = 0.001
     return bench
 
 
 def test_a_lone_entry_is_written_by_the_thread_that_brings_it(quick: Bench) -> None:
     quick.node.propose(["a"], ["client"])
-    assert quick.persister.last_index == 2 and not quick.node.has_disk_work
+    assert quick.persister.last_index == 2 and not quick.node.log_writer.has_work
     assert [type(message) for message in quick.wire.take()] == [AppendEntries]
     quick.node.step([AppendAccepted(2, 1, 1, 2)])
     assert quick.machine.calls == [("apply", 2, 2, ["client"])]
@@ -278,22 +274,21 @@ def test_a_lone_entry_is_written_by_the_thread_that_brings_it(quick: Bench) -> N
 
 def test_a_lone_entry_of_a_follower_is_acknowledged_at_once(bench: Bench) -> None:
     bench.node.step([append(entry(1))])
-    bench.node.write_log()  # it was not alone: the term had to be stored with it
+    bench.node.log_writer.write_waiting()  # it was not alone: the term had to be stored with it
     bench.wire.take()
-    bench.node._quick_fsync_s = 0.001
     bench.node.step([append(entry(2), prev_term=1, commit=1)])
-    assert bench.wire.take() == [AppendAccepted(1, 2, 1, 2)] and not bench.node.has_disk_work
+    assert bench.wire.take() == [AppendAccepted(1, 2, 1, 2)] and not bench.node.log_writer.has_work
 
 
 def test_several_entries_are_left_to_the_log_writer(quick: Bench) -> None:
     quick.node.propose(["a", "b"], [None, None])
-    assert quick.persister.last_index == 1 and quick.node.has_disk_work
+    assert quick.persister.last_index == 1 and quick.node.log_writer.has_work
 
 
 def test_what_follows_uncommitted_entries_is_left_to_the_log_writer(quick: Bench) -> None:
     quick.node.propose(["a"], [None])
     quick.node.propose(["b"], [None])
-    assert quick.persister.last_index == 2 and quick.node.has_disk_work
+    assert quick.persister.last_index == 2 and quick.node.log_writer.has_work
 
 
 def test_a_slow_disk_is_left_to_the_log_writer(quick: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -301,19 +296,18 @@ def test_a_slow_disk_is_left_to_the_log_writer(quick: Bench, monkeypatch: pytest
 
     def slow_save(*args: Any) -> None:
         save(*args)
-        quick.now += 0.002
+        quick.threads.now += 0.002
 
     monkeypatch.setattr(quick.persister, "save", slow_save)
     quick.node.propose(["a"], [None])
     quick.node.step([AppendAccepted(2, 1, 1, 2)])
     quick.node.propose(["b"], [None])
-    assert quick.persister.last_index == 2 and quick.node.has_disk_work
+    assert quick.persister.last_index == 2 and quick.node.log_writer.has_work
 
 
 def test_a_term_is_left_to_the_log_writer(bench: Bench) -> None:
-    bench.node._quick_fsync_s = 0.001
     bench.node.step([append(entry(1))])
-    assert bench.persister.hard_state.term == 0 and bench.node.has_disk_work
+    assert bench.persister.hard_state.term == 0 and bench.node.log_writer.has_work
 
 
 def test_nobody_writes_while_another_thread_does(quick: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -331,36 +325,22 @@ def test_nobody_writes_while_another_thread_does(quick: Bench, monkeypatch: pyte
     quick.node.step([AppendAccepted(3, 1, 1, 1)])
     monkeypatch.setattr(quick.persister, "save", receive_more)
     quick.node.propose(["a"], [None])
-    assert quick.persister.last_index == 2 and quick.node.has_disk_work
-    quick.node.write_log()
+    assert quick.persister.last_index == 2 and quick.node.log_writer.has_work
+    quick.node.log_writer.write_waiting()
     assert quick.persister.last_index == 3
 
 
-def start_log_writer(bench: Bench) -> threading.Event:
-    """Start that thread, and wait until it waits for work. The event is set when it has written something."""
-    waits, written = threading.Event(), threading.Event()
-    wait, write = bench.node._disk_work.wait, bench.node._write
-
-    def note_wait() -> bool:
-        waits.set()  # with the mutex held: who takes that next finds it waiting
-        return wait()
-
-    def note_write(*args: Any) -> None:
-        write(*args)
-        if threading.current_thread().name == "log-writer":
-            written.set()
-
-    bench.node._disk_work.wait = note_wait  # type: ignore[method-assign, assignment]
-    bench.node._write = note_write  # type: ignore[method-assign]
-    bench.node._spawn_thread("log-writer", bench.node._run_log_writer)
-    assert waits.wait(5)
-    return written
+def start_log_writer(bench: Bench) -> queue.SimpleQueue[None]:
+    """Start that thread, and wait until it waits for work. The queue gets an item when it does so again."""
+    bench.threads.really_start("log-writer", bench.node.log_writer.run)
+    bench.threads.waits.get(timeout=5)
+    return bench.threads.waits
 
 
 def test_the_log_writer_is_woken_for_what_waits(bench: Bench) -> None:
-    written = start_log_writer(bench)
+    waits = start_log_writer(bench)
     bench.node.step([RequestVote(2, 1, 1, 0, 0)])
-    assert written.wait(5), "nobody woke it"
+    waits.get(timeout=5)  # else nobody woke it
     assert bench.persister.hard_state == HardState(1, 2)
 
 
@@ -374,10 +354,10 @@ def test_the_log_writer_is_woken_for_what_came_while_another_thread_wrote(
         quick.node.propose(["b"], [None])
         save(*args)
 
-    written = start_log_writer(quick)
+    waits = start_log_writer(quick)
     monkeypatch.setattr(quick.persister, "save", receive_more)
     quick.node.propose(["a"], [None])
-    assert written.wait(5), "nobody woke it"
+    waits.get(timeout=5)  # else nobody woke it
     assert quick.persister.last_index == 3
 
 
@@ -393,27 +373,12 @@ def test_what_comes_while_another_thread_applies_is_applied_by_that_one_and_in_o
     bench.machine.before_apply = receive_more
     bench.node.step([append(entry(1), commit=1)])
     assert bench.machine.state == ["1@1", "2@1"]
-    assert not bench.node._apply_lock.locked() and not bench.node._apply_queue
-
-
-class LateLock:
-    """A lock that somebody leaves work behind just before it is released."""
-
-    def __init__(self, leave_work: Callable[[], None]) -> None:
-        self._lock, self._leave_work = threading.Lock(), leave_work
-
-    def acquire(self, blocking: bool = True) -> bool:
-        return self._lock.acquire(blocking)
-
-    def release(self) -> None:
-        leave_work, self._leave_work = self._leave_work, lambda: None
-        leave_work()
-        self._lock.release()
+    assert not bench.machine_lock.locked()
 
 
 def test_what_comes_in_the_last_moment_is_applied_too(bench: Bench) -> None:
     late = append(entry(2), prev_term=1, commit=2)
-    bench.node._apply_lock = LateLock(lambda: bench.node.step([late]))  # type: ignore[assignment]
+    bench.machine_lock.before_release = lambda: bench.node.step([late])
     bench.node.step([append(entry(1), commit=1)])
     assert bench.machine.state == ["1@1", "2@1"]
 
@@ -422,7 +387,7 @@ def test_what_could_not_be_applied_because_of_a_snapshot_is_applied_after_it(tmp
     bench = Bench(tmp_path / "data", max_raft_state=60)
     bench.node.step([append(entry(1), entry(2), entry(3), commit=2)])
     bench.machine.before_close = lambda: bench.node.step([Heartbeat(2, 1, 1, 3, 0)])
-    bench.run_spawned()
+    bench.threads.run_last()
     assert bench.machine.state == ["1@1", "2@1", "3@1"]
     bench.close()
 
@@ -431,21 +396,21 @@ def test_a_whole_log_is_applied_on_a_thread_of_its_own_and_in_order(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The thread that reads is not kept from hearing the others by it."""
-    monkeypatch.setattr(node_module, "MANY_ENTRIES", 2)
+    monkeypatch.setattr(applier, "MANY_ENTRIES", 2)
     bench.node.step([append(entry(1), entry(2), entry(3), commit=3)])
     bench.node.step([append(entry(4), prev_term=1, commit=4)])
-    assert bench.machine.state == [] and len(bench.spawned) == 1
-    assert bench.run_spawned() == "apply"
+    assert bench.machine.state == [] and len(bench.threads.started) == 1
+    assert bench.threads.run_last() == "apply"
     assert bench.machine.state == ["1@1", "2@1", "3@1", "4@1"]
     bench.node.step([append(entry(5), entry(6), prev_term=1, commit=6)])
-    assert bench.machine.state[4:] == ["5@1", "6@1"] and bench.spawned == []
+    assert bench.machine.state[4:] == ["5@1", "6@1"] and bench.threads.started == []
 
 
 def test_clients_are_answered_for_their_own_entries_and_refused_when_leadership_ends(bench: Bench) -> None:
     bench.lead()
     bench.node.propose(["a", "b"], ["client a", "client b"])
     bench.node.propose(["c"], ["client c"])
-    bench.node.write_log()
+    bench.node.log_writer.write_waiting()
     bench.node.step([AppendAccepted(2, 1, 1, 3)])
     assert bench.machine.calls == [("apply", 2, 3, ["client a", "client b"])]
     bench.node.step([append(Entry.create(4, 2, COMMAND, "other"), prev_term=1, commit=4)])
@@ -458,7 +423,7 @@ def test_clients_are_answered_for_their_own_entries_and_refused_when_leadership_
 def test_a_read_sees_what_was_committed_before_it_or_is_refused(bench: Bench) -> None:
     bench.lead()
     bench.node.propose(["a"], ["client a"])
-    bench.node.write_log()
+    bench.node.log_writer.write_waiting()
     bench.node.step([AppendAccepted(2, 1, 1, 2)])
     bench.machine.calls.clear()
     bench.node.read_index(["read 1"])
@@ -476,11 +441,11 @@ def test_a_read_sees_what_was_committed_before_it_or_is_refused(bench: Bench) ->
 def test_an_own_snapshot_lets_go_of_the_log_and_is_begun_from_again(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "data", max_raft_state=60)
     bench.node.step([append(entry(1), entry(2), entry(3), commit=2)])
-    assert [name for name, _, _ in bench.spawned] == ["snapshot"]
-    bench.node.write_log()
-    bench.run_spawned()
-    assert bench.node.status()["log_first_index"] == 3 and bench.node.has_disk_work
-    bench.node.write_log()
+    assert [name for name, _, _ in bench.threads.started] == ["snapshot"]
+    bench.node.log_writer.write_waiting()
+    bench.threads.run_last()
+    assert bench.node.status()["log_first_index"] == 3 and bench.node.log_writer.has_work
+    bench.node.log_writer.write_waiting()
     bench.close()
     again = Bench(tmp_path / "data")
     assert again.machine.calls == [("restore", ["1@1", "2@1"])]
@@ -495,18 +460,18 @@ def test_a_snapshot_waits_until_the_log_is_as_large_as_the_last_one(tmp_path: Pa
     def commit(index: int) -> int:
         """Returns how many snapshots are begun."""
         bench.node.step([append(entry(index), prev_term=index > 1, commit=index)])
-        bench.node.write_log()
-        return len(bench.spawned)
+        bench.node.log_writer.write_waiting()
+        return len(bench.threads.started)
 
     assert commit(1) == 1, "the first one waits for max_raft_state only"
-    bench.run_spawned()
+    bench.threads.run_last()
     needed = -(-bench.persister.snapshot_bytes // len(entry(2).line))  # entries
     assert needed > 2, f"{needed} entries are as large as the snapshot: this test needs some"
     assert [commit(index) for index in range(2, 2 + needed)] == [0] * (needed - 1) + [1]
     bench.close()
     again = Bench(tmp_path / "data", max_raft_state=1, snapshot_growth=1e9)
     again.node.step([append(entry(2 + needed), prev_term=1, commit=2 + needed)])
-    assert again.spawned == [], "what is found at the start counts, too"
+    assert again.threads.started == [], "what is found at the start counts, too"
     again.close()
 
 
@@ -517,16 +482,16 @@ def test_what_is_kept_for_a_follower_is_no_reason_for_the_next_snapshot(tmp_path
     def commit(*commands: str) -> int:
         """Returns how many snapshots are begun."""
         bench.node.propose(commands, [None] * len(commands))
-        bench.node.write_log()
+        bench.node.log_writer.write_waiting()
         bench.node.step([AppendAccepted(2, 1, 1, bench.raft.log.last_index)])
-        return len(bench.spawned)
+        return len(bench.threads.started)
 
     assert commit("a", "b", "c", "d") == 1
-    bench.run_spawned()
+    bench.threads.run_last()
     assert bench.raft.latest_snapshot is not None and bench.raft.log.first_index == 6
     bench.raft.progress[3].become_snapshot(bench.raft.latest_snapshot)
     assert commit("e", "f", "g", "h") == 1
-    bench.run_spawned()
+    bench.threads.run_last()
     assert bench.raft.latest_snapshot.index == 9 and bench.raft.log.first_index == 6
     assert commit("i") == 0
     assert commit("j", "k", "l") == 1
@@ -537,40 +502,40 @@ def test_what_is_committed_after_a_received_snapshot_waits_until_that_is_loaded(
     bench: Bench, tmp_path: Path
 ) -> None:
     bench.node.step([snapshot_message(5, ["five"], tmp_path / "source")])
-    bench.node.write_log()
-    bench.node.write_log()  # lets the promise about the chunk leave
+    bench.node.log_writer.write_waiting()
+    bench.node.log_writer.write_waiting()  # lets the promise about the chunk leave
     assert bench.wire.take() == [AppendAccepted(1, 2, 1, 5)]
     bench.node.step([append(entry(6), prev_term=1, commit=6)])
     assert bench.machine.calls == []
-    assert bench.run_spawned() == "snapshot"
+    assert bench.threads.run_last() == "snapshot"
     assert bench.machine.state == ["five", "6@1"]
     assert bench.node.status()["applied_index"] == 6
 
 
 def test_entries_that_a_newer_snapshot_holds_are_not_applied_after_it(bench: Bench, tmp_path: Path) -> None:
     bench.node.step([snapshot_message(5, ["five"], tmp_path / "five")])
-    bench.node.write_log()
+    bench.node.log_writer.write_waiting()
     bench.node.step([append(entry(6), prev_term=1, commit=6)])
-    bench.node.write_log()
+    bench.node.log_writer.write_waiting()
     bench.node.step([snapshot_message(9, ["nine"], tmp_path / "nine")])
-    bench.node.write_log()
-    assert bench.run_spawned() == "snapshot"  # begun for the first one, it finds the second one
+    bench.node.log_writer.write_waiting()
+    assert bench.threads.run_last() == "snapshot"  # begun for the first one, it finds the second one
     assert bench.machine.calls == [("restore", ["nine"])]
-    assert bench.run_spawned() == "snapshot"
+    assert bench.threads.run_last() == "snapshot"
     assert bench.machine.state == ["nine"] and bench.node.status()["applied_index"] == 9
 
 
 def test_a_chunk_that_does_not_fit_is_answered_with_what_is_held(bench: Bench, tmp_path: Path) -> None:
     bench.node.step([snapshot_message(5, ["five"], tmp_path / "source", offset=7)])
-    bench.node.write_log()
-    bench.node.write_log()
+    bench.node.log_writer.write_waiting()
+    bench.node.log_writer.write_waiting()
     assert bench.wire.take() == [SnapshotReply(1, 2, 1, 5, 0)]
 
 
 def test_a_snapshot_of_no_bytes_is_not_installed(bench: Bench, tmp_path: Path) -> None:
     bench.node.step([snapshot_message(5, ["five"], tmp_path / "source", data=b"")])
-    bench.node.write_log()
-    bench.node.write_log()
+    bench.node.log_writer.write_waiting()
+    bench.node.log_writer.write_waiting()
     assert bench.wire.take() == [SnapshotReply(1, 2, 1, 5, 0)]
 
 
@@ -582,13 +547,13 @@ def test_no_snapshot_is_begun_of_what_a_received_one_has_overtaken(tmp_path: Pat
     def receive_snapshot() -> None:
         bench.machine.before_apply = lambda: None
         bench.node.step([install])
-        bench.node.write_log()
+        bench.node.log_writer.write_waiting()
 
     bench.machine.before_apply = receive_snapshot
     bench.node.step([append(*[entry(index) for index in range(1, 9)], commit=2)])
     assert bench.machine.state == ["1@1", "2@1"]
-    assert bench.run_spawned() == "snapshot"
-    assert (bench.machine.state, bench.spawned) == (["three"], [])
+    assert bench.threads.run_last() == "snapshot"
+    assert (bench.machine.state, bench.threads.started) == (["three"], [])
     bench.close()
 
 
@@ -601,46 +566,28 @@ def test_a_thread_that_dies_ends_the_node_once_even_while_an_invariant_is_broken
     def die() -> None:
         bench.node.get_state()
 
-    bench.node._run(die)
-    bench.node._run(die)
+    bench.threads._run(die)
+    bench.threads._run(die)
     bench.raft.log.commit = 0
     assert len(bench.deaths) == 1 and "commit 7" in str(bench.deaths[0])
-
-
-def test_stop_waits_for_a_thread_that_is_only_just_begun(bench: Bench) -> None:
-    """By the log-writer, say, that sees a commit while the node stops."""
-    spawn, finished = bench.node._spawn_thread, threading.Event()
-
-    def second(first: threading.Thread) -> None:
-        first.join()
-        threading.Event().wait(0.05)  # so that a stop() that does not wait is caught
-        finished.set()
-
-    def first() -> None:
-        bench.node._stopping.wait()
-        spawn("second", second, threading.current_thread())
-
-    spawn("first", first)
-    bench.node.stop()
-    assert finished.is_set() and not bench.deaths
 
 
 def test_a_stopped_snapshot_leaves_nothing(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "data", max_raft_state=60)
     bench.node.step([append(entry(1), entry(2), entry(3), commit=2)])
     bench.node.stop()
-    bench.run_spawned()
+    bench.threads.run_last()
     assert bench.deaths == [] and list((tmp_path / "data" / "snapshot").iterdir()) == []
-    assert bench.persister.snapshot is None and not bench.node._apply_lock.locked()
+    assert bench.persister.snapshot is None and not bench.machine_lock.locked()
     bench.persister.close()
 
 
 def test_a_node_that_is_stopped_before_its_threads_run_ends(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "data")
-    bench.node._spawn = bench.node._spawn_thread
+    bench.threads.start = bench.threads.really_start  # type: ignore[method-assign]
     bench.node.start()
     bench.node.stop()
-    assert not any(thread.is_alive() for thread in bench.node._threads)
+    assert not {"log-writer", "ticker"} & {thread.name for thread in threading.enumerate()}
     bench.persister.close()
 
 

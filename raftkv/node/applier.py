@@ -1,0 +1,123 @@
+"""Applier: takes what is committed to the state machine, in order, and has its clients answered.
+
+There is no thread for it: whoever has seen something committed applies it, if it gets `machine_lock`. That is
+only ever tried for; a thread that does not get it leaves its work in the queue to the one that has it, which
+looks again after it let go. So entries are applied in order, and nobody waits. Very much at once is handed,
+with the lock, to a thread of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from typing import Any, Callable, NamedTuple
+
+from raftkv.node.crash_points import reach
+from raftkv.node.interfaces import RoleChange, StateMachine
+from raftkv.node.threads import Lock, Threads
+from raftkv.raft.types import Entry, Snapshot
+
+log = logging.getLogger("raftkv.raft")
+
+SLOW_APPLY_S = 0.5
+MANY_ENTRIES = 5000  # so many at once are applied on a thread of their own: some ten milliseconds of work
+
+
+class Work(NamedTuple):
+    """What one Ready leaves for the state machine."""
+
+    restore: Snapshot | None
+    entries: list[Entry]
+    contexts: list[Any]  # aligned to the entries, see StateMachine.apply()
+    reads: list[Any]
+    lost_proposals: list[Any]
+    lost_reads: list[Any]
+    role_change: RoleChange | None
+
+
+class Applier:
+    """The one way from the core to the state machine.
+
+    `machine_lock` is held by whoever uses the state machine, and guards all here but the queue, which any
+    thread may add to. `applied`: the last entry that is applied; may be read at any time. `load()` begins the
+    state machine anew from the newest durable snapshot and returns its index, `on_applied(index)` is told how
+    far it has come, and `work()` is called when machine_lock was let go by a thread of this object's own. All
+    three are called without the node's mutex.
+    """
+
+    def __init__(
+        self,
+        machine: StateMachine,
+        threads: Threads,
+        machine_lock: Lock,
+        applied: int,
+        *,
+        load: Callable[[], int],
+        on_applied: Callable[[int], None],
+        work: Callable[[], None],
+    ) -> None:
+        self._machine, self._threads = machine, threads
+        self._load, self._on_applied, self._work = load, on_applied, work
+        self._queue: deque[Work] = deque()
+        self._machine_lock = machine_lock
+        self.applied = applied
+
+    def add(self, work: Work) -> None:
+        """Called in the order of the log. run() must follow, without the node's mutex."""
+        self._queue.append(work)
+
+    def load_snapshot(self) -> None:
+        """Begin from the newest durable snapshot. With machine_lock held, or before there is another
+        thread."""
+        self.applied = self._load()
+
+    def run(self) -> None:
+        """Apply what waits, unless another thread uses the state machine: then that one does."""
+        while self._queue and self._machine_lock.acquire(blocking=False):
+            if not self._apply_queued():
+                return  # another thread has the lock now, and goes on here when it is done
+            self._machine_lock.release()
+
+    def _apply_queued(self) -> bool:
+        """With machine_lock held: do all that is queued. False if the lock was handed to another thread."""
+        while self._queue:
+            work = self._queue.popleft()
+            if work.restore is not None:
+                self._threads.start("snapshot", self._restore_and_go_on, work)
+                return False
+            if len(work.entries) > MANY_ENTRIES:
+                self._threads.start("apply", self._apply_and_go_on, work)
+                return False
+            self._apply(work)
+        return True
+
+    def _restore_and_go_on(self, work: Work) -> None:
+        """`work` after a received snapshot; see _apply_and_go_on()."""
+        self.load_snapshot()
+        self._apply_and_go_on(work)
+
+    def _apply_and_go_on(self, work: Work) -> None:
+        """The body of a thread that got machine_lock from the one that started it. (That one reads, perhaps:
+        a leader that hears nobody while it applies a whole log would think that it is alone.)"""
+        self._apply(work)
+        self._machine_lock.release()
+        self._work()
+
+    def _apply(self, work: Work) -> None:
+        machine = self._machine
+        if work.role_change is not None:
+            machine.role_changed(work.role_change)
+        # Entries that were applied already: a newer snapshot was loaded meanwhile.
+        if work.entries and work.entries[0].index > self.applied:
+            reach("node:before-apply")
+            started = self._threads.clock()
+            machine.apply(work.entries, work.contexts)
+            took = self._threads.clock() - started
+            if took > SLOW_APPLY_S:
+                log.warning("applying %d entries took %.1f s", len(work.entries), took)
+            self.applied = work.entries[-1].index
+            self._on_applied(self.applied)
+        if work.reads:
+            machine.read(work.reads)
+        if work.lost_proposals or work.lost_reads:
+            machine.refuse(work.lost_proposals, work.lost_reads)

@@ -1,0 +1,206 @@
+"""LogWriter: what waits for the disk, who writes it, and when the promises about it leave.
+
+Usually the thread `log-writer` takes all that waits and writes it with one fsync (group commit): what comes
+meanwhile is the next batch. A lone entry on a quick disk is written by the thread that brings it, see
+`_is_lone`. One thread writes at a time; who has written looks at what came meanwhile.
+
+The order of effects
+    1. term and vote, then entries, then snapshot chunks are made durable
+    2. the core is told, and the promises leave: the messages that say that it is durable
+    3. the log before a new snapshot is let go
+A failed write or fsync ends the node: what the disk holds is not known any more (see Persister).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Callable
+
+from raftkv.node.crash_points import reach
+from raftkv.node.interfaces import Network
+from raftkv.node.threads import Lock, Threads
+from raftkv.raft.core import Raft
+from raftkv.raft.messages import InstallSnapshot
+from raftkv.raft.ready import Ready
+from raftkv.raft.types import Entry, HardState, Snapshot
+from raftkv.storage.persister import Persister
+
+log = logging.getLogger("raftkv.raft")
+
+SLOW_FSYNC_S = 0.5  # a write that takes longer is reported
+QUICK_FSYNC_S = 0.001  # while writes are this quick, a lone entry is written by the thread that brings it
+
+
+class LogWriter:
+    """The one way from the core to the disk. Its state is guarded by `mutex`, which guards `raft`, too.
+
+    `sort_ready()` is called with the mutex held when the core has something new to hand out, `work()` without
+    it when there may be something to send or apply.
+    """
+
+    def __init__(
+        self,
+        raft: Raft,
+        persister: Persister,
+        network: Network,
+        threads: Threads,
+        mutex: Lock,
+        *,
+        sort_ready: Callable[[], None],
+        work: Callable[[], None],
+    ) -> None:
+        self._raft, self._persister, self._network = raft, persister, network
+        self._threads, self._mutex = threads, mutex
+        self._sort_ready, self._work = sort_ready, work
+        # Something waits for the disk and nobody writes, or the node stops. Only the log-writer waits.
+        self._work_waits = threads.condition(mutex)
+        self._queue: list[Ready] = []
+        self._compact_to: Snapshot | None = None
+        self._busy = False  # some thread writes
+        self._last_write_s = 0.0
+
+    # -- what others call ------------------------------------------------------------------------------------
+
+    @property
+    def is_idle(self) -> bool:
+        """With the mutex held: is all durable that was handed in?"""
+        return not (self._busy or self._queue)
+
+    @property
+    def has_work(self) -> bool:
+        """With the mutex held: does something wait for the disk?"""
+        return bool(self._queue or self._compact_to)
+
+    def add(self, ready: Ready) -> None:
+        """With the mutex held: `ready` waits for the disk from now on. write_or_wake() must follow, without
+        it."""
+        self._queue.append(ready)
+
+    def compact_to(self, snapshot: Snapshot) -> None:
+        """With the mutex held: let go of the log up to `snapshot`, which is durable, when there is time."""
+        self._compact_to = snapshot
+        self._work_waits.notify()
+
+    def write_or_wake(self) -> None:
+        """Have somebody write what waits for the disk: this thread, if it is a lone entry."""
+        if not self._queue:
+            return
+        with self._mutex:
+            if self._busy or not self._queue:
+                return  # who writes now looks again
+            if not self._is_lone():
+                self._work_waits.notify()
+                return
+            batch, _ = self._take()
+        self._write(batch, None)
+
+    def run(self) -> None:
+        """The thread `log-writer`. Ends when the node stops and wake() is called."""
+        while self._wait_for_work():
+            self.write_waiting()
+
+    def wake(self) -> None:
+        """Have run() see that the node stops."""
+        with self._mutex:
+            self._work_waits.notify_all()
+
+    def write_waiting(self) -> None:
+        """Make durable all that waits for the disk, and let the promises of it leave; unless somebody does
+        that now."""
+        with self._mutex:
+            if self._busy or not self.has_work:
+                return
+            batch, compact_to = self._take()
+        self._write(batch, compact_to)
+        self._work()
+
+    # -- who writes ------------------------------------------------------------------------------------------
+
+    def _wait_for_work(self) -> bool:
+        """False: the node stops."""
+        with self._mutex:
+            while not self._threads.stopping and (self._busy or not self.has_work):
+                self._work_waits.wait()
+            return not self._threads.stopping
+
+    def _is_lone(self) -> bool:
+        """With the mutex held: is it one entry that waits, and all before it is committed already?
+
+        Then nothing else is under way that this thread should go on with meanwhile, and a switch to another
+        thread, which costs as much as a quick fsync, would only delay it. Several entries mostly come from
+        several clients, the next requests of which should be read while the disk works. A slow disk is left
+        to the log-writer: this thread may be the one that reads what clients and peers send.
+        """
+        ready = self._queue[0]
+        return (
+            self._last_write_s < QUICK_FSYNC_S
+            and len(self._queue) == 1
+            and not (ready.hard_state or ready.chunk or self._compact_to)
+            and len(ready.entries) == 1
+            and ready.entries[0].index == self._raft.log.commit + 1
+        )
+
+    def _take(self) -> tuple[list[Ready], Snapshot | None]:
+        """With the mutex held, by the thread that will write it: all that waits."""
+        assert not self._busy, "two threads want to write at the same time"
+        batch, self._queue = self._queue, []
+        compact_to, self._compact_to = self._compact_to, None
+        self._busy = True
+        return batch, compact_to
+
+    # -- writing, without the mutex --------------------------------------------------------------------------
+
+    def _write(self, batch: Sequence[Ready], compact_to: Snapshot | None) -> None:
+        """Make `batch` durable, let its promises leave, and let go of the log up to `compact_to`."""
+        self._save(batch)
+        with self._mutex:
+            for ready in batch:
+                self._raft.advance(ready)
+                self._network.enqueue(ready.promises)
+            self._end_write(compact_to is None)
+        self._network.flush()
+        if compact_to is not None:
+            self._persister.compact(compact_to.index)
+            with self._mutex:
+                self._end_write(True)
+
+    def _end_write(self, done: bool) -> None:
+        """With the mutex held: sort what the write led to. `done`: others may write now."""
+        self._busy = not done
+        self._sort_ready()
+        if done and self.has_work:
+            self._work_waits.notify()
+
+    def _save(self, batch: Sequence[Ready]) -> None:
+        """Make a batch durable: one write and one fsync, unless it holds a snapshot chunk or replaces
+        entries."""
+        reach("node:before-save")
+        started = self._threads.clock()
+        hard_state: HardState | None = None
+        entries: list[Entry] = []
+        for ready in batch:
+            hard_state = ready.hard_state or hard_state  # the newest says it all
+            if entries and ready.entries and ready.entries[0].index != entries[-1].index + 1:
+                self._persister.save(hard_state, entries)
+                hard_state, entries = None, []
+            entries += ready.entries
+            if ready.chunk is not None:
+                self._persister.save(hard_state, entries)
+                hard_state, entries = None, []
+                self._store_chunk(ready.chunk)
+        if hard_state or entries:
+            self._persister.save(hard_state, entries)
+        self._last_write_s = took = self._threads.clock() - started
+        if took > SLOW_FSYNC_S:
+            log.warning("writing the log took %.1f s: the disk is slow", took)
+        reach("node:saved")
+
+    def _store_chunk(self, chunk: InstallSnapshot) -> None:
+        held = self._persister.receive_chunk(chunk.snapshot, chunk.offset, chunk.data, chunk.done)
+        complete = chunk.done and 0 < held == chunk.offset + len(chunk.data)
+        installed = complete and self._persister.install(chunk.snapshot)
+        reach("node:chunk-stored")
+        with self._mutex:
+            self._raft.chunk_stored(chunk, held, installed)
+            self._sort_ready()

@@ -1,0 +1,135 @@
+"""Snapshotter: when a snapshot of the state machine is due, and how it is written while all goes on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Callable
+
+from raftkv.node.crash_points import reach
+from raftkv.node.interfaces import SnapshotView, StateMachine
+from raftkv.node.threads import Lock, Threads
+from raftkv.raft.core import Raft
+from raftkv.raft.types import Snapshot
+from raftkv.storage.persister import Persister
+
+log = logging.getLogger("raftkv.raft")
+
+SNAPSHOT_CHUNK_KEYS = 500  # read from the state machine at a time: about a millisecond
+LONGEST_PAUSE_S = 0.2  # of the snapshot thread after each of these
+
+
+class Snapshotter:
+    """Writes snapshots of `machine` and loads them into it. Its state is guarded by `mutex`, which guards
+    `raft`, too.
+
+    `max_raft_state`: bytes of log after which a snapshot is taken; -1 for never. `growth`: but not before
+    they are so many times the newest snapshot's (thesis 5.1.2), lest a large state be written again and
+    again. `machine_lock` is held by whoever uses the state machine. `compact_to(snapshot)` is called with the mutex held when the log up to there may go, `work()`
+    without it when others could not use the state machine for a moment.
+    """
+
+    def __init__(
+        self,
+        raft: Raft,
+        persister: Persister,
+        machine: StateMachine,
+        threads: Threads,
+        mutex: Lock,
+        machine_lock: Lock,
+        *,
+        max_raft_state: int,
+        growth: float,
+        compact_to: Callable[[Snapshot], None],
+        work: Callable[[], None],
+    ) -> None:
+        self._raft, self._persister, self._machine = raft, persister, machine
+        self._threads, self._mutex, self._machine_lock = threads, mutex, machine_lock
+        self._max_raft_state, self._growth = max_raft_state, growth
+        self._compact_to, self._work = compact_to, work
+        self._running = False
+        self._kept_bytes = 0  # of the log: entries that an own snapshot has, kept for a follower
+
+    def load(self) -> int:
+        """Begin the state machine anew from the newest durable snapshot. Returns its index. With machine_lock
+        held, or before there is another thread."""
+        started = self._threads.clock()
+        reader = self._persister.open_snapshot()
+        assert reader is not None, "the snapshot that the log begins after is gone"
+        try:
+            with self._persister.guard:
+                self._machine.restore(reader.records())
+            with self._mutex:
+                self._kept_bytes = 0
+        finally:
+            reader.close()
+        index = reader.snapshot.index
+        log.info("loaded the snapshot at %d in %.1f s", index, self._threads.clock() - started)
+        return index
+
+    def applied(self, index: int) -> None:
+        """With machine_lock held: the state machine has come to `index`. Tell the core, and begin a snapshot
+        if the log has grown past its bound."""
+        with self._mutex:
+            self._raft.applied_to(index)
+            snapshot = self._due(index)
+            if snapshot is None:
+                return
+            self._running = True
+        self._threads.start("snapshot", self._write, snapshot, self._machine.begin_snapshot())
+
+    def _due(self, applied: int) -> Snapshot | None:
+        """With the mutex held: the snapshot to take now, if any."""
+        log_ = self._raft.log
+        grown = log_.bytes - self._kept_bytes
+        if not 0 <= self._max_raft_state < grown or self._running:
+            return None
+        if grown < self._growth * self._persister.snapshot_bytes:
+            return None
+        if applied <= log_.snapshot.index:  # less: one was received meanwhile
+            return None
+        term = log_.term(applied)
+        assert term is not None
+        return Snapshot(applied, term, log_.configuration_at(applied))
+
+    def _write(self, snapshot: Snapshot, view: SnapshotView) -> None:
+        """Write the state machine's state at `snapshot` while it goes on, then let go of the log up to
+        there."""
+        started = self._threads.clock()
+        try:
+            self._persister.write_snapshot(snapshot, self._lines(view))
+        except _Stopped:
+            return
+        finally:
+            with self._machine_lock:
+                view.close()
+            self._work()
+        reach("node:snapshot-written")
+        log.info("wrote the snapshot at %d in %.1f s", snapshot.index, self._threads.clock() - started)
+        with self._mutex:
+            self._running = False
+            if snapshot.index > self._raft.log.snapshot.index:
+                self._raft.compact(snapshot)
+                log_ = self._raft.log
+                kept = log_.slice(log_.first_index, snapshot.index)
+                self._kept_bytes = sum([len(entry.line) for entry in kept])
+                self._compact_to(snapshot)
+
+    def _lines(self, view: SnapshotView) -> Iterator[bytes]:
+        """The lines of the file. After each piece, other threads get as much time as it took (unless the node
+        was stopped meanwhile: then the log has waited long enough to be let go)."""
+        while not self._threads.stopping:
+            started = self._threads.clock()
+            with self._machine_lock:
+                records = view.next_chunk(SNAPSHOT_CHUNK_KEYS)
+            self._work()  # what others could not apply meanwhile
+            if not records:
+                return
+            for record in records:
+                yield self._machine.encode_record(record)
+            self._threads.sleep(min(self._threads.clock() - started, LONGEST_PAUSE_S))
+        raise _Stopped
+
+
+class _Stopped(Exception):
+    """The node stops; the snapshot under way is given up."""
