@@ -66,7 +66,7 @@ class PeerPort:
             source.close()
 
     def greet(self) -> None:
-        for connection in self.dialled.values():
+        for connection in list(self.dialled.values()):
             if connection.open:
                 self._say_hello(connection)
 
