@@ -59,11 +59,12 @@ class RaftOptions:
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """[limits]: what strangers and too many clients may cost a server, for each of its two listeners."""
+    """[limits]: what strangers and too many clients may cost a server."""
 
-    max_connections: int = _option(2048, 1, 1_000_000)
-    max_unauthenticated: int = _option(128, 1, 100_000)  # connections that have not shown their key yet
-    handshake_timeout_ms: int = _option(5000, 100, 600_000)  # how long they have for it
+    max_connections: int = _option(2048, 1, 1_000_000)  # of clients
+    # For each listener: connections that have not shown their key yet, and how long they have for it.
+    max_unauthenticated: int = _option(128, 1, 100_000)
+    handshake_timeout_ms: int = _option(5000, 100, 600_000)
 
 
 @dataclasses.dataclass(frozen=True)

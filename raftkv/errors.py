@@ -36,8 +36,16 @@ class ForeignDataError(StorageError):
     """The data folder belongs to another node, another cluster, or an unknown format version."""
 
 
+class NoRoomError(StorageError):
+    """The disk is full. What was to be written is not promised, and can be written later."""
+
+
 class DamagedDataError(StorageError):
     """Stored data does not match its checksum (or is missing) where it cannot be a torn last write."""
+
+
+class ResourceError(RaftKVError):
+    """The system has no thread for this process at the moment."""
 
 
 class CorruptEntryError(RaftKVError):

@@ -18,15 +18,9 @@ from raftkv.errors import ConfigError, RaftKVError
 from raftkv.kvdb.server import KVServer
 from raftkv.logs import log_to_stderr
 
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
-
 log = logging.getLogger("raftkv")
 
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
-SPARE_FILES = 128  # besides the clients' connections: those of peers, the log, snapshots
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -59,7 +53,6 @@ def _run(path: str, stop_reasons: queue.SimpleQueue[str]) -> int:
     for warning in config.warnings:
         log.warning("%s: %s", config.path, warning)
     _collect_young_garbage_only()
-    _allow_open_files(config.limits.max_connections + config.limits.max_unauthenticated + SPARE_FILES)
     server = KVServer(config)
     for notice in config.key_notices():
         log.warning("%s", notice)
@@ -108,23 +101,6 @@ def _collect_young_garbage_only() -> None:
     keys that stops all threads for half a second, which is an election. Reference counts free nearly all that
     a server lets go of; the cycles that remain (of exceptions) are young when they die."""
     gc.set_threshold(10_000, 10, 1 << 30)
-
-
-def _allow_open_files(wanted: int) -> None:
-    """Raise this process's limit of open files, which is often 1024, to `wanted` if that is allowed."""
-    if resource is None:
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < allowed:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    if allowed < wanted:
-        log.warning(
-            "this system allows %d open files, and the connections that [limits] allows need %d: raise the "
-            "hard limit (ulimit -Hn), or lower max_connections",
-            allowed,
-            wanted,
-        )
 
 
 def _parser() -> argparse.ArgumentParser:

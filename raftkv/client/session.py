@@ -385,6 +385,7 @@ _REFUSALS: dict[str, Callable[[ClerkSession, Command, errors.RemoteError, float]
     errors.NOT_LEADER: ClerkSession._not_leader,
     errors.OVERLOADED: ClerkSession._overloaded,
     errors.TOO_MANY_IN_FLIGHT: ClerkSession._overloaded,
+    errors.TOO_MANY_CONNECTIONS: ClerkSession._overloaded,
     errors.SESSION_EXPIRED: ClerkSession._session_expired,
     errors.SHUTTING_DOWN: ClerkSession._shutting_down,
 }

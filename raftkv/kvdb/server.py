@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import Callable
+from typing import Any, Callable
 
 from raftkv import __version__
 from raftkv.config import Address, ServerConfig
 from raftkv.errors import StorageError
 from raftkv.kvdb.commands import MAX_REQUEST_BYTES
+from raftkv.kvdb.open_files import allow_open_files
 from raftkv.kvdb.service import KVService
 from raftkv.node.crash_points import reach
 from raftkv.node.member import Member
 from raftkv.node.network import MAX_PEER_FRAME, PeerNetwork
 from raftkv.node.threads import Threads
 from raftkv.rpc.channel import send_replies
-from raftkv.rpc.server import Handler, RpcServer, die
+from raftkv.rpc.server import RpcServer, die
 from raftkv.storage.persister import Persister
 
 log = logging.getLogger("raftkv")
@@ -40,7 +41,10 @@ class KVServer:
         self._config = config
         on_fatal = on_fatal or _end
         client_key, peer_key = config.load_keys()
-        self._service = KVService(send_replies, __version__)
+        self._places = allow_open_files(config.limits, len(config.peers))
+        if self._places.warning:
+            log.warning("%s", self._places.warning)
+        self._service = KVService(send_replies, __version__, self._describe)
         id = config.node_id
         self._persister = Persister(
             config.data_dir,
@@ -69,26 +73,54 @@ class KVServer:
         self._rpc = RpcServer("rpc", on_fatal)
         try:
             # In a turn of the loop peers come first: what they acknowledge lets clients be answered.
-            self.peer_address = self._listen(config.listen_peers, peer_key, self._network, MAX_PEER_FRAME)
-            self.client_address = self._listen(
-                config.listen_clients, client_key, self._service, MAX_CLIENT_FRAME
-            )
+            self.peer_address = self._listen_for_peers(config.listen_peers, peer_key)
+            self.client_address = self._listen_for_clients(config.listen_clients, client_key)
         except BaseException:
             self.stop()
             raise
 
-    def _listen(self, address: Address, key: bytes, handler: Handler, max_frame_bytes: int) -> Address:
-        limits = self._config.limits
+    def _listen_for_peers(self, address: Address, key: bytes) -> Address:
         bound = self._rpc.listen(
             address,
             key,
-            handler,
-            max_frame_bytes=max_frame_bytes,
-            max_connections=limits.max_connections,
-            max_unauthenticated=limits.max_unauthenticated,
-            handshake_timeout_s=limits.handshake_timeout_ms / 1000,
+            self._network,
+            max_frame_bytes=MAX_PEER_FRAME,
+            max_connections=self._places.peers,
+            max_unauthenticated=self._places.strangers,
+            handshake_timeout_s=self._config.limits.handshake_timeout_ms / 1000,
         )
         return Address(*bound)
+
+    def _listen_for_clients(self, address: Address, key: bytes) -> Address:
+        bound = self._rpc.listen(
+            address,
+            key,
+            self._service,
+            max_frame_bytes=MAX_CLIENT_FRAME,
+            max_connections=self._places.clients,
+            max_unauthenticated=self._places.strangers,
+            handshake_timeout_s=self._config.limits.handshake_timeout_ms / 1000,
+            always=frozenset({"status"}),
+            full=self._full(),
+        )
+        return Address(*bound)
+
+    def _full(self) -> str:
+        """What a client hears that is one too many."""
+        configured, clients = self._config.limits.max_connections, self._places.clients
+        limit = f"[limits] max_connections = {configured} of server {self._config.node_id}"
+        if clients < configured:
+            limit = f"{clients} of {limit}, since the system allows it no more open files"
+        return f"the server has as many client connections as it may have ({limit}): close some, or raise it"
+
+    def _describe(self) -> dict[str, Any]:
+        """What `status` says besides what the member knows."""
+        clients = self._rpc.occupancy(self.client_address)
+        return {
+            "connections": clients.connections,
+            "max_connections": clients.max_connections,
+            "refused_connections": clients.refused,
+        }
 
     def start(self) -> None:
         """Load what the disk holds, then serve. Returns when the server listens; a leader may not be known

@@ -49,12 +49,18 @@ class KVService:
     """The replicated state machine (raft.node.StateMachine), and the handler of the clients' requests.
 
     `consensus` is set before the first request comes. `send_replies` takes a list of replies.
-    `version` is what status() says of the program.
+    `version` is what status() says of the program; `describe()` gives what else it says.
     """
 
-    def __init__(self, send_replies: Callable[[list[Reply]], None], version: str) -> None:
+    def __init__(
+        self,
+        send_replies: Callable[[list[Reply]], None],
+        version: str,
+        describe: Callable[[], dict[str, Any]] = dict,
+    ) -> None:
         self._send_replies = send_replies
         self._version = version
+        self._describe = describe
         self._store = Store()
         self._role = RoleChange(Role.FOLLOWER, 0, None, "")
         self.consensus: Consensus
@@ -93,7 +99,8 @@ class KVService:
 
     def status(self) -> dict[str, Any]:
         """What this server knows of itself, as plain data (DESIGN: `status --json`)."""
-        return {**self.consensus.status(), "pid": os.getpid(), "version": self._version}
+        own = {"pid": os.getpid(), "version": self._version}
+        return {**self.consensus.status(), **own, **self._describe()}
 
     def _try(self, requests: Sequence[tuple[Any, ...]], action: Callable[[], None]) -> list[Reply]:
         """Do it, or return the refusals."""

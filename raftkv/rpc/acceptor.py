@@ -19,7 +19,7 @@ from typing import Callable
 
 from raftkv.errors import AuthenticationError, RpcError
 from raftkv.rpc.challenge import REFUSAL
-from raftkv.rpc.door import FAIR_CHANCE_S, Door, Stranger
+from raftkv.rpc.door import Door, Stranger
 from raftkv.rpc.handshake import reason_of, set_options
 from raftkv.rpc.waker import Waker
 
@@ -119,9 +119,9 @@ class Acceptor:
             if door.is_crowded:
                 silent = door.who_makes_room(now)
                 if silent is None:
-                    door.resume_at = now + FAIR_CHANCE_S
+                    door.resume_at = now + door.fair_chance_s
                     for oldest in door.strangers:
-                        door.resume_at = max(oldest.since + FAIR_CHANCE_S, now + 0.01)
+                        door.resume_at = max(oldest.since + door.fair_chance_s, now + 0.01)
                         break
                     return
                 self._send_away(silent, "it was silent while others waited")

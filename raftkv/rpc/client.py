@@ -46,9 +46,10 @@ class ClientEnd:
     under way, since a thousand clients that only stay connected are not to keep it busy. The connection is
     given up when nothing comes for `ping_timeout_s - ping_interval_s` after a ping.
 
-    `hello()`, `on_hello(result)`, `on_up()` and `on_down(reason)` are called on the end's own thread, named
-    `name`; they must not block nor wait for calls on this end. Should that thread die of a bug, that is
-    logged, or `on_fatal(exception)` is called if it is given, and the end is closed.
+    `hello()`, `on_hello(result)`, `on_up()`, `on_down(reason)` and `on_failure(error)` (of each attempt to
+    connect that failed) are called on the end's own thread, named `name`; they must not block nor wait for
+    calls on this end. Should that thread die of a bug, that is logged, or `on_fatal(exception)` is called if
+    it is given, and the end is closed.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class ClientEnd:
         on_hello: Callable[[Any], None] | None = None,
         on_up: Callable[[], None] | None = None,
         on_down: Callable[[str], None] | None = None,
+        on_failure: Callable[[RpcError], None] | None = None,
         on_fatal: Callable[[BaseException], None] | None = None,
         keep_connected: bool = False,
         connect_timeout_s: float = 2.0,
@@ -79,6 +81,7 @@ class ClientEnd:
         self._ping_times_s = (ping_interval_s, ping_timeout_s, max(ping_interval_s, idle_ping_interval_s))
         self._on_up = on_up
         self._on_down = on_down
+        self._on_failure = on_failure
         self._on_fatal = on_fatal
         self._keep_connected = keep_connected
         self._ids = itertools.count(1)
@@ -233,13 +236,16 @@ class ClientEnd:
         wait."""
         try:
             return Link(self._dialer.dial(), self._max_frame_bytes, *self._ping_times_s)
-        except AuthenticationError as error:
-            message = str(error)
-            self._exchange.fail_all(lambda call: AuthenticationError(message))
         except RpcError as error:
-            message = str(error)
+            failure = error
+        message = str(failure)
+        if isinstance(failure, AuthenticationError):
+            self._exchange.fail_all(lambda call: AuthenticationError(message))
+        else:
             self._exchange.fail_all(lambda call: lost(message, sent=False))
         logger.debug("%s: %s", self._name, message)
+        if self._on_failure is not None:
+            self._on_failure(failure)
         self._backoff.failed()
         return None
 

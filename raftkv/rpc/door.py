@@ -16,7 +16,10 @@ from raftkv.rpc.complaints import Complaints
 from raftkv.rpc.handshake import reason_of
 
 _BACKLOG = 512  # the kernel's queue; where it is full, a burst of clients waits a second each
-FAIR_CHANCE_S = 0.25  # how long a silent connection may occupy a place that another one is waiting for
+# How long a silent connection may occupy a place that another one is waiting for: less where places are few,
+# so that a queue of silent ones is gone through before honest clients give up.
+_FAIR_CHANCE_S = (0.05, 0.25)
+_MANY_PLACES = 128
 
 
 class Admission(NamedTuple):
@@ -62,6 +65,8 @@ class Door:
         self.address: tuple[str, int] = self.sock.getsockname()
         self.complaints = Complaints(f"{name} {self.address[0]}:{self.address[1]}")
         self.strangers: dict[Stranger, None] = {}  # oldest first
+        least, most = _FAIR_CHANCE_S
+        self.fair_chance_s = max(least, most * min(1.0, admission.max_unauthenticated / _MANY_PLACES))
         self.watched = False  # by the Acceptor's selector
         self.resume_at: float | None = None  # time.monotonic(); while it is set, nobody is let in
         self.failing = False  # the last attempt to accept failed
@@ -102,7 +107,7 @@ class Door:
     def who_makes_room(self, now: float) -> Stranger | None:
         """The one that has been silent longest, if it had a fair chance."""
         for stranger in self.strangers:
-            if now < stranger.since + FAIR_CHANCE_S:
+            if now < stranger.since + self.fair_chance_s:
                 return None  # and all after it are younger
             if stranger.is_silent:
                 return stranger

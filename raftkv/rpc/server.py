@@ -24,6 +24,7 @@ from raftkv.rpc.channel import Channel, Reply, send_replies
 from raftkv.rpc.door import Admission, Door
 from raftkv.rpc.waker import Waker
 from raftkv.rpc.wire import FrameReader, loads
+from raftkv.threads import start_thread
 
 logger = logging.getLogger("raftkv.rpc")
 
@@ -167,6 +168,7 @@ class RpcServer:
         )
 
     def start(self) -> None:
+        """Raises ResourceError when the system allows no more threads."""
         self._loop_thread = self._start_thread(self._run, self._name)
         self._acceptor.start()
 
@@ -198,9 +200,7 @@ class RpcServer:
             except BaseException as error:
                 self._on_fatal(error)
 
-        thread = threading.Thread(target=run, name=name, daemon=True)
-        thread.start()
-        return thread
+        return start_thread(run, name)
 
     # -- the loop --------------------------------------------------------------------------------------------
 

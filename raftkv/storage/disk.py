@@ -11,13 +11,17 @@ What storage may rely on, and the simulated disk keeps to:
 * a name (of a created, renamed or removed file) is durable once `sync_folder()` of its folder returned;
 * `rename()` replaces the target in one step: after a crash the name means the old file or the new one, whole.
 
-Every method raises OSError, with the path as its `filename`.
+Every method raises OSError, with the path as its `filename`: DiskFullError if there is no room for what it
+writes or names. What failed so may be asked for again.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 try:
@@ -32,15 +36,26 @@ _BINARY = getattr(os, "O_BINARY", 0)  # Windows translates line ends without it
 _LOCKED_BYTE = 1 << 30  # on Windows a locked byte cannot be read, so not one of those that hold the pid
 
 
-class DiskFile(Protocol):
-    """An open file. Not thread-safe. It is written either by write() or by write_at()."""
+#: No block or inode is free; a quota is used up; the file has the largest size that is allowed.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
-    def write(self, data: bytes) -> None:
-        """Append all of `data`. After an error any part of it may be there."""
+_ZEROS = bytes(1 << 20)
+
+
+class DiskFullError(OSError):
+    """There is no room. Never raised by sync() and sync_folder(): after those nobody knows what the disk
+    holds, whatever the reason is."""
+
+
+class DiskFile(Protocol):
+    """An open file. Not thread-safe."""
 
     def write_at(self, offset: int, data: bytes) -> None:
         """Write all of `data` from byte `offset` on, over what is there, and beyond. After an error any part
-        of it may be there."""
+        of it may be there; after a DiskFullError the same may be written in the same place again."""
+
+    def allocate(self, size: int) -> None:
+        """Give an empty file `size` bytes on the disk, that nothing else can take."""
 
     def sync(self) -> None:
         """Make all that was written durable, and the file's length. After an error nobody knows what is: it
@@ -69,10 +84,11 @@ class Disk:
         """Create the folder `path`, for its owner alone, and those above it that are missing; durable on
         return."""
         parent = os.path.dirname(os.path.abspath(path))
-        if not os.path.isdir(parent):
-            os.makedirs(parent)
-        if not os.path.isdir(path):
-            os.mkdir(path, 0o700)
+        with _naming(path):
+            if not os.path.isdir(parent):
+                os.makedirs(parent)
+            if not os.path.isdir(path):
+                os.mkdir(path, 0o700)
         while True:  # those above, too: any of them may have been created a moment ago
             try:
                 self.sync_folder(parent)
@@ -125,7 +141,8 @@ class Disk:
 
     def rename(self, old: str, new: str) -> None:
         """Give the file `old` the name `new`, replacing what had it. Both are in the same folder."""
-        os.replace(old, new)
+        with _naming(old):
+            os.replace(old, new)
 
     def remove(self, path: str) -> None:
         try:
@@ -149,6 +166,14 @@ class Disk:
         finally:
             os.close(fd)
 
+    def free_bytes(self, path: str) -> int:
+        """What the file system of `path` has left for this user, a quota aside."""
+        return shutil.disk_usage(path).free
+
+    def total_bytes(self, path: str) -> int:
+        """The size of the file system of `path`."""
+        return shutil.disk_usage(path).total
+
     def lock(self, path: str) -> DiskLock:
         """Lock the file `path`, creating it, and write the process id into it.
 
@@ -157,21 +182,21 @@ class Disk:
         return _Lock(path)
 
 
+@contextmanager
+def _naming(path: str) -> Iterator[None]:
+    """An OSError of the body names a path, and is a DiskFullError if it is one."""
+    try:
+        yield
+    except OSError as error:
+        kind = DiskFullError if error.errno in FULL else OSError
+        raise kind(error.errno, error.strerror, error.filename or path) from None
+
+
 class _File:
     def __init__(self, path: str, flags: int) -> None:
         self._path = path
-        self._fd = os.open(path, flags | _BINARY, 0o600)
-
-    def write(self, data: bytes) -> None:
-        rest: bytes | memoryview = data
-        try:
-            while rest:
-                written = os.write(self._fd, rest)
-                if written == len(rest):
-                    return
-                rest = memoryview(rest)[written:]
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, self._path) from None
+        with _naming(path):
+            self._fd = os.open(path, flags | _BINARY, 0o600)
 
     def write_at(self, offset: int, data: bytes) -> None:
         try:
@@ -179,7 +204,20 @@ class _File:
             while written < len(data):
                 written += _write_at(self._fd, memoryview(data)[written:], offset + written)
         except OSError as error:
-            raise OSError(error.errno, error.strerror, self._path) from None
+            kind = DiskFullError if error.errno in FULL else OSError
+            raise kind(error.errno, error.strerror, self._path) from None
+
+    def allocate(self, size: int) -> None:
+        if hasattr(os, "posix_fallocate"):
+            try:
+                with _naming(self._path):
+                    os.posix_fallocate(self._fd, 0, size)
+                return
+            except OSError as error:
+                if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                    raise
+        for offset in range(0, size, len(_ZEROS)):
+            self.write_at(offset, _ZEROS[: size - offset])
 
     def sync(self) -> None:
         try:
@@ -238,11 +276,13 @@ class _Lock:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | _BINARY, 0o600)
         try:
             self._acquire()
-            os.ftruncate(self._fd, 0)
-            os.write(self._fd, b"%d\n" % os.getpid())
         except OSError:
             os.close(self._fd)
             raise
+        try:
+            os.ftruncate(self._fd, os.write(self._fd, b"%d\n" % os.getpid()))
+        except OSError:
+            pass  # a full disk: the pid only helps a message
 
     def _acquire(self) -> None:
         if fcntl is not None:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 
 from raftkv.errors import ForeignDataError
-from raftkv.storage.disk import Disk
+from raftkv.storage.disk import FULL, Disk
 from raftkv.storage.identity import LOCK, NODE
 
 #: Made by file systems and their tools. So is all that begins with a dot, or can be.
@@ -21,14 +21,14 @@ _CLUTTER = {
     *("Thumbs.db", "desktop.ini", "$RECYCLE.BIN", "System Volume Information"),
 }
 _OURS = {
-    "": re.compile(rf"{LOCK}|log|snapshot|{re.escape(NODE)}(\.tmp)?|hard_state\.json(\.tmp)?"),
+    "": re.compile(rf"{LOCK}|log|snapshot|reserve|{re.escape(NODE)}(\.tmp)?|hard_state\.json(\.tmp)?"),
     "log": re.compile(r"\d{20}\.jsonl(\.tmp)?"),
     "snapshot": re.compile(r"\d{20}-\d+\.jsonl(\.tmp|\.part)?"),
+    "reserve": re.compile(r"\d{8}"),
 }
 #: What a first start that was cut short can leave behind, beside folders that hold nothing.
 _LEFTOVERS = (LOCK, NODE + ".tmp", "log", "snapshot")
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def prepare_folder(disk: Disk, folder: str) -> list[str]:
@@ -97,7 +97,7 @@ def explain(error: OSError, folder: str) -> str:
 
 
 def _advice(error: OSError, path: str, folder: str) -> str:
-    if error.errno in _FULL:
+    if error.errno in FULL:
         return "make room on that disk, then start this node again; nothing that was acknowledged is lost"
     if error.errno == errno.EROFS:
         return "mount that file system writable, or set data_dir to a folder on another one"

@@ -5,6 +5,7 @@
       hard_state.json    {"format","term","vote","rejoin_term","crc"}         here
       log/               the log, in append-only files                        segments.py
       snapshot/          the newest snapshot, and what is on the way to it    snapshots.py
+      reserve/           room that is given back when the disk is full        reserve.py
 
 What it promises: when a method returns, what it was given is durable, and after a crash at any instant the
 next open finds everything that was. What was under way is there, or is not, or (entries) the first part of it
@@ -18,7 +19,8 @@ The order in which things become durable matters:
   section 7).
 
 A failed write or fsync ends the persister: nobody knows what the disk holds after it, and trying again can
-succeed without having written anything. The process must end; the next open reads what is really there.
+succeed without having written anything. The process must end; the next open reads what is really there. A
+full disk is no failure: NoRoomError says that nothing is promised, and the same may be asked for again later.
 
 What it does not do: take its own decisions (which entry replaces which, when to take a snapshot), or repair
 damage. Damage that no crash can have caused is refused, with the file and the way back.
@@ -31,12 +33,13 @@ import uuid
 from collections.abc import Iterable, Sequence
 from typing import Callable
 
-from raftkv.errors import StorageError
+from raftkv.errors import NoRoomError, StorageError
 from raftkv.raft.types import Configuration, Entry, HardState, Snapshot
 from raftkv.storage import identity, segments, snapshots
-from raftkv.storage.disk import Disk
+from raftkv.storage.disk import Disk, DiskFullError
 from raftkv.storage.folder import explain, prepare_folder
 from raftkv.storage.identity import Identity, check_identity, lock_folder
+from raftkv.storage.reserve import Reserve
 from raftkv.storage.sealed import FORMAT, damaged, replace_file, seal, unseal
 from raftkv.storage.segments import SegmentedLog
 from raftkv.storage.snapshot_file import SnapshotReader
@@ -58,7 +61,8 @@ CRASH_POINTS = (
 
 
 class Guard:
-    """A context manager: an OSError of the body becomes a StorageError, after which nothing is done any more.
+    """A context manager: an OSError of the body becomes a StorageError, after which nothing is done any more;
+    a DiskFullError becomes a NoRoomError, after which all goes on.
 
     Any number of threads may be inside.
     """
@@ -72,6 +76,8 @@ class Guard:
             raise StorageError(self._failure)
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, DiskFullError):
+            raise NoRoomError(explain(error, self._folder)) from error
         if isinstance(error, OSError):
             self._failure = explain(error, self._folder)
             raise StorageError(self._failure) from error
@@ -86,11 +92,11 @@ class Persister:
     `known_peers` (node id -> (uid, whether it was met while this member was new, its rejoin_term)).
 
     Threads: save(), compact(), receive_chunk() and install() are for one thread (the log-writer),
-    write_snapshot() for one other, remember_peer() for one at a time; open_snapshot() is for any. Who reads a
-    snapshot does it within `guard`, too.
+    write_snapshot() for one other, tend_reserve() for a third, remember_peer() for one at a time;
+    open_snapshot() is for any. Who reads a snapshot does it within `guard`, too.
 
     Everything raises StorageError, or the kind of it that fits: LockedError, ForeignDataError,
-    DamagedDataError.
+    DamagedDataError, NoRoomError.
     """
 
     def __init__(
@@ -101,25 +107,33 @@ class Persister:
         cluster: str,
         voters: Sequence[int],
         segment_bytes: int = 8 << 20,
+        reserve_bytes: int = 0,
         disk: Disk | None = None,
         crash_point: Callable[[str], None] | None = None,
         uid: str | None = None,
     ) -> None:
-        """`segment_bytes`: size after which a new log file is begun. `uid`: for a new folder; random by
-        default. `crash_point` is called with its name at each of CRASH_POINTS."""
+        """`segment_bytes`: size after which a new log file is begun. `reserve_bytes`: see Reserve.
+        `uid`: for a new folder; random by default. `crash_point` is called with its name at each of
+        CRASH_POINTS."""
         self._disk: Disk = disk or Disk()
         self._folder = os.fspath(data_dir)
         self._reach = crash_point or _nothing
         self.guard = Guard(self._folder)
+        self._starved = False  # the log waits for room
         self.entries: list[Entry] = []
         with self.guard:
             self.notices = prepare_folder(self._disk, self._folder)
             self._lock = lock_folder(self._disk, self._folder)
         try:
             with self.guard:
+                self._reserve = Reserve(self._disk, self._folder, reserve_bytes)
                 self._identity = self._identify(cluster, node_id, voters, uid or uuid.uuid4().hex)
-                self._snapshots = SnapshotStore(self._disk, self._path("snapshot"), self._reach)
-                self._log = SegmentedLog(self._disk, self._path("log"), segment_bytes, self._reach)
+                self._snapshots = SnapshotStore(
+                    self._disk, self._path("snapshot"), self._reserve, self._reach
+                )
+                self._log = SegmentedLog(
+                    self._disk, self._path("log"), segment_bytes, self._reserve, self._reach
+                )
                 self._recover()
         except BaseException:
             self._lock.release()
@@ -162,6 +176,16 @@ class Persister:
         return self._log.bytes
 
     @property
+    def is_short_of_room(self) -> bool:
+        """Does the log wait for room, or has the reserve given some that it has not got back? For any
+        thread."""
+        return self._starved or self._reserve.is_short
+
+    def removable_bytes(self, index: int) -> int:
+        """About how much a snapshot at `index` would remove from the disk. For any thread."""
+        return self._log.removable_bytes(index) + self._snapshots.newest_bytes
+
+    @property
     def known_peers(self) -> dict[int, tuple[str, bool, int]]:
         return dict(self._identity.peers)
 
@@ -175,8 +199,18 @@ class Persister:
         """Make `hard_state` (unless None), then `entries`, durable.
 
         Entries are contiguous and begin right after the last one, or at an earlier index: then the first one
-        replaces the entry there and all after it. One write and one fsync for all of them.
+        replaces the entry there and all after it. One write and one fsync for all of them. After a
+        NoRoomError some of it may be durable, and the same may be asked for again, or more, that begins with
+        it.
         """
+        try:
+            self._save(hard_state, entries)
+        except NoRoomError:
+            self._starved = True
+            raise
+        self._starved = False
+
+    def _save(self, hard_state: HardState | None, entries: Sequence[Entry]) -> None:
         with self.guard:
             if hard_state is not None and (self.fresh or hard_state != self.hard_state):
                 self._save_hard_state(hard_state)
@@ -242,8 +276,16 @@ class Persister:
         with self.guard:
             peers = {**self._identity.peers, id: (uid, founder, rejoin_term)}
             changed = self._identity._replace(peers=peers)
-            changed.write(self._disk, self._folder, self._reach)
+            self._reserve.find_room(lambda: changed.write(self._disk, self._folder, self._reach))
             self._identity = changed
+
+    # -- room on the disk --------------------------------------------------------------------------------------
+
+    def tend_reserve(self) -> bool:
+        """Make a piece of the reserve, or end the alarm, if it is time. To be called again and again; returns
+        whether there is more to do at once."""
+        with self.guard:
+            return self._reserve.tend(self.snapshot_bytes)
 
     # -- opening ---------------------------------------------------------------------------------------------
 
@@ -304,7 +346,8 @@ class Persister:
                 f"a second vote in term {new.term}: for {old.vote}, now for {new.vote}"
             )
         line = seal({"format": FORMAT, **new._asdict()})
-        replace_file(self._disk, self._path(HARD_STATE), line, self._reach, "hard-state")
+        path = self._path(HARD_STATE)
+        self._reserve.find_room(lambda: replace_file(self._disk, path, line, self._reach, "hard-state"))
         self.hard_state, self.fresh = new, False
 
     def _path(self, name: str) -> str:

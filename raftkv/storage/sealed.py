@@ -58,12 +58,13 @@ def damaged(path: str, why: str, line: int | None = None) -> DamagedDataError:
 def replace_file(disk: Disk, path: str, data: bytes, reach: Callable[[str], None], name: str) -> None:
     """Replace the file `path` by one that holds `data`: at every instant it is the old or the new one, whole.
 
-    Durable on return. `reach` is called with crash points that begin with `name`.
+    Durable on return. After a DiskFullError it may be asked for again. `reach` is called with crash points
+    that begin with `name`.
     """
     temporary = path + ".tmp"
     file = disk.create(temporary)
     try:
-        file.write(data)
+        file.write_at(0, data)
         reach(f"{name}-written")
         file.sync()
     finally:

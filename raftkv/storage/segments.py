@@ -16,7 +16,8 @@ its size, until they have passed it again.
 **A file is extended with zeros ahead of its entries**, and these overwrite them in place, as in etcd's WAL:
 as long as the length of a file stays, to make a write durable the file system waits for the data only, and
 does not commit its journal. A write that does not fit brings the next zeros with it, so that it is one write
-and one fsync as well, and a full disk is noticed before anything is promised.
+and one fsync as well, and a full disk is noticed before anything is promised. While there is little room
+(reserve.py) there are no zeros, and files are small, so that a snapshot soon lets the first of them go.
 
 **Each write begins with a MARKER**, a byte that shows that all before it was durable (replay.py).
 
@@ -38,6 +39,7 @@ from typing import Callable
 from raftkv.raft.types import Entry, Snapshot
 from raftkv.storage.disk import Disk, DiskFile
 from raftkv.storage.replay import MARKER, Replay
+from raftkv.storage.reserve import Reserve
 from raftkv.storage.sealed import replace_file
 
 CRASH_POINTS = (
@@ -56,6 +58,8 @@ CRASH_POINTS = (
 #: growing file did: with larger steps the 99th percentile of batches is worse than without any zeros.
 EXTENSION = 64 << 10
 
+SMALL = 8  # while there is little room, a file ends at this part of its usual size
+
 _NAME = re.compile(r"\d{20}\.jsonl")
 
 
@@ -70,11 +74,15 @@ class _Segment:
 class SegmentedLog:
     """The log in `folder`. `bytes`: of its live entries. `notices`: what recover() had to repair."""
 
-    def __init__(self, disk: Disk, folder: str, segment_bytes: int, reach: Callable[[str], None]) -> None:
+    def __init__(
+        self, disk: Disk, folder: str, segment_bytes: int, reserve: Reserve, reach: Callable[[str], None]
+    ) -> None:
         self._disk, self._folder, self._segment_bytes, self._reach = disk, folder, segment_bytes, reach
+        self._reserve = reserve
         self._extension = min(EXTENSION, segment_bytes)
         self._segments: list[_Segment] = []
         self._file: DiskFile | None = None  # the last segment's, once something is appended
+        self._is_torn = False  # the last file ends with some of a write that found no room
         self._terms = Terms()
         self._sizes: deque[tuple[int, int]] = deque()  # of the live entries: (last index, bytes) a save
         self.bytes = 0
@@ -88,18 +96,24 @@ class SegmentedLog:
 
     def append(self, entries: Sequence[Entry]) -> None:
         """Make `entries` durable, with one write and one fsync; the first one's index may be taken (see
-        above)."""
+        above). After a DiskFullError nothing has changed: the same may be asked for again."""
         first, last = entries[0].index, entries[-1].index
         assert first <= self.last_index + 1, f"entry {first} would leave a gap after {self.last_index}"
         assert last - first == len(entries) - 1, (
             f"{len(entries)} entries from {first} to {last} are not contiguous"
         )
+        self._reserve.find_room(lambda: self._append(entries))
+
+    def _append(self, entries: Sequence[Entry]) -> None:
+        first, last = entries[0].index, entries[-1].index
         file, segment = self._file_for(first), self._segments[-1]
         lines = [entry.line for entry in entries]
         added = sum(map(len, lines))
         size = segment.size + len(MARKER) + added
-        zeros = -size % self._extension if size > segment.end else 0
+        zeros = -size % self._extension if size > segment.end and not self._reserve.is_short else 0
+        self._is_torn = True
         file.write_at(segment.size, b"".join([MARKER, *lines, bytes(zeros)]))
+        self._is_torn = False
         self._reach("log-written")
         file.sync()
         self._reach("log-synced")
@@ -143,6 +157,11 @@ class SegmentedLog:
             self.bytes -= self._sizes.popleft()[1]
         self._terms.forget(index)
 
+    def removable_bytes(self, index: int) -> int:
+        """How much compact(index) would remove. For any thread; what it says may be a moment old."""
+        segments = list(self._segments)
+        return sum(segment.size for segment, after in zip(segments, segments[1:]) if after.first <= index)
+
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
@@ -151,7 +170,9 @@ class SegmentedLog:
     def _file_for(self, first: int) -> DiskFile:
         """The file that the entry `first` goes to."""
         current = self._segments[-1] if self._segments else None
-        if current is None or (current.size >= self._segment_bytes and first > current.first):
+        largest = self._segment_bytes // (SMALL if self._reserve.is_short else 1)
+        is_full = current is not None and current.size >= largest and first > current.first
+        if current is None or (is_full and not self._is_torn):
             self.close()
             path = os.path.join(self._folder, f"{first:020d}.jsonl")
             self._file = self._disk.create(path)
@@ -197,8 +218,9 @@ class SegmentedLog:
         if self._segments:
             last = self._segments[-1]
             if last.size:
-                replace_file(
-                    self._disk, last.path, data[: last.size] + MARKER, self._reach, "segment-rewrite"
+                anew = data[: last.size] + MARKER
+                self._reserve.find_room(
+                    lambda: replace_file(self._disk, last.path, anew, self._reach, "segment-rewrite")
                 )
             else:
                 self._disk.remove(last.path)

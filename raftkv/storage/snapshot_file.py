@@ -16,11 +16,13 @@ from typing import Any
 
 from raftkv.raft.types import Configuration, Snapshot
 from raftkv.storage.disk import Disk, DiskFile
+from raftkv.storage.reserve import Reserve
 from raftkv.storage.sealed import FORMAT, damaged, seal, unseal
 
 MAX_HEADER = 1 << 16  # bytes
 MAX_FOOTER = 64  # bytes
 PIECE = 1 << 20  # bytes that are read at a time
+LEFT_FOR_THE_LOG = 0.25  # of the reserve: a snapshot that does not fit is tried again later, the log waits
 
 
 def encode_header(snapshot: Snapshot) -> bytes:
@@ -111,8 +113,9 @@ class SnapshotWriter:
     SYNC_EVERY = 4 << 20  # bytes
     WRITE_EVERY = 1 << 18  # bytes
 
-    def __init__(self, disk: Disk, path: str, snapshot: Snapshot) -> None:
-        self._file = disk.create(path)
+    def __init__(self, disk: Disk, path: str, snapshot: Snapshot, reserve: Reserve) -> None:
+        self._reserve = reserve
+        self._file = reserve.find_room(lambda: disk.create(path), LEFT_FOR_THE_LOG)
         self._snapshot = snapshot
         self.size = 0
 
@@ -138,7 +141,7 @@ class SnapshotWriter:
         self._write(data + encode_footer(count, zlib.crc32(data, crc)))
 
     def _write(self, data: bytes) -> None:
-        self._file.write(data)
+        self._reserve.find_room(lambda: self._file.write_at(self.size, data), LEFT_FOR_THE_LOG)
         self.size += len(data)
 
     def sync(self) -> None:

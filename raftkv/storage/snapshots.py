@@ -20,9 +20,10 @@ from typing import Callable
 
 from raftkv.errors import StorageError
 from raftkv.raft.types import Snapshot
-from raftkv.storage.disk import Disk, DiskFile
+from raftkv.storage.disk import Disk, DiskFile, DiskFullError
+from raftkv.storage.reserve import Reserve
 from raftkv.storage.sealed import damaged
-from raftkv.storage.snapshot_file import SnapshotReader, SnapshotWriter
+from raftkv.storage.snapshot_file import LEFT_FOR_THE_LOG, SnapshotReader, SnapshotWriter
 
 log = logging.getLogger("raftkv.raft")
 
@@ -47,8 +48,8 @@ class SnapshotStore:
     Everything raises OSError if the disk fails, and DamagedDataError.
     """
 
-    def __init__(self, disk: Disk, folder: str, reach: Callable[[str], None]) -> None:
-        self._disk, self._folder, self._reach = disk, folder, reach
+    def __init__(self, disk: Disk, folder: str, reserve: Reserve, reach: Callable[[str], None]) -> None:
+        self._disk, self._folder, self._reserve, self._reach = disk, folder, reserve, reach
         self._lock = threading.Lock()  # guards what is published
         self._incoming: _Incoming | None = None
         self.newest: Snapshot | None = None
@@ -85,10 +86,11 @@ class SnapshotStore:
     def write(self, snapshot: Snapshot, lines: Iterable[bytes]) -> bool:
         """Write a snapshot and make it the newest. Returns False if a newer one was installed meanwhile.
 
-        What `lines` raises is passed on, and nothing is left of the attempt.
+        What `lines` raises is passed on, and nothing is left of the attempt. So it is if there is no room: a
+        DiskFullError.
         """
         temporary = self._path(snapshot) + ".tmp"
-        writer = SnapshotWriter(self._disk, temporary, snapshot)
+        writer = SnapshotWriter(self._disk, temporary, snapshot, self._reserve)
         try:
             writer.write(lines)
             self._reach("snapshot-written")
@@ -99,7 +101,11 @@ class SnapshotStore:
             raise
         writer.close()
         self._reach("snapshot-synced")
-        return self._publish(snapshot, temporary, writer.size)
+        try:
+            return self._publish(snapshot, temporary, writer.size)
+        except DiskFullError:
+            self._disk.remove(temporary)
+            raise
 
     # -- one from the leader ---------------------------------------------------------------------------------
 
@@ -108,7 +114,8 @@ class SnapshotStore:
 
         A chunk that does not begin there is not taken. One at offset 0 of another snapshot replaces what is
         held. With `done`, and if all is there, it is checked and made durable; 0 if it is damaged, and none
-        of it is held then. A snapshot that is not newer than `newest` is refused: 0.
+        of it is held then. A snapshot that is not newer than `newest` is refused: 0. A chunk for which there
+        is no room is not taken either; it may come again.
         """
         if self._is_old(snapshot):
             return 0
@@ -117,9 +124,17 @@ class SnapshotStore:
             if offset:
                 return 0
             self._drop_incoming()
-            incoming = self._incoming = _Incoming(self._disk, self._path(snapshot) + ".part", snapshot)
+            try:
+                incoming = self._incoming = _Incoming(
+                    self._disk, self._path(snapshot) + ".part", snapshot, self._reserve
+                )
+            except DiskFullError:
+                return 0
         if offset == incoming.size and data:
-            incoming.write(data)
+            try:
+                incoming.write(data)
+            except DiskFullError:
+                return incoming.size
             self._reach("chunk-written")
         if done and offset + len(data) == incoming.size and not incoming.checked:
             if not incoming.check():
@@ -129,8 +144,8 @@ class SnapshotStore:
         return incoming.size
 
     def install(self, snapshot: Snapshot) -> bool:
-        """Make the received snapshot the newest. Returns False if there is one meanwhile that is not
-        older."""
+        """Make the received snapshot the newest. Returns False if there is one meanwhile that is not older,
+        or no room for its name; then it may be asked for again."""
         if self._is_old(snapshot):
             return False
         incoming = self._incoming
@@ -139,8 +154,12 @@ class SnapshotStore:
         )
         assert incoming.checked, f"{snapshot} is not completely received"
         incoming.file.close()
+        try:
+            published = self._publish(snapshot, incoming.path, incoming.size)
+        except DiskFullError:
+            return False
         self._incoming = None
-        return self._publish(snapshot, incoming.path, incoming.size)
+        return published
 
     def _is_old(self, snapshot: Snapshot) -> bool:
         """Is `snapshot`, which is being received, superfluous? Then nothing is kept of it."""
@@ -162,7 +181,8 @@ class SnapshotStore:
             if self.newest is not None and snapshot.index <= self.newest.index:
                 self._disk.remove(temporary)
                 return False
-            self._disk.rename(temporary, self._path(snapshot))
+            path = self._path(snapshot)
+            self._reserve.find_room(lambda: self._disk.rename(temporary, path), LEFT_FOR_THE_LOG)
             self._reach("snapshot-renamed")
             self._disk.sync_folder(self._folder)
             self._reach("snapshot-published")
@@ -184,14 +204,14 @@ class SnapshotStore:
 class _Incoming:
     """A snapshot that is being received. `checked`: it is complete, matches its CRC, and is durable."""
 
-    def __init__(self, disk: Disk, path: str, snapshot: Snapshot) -> None:
-        self._disk, self.path, self.snapshot = disk, path, snapshot
-        self.file: DiskFile = disk.create(path)
+    def __init__(self, disk: Disk, path: str, snapshot: Snapshot, reserve: Reserve) -> None:
+        self._disk, self.path, self.snapshot, self._reserve = disk, path, snapshot, reserve
+        self.file: DiskFile = reserve.find_room(lambda: disk.create(path), LEFT_FOR_THE_LOG)
         self.size = self._unsynced = 0
         self.checked = False
 
     def write(self, data: bytes) -> None:
-        self.file.write(data)
+        self._reserve.find_room(lambda: self.file.write_at(self.size, data), LEFT_FOR_THE_LOG)
         self.size += len(data)
         self._unsynced += len(data)
         if self._unsynced >= _SYNC_EVERY:

@@ -57,16 +57,18 @@ def main(argv: list[str] | None = None) -> int:
             errors.append(error)
             stopping.set()
 
-    with Clerk.from_config(args.ini, timeout=TIMEOUTS_S[-1]) as shared:
-        # Line by line: an operation must be on record before it can have an effect.
-        with open(args.history, "w", buffering=1, encoding="ascii") as file:
-            clients = _clients(args, shared, Recorder(file))
-            threads = [threading.Thread(target=run, args=(client,)) for client in clients]
-            for thread in threads:
-                thread.start()
-            threading.Thread(target=_watch_parent, args=(stopping,), daemon=True).start()
-            for thread in threads:
-                thread.join()
+    # The history line by line: an operation must be on record before it can have an effect.
+    with (
+        Clerk.from_config(args.ini, timeout=TIMEOUTS_S[-1]) as shared,
+        open(args.history, "w", buffering=1, encoding="ascii") as file,
+    ):
+        clients = _clients(args, shared, Recorder(file))
+        threads = [threading.Thread(target=run, args=(client,)) for client in clients]
+        for thread in threads:
+            thread.start()
+        threading.Thread(target=_watch_parent, args=(stopping,), daemon=True).start()
+        for thread in threads:
+            thread.join()
     if errors:
         raise errors[0]
     return 0

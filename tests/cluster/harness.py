@@ -98,7 +98,7 @@ class Cluster:
                 raise
         return self
 
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         self.close()
         if error is not None:
             self._print_logs()
@@ -134,9 +134,9 @@ class Cluster:
 
     # -- what happens to nodes -------------------------------------------------------------------------------
 
-    def start(self, *ids: int, crash_point: str = "", max_file_bytes: int = 0) -> None:
+    def start(self, *ids: int, crash_point: str = "", max_file_bytes: int = 0, ulimit: str = "") -> None:
         for id in ids:
-            self.nodes[id].start(crash_point, max_file_bytes)
+            self.nodes[id].start(crash_point, max_file_bytes, ulimit)
 
     def kill(self, *ids: int) -> None:
         """kill -9. Returns when they are gone."""

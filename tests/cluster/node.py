@@ -39,13 +39,16 @@ class Node:
         """All that the node has ever printed."""
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
-    def start(self, crash_point: str = "", max_file_bytes: int = 0) -> None:
-        """Start the server. `crash_point`: end at that place. `max_file_bytes`: no file may grow larger."""
+    def start(self, crash_point: str = "", max_file_bytes: int = 0, ulimit: str = "") -> None:
+        """Start the server. `crash_point`: end at that place. `max_file_bytes`: no file may grow larger.
+        `ulimit`: another limit, in the shell's words."""
         assert not self.running, f"node {self.id} runs already"
         self.close()
         command = [*PROGRAM, str(self.ini), "--exit-with-parent"]
         if max_file_bytes:
-            command = ["sh", "-c", f'ulimit -f {max_file_bytes // 512}; exec "$@"', "sh", *command]
+            ulimit = f"-f {max_file_bytes // 512}"
+        if ulimit:
+            command = ["sh", "-c", f'ulimit {ulimit}; exec "$@"', "sh", *command]
         self.crash_point, self.may_end = crash_point, bool(crash_point or max_file_bytes)
         environment = {**os.environ, "RAFTKV_CHECK": "1", "RAFTKV_CRASH_POINT": crash_point}
         with open(self.log_file, "ab") as log:

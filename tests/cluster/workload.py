@@ -42,7 +42,7 @@ class Appenders:
             thread.start()
         return self
 
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         self._stopping.set()
         for thread in self._threads:
             thread.join()

@@ -39,9 +39,8 @@ Further fields (``error``, ``node``, …) are allowed and ignored. Empty lines a
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterable, Iterator
-from typing import Any, Callable, NamedTuple, Union
+from typing import Any, NamedTuple, Union
 
 Process = Union[int, str]
 
@@ -76,54 +75,6 @@ class Operation(NamedTuple):
         """The same operation as if its answer had not been seen: it may have taken effect, at any time, or
         not."""
         return self._replace(outcome="info", result=None, returned=NEVER, return_time=None)
-
-
-class Recorder:
-    """Collects the events of a running test. Thread-safe.
-
-    `clock` returns seconds, for example time.monotonic or a simulator's virtual clock. Call `invoke` before
-    the request can leave and `ok`, `fail` or `info` after its outcome is known, so that the recorded interval
-    contains the real one.
-    """
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._open: dict[Process, tuple[str, str]] = {}
-        self.events: list[dict[str, Any]] = []
-
-    def invoke(self, process: Process, f: str, key: str, value: Any = None) -> None:
-        """`process` is about to ask for `f` on `key`."""
-        with self._lock:
-            self._open[process] = (f, key)
-            self._add(process, "invoke", f, key, value)
-
-    def ok(self, process: Process, value: Any = None) -> None:
-        """The open operation of `process` was answered with `value`."""
-        self._end(process, "ok", value)
-
-    def fail(self, process: Process) -> None:
-        """The open operation of `process` certainly did not take effect and never will."""
-        self._end(process, "fail", None)
-
-    def info(self, process: Process) -> None:
-        """Nobody knows what became, or will become, of the open operation of `process`."""
-        self._end(process, "info", None)
-
-    def _end(self, process: Process, type_: str, value: Any) -> None:
-        with self._lock:
-            f, key = self._open.pop(process)
-            self._add(process, type_, f, key, value)
-
-    def _add(self, process: Process, type_: str, f: str, key: str, value: Any) -> None:
-        # The time is read under the lock: times must not decrease from event to event.
-        self.events.append(dict(zip(FIELDS, (process, type_, f, key, value, self._clock()))))
-
-    def operations(self) -> list[Operation]:
-        """The operations recorded so far; those still open are "info"."""
-        with self._lock:
-            events = list(self.events)
-        return operations_of(events)
 
 
 def write_history(path: str, events: Iterable[dict[str, Any]]) -> None:

@@ -3,7 +3,7 @@
 A script is lines. `# …` is for the reader, `> …` is a command; what happened follows it, line by line
 (see trace.py), up to the next command. Nodes are n1, n2, …. A command after `quiet` says nothing.
 
-    nodes N [option=value …]     N nodes, all voters, up, in term 0; options as in raftkv.raft.core.Options
+    nodes N [option=value …]     N nodes, all voters, up, in term 0; options as in raftkv.raft.types.Options
     log nX TERMS [term=T]        nX has always had a log of these terms, as `1*3 4*2 5`
     timeout nX                   nX's longest election timeout passes, on its clock only
     heartbeat nX                 nX's heartbeat interval passes, on its clock only
@@ -17,7 +17,7 @@ A script is lines. `# …` is for the reader, `> …` is a command; what happene
     deliver nX [nY]              what is on the wire to nX (from nY) arrives, in its order
     lose nX [nY]                 … is lost
     cut nX [nY] / heal           what is sent between nX and nY (all others) is lost, until healed
-    crash nX / start nX          kill -9; brought up again from its disk
+    crash nX / start nX          its power goes; brought up again from its disk
     wipe nX                      it lost its disk and rejoins (start it afterwards)
     stabilize                    all messages arrive, all disks but slow ones write, until all is done
     status [nX]                  where nodes are, and what leaders know of others
@@ -27,11 +27,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from raftkv.raft.log import RaftLog
-from raftkv.raft.types import Options, Role
+from raftkv.raft.types import HardState, Options, Role
 
-from tests.raft.cluster import Cluster
-from tests.raft.harness import empty_snapshot, entries
+from tests.raft.cluster import Cluster, Member
+from tests.raft.harness import entries
 from tests.raft.trace import format_log, format_progress, format_raft
 
 
@@ -52,7 +51,6 @@ class Script:
 
     def __init__(self) -> None:
         self._lines: list[str] = []
-        self._slow: set = set()
         self._cluster: Cluster | None = None
 
     def command(self, line: str) -> list[str]:
@@ -64,7 +62,6 @@ class Script:
         assert method is not None, f"no such command: {line}"
         self._lines.clear()
         method(*args)
-        self._work()
         return [] if quiet else list(self._lines)
 
     @property
@@ -72,14 +69,9 @@ class Script:
         assert self._cluster is not None, "a script begins with `nodes`"
         return self._cluster
 
-    def _work(self) -> None:
-        """Disks that are not slow write, and state machines apply, at once."""
-        for member, _ in self.cluster.live():
-            while member.disk_queue and member.id not in self._slow or member.apply_queue:
-                if member.disk_queue and member.id not in self._slow:
-                    self.cluster.write(member.id)
-                else:
-                    self.cluster.apply(member.id)
+    def _member(self, node: str) -> Member:
+        assert _id(node) in self.cluster.members, f"{node} is down"
+        return self.cluster.members[_id(node)]
 
     # -- commands ----------------------------------------------------------------------------------
 
@@ -88,7 +80,7 @@ class Script:
         for option in options:
             name, value = option.split("=")
             settings[name] = type(getattr(Options(), name))(value)
-        self._cluster = Cluster(int(count), options=Options(**settings), say=self._lines.append)
+        self._cluster = Cluster(int(count), Options(**settings), self._lines.append)
 
     def _do_log(self, node: str, *words: str) -> None:
         terms: list[int] = []
@@ -99,56 +91,54 @@ class Script:
             else:
                 of, _, times = word.partition("*")
                 terms += [int(of)] * int(times or 1)
-        log = RaftLog(empty_snapshot(self.cluster.voters), entries(terms))
-        self.cluster.make_log(_id(node), log, terms[-1] if term is None else term)
+        self.cluster.replace_disk(_id(node), HardState(terms[-1] if term is None else term), entries(terms))
+        self.cluster.start(_id(node))
 
     def _do_timeout(self, node: str) -> None:
-        self.cluster.tick(_id(node), 2 * self.cluster.options.election_timeout_s)
+        self._member(node).tick(2 * self.cluster.options.election_timeout_s)
 
     def _do_heartbeat(self, node: str) -> None:
-        self.cluster.tick(_id(node), self.cluster.options.heartbeat_interval_s)
+        self._member(node).tick(self.cluster.options.heartbeat_interval_s)
 
     def _do_elapse(self, seconds: str, *nodes: str) -> None:
-        for id in [_id(node) for node in nodes] or [member.id for member, _ in self.cluster.live()]:
-            self.cluster.tick(id, float(seconds))
+        for member in [self._member(node) for node in nodes] or list(self.cluster.members.values()):
+            member.tick(float(seconds))
 
     def _do_propose(self, node: str, *commands: str) -> None:
-        self.cluster.propose(_id(node), *commands)
+        self._member(node).raft.propose(commands)
+        self._member(node).collect()
 
     def _do_read(self, node: str, name: str) -> None:
-        self.cluster.read(_id(node), name)
+        self._member(node).raft.read_index(name)
+        self._member(node).collect()
 
     def _do_snapshot(self, node: str) -> None:
-        assert self.cluster.begin_snapshot(_id(node)), f"{node} has nothing new to write"
-        self.cluster.end_snapshot(_id(node))
+        self._member(node).snapshot()
 
     def _do_slow(self, node: str) -> None:
-        self._slow.add(_id(node))
+        self._member(node).slow = True
 
     def _do_fast(self, node: str) -> None:
-        self._slow.remove(_id(node))
+        self._member(node).slow = False
+        self._member(node).collect()
 
     def _do_write(self, node: str) -> None:
-        self.cluster.write(_id(node))
+        self._member(node).write()
 
     def _do_damage(self, node: str) -> None:
-        self.cluster.members[_id(node)].disk.damage_next = True
+        self._member(node).damages_next = True
 
     def _do_deliver(self, to: str, sender: str = "") -> None:
         for message in self._on_the_wire(to, sender):
             self.cluster.deliver(self.cluster.wire.index(message))
-            self._work()
 
     def _do_lose(self, to: str, sender: str = "") -> None:
         for message in self._on_the_wire(to, sender):
             self.cluster.wire.remove(message)
 
     def _on_the_wire(self, to: str, sender: str) -> list[Any]:
-        return [
-            message
-            for message in self.cluster.wire
-            if message.to == _id(to) and (not sender or message.sender == _id(sender))
-        ]
+        senders = [_id(sender)] if sender else self.cluster.voters
+        return [each for each in self.cluster.wire if each.to == _id(to) and each.sender in senders]
 
     def _do_cut(self, node: str, *others: str) -> None:
         ids = [_id(other) for other in others] or [id for id in self.cluster.voters if id != _id(node)]
@@ -165,11 +155,12 @@ class Script:
         self.cluster.start(_id(node))
 
     def _do_wipe(self, node: str) -> None:
-        self.cluster.wipe(_id(node))
+        """It will rejoin as raftkv/node/joining.py decides: it asks all others."""
+        term = max(member.raft.term for member in self.cluster.members.values())
+        self.cluster.replace_disk(_id(node), HardState(term + 1, None, term), [])
 
     def _do_stabilize(self) -> None:
         for _ in range(10_000):
-            self._work()
             if not self.cluster.wire:
                 return
             self.cluster.deliver(0)
@@ -177,10 +168,10 @@ class Script:
 
     def _do_status(self, *nodes: str) -> None:
         for id in [_id(node) for node in nodes] or self.cluster.voters:
-            raft = self.cluster.members[id].raft
-            if raft is None:
+            if id not in self.cluster.members:
                 self._lines.append(f"n{id} is down")
                 continue
+            raft = self.cluster.members[id].raft
             self._lines.append(f"{format_raft(raft)} {format_log(raft)}")
             if raft.role is Role.LEADER:
                 self._lines += [

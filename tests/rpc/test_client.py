@@ -186,9 +186,11 @@ def test_who_waits_takes_over_when_the_reader_leaves(serve: Any, connect: Any, n
     served = serve()
     end = connect(served.address, **no_second_chance)
     end.call("echo", (), 5.0)
-    calls = [Background(end.call, "hold", (number,), 20.0) for number in range(5)]
-    held = {item[3][0]: item for item in (served.handler.seen.get(timeout=5) for _ in calls)}
-    for number in random.sample(range(5), 5):  # whoever reads is among them
+    calls, held = [], []
+    for number in range(5):
+        calls.append(Background(end.call, "hold", (number,), 20.0))
+        held.append(served.handler.seen.get(timeout=5))
+    for number in range(5):  # the oldest reads: each one that is answered leaves the duty to another
         answer(held[number], number)
         assert calls[number].join().result == number
 
@@ -587,6 +589,11 @@ def test_a_server_can_refuse_a_hello(serve: Any, connect: Any) -> None:
     served = serve()
     with pytest.raises(ConnectionLostError, match="because"):
         connect(served.address, hello=lambda: ("refuse", ())).call("hold", (), 5.0)
+    failures: queue.Queue[Exception] = queue.Queue()
+    end = connect(served.address, hello=lambda: ("refuse", ()), on_failure=failures.put, keep_connected=True)
+    end.start()
+    refusal = failures.get(timeout=5)
+    assert isinstance(refusal, RemoteError) and str(refusal) == "because"
     assert served.handler.seen.empty()
 
 

@@ -162,7 +162,7 @@ def test_a_bad_payload_closes_the_connection_with_one_line(serve: Any, warnings:
     with handshake.connect(served.address, KEY, 5.0) as sock:
         sock.sendall(frame(payload) + frame(dumps((1, "hold", ()))))
         assert drain(sock) == b""
-        peer = "%s:%d" % sock.getsockname()
+        peer = "{}:{}".format(*sock.getsockname())
     assert served.handler.closed.get(timeout=5).peer == peer
     assert served.handler.seen.empty()
     assert len(warnings()) == 1
@@ -334,7 +334,7 @@ def test_only_the_silent_make_room_for_others(serve: Any, warnings: Any) -> None
         answer_challenge(connection, KEY)  # has the key, and is now in no hurry
         assert_serves(served.address)
         assert "it was silent while others waited" in warnings(1)[0]
-        assert "%s:%d" % silent.getsockname() in warnings(1)[0]
+        assert "{}:{}".format(*silent.getsockname()) in warnings(1)[0]
         deliver_challenge(connection, KEY)
         connection.send((1, "ping", ()))
         assert connection.recv() == (1, True, "pong")
@@ -387,7 +387,7 @@ def test_those_who_are_told_that_they_are_too_many_are_few_themselves(
 
 def _name(connection: Connection) -> str:
     with socket.socket(fileno=os.dup(connection.fileno())) as sock:
-        return "%s:%d" % sock.getsockname()
+        return "{}:{}".format(*sock.getsockname())
 
 
 # -- when the system has no more to give ---------------------------------------------------------------------

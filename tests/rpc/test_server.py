@@ -166,7 +166,7 @@ def test_on_close_is_called_once_for_every_channel(serve: Any) -> None:
     talker = handshake.connect(served.address, KEY, 5.0)
     talker.sendall(frame(dumps((1, "hold", ()))))
     channel = served.handler.seen.get(timeout=5)[0]
-    assert channel.peer == "%s:%d" % talker.getsockname()
+    assert channel.peer == "{}:{}".format(*talker.getsockname())
     assert channel.context is None
     talker.close()
     assert served.handler.closed.get(timeout=5) is channel

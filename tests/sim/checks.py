@@ -59,9 +59,9 @@ class Checks:
     def _look_for_moments(self, process: Process, raft: Raft) -> None:
         entries, last = raft.log.entries, process.last_entry
         process.last_entry = entries[-1] if entries else None
-        if last is not None and last is not process.last_entry and last.index >= raft.log.first_index:
-            if last.index > raft.log.last_index or entries[last.index - raft.log.first_index] is not last:
-                self._tell("replaced", process)
+        offset = last.index - raft.log.first_index if last is not None else -1
+        if offset >= 0 and (offset >= len(entries) or entries[offset] is not last):
+            self._tell("replaced", process)
         installing = raft.following.installing is not None
         if installing and not process.installing:
             self._tell("installs", process)

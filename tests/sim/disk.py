@@ -15,11 +15,12 @@ import os
 import random
 from typing import Callable
 
-from raftkv.storage.disk import SECTOR, Disk
+from raftkv.storage.disk import FULL, SECTOR, Disk, DiskFullError
 
 NOTHING, EVERYTHING, SOME = "nothing", "everything", "some"
 
 PID = 4711
+ENDLESS = 1 << 50  # bytes
 
 
 class Crash(BaseException):
@@ -225,6 +226,12 @@ class SimDisk(Disk):
         folder = self.folders[path]
         folder.durable, folder.pending = dict(folder.names), []
 
+    def free_bytes(self, path: str) -> int:
+        return ENDLESS if self.capacity is None else max(0, self.capacity - self.used())
+
+    def total_bytes(self, path: str) -> int:
+        return ENDLESS
+
     def lock(self, path: str) -> SimLock:
         self._begin("lock", path)
         if path in self._locks:
@@ -247,6 +254,10 @@ class SimDisk(Disk):
         except Crash:
             self.down = True
             raise
+        except OSError as error:
+            if error.errno in FULL and operation not in ("sync", "sync_folder"):
+                raise DiskFullError(error.errno, error.strerror, path) from None
+            raise
 
     def _inode(self, path: str) -> _Inode:
         folder, name = os.path.split(path)
@@ -261,9 +272,6 @@ class SimFile:
     def __init__(self, disk: SimDisk, path: str, inode: _Inode) -> None:
         self._disk, self._path, self._inode, self._epoch = disk, path, inode, disk.epoch
         disk.open_files.add(self)
-
-    def write(self, data: bytes) -> None:
-        self.write_at(len(self._inode.data), data)
 
     def write_at(self, offset: int, data: bytes) -> None:
         disk, inode = self._disk, self._inode
@@ -281,7 +289,10 @@ class SimFile:
             missing = min(growth, max(0, disk.used() + growth - disk.capacity))
         inode.write(offset, data[: len(data) - missing])
         if missing:
-            raise OSError(errno.ENOSPC, "No space left on device", self._path)
+            raise DiskFullError(errno.ENOSPC, "No space left on device", self._path)
+
+    def allocate(self, size: int) -> None:
+        self.write_at(0, bytes(size))
 
     def sync(self) -> None:
         try:

@@ -69,16 +69,17 @@ class Report:
         count = self.count
         named = [point for point in _POINTS if self.points[point]]
         never = [point for point in _POINTS if not self.points[point]]
+        rates = f"{self._seeds / took_s * 60:.0f} seeds a minute, {self._events / took_s:.0f} events a second"
+        calm = f"after the faults, all was well within {self._longest_calm_ms / 1000:.1f} s"
+        partitions = sum(count[name] for name in _PARTITIONS)
+        kinds = ("elections", "crashes and stops", "messages", "client operations")
+        sums = ", ".join([*(f"{count[kind]:,} {kind}" for kind in kinds), f"{partitions:,} partitions"])
+        rest = f"; never at {', '.join(never)}" if 0 < len(never) <= 10 else ""
         lines = [
-            f"{self._seeds} seeds, {len(self.failures)} failed, in {took_s:.0f} s "
-            f"({self._seeds / took_s * 60:.0f} seeds a minute, {self._events / took_s:.0f} events a second)",
-            f"{self._events:,} events in {self._seconds / 3600:.1f} hours of virtual time; "
-            f"after the faults, all was well within {self._longest_calm_ms / 1000:.1f} s",
-            f"{count['elections']:,} elections, {count['crashes and stops']:,} crashes and stops, "
-            f"{sum(count[name] for name in _PARTITIONS):,} partitions, {count['messages']:,} messages, "
-            f"{count['client operations']:,} client operations",
-            f"processes died at {len(named)} of the {len(_POINTS)} named crash points"
-            + (f"; never at {', '.join(never)}" if 0 < len(never) <= 10 else ""),
+            f"{self._seeds} seeds, {len(self.failures)} failed, in {took_s:.0f} s ({rates})",
+            f"{self._events:,} events in {self._seconds / 3600:.1f} hours of virtual time; {calm}",
+            sums,
+            f"processes died at {len(named)} of the {len(_POINTS)} named crash points{rest}",
         ]
         width = max((len(name) for name in count), default=0)
         lines += [f"    {name:{width}}  {count[name]:>10,}" for name in sorted(count)]

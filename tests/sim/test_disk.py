@@ -18,7 +18,7 @@ def make_disk(seed: int = 0, reorders: bool = False) -> SimDisk:
     disk = SimDisk(random.Random(seed), reorders=reorders)
     disk.make_folder("d")
     file = disk.create(PATH)
-    file.write(OLD)
+    file.write_at(0, OLD)
     file.sync()
     file.close()
     disk.sync_folder("d")
@@ -32,7 +32,7 @@ def content(disk: SimDisk, path: str = PATH) -> bytes | None:
 @pytest.mark.parametrize("keep, expected", [(NOTHING, OLD), (EVERYTHING, OLD + NEW)])
 def test_bytes_without_fsync_may_be_lost(keep: str, expected: bytes) -> None:
     disk = make_disk()
-    disk.update(PATH).write(NEW)
+    disk.update(PATH).write_at(len(OLD), NEW)
     assert content(disk) == OLD + NEW, "the page cache has it"
     disk.power_cut(keep)
     assert content(disk) == expected
@@ -42,7 +42,7 @@ def test_a_power_cut_tears_at_every_byte_and_may_leave_zeros() -> None:
     found: set[bytes] = set()
     for seed in range(500):
         disk = make_disk(seed)
-        disk.update(PATH).write(NEW)
+        disk.update(PATH).write_at(len(OLD), NEW)
         disk.power_cut(SOME)
         after = content(disk)
         assert after is not None and after.startswith(OLD), "what was fsynced is lost"
@@ -56,7 +56,7 @@ def test_a_power_cut_tears_at_every_byte_and_may_leave_zeros() -> None:
 def test_what_was_fsynced_stays(keep: str) -> None:
     disk = make_disk()
     file = disk.update(PATH)
-    file.write(NEW)
+    file.write_at(len(OLD), NEW)
     file.sync()
     disk.power_cut(keep)
     assert content(disk) == OLD + NEW
@@ -75,16 +75,16 @@ def test_bytes_written_over_others_may_stay_as_they_were() -> None:
 def test_killing_the_process_loses_nothing() -> None:
     disk = make_disk()
     file = disk.update(PATH)
-    file.write(NEW)
+    file.write_at(len(OLD), NEW)
     disk.kill()
     assert content(disk) == OLD + NEW
     with pytest.raises(Crash):
-        file.write(NEW)  # the dead process does nothing any more
+        file.write_at(len(OLD), NEW)  # the dead process does nothing any more
 
 
 def renamed(disk: SimDisk) -> None:
     file = disk.create(OTHER)
-    file.write(NEW)
+    file.write_at(0, NEW)
     file.sync()
     disk.rename(OTHER, PATH)
 
@@ -117,7 +117,7 @@ def test_names_survive_in_their_order_or_in_any(reorders: bool, possible: set[tu
 def test_a_failed_fsync_is_not_made_good_by_the_next() -> None:
     disk = make_disk()
     file = disk.update(PATH)
-    file.write(NEW)
+    file.write_at(len(OLD), NEW)
 
     def fail(operation: str, path: str) -> None:
         raise OSError(errno.EIO, "Input/output error", path)
@@ -135,7 +135,7 @@ def test_a_full_disk_takes_what_fits() -> None:
     disk = make_disk()
     disk.capacity = disk.used() + 5
     with pytest.raises(OSError) as raised:
-        disk.update(PATH).write(NEW)
+        disk.update(PATH).write_at(len(OLD), NEW)
     assert raised.value.errno == errno.ENOSPC
     assert content(disk) == OLD + NEW[:5]
 

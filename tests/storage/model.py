@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from raftkv.errors import NoRoomError
 from raftkv.raft.types import COMMAND, Configuration, Entry, HardState, Snapshot
 from raftkv.storage.persister import Persister
 
@@ -52,8 +53,11 @@ class Step(NamedTuple):
     method: str
     args: tuple[Any, ...]
 
-    def run(self, persister: Persister) -> Any:
-        return getattr(persister, self.method)(*self.args)
+    def run(self, persister: Persister) -> None:
+        """Raises NoRoomError also where the persister only says that it took nothing."""
+        result = getattr(persister, self.method)(*self.args)
+        if self.method == "receive_chunk" and result < self.args[1] + len(self.args[2]) or result is False:
+            raise NoRoomError(f"{self.method} was not done")
 
     def during(self, model: Model) -> list[Model]:
         return getattr(self, "_" + self.method)(model, *self.args)  # type: ignore[no-any-return]

@@ -50,9 +50,9 @@ def files(disk: Disk | SimDisk) -> dict[str, bytes]:
 def test_files(tmp_path: Path) -> None:
     disk, path = Disk(), str(tmp_path / "a")
     file = disk.create(path)
-    file.write(b"0123")
-    file.write(b"")
-    file.write(b"4567")
+    file.write_at(0, b"0123")
+    file.write_at(4, b"")
+    file.write_at(4, b"4567")
     file.sync()
     assert file.size() == 8
     file.close()
@@ -89,7 +89,6 @@ def test_errors_name_the_file(tmp_path: Path) -> None:
     file = disk.create(path)
     os.close(file._fd)  # type: ignore[attr-defined]
     for failing in (
-        lambda: file.write(b"x"),
         lambda: file.write_at(0, b"x"),
         file.sync,
         lambda: file.read(0, 1),
@@ -98,23 +97,6 @@ def test_errors_name_the_file(tmp_path: Path) -> None:
             failing()
         assert error.value.filename == path and error.value.errno == errno.EBADF
     file._fd = -1  # type: ignore[attr-defined]
-
-
-@posix
-def test_a_short_write_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write = os.write
-    sizes: list[int] = []
-
-    def short_write(fd: int, data: Any) -> int:
-        sizes.append(len(data))
-        return write(fd, bytes(data[:3]))
-
-    file = Disk().create(str(tmp_path / "a"))
-    monkeypatch.setattr(os, "write", short_write)
-    file.write(b"0123456789")
-    monkeypatch.undo()
-    file.close()
-    assert Disk().read(str(tmp_path / "a")) == b"0123456789" and sizes == [10, 7, 4, 1]
 
 
 @pytest.mark.parametrize("write_at", [disk_module._write_at, disk_module._seek_and_write])
@@ -137,19 +119,17 @@ def test_a_short_write_in_place_is_completed(
     assert Disk().read(path) == b".....0123456789....." and offsets[-4:] == [5, 8, 11, 14]
 
 
-@posix
 def test_a_write_is_one_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    write = os.write
+    write_at = disk_module._write_at
     file = Disk().create(str(tmp_path / "a"))
 
-    def counted_write(fd: int, data: Any) -> int:
+    def counted_write(fd: int, data: Any, offset: int) -> int:
         sizes.append(len(data))
-        return write(fd, data)
+        return write_at(fd, data, offset)
 
-    monkeypatch.setattr(os, "write", counted_write)
-    file.write(b"x" * 5_000_000)
-    monkeypatch.undo()
+    monkeypatch.setattr(disk_module, "_write_at", counted_write)
+    file.write_at(0, b"x" * 5_000_000)
     file.close()
     assert sizes == [5_000_000]
 

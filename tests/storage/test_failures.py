@@ -1,4 +1,5 @@
-"""A disk that is full, and one that fails: that ends it for good, and nothing acknowledged is lost."""
+"""A disk that fails, which ends it for good, and one that is full, which ends nothing. Nothing acknowledged
+is lost."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import random
 from typing import Callable
 
 import pytest
-from raftkv.errors import StorageError
+from raftkv.errors import NoRoomError, StorageError
 from raftkv.raft.types import HardState
 from raftkv.storage.persister import Persister
 
@@ -76,22 +77,44 @@ def check(disk: SimDisk, legal: list[Model], context: str) -> None:
     persister.close()
 
 
-@pytest.mark.parametrize("power_cut", [False, True])
-def test_the_disk_is_full_at_any_byte(power_cut: bool) -> None:
-    """Once there is room, the next start finds everything; also if the power went as well."""
-    roomy = SimDisk()
-    needed = [0]
-    roomy.before = lambda operation, path: needed.__setitem__(0, max(needed[0], roomy.used()))
-    play_until_it_fails(roomy, "")
-    for capacity in range(0, needed[0], 7):
+def bytes_of_history() -> int:
+    """The most that the disk holds on the way."""
+    disk, needed = SimDisk(), 0
+
+    def before(operation: str, path: str) -> None:
+        nonlocal needed
+        needed = max(needed, disk.used())
+
+    disk.before = before
+    play_until_it_fails(disk, "")
+    return needed
+
+
+@pytest.mark.parametrize("end", ["kill", "power cut", "room"])
+def test_the_disk_is_full_at_any_byte(end: str) -> None:
+    """What found no room is done once there is some, by the same process or by the next one."""
+    for capacity in range(0, bytes_of_history(), 7):
         disk = SimDisk(random.Random(capacity))
         disk.capacity = capacity
-        legal = play_until_it_fails(disk, "make room on that disk, then start this node again")
-        if power_cut:
+        model, legal, persister = Model(), [Model()], None
+        try:
+            persister = open_persister(disk)
+            for number, step in enumerate(HISTORY):
+                legal = step.during(model)
+                step.run(persister)
+                model = legal[-1]
+        except NoRoomError:
+            disk.capacity = None
+            if persister is not None and end == "room":
+                for later in HISTORY[number:]:
+                    later.run(persister)
+                    model = later.during(model)[-1]
+                legal = [model]
+        disk.capacity = None
+        if end == "power cut":
             disk.power_cut(SOME)
         else:
             disk.kill()
-        disk.capacity = None
         check(disk, legal, f"with {capacity} bytes")
 
 

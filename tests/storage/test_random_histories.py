@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from raftkv.errors import StorageError
+from raftkv.errors import NoRoomError, StorageError
 from raftkv.raft.types import Entry, HardState, Snapshot
+from raftkv.storage.persister import Persister
 
 from tests.sim.disk import SOME, Crash, SimDisk
 from tests.storage.model import (
@@ -41,9 +42,15 @@ class _History:
         self.disk = SimDisk(random.Random(-seed), reorders=self.rng.random() < 0.5)
         self.model = Model()
         self.committed = 0
-        self.persister = open_persister(self.disk)
+        self.persister = self.open()
         self.persister.save(HardState(), [])  # a member does so before it takes part
         self.done: list[str] = []
+
+    def open(self) -> Persister:
+        persister = open_persister(self.disk, reserve_bytes=self.rng.choice([0, 0, 500]))
+        while persister.tend_reserve():
+            pass
+        return persister
 
     def run(self) -> None:
         for _ in range(STEPS):
@@ -56,8 +63,14 @@ class _History:
         """Run one step. False if a fault hit it; then the disk was opened anew."""
         legal = step.during(self.model)
         self.done.append(f"{step.method}{step.args}")
-        with self.fault(), contextlib.suppress(StorageError, Crash):
-            step.run(self.persister)
+        with contextlib.suppress(StorageError, Crash):
+            try:
+                with self.fault():
+                    step.run(self.persister)
+            except NoRoomError:
+                if self.rng.random() < 0.5:
+                    raise
+                step.run(self.persister)  # there is room again
             self.model = legal[-1]
             return True
         self.reopen(legal)
@@ -97,7 +110,7 @@ class _History:
             else:
                 self.disk.kill()
                 self.done.append("[kill]")
-            self.persister = open_persister(self.disk)
+            self.persister = self.open()
             found = visible(self.persister)
             states = [model for model in legal if model.visible() == found]
             history = "\n  ".join(self.done)

@@ -281,7 +281,7 @@ def test_bad_authkey():
 
 
 def test_servers_as_a_list_have_the_ids_from_1(cluster):
-    with Clerk(["%s:%d" % address for address in cluster.addresses.values()], authkey=KEY) as clerk:
+    with Clerk(["{}:{}".format(*address) for address in cluster.addresses.values()], authkey=KEY) as clerk:
         cluster.leader = 3
         clerk.put("a", "1")
         assert [server["id"] for server in clerk.status()] == [1, 2, 3]
@@ -711,7 +711,7 @@ def test_status_of_the_living_the_dead_and_the_silent(clerk, cluster):
     assert time.monotonic() - start < 2.0
     assert set(STATUS_FIELDS) == set(alive)
     assert (alive["id"], alive["alive"], alive["role"]) == (1, True, "leader")
-    assert alive["address"] == "%s:%d" % cluster.addresses[1]
+    assert alive["address"] == "{}:{}".format(*cluster.addresses[1])
     assert (silent["id"], silent["alive"], silent["role"]) == (2, False, None)
     assert "no answer" in silent["error"]
     assert (dead["id"], dead["alive"]) == (3, False)
