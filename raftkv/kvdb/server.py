@@ -56,9 +56,8 @@ class KVServer:
         )
         for notice in self._persister.notices:
             log.warning("%s", notice)
-        others = {peer: address for peer, address in config.peers.items() if peer != id}
         self._network = PeerNetwork(
-            others, peer_key, self._persister, config.raft.snapshot_chunk_bytes, on_fatal
+            id, config.peers, peer_key, self._persister, config.raft.snapshot_chunk_bytes, on_fatal
         )
         self._member = Member(
             id,
@@ -115,8 +114,13 @@ class KVServer:
 
     def _describe(self) -> dict[str, Any]:
         """What `status` says besides what the member knows."""
-        clients = self._rpc.occupancy(self.client_address)
+        clients, peers = map(self._rpc.occupancy, (self.client_address, self.peer_address))
+        problems = self._network.problems.sentences()
+        problems += [f"refused at the port of peers: {complaint}" for complaint in peers.complaints]
+        if any(self._full() in complaint for complaint in clients.complaints):
+            problems.append(f"clients are refused: {self._full()}")
         return {
+            "problems": problems,
             "connections": clients.connections,
             "max_connections": clients.max_connections,
             "refused_connections": clients.refused,

@@ -7,6 +7,9 @@ From the bottom up:
     checked_lock.py       the mutex, with the paper's invariants checked at each release
     proposals.py          which client waits for which entry
     joining.py, wire.py   who is who; messages and hellos as plain data
+    greeting.py           who calls whom, and where each believes the members to be
+    problems.py           what is wrong between members, for log and status
+    snapshot_source.py    the snapshot that is being sent to a peer
     network.py            PeerNetwork: messages to and from the other nodes
     threads.py            Threads: what a node needs of the operating system's scheduler
     log_writer.py         LogWriter: who writes, and when the promises leave

@@ -4,32 +4,43 @@ Outgoing: each other node has a ClientEnd, and messages are one-way requests ``(
 it. Any thread may send: enqueue() keeps messages in their order (under the node's mutex), and flush() lets
 one thread a peer put them on the wire while others go on. A message that cannot be sent now is dropped; Raft
 sends again what matters. Incoming: the listener for peers hands over each turn's messages as one batch. The
-first request on a connection is a "hello" (see joining.py); what comes before it, or from who does not belong
-here, closes the connection.
+first request on a connection is a "hello": a Greeting (greeting.py), then a Hello (joining.py). What comes
+before it, or from who does not belong here, closes the connection. What is wrong between two servers is in
+`problems`, on both sides.
 """
 
 from __future__ import annotations
 
-import logging
+import secrets
 import threading
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, Callable, Protocol
+from typing import Any, Callable, NamedTuple, Protocol
 
-from raftkv.errors import BAD_REQUEST, ClosedError, ProtocolError, RpcError
+from raftkv.errors import (
+    BAD_REQUEST,
+    ClosedError,
+    ProtocolError,
+    RpcError,
+)
+from raftkv.node.greeting import Greeting, addresses_text, check_called, difference, why_refused
 from raftkv.node.joining import Hello, HelloReply
+from raftkv.node.problems import Problems
+from raftkv.node.snapshot_source import SnapshotSource
 from raftkv.node.wire import from_plain, hello_from_plain, to_plain
 from raftkv.raft.messages import InstallSnapshot, Message
 from raftkv.raft.types import Snapshot
 from raftkv.rpc.channel import Channel, send_replies
 from raftkv.rpc.client import ClientEnd
 from raftkv.rpc.wire import dumps, frame
-from raftkv.storage.persister import Persister, SnapshotReader
-
-log = logging.getLogger("raftkv.raft")
+from raftkv.storage.persister import Persister
 
 HELLO_TIMEOUT_S = 5.0
+ALIVE_S = 3.0  # a connection that brought something so lately is alive: its other side sends pings
+UNREACHABLE_S = 5.0  # a peer that cannot be reached for so long is a problem
+REFUSED_S = 10.0  # a peer that was refused, and does not come again for so long, is none any more
 MAX_PEER_FRAME = 64 << 20  # bytes; an AppendEntries is at most max_append_bytes, or one larger entry
 
 
@@ -54,15 +65,23 @@ class PeerHandler(Protocol):
         link's."""
 
 
+class _Caller(NamedTuple):
+    """Who greeted on a connection: the random name of its process."""
+
+    channel: Channel
+    process: str
+
+
 class PeerNetwork:
-    """This node's connections to the others, and theirs to it. `addresses`: id -> (host, port) of the other
-    nodes.
+    """The connections of the node `id` to the others, and theirs to it. `addresses`: id -> (host, port) of
+    all members.
 
     `on_fatal(exception)` is called when a connection's thread cannot go on: a failed disk, or a bug.
     """
 
     def __init__(
         self,
+        id: int,
         addresses: Mapping[int, tuple[str, int]],
         authkey: bytes,
         persister: Persister,
@@ -70,11 +89,17 @@ class PeerNetwork:
         on_fatal: Callable[[BaseException], None],
     ) -> None:
         self.handler: PeerHandler  # from start() on
+        self.problems = Problems()
+        self.addresses = addresses_text(addresses)
+        self.process = secrets.token_hex(8)
+        self._id = id
         self._links = {
             peer: _Link(self, peer, address, authkey, SnapshotSource(persister, chunk_bytes), on_fatal)
             for peer, address in addresses.items()
+            if peer != id
         }
         self._channels: dict[int, Channel] = {}  # the newest accepted connection from each peer
+        self._callers: dict[int, _Caller] = {}  # the newest one that greeted as it, accepted or not
 
     def start(self, handler: PeerHandler) -> None:
         """Connect to the others. `handler` gets what arrives."""
@@ -125,19 +150,30 @@ class PeerNetwork:
             self.handler.on_messages(messages)
 
     def on_close(self, channel: Channel) -> None:
+        for id, caller in [*self._callers.items()]:
+            if caller.channel is channel:
+                del self._callers[id]
         peer = channel.context
         if peer is not None and self._channels.get(peer) is channel:
             del self._channels[peer]
             self.handler.on_lost_contact(peer)
 
     def _answer_hello(self, channel: Channel, id: Any, args: tuple[Any, ...]) -> None:
+        caller: Any = channel.peer.rpartition(":")[0]  # until it said who it is
         try:
-            hello = hello_from_plain(Hello, args)
+            greeting = hello_from_plain(Greeting, args[: len(Greeting._fields)])
+            hello = hello_from_plain(Hello, args[len(Greeting._fields) :])
+            if hello.id in self._links:
+                caller = hello.id
+            self._check_caller(channel, greeting, hello)
             reply, accepted = self.handler.on_hello(hello)
         except ProtocolError as error:
-            log.warning("refused %s: %s", channel.peer, error)
+            self.problems.set(("refused", caller), f"refused {channel.peer}: {error}", REFUSED_S)
             send_replies([(channel, id, False, (BAD_REQUEST, str(error), None))])
             return
+        self._callers[hello.id] = _Caller(channel, greeting.process)
+        self.problems.clear(("refused", hello.id))
+        self.compare(hello.id, greeting.addresses)
         if accepted:
             before = self._channels.get(hello.id)
             if before is not None and before is not channel:
@@ -146,7 +182,30 @@ class PeerNetwork:
             channel.context = hello.id
             self._channels[hello.id] = channel
             self._links[hello.id].end.connect_now()  # who comes back is reached again without waiting
-        send_replies([(channel, id, True, tuple(reply))])
+        send_replies([(channel, id, True, (self.addresses, *reply))])
+
+    def _check_caller(self, channel: Channel, greeting: Greeting, hello: Hello) -> None:
+        """Raises ProtocolError if it did not mean to call this node, or is not the only one with its id."""
+        check_called(hello.id, greeting.to, self._id)
+        other = self._callers.get(hello.id)
+        if (
+            other is not None
+            and other.process != greeting.process
+            and other.channel is not channel
+            and channel.heard_at - other.channel.heard_at < ALIVE_S
+        ):
+            raise ProtocolError(
+                f"two servers say that they are node {hello.id}: {channel.peer} and, still connected, "
+                f"{other.channel.peer}; stop one, and correct its [node] id and data_dir"
+            )
+
+    def compare(self, peer: int, addresses: str) -> None:
+        """Node `peer` has these addresses of the members."""
+        text = difference(peer, addresses, self.addresses)
+        if text is None:
+            self.problems.clear(("addresses", peer))
+        else:
+            self.problems.set(("addresses", peer), text)
 
 
 class _Link:
@@ -164,6 +223,8 @@ class _Link:
         self.outbox: deque[Message] = deque()
         self.snapshots = snapshots
         self._network, self._peer, self._on_fatal = network, peer, on_fatal
+        self._where = f"node {peer} at {address[0]}:{address[1]}"
+        self._failing_since: float | None = None  # time.monotonic()
         self._sending = threading.Lock()
         self.end = ClientEnd(
             address,
@@ -171,6 +232,7 @@ class _Link:
             name=f"peer-{peer}",
             hello=self._hello,
             on_hello=self._on_hello,
+            on_failure=self._on_failure,
             on_fatal=on_fatal,
             keep_connected=True,
             idle_ping_interval_s=1.0,  # what is sent to a peer has no answer to wait for
@@ -211,23 +273,39 @@ class _Link:
     def _greeted(self, future: Future[Any]) -> None:
         try:
             self._on_hello(future.result())
-        except RpcError as error:
-            log.debug(
-                "node %d, greeted again: %s", self._peer, error
-            )  # the next connection begins with a hello
+        except RpcError:
+            pass  # the next connection begins with a hello
         except BaseException as error:
             self._on_fatal(error)  # a Future would swallow it
 
     def _hello(self) -> tuple[str, tuple[Any, ...]]:
-        return "hello", tuple(self._network.handler.make_hello())
+        network = self._network
+        greeting = Greeting(self._peer, network.process, network.addresses)
+        return "hello", (*greeting, *network.handler.make_hello())
 
     def _on_hello(self, result: Any) -> None:
-        reply = hello_from_plain(HelloReply, result)
+        if type(result) is not tuple or not result or type(result[0]) is not str:
+            raise ProtocolError("it does not answer a hello as a member does")
+        addresses, reply = result[0], hello_from_plain(HelloReply, result[1:])
         if reply.id != self._peer:
-            raise ProtocolError(
-                f"node {reply.id} answers at the address of node {self._peer}: compare the [peers] sections"
-            )
+            raise ProtocolError(f"node {reply.id} answers there")
         self._network.handler.on_hello_reply(reply)
+        self._failing_since = None
+        self._network.problems.clear(("call", self._peer))
+        self._network.compare(self._peer, addresses)
+
+    def _on_failure(self, error: RpcError) -> None:
+        """An attempt to connect has failed."""
+        now, reason = time.monotonic(), why_refused(error)
+        if reason is not None:
+            self._failing_since = None
+        elif self._failing_since is None:
+            self._failing_since = now
+        elif now >= self._failing_since + UNREACHABLE_S:
+            self._failing_since = float("inf")  # said once: the error may be another one each time
+            reason = f"cannot be reached: {error}"
+        if reason is not None:
+            self._network.problems.set(("call", self._peer), f"{self._where} {reason}")
 
     def _with_chunk(self, message: InstallSnapshot) -> InstallSnapshot | None:
         """`message` with the bytes that belong to it, or None if that snapshot is not there any more."""
@@ -236,46 +314,3 @@ class _Link:
             self._network.handler.on_snapshot_unreadable(self._peer, message.snapshot)
             return None
         return message._replace(data=chunk[0], done=chunk[1])
-
-
-class SnapshotSource:
-    """Reads the snapshot that is being sent to one peer. Stays readable when a newer one replaces it.
-
-    A peer that was sent all of it and asks for its beginning may have found it damaged. If the damage is in
-    this node's file, the peer would ask for ever; then this node is the one that must stop.
-    """
-
-    def __init__(self, persister: Persister, chunk_bytes: int) -> None:
-        self._persister, self._chunk_bytes = persister, chunk_bytes
-        self._reader: SnapshotReader | None = None
-        self._sent: Snapshot | None = None  # the last one that was read to its end
-
-    def read(self, snapshot: Snapshot, offset: int) -> tuple[bytes, bool] | None:
-        """(the chunk from `offset` on, whether it is the last), or None if this snapshot cannot be had.
-
-        Raises StorageError: the disk failed; DamagedDataError: the file is not what was written.
-        """
-        with self._persister.guard:
-            reader = self._open(snapshot)
-            if reader is None:
-                return None
-            if offset == 0 and snapshot == self._sent:
-                reader.verify()
-                self._sent = None
-            data = reader.read(offset, self._chunk_bytes)
-            done = offset + len(data) >= reader.size
-        if done:
-            self._sent = snapshot
-            self.close()
-        return data, done
-
-    def _open(self, snapshot: Snapshot) -> SnapshotReader | None:
-        if self._reader is None or self._reader.snapshot != snapshot:
-            self.close()
-            self._reader = self._persister.open_snapshot()
-        return self._reader if self._reader is not None and self._reader.snapshot == snapshot else None
-
-    def close(self) -> None:
-        if self._reader is not None:
-            self._reader.close()
-            self._reader = None

@@ -13,13 +13,14 @@ from __future__ import annotations
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from raftkv.errors import CorruptEntryError, ProtocolError
+from raftkv.node.greeting import Greeting
 from raftkv.node.joining import Hello, HelloReply
 from raftkv.raft.messages import AppendEntries, InstallSnapshot, Message
 from raftkv.raft.types import CONFIG, Configuration, Entry, Snapshot, decode_entries, encode_entries
 
 MAX_NUMBER = 2**63 - 1  # of ids, terms, indexes, offsets and rounds; none is negative
 
-_Hello = TypeVar("_Hello", Hello, HelloReply)
+_Hello = TypeVar("_Hello", Greeting, Hello, HelloReply)
 
 _PLAIN: dict[Any, type] = {tuple[Entry, ...]: bytes, Snapshot: tuple}
 _CLASSES: dict[str, type] = {cls.__name__: cls for cls in get_args(Message)}

@@ -19,13 +19,25 @@ MAX_BACKLOG_BYTES = 64 << 20
 class Channel:
     """An authenticated connection to a server. Made by the server, given to its handler.
 
-    `peer` is the other side's "host:port"; `context` belongs to the handler (None at first).
+    `peer` is the other side's "host:port"; `heard_at` is when it last sent something, by time.monotonic();
+    `context` belongs to the handler (None at first).
 
     `lock` guards `backlog`, `closing` and the use of `sock` (its closing, too: a descriptor must not be
     given to somebody else while a thread is about to send on it).
     """
 
-    __slots__ = ("_attend", "backlog", "closing", "context", "fault", "flushed_at", "lock", "peer", "sock")
+    __slots__ = (
+        "_attend",
+        "backlog",
+        "closing",
+        "context",
+        "fault",
+        "flushed_at",
+        "heard_at",
+        "lock",
+        "peer",
+        "sock",
+    )
 
     def __init__(self, sock: socket.socket, peer: str, attend: Callable[[Any], None]) -> None:
         """`attend(channel)` has the server's loop look after it; thread-safe."""
@@ -35,6 +47,7 @@ class Channel:
         self.lock = threading.Lock()
         self.backlog = bytearray()  # what the socket did not take
         self.flushed_at = 0.0  # when the socket last took some of the backlog, or the backlog began
+        self.heard_at = time.monotonic()  # when something last came from it
         self.closing = False
         self.fault: str | None = None  # what the other side did wrong, if that is why it is being closed
         self._attend = attend

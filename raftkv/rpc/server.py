@@ -248,6 +248,7 @@ class RpcServer:
         if not data:
             channel.close()
             return
+        channel.heard_at = now
         requests = channel.port.batch if channel.refusal is None else []
         append = requests.append
         try:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Callable
 
 import pytest
+from raftkv.config import load_server_config
+from raftkv.keys import load_key
 
 from tests.cluster.harness import Cluster
 from tests.cluster.workload import KEY, Appenders
@@ -15,10 +18,13 @@ NOT_ENOUGH = 64 << 10  # bytes that a file may have, when the disk is "full"
 def test_a_node_with_the_wrong_peer_key_is_shut_out(tmp_path: Path) -> None:
     with Cluster(tmp_path, start=False) as cluster, cluster.clerk() as db:
         cluster.edit(3, "peer_key_file = peer.key", "peer_key_file = other.key")
+        load_key(str(tmp_path / "other.key"), create=True)
         cluster.start(*cluster.nodes)
         db.put("k", "v")
         for id in cluster.nodes:
             cluster.wait_for_log(id, "it does not hold the same key")
+            status = cluster.status(id)
+            assert status is not None and any("the same key" in problem for problem in status["problems"])
         assert cluster.role(3) == "joining"
 
 
@@ -30,6 +36,52 @@ def test_a_node_of_another_cluster_is_shut_out(tmp_path: Path) -> None:
         cluster.wait_for_log(1, "node 3 belongs to cluster 'other', this is 'raftkv'")
         cluster.wait_for_log(3, "node 1 belongs to cluster 'raftkv', this is 'other'")
         assert cluster.role(3) == "joining"
+
+
+def swap(cluster: Cluster, section: str, one: int, other: int) -> None:
+    """In the file of node 3, exchange the addresses of two nodes."""
+    addresses = getattr(load_server_config(cluster.nodes[3].ini), section)
+    for id, address in ((one, addresses[other]), (other, addresses[one])):
+        cluster.edit(3, f"{id} = {addresses[id]}\n", f"{id} = {address} \n")
+
+
+def take_the_id_of_node_2(cluster: Cluster) -> None:
+    for section in ("servers", "peers"):
+        swap(cluster, section, 2, 3)
+    cluster.edit(3, "id = 3", "id = 2")
+
+
+@pytest.mark.parametrize(
+    "mistake, third_hears, others_say",
+    [
+        (
+            lambda cluster: swap(cluster, "peers", 1, 2),
+            "refuses this node: node 3 takes node 1 for node 2: compare the sections [peers]",
+            "node 3 takes node 1 for node 2: compare the sections [peers]",
+        ),
+        (
+            take_the_id_of_node_2,
+            "refuses this node: two servers say that they are node 2:",
+            "two servers say that they are node 2:",
+        ),
+    ],
+    ids=["swapped lines", "an id given twice"],
+)
+def test_a_node_pointed_at_the_wrong_ones_is_a_warning_on_both_sides_and_in_status(
+    tmp_path: Path, mistake: Callable[[Cluster], None], third_hears: str, others_say: str
+) -> None:
+    with Cluster(tmp_path, start=False) as cluster, cluster.clerk() as db:
+        cluster.start(1, 2)
+        db.put("k", "v")
+        mistake(cluster)
+        cluster.start(3)
+        for id, words in ((1, others_say), (3, third_hears)):
+            cluster.wait_for_log(id, words)
+            status = cluster.status(id)
+            assert status is not None and any(words in problem for problem in status["problems"])
+        assert cluster.role(3) == "joining"
+        warnings = [line for line in cluster.nodes[3].log.splitlines() if third_hears in line]
+        assert len(warnings) <= 2, "each peer's refusal is said once"
 
 
 def test_a_folder_of_another_node_or_cluster_is_refused(tmp_path: Path) -> None:

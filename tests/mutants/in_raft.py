@@ -202,5 +202,5 @@ MUTANTS: list[Mutant] = [
     Mutant("a damaged snapshot is sent for ever", "6",
            "a leader never looks at its snapshot file, though a follower finds it damaged",
            "unit/test_network.py::test_a_damaged_snapshot_is_not_sent_for_ever",
-           Edit("node.network", "A.verify()", "None")),
+           Edit("node.snapshot_source", "A.verify()", "None")),
 ]

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from raftkv.errors import ProtocolError
 from raftkv.node.joining import Hello, HelloReply
-from raftkv.node.network import PeerHandler, SnapshotSource
+from raftkv.node.network import PeerHandler
+from raftkv.node.snapshot_source import SnapshotSource
 from raftkv.node.wire import from_plain, to_plain
 from raftkv.raft.messages import AppendEntries, InstallSnapshot, Message
 from raftkv.raft.types import Entry

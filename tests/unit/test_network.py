@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Iterable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import pytest
-from raftkv.errors import ConnectionLostError, DamagedDataError, ProtocolError, StorageError
+from raftkv.errors import (
+    AuthenticationError,
+    ConnectionLostError,
+    DamagedDataError,
+    ProtocolError,
+    RemoteError,
+    RpcError,
+    StorageError,
+)
+from raftkv.node import network as network_module
+from raftkv.node.greeting import Greeting
 from raftkv.node.joining import MEMBER, NEW, Hello, HelloReply
-from raftkv.node.network import PeerNetwork, SnapshotSource
+from raftkv.node.network import PeerNetwork
+from raftkv.node.problems import Problems
+from raftkv.node.snapshot_source import SnapshotSource
 from raftkv.node.wire import from_plain, hello_from_plain, to_plain
 from raftkv.raft.messages import (
     AppendAccepted,
@@ -164,6 +177,7 @@ class FakeChannel:
 
     def __init__(self) -> None:
         self.peer, self.context, self.faults, self.closed = "somewhere:1", None, [], False  # type: ignore[var-annotated]
+        self.heard_at = 0.0
         self.replies: list[Any] = []
 
     def send(self, data: bytes) -> None:
@@ -208,8 +222,7 @@ def hello_of(id: int, state: str = MEMBER) -> Hello:
 def network(tmp_path: Path) -> Iterable[PeerNetwork]:
     """Connected to nobody: its ends are never started."""
     persister = Persister(str(tmp_path / "data"), node_id=1, cluster="c", voters=VOTERS)
-    addresses = {2: ("127.0.0.1", 1), 3: ("127.0.0.1", 1)}
-    network = PeerNetwork(addresses, b"key", persister, 1000, pytest.fail)
+    network = PeerNetwork(1, {id: ("127.0.0.1", id) for id in VOTERS}, b"key", persister, 1000, pytest.fail)
     network.handler = FakeMember()  # type: ignore[assignment]
     yield network
     network.close()
@@ -220,10 +233,23 @@ def member_of(network: PeerNetwork) -> FakeMember:
     return network.handler  # type: ignore[return-value]
 
 
-def greeted(network: PeerNetwork, id: int = 2) -> FakeChannel:
+def said(
+    hello: Hello, to: int = 1, process: str = "", addresses: str = "1=127.0.0.1:1 2=127.0.0.1:2 3=127.0.0.1:3"
+) -> tuple[Any, ...]:
+    """The arguments of a hello."""
+    return (*Greeting(to, process, addresses), *hello)
+
+
+def greeted(network: PeerNetwork, **greeting: Any) -> FakeChannel:
+    """A connection on which node 2 said hello."""
     channel = FakeChannel()
-    receive(network, channel, 0, "hello", tuple(hello_of(id)))
+    receive(network, channel, 0, "hello", said(hello_of(2), **greeting))
     return channel
+
+
+def problem(network: PeerNetwork) -> str:
+    (sentence,) = network.problems.sentences()
+    return sentence
 
 
 def receive(network: PeerNetwork, channel: FakeChannel, id: Any, method: str, args: tuple) -> None:
@@ -233,18 +259,18 @@ def receive(network: PeerNetwork, channel: FakeChannel, id: Any, method: str, ar
 def test_after_a_hello_that_is_accepted_messages_are_taken_in_their_order(network: PeerNetwork) -> None:
     channel = FakeChannel()
     messages = [StaleTerm(2, 1, 3), VoteReply(2, 1, 3, True)]
-    batch: list[Any] = [(channel, 0, "hello", tuple(hello_of(2)))]
+    batch: list[Any] = [(channel, 0, "hello", said(hello_of(2)))]
     batch += [(channel, None, "raft", to_plain(message)) for message in messages]
     network.on_requests(batch)
     assert member_of(network).messages == messages and not channel.closed
-    assert channel.replies == [(0, True, ("c", 1, "uid1", 4, True, False, 0))]
+    assert channel.replies == [(0, True, (network.addresses, "c", 1, "uid1", 4, True, False, 0))]
 
 
 def test_who_says_nothing_or_is_new_or_refused_sends_no_messages(network: PeerNetwork) -> None:
     for hello in (None, hello_of(2, NEW), hello_of(3)):
         channel = FakeChannel()
         if hello is not None:
-            receive(network, channel, 0, "hello", tuple(hello))
+            receive(network, channel, 0, "hello", said(hello))
         receive(network, channel, None, "raft", to_plain(StaleTerm(2, 1, 3)))
         assert channel.closed and member_of(network).messages == []
 
@@ -268,7 +294,7 @@ def test_a_hello_of_nested_rubbish_is_refused_at_once(network: PeerNetwork) -> N
     for _ in range(100):
         rubbish = [rubbish, rubbish]
     channel = FakeChannel()
-    receive(network, channel, 0, "hello", (1, rubbish, 2, "u", MEMBER, 0))
+    receive(network, channel, 0, "hello", (1, "p", "", 1, rubbish, 2, "u", MEMBER, 0))
     assert channel.replies[0][1] is False and channel.context is None
 
 
@@ -287,8 +313,100 @@ def test_the_newest_connection_of_a_peer_is_the_only_one(network: PeerNetwork) -
 
 def test_hello_may_be_said_again_on_one_connection(network: PeerNetwork) -> None:
     channel = greeted(network)
-    receive(network, channel, 1, "hello", tuple(hello_of(2)))
+    receive(network, channel, 1, "hello", said(hello_of(2)))
     assert not channel.closed and len(channel.replies) == 2
+
+
+# -- pointed at the wrong peers ------------------------------------------------------------------------------
+
+
+def test_who_takes_this_node_for_another_is_refused(network: PeerNetwork) -> None:
+    channel = greeted(network, to=3)
+    assert channel.replies[0][2][1] == problem(network).partition(": ")[2]
+    assert problem(network).startswith("refused somewhere:1: node 2 takes node 1 for node 3: compare")
+    assert channel.context is None and not member_of(network).replies
+    greeted(network)
+    assert network.problems.sentences() == []
+
+
+def test_of_two_servers_with_one_id_the_first_stays_while_it_is_alive(network: PeerNetwork) -> None:
+    first = greeted(network, process="a")
+    second = greeted(network, process="b")
+    assert second.context is None and not first.closed and first.context == 2
+    assert "two servers say that they are node 2: somewhere:1 and, still connected," in problem(network)
+    silent_since = FakeChannel()
+    silent_since.heard_at = first.heard_at + network_module.ALIVE_S
+    receive(network, silent_since, 0, "hello", said(hello_of(2), process="b"))
+    assert silent_since.context == 2 and first.closed and network.problems.sentences() == []
+
+
+def test_a_process_that_connects_again_replaces_its_own_connection(network: PeerNetwork) -> None:
+    assert [greeted(network, process="a").context for _ in range(3)] == [2, 2, 2]
+
+
+def test_a_member_that_has_other_addresses_is_a_problem_until_it_has_not(network: PeerNetwork) -> None:
+    greeted(network, addresses="1=127.0.0.1:1 2=127.0.0.1:2 3=10.0.0.9:3")
+    assert "for node 3 it has 10.0.0.9:3, and this node 127.0.0.1:3" in problem(network)
+    link = network._links[2]
+    link._on_hello(("1=127.0.0.1:1 2=127.0.0.1:2", "c", 2, "uid2", 0, None, False, 0))
+    assert "for node 3 it has nothing" in problem(network)
+    greeted(network)
+    assert network.problems.sentences() == []
+
+
+@pytest.mark.parametrize("rubbish", ["", "=" * 1000, "1=\x1b[2J", "x" * 100_000, "1=127.0.0.1:1"])
+def test_rubbish_in_place_of_addresses_makes_one_short_line(network: PeerNetwork, rubbish: str) -> None:
+    greeted(network, addresses=rubbish)
+    assert problem(network).isprintable() and len(problem(network)) <= 400
+
+
+@pytest.mark.parametrize(
+    "error, says",
+    [
+        (RemoteError("bad_request", "this is another cluster"), "refuses this node: this is another cluster"),
+        (AuthenticationError("it does not hold"), r"does not hold the same key: compare .* peer_key_file"),
+        (ProtocolError("it speaks HTTP"), r"is no member of this cluster \(it speaks HTTP\): compare"),
+    ],
+)
+def test_a_peer_that_is_none_is_a_problem_until_it_answers(
+    network: PeerNetwork, caplog: pytest.LogCaptureFixture, error: RpcError, says: str
+) -> None:
+    link = network._links[2]
+    with caplog.at_level("INFO"):
+        for _ in range(3):
+            link._on_failure(error)
+        assert re.search("^node 2 at 127.0.0.1:2 " + says, problem(network))
+        link._on_hello((network.addresses, "c", 2, "uid2", 0, None, False, 0))
+    assert network.problems.sentences() == []
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+
+def test_a_peer_that_cannot_be_reached_is_a_problem_after_a_while(
+    network: PeerNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link, now = network._links[2], 1000.0
+    monkeypatch.setattr(network_module.time, "monotonic", lambda: now)
+    link._on_failure(ConnectionLostError("connection refused"))
+    assert network.problems.sentences() == []
+    now += network_module.UNREACHABLE_S
+    link._on_failure(ConnectionLostError("connection refused"))
+    link._on_failure(ConnectionLostError("no route to host"))
+    assert problem(network) == "node 2 at 127.0.0.1:2 cannot be reached: connection refused"
+
+
+def test_who_was_refused_and_came_no_more_is_no_problem_after_a_while(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    now = 0.0
+    problems = Problems(lambda: now)
+    problems.set("key", "something", lasts_s=10.0)
+    now = 9.0
+    problems.set("key", "something", lasts_s=10.0)
+    now = 18.0
+    assert problems.sentences() == ["something"]
+    now = 19.0
+    with caplog.at_level("INFO"):
+        assert problems.sentences() == [] and caplog.messages[1:] == ["over: something"]
 
 
 # -- outgoing ------------------------------------------------------------------------------------------------
@@ -391,11 +509,11 @@ def test_a_disk_that_fails_while_a_snapshot_is_sent() -> None:
 
 def test_an_answer_of_another_node_is_refused(network: PeerNetwork) -> None:
     link = network._links[2]
-    with pytest.raises(ProtocolError, match="compare the \\[peers\\] sections"):
-        link._on_hello(("c", 3, "uid3", 0, None, False, 0))
+    with pytest.raises(ProtocolError, match="node 3 answers there"):
+        link._on_hello((network.addresses, "c", 3, "uid3", 0, None, False, 0))
     with pytest.raises(ProtocolError):
         link._on_hello("rubbish")
-    link._on_hello(("c", 2, "uid2", 0, None, False, 0))
+    link._on_hello((network.addresses, "c", 2, "uid2", 0, None, False, 0))
     assert [reply.id for reply in member_of(network).replies] == [2]
 
 
@@ -410,7 +528,7 @@ def test_what_goes_wrong_in_a_greeting_is_not_swallowed(network: PeerNetwork) ->
     answered: Future[Any] = Future()
     answered.add_done_callback(link._greeted)
     member_of(network).on_hello_reply = lambda reply: 1 / 0  # type: ignore[assignment, method-assign, return-value]
-    answered.set_result(("c", 2, "uid2", 0, None, False, 0))
+    answered.set_result((network.addresses, "c", 2, "uid2", 0, None, False, 0))
     assert [type(death) for death in deaths] == [ZeroDivisionError]
     lost: Future[Any] = Future()
     lost.add_done_callback(link._greeted)
