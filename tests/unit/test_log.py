@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 
 import pytest
 from raftkv.raft.log import RaftLog
@@ -73,14 +72,6 @@ def test_a_slice_holds_both_ends_and_as_many_bytes_as_allowed_but_one_entry() ->
         make(1, snapshot=7, term=1).slice(7, 8)
 
 
-@pytest.mark.parametrize(
-    "last, complete", [((3, 2), True), ((4, 2), True), ((2, 2), False), ((1, 3), True), ((9, 1), False)]
-)
-def test_a_later_last_term_counts_more_than_a_longer_log(last: Sequence[int], complete: bool) -> None:
-    """Paper 5.4.1."""
-    assert make(1, 2, 2).is_up_to_date(*last) is complete
-
-
 def test_find_conflict_names_the_first_entry_that_is_missing_or_different() -> None:
     log = make(1, 2, 2)
     assert log.find_conflict([]) == 0
@@ -148,24 +139,6 @@ def test_neither_gaps_nor_committed_entries_can_be_written() -> None:
     assert terms(log) == [1, 1]
 
 
-def test_stable_to_takes_the_very_entry_only() -> None:
-    log = make(1)
-    first = entries([2, 2], 2)
-    log.append(first)
-    log.append(entries([3, 3], 2))
-    log.stable_to(first[-1])
-    assert log.stable == 1, "it was replaced"
-    log.append(entries([2, 2], 2))
-    log.stable_to(first[-1])
-    assert log.stable == 1, "an equal one is on its way again"
-    log.stable_to(log.entries[-1])
-    assert log.stable == 3
-    log.stable_to(log.entries[0])
-    assert log.stable == 3, "it never goes back by itself"
-    log.stable_to(entry(9, 9))
-    assert log.stable == 3
-
-
 def test_commit_and_applied_go_forward_and_stay_in_order() -> None:
     log = make(1, 1, 1)
     log.commit_to(2)
@@ -202,25 +175,10 @@ def test_what_is_compacted_need_not_be_on_this_disk() -> None:
     assert log.stable == 2 and log.last_index == 3
 
 
-@pytest.mark.parametrize("term, kept", [(2, [2, 2]), (3, [])])
-def test_restore_keeps_what_follows_if_the_log_agrees(term: int, kept: list) -> None:
-    log = make(1, 2, 2, 2, 2, commit=1)
-    log.restore(Snapshot(3, term, VOTERS))
-    assert terms(log) == kept and (log.commit, log.applied, log.first_index) == (3, 3, 4)
-    assert log.stable == 3 + len(kept) and log.bytes == sum(len(e.line) for e in log.entries)
-
-
 def test_restore_beyond_the_end_drops_all() -> None:
     log = make(1, 1)
     log.restore(Snapshot(9, 1, VOTERS))
     assert (log.last_index, log.stable, log.last_term, log.bytes) == (9, 9, 1, 0)
-
-
-def test_restore_does_not_take_what_is_on_its_way_to_the_disk_for_durable() -> None:
-    log = make(1, 1)
-    log.append(entries([1, 1, 1], 3))
-    log.restore(Snapshot(4, 1, VOTERS))
-    assert (log.stable, log.last_index) == (4, 5)
 
 
 def test_no_older_snapshot_over_newer_state() -> None:
