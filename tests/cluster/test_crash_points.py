@@ -13,7 +13,7 @@ from raftkv.storage import persister
 
 from tests.cluster.harness import Cluster
 from tests.cluster.waiting import wait_until
-from tests.cluster.workload import KEY, Appenders
+from tests.cluster.workload import Appenders
 
 SMALL = {"max_raft_state": 16_000, "segment_bytes": 4096, "snapshot_chunk_bytes": 2048}
 
@@ -46,16 +46,6 @@ WRITING = tuple(
 )
 
 
-def verify(cluster: Cluster, clients: Appenders) -> None:
-    """All nodes run, and the clients have ended."""
-    cluster.wait_until_equal()
-    with cluster.clerk() as db:
-        clients.verify(db.get(KEY))
-    cluster.stop(*cluster.nodes)
-    for id in cluster.nodes:
-        clients.verify(cluster.stored_data(id)[KEY])
-
-
 def start_to_crash(cluster: Cluster, victim: int, name: str) -> None:
     cluster.start(victim, crash_point=name)
     cluster.wait_for_crash(victim)
@@ -86,7 +76,7 @@ def test_crashes_while_clients_write(tmp_path: Path) -> None:
             cluster.start(victim)
             cluster.wait_until_caught_up(victim)
         clients.end()
-        verify(cluster, clients)
+        clients.verify_everywhere(cluster)
 
 
 def test_crashes_while_voting(tmp_path: Path) -> None:
@@ -104,7 +94,7 @@ def test_crashes_while_voting(tmp_path: Path) -> None:
             clients.wait_for_more(10)
         cluster.start(victim)
         clients.end()
-        verify(cluster, clients)
+        clients.verify_everywhere(cluster)
 
 
 def test_crash_of_a_leader_that_has_not_answered(tmp_path: Path) -> None:
@@ -117,7 +107,7 @@ def test_crash_of_a_leader_that_has_not_answered(tmp_path: Path) -> None:
             cluster.wait_for_crash(1)
             cluster.start(1)
             clients.wait_for_more(20)
-        verify(cluster, clients)
+        clients.verify_everywhere(cluster)
 
 
 def test_crashes_while_receiving_a_snapshot(tmp_path: Path) -> None:
@@ -131,7 +121,7 @@ def test_crashes_while_receiving_a_snapshot(tmp_path: Path) -> None:
             start_to_crash(cluster, victim, name)
         cluster.start(victim)
         clients.end()
-        verify(cluster, clients)
+        clients.verify_everywhere(cluster)
 
 
 def test_crashes_of_a_member_that_starts_for_the_first_time(tmp_path: Path) -> None:
@@ -142,4 +132,4 @@ def test_crashes_of_a_member_that_starts_for_the_first_time(tmp_path: Path) -> N
                 start_to_crash(cluster, 3, name)
             cluster.start(3)
             clients.wait_for_more(10)
-        verify(cluster, clients)
+        clients.verify_everywhere(cluster)

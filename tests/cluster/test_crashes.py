@@ -37,12 +37,7 @@ def test_kill_of_the_leader_and_of_a_follower(tmp_path: Path) -> None:
             cluster.kill(follower)
             clients.wait_for_more(50)
             cluster.start(follower)
-        cluster.wait_until_equal()
-        with cluster.clerk() as db:
-            clients.verify(db.get(KEY))
-        cluster.stop(*cluster.nodes)
-        for id in cluster.nodes:
-            clients.verify(cluster.stored_data(id)[KEY])
+        clients.verify_everywhere(cluster)
 
 
 def test_all_killed_and_restarted(tmp_path: Path) -> None:
@@ -65,9 +60,4 @@ def test_appends_take_effect_exactly_once_through_ten_kills_of_the_leader(tmp_pa
                 leader = cluster.wait_for_leader()
                 clients.wait_for_more(20)
                 cluster.restart(leader)
-        cluster.wait_until_equal()
-        with cluster.clerk() as db:
-            clients.verify(db.get(KEY))
-        cluster.stop(*cluster.nodes)
-        for id in cluster.nodes:
-            clients.verify(cluster.stored_data(id)[KEY])
+        clients.verify_everywhere(cluster)

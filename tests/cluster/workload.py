@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from typing import Any, Callable
 
+from tests.cluster.harness import Cluster
 from tests.cluster.waiting import wait_until
 
 KEY = "words"
@@ -82,6 +83,15 @@ class Appenders:
                         db.put(f"filler-{client}-{number % FILLERS}", self._filler)
         except BaseException as error:
             self._errors.append(error)
+
+    def verify_everywhere(self, cluster: Cluster) -> None:
+        """What clients read, and then what each node has on its own disk. The clients have ended, all nodes run."""
+        cluster.wait_until_equal()
+        with cluster.clerk() as db:
+            self.verify(db.get(KEY))
+        cluster.stop(*cluster.nodes)
+        for id in cluster.nodes:
+            self.verify(cluster.stored_data(id)[KEY])
 
     def verify(self, value: str) -> None:
         """`value` is what the key holds after all clients have ended."""
