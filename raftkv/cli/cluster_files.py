@@ -15,6 +15,7 @@ from typing import NamedTuple
 from raftkv.config import Address, load_client_config, load_server_config
 from raftkv.errors import ConfigError, LockedError
 from raftkv.storage.disk import Disk, DiskLock
+from raftkv.storage.folder import is_clutter
 
 LOCK = "LOCK"
 ORPHAN_TIMEOUT_S = 5.0  # how long nodes that lost their launcher may take to end
@@ -138,8 +139,8 @@ def _check_unclaimed(folder: str) -> None:
         names = os.listdir(folder)
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be used as the cluster's folder: {error.strerror}") from None
-    ours = re.compile(rf"server\d+\.ini|{LOCK}|lost\+found|\..*")
-    strangers = [name for name in names if not ours.fullmatch(name)]
+    ours = re.compile(rf"server\d+\.ini|{LOCK}")
+    strangers = [name for name in names if not ours.fullmatch(name) and not is_clutter(name)]
     if strangers:
         raise ConfigError(f"{folder} holds {min(strangers)!r} and no cluster: give an empty or a new folder")
 

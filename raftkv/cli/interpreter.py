@@ -1,13 +1,16 @@
-"""A process of our own, which starts wherever the program that starts it could start."""
+"""A process of our own: it starts wherever the program that starts it could start, and ends with it."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
 
 import raftkv
 
 _IMPORT_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(raftkv.__file__)))
+_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 _CODE = "import sys; sys.path.insert(0, sys.argv.pop(1)); from {} import main; sys.exit(main())"
 
 
@@ -25,3 +28,15 @@ def python_command(module: str, *args: str) -> list[str]:
     if sys.flags.optimize:
         flags.append("-" + "O" * sys.flags.optimize)
     return [sys.executable, *flags, "-c", _CODE.format(module), _IMPORT_ROOT, *args]
+
+
+def die_with_parent() -> None:
+    """Have Linux kill this process when the thread that started it ends, even if it is paused.
+
+    Elsewhere a paused process that is a group of its own is mostly sent SIGHUP and SIGCONT then.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(ImportError, OSError, AttributeError):  # not every Python has ctypes
+            import ctypes
+
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -12,6 +12,7 @@ import sys
 import threading
 
 from raftkv import __version__
+from raftkv.cli.interpreter import die_with_parent
 from raftkv.cli.streams import open_standard_streams
 from raftkv.config import ServerConfig, load_server_config
 from raftkv.errors import ConfigError, RaftKVError
@@ -20,8 +21,6 @@ from raftkv.logs import log_to_stderr
 
 log = logging.getLogger("raftkv")
 
-_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
-
 
 def main(argv: list[str] | None = None) -> int:
     """Run a server. Returns the exit status: 0 stopped, 1 could not start, 2 wrong usage or configuration."""
@@ -29,12 +28,8 @@ def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     # A SimpleQueue, because its put() is safe in a signal handler, whatever the main thread is doing.
     stop_reasons: queue.SimpleQueue[str] = queue.SimpleQueue()
-    for name in ("SIGTERM", "SIGINT", "SIGHUP"):
-        number = getattr(signal, name, None)  # Windows has no SIGHUP
-        if number is not None and not (
-            name == "SIGHUP" and signal.getsignal(number) == signal.SIG_IGN
-        ):  # nohup
-            signal.signal(number, lambda received, _: stop_reasons.put(signal.Signals(received).name))
+    for number in _stop_signals():
+        signal.signal(number, lambda received, _: stop_reasons.put(signal.Signals(received).name))
     if args.exit_with_parent:
         _watch_parent(stop_reasons)
     log_to_stderr()
@@ -113,11 +108,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _stop_signals() -> list[signal.Signals]:
+    stop = [signal.SIGTERM, signal.SIGINT]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # not under nohup
+        stop.append(signal.SIGHUP)
+    return stop
+
+
 def _watch_parent(stop_reasons: queue.SimpleQueue[str]) -> None:
     """Stop when standard input ends: a launcher holds its other end, which closes however that ends."""
     if hasattr(os, "setpgrp"):
         os.setpgrp()  # Ctrl-C on the terminal is for the launcher's prompt, not for its nodes
-    _die_with_parent()
+    die_with_parent()
 
     def watch() -> None:
         while os.read(0, 4096):
@@ -125,18 +127,6 @@ def _watch_parent(stop_reasons: queue.SimpleQueue[str]) -> None:
         stop_reasons.put("the launcher is gone")
 
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
-
-
-def _die_with_parent() -> None:
-    """A paused process cannot stop by itself. Have Linux kill this one when the thread that started it ends;
-    elsewhere what is paused is mostly sent SIGHUP and SIGCONT then, being an orphaned group of its own."""
-    if sys.platform == "linux":
-        try:
-            import ctypes
-
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        except (ImportError, OSError, AttributeError):
-            log.info("without ctypes: paused, this node would outlive its launcher")
 
 
 if __name__ == "__main__":

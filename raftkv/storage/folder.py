@@ -53,13 +53,18 @@ def prepare_folder(disk: Disk, folder: str) -> list[str]:
     return notices
 
 
+def is_clutter(name: str) -> bool:
+    """Is that a name which file systems, their tools and operators leave in any folder?"""
+    return name.startswith(".") or name in _CLUTTER
+
+
 def _strangers(disk: Disk, folder: str) -> list[str]:
     """What is in `folder` beside a node's files, but may be there. Raises ForeignDataError for the rest."""
     claimed = disk.exists(os.path.join(folder, NODE))
     found = []
     for inner, name in _content(disk, folder):
         path = os.path.join(inner, name)
-        if name.startswith(".") or name in _CLUTTER:
+        if is_clutter(name):
             found.append(path)
         elif not claimed and (inner or name not in _LEFTOVERS):
             raise ForeignDataError(

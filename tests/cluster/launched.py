@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from raftkv import Clerk
 from raftkv.config import Address, load_server_config
 
 from tests.cluster.node import ROOT
@@ -64,17 +62,10 @@ def launched(folder: Path, *options: str) -> Iterator[Launched]:
             yield Launched(folder, process)
         finally:
             process.terminate()
-            process.wait(PATIENCE_S)
-            if (folder / "client.ini").exists():
-                _end_stragglers(folder / "client.ini")
-
-
-def _end_stragglers(client_ini: Path) -> None:
-    """Kill the nodes that the launcher should have stopped, in tests that fail because it did not."""
-    with Clerk.from_config(client_ini) as db:
-        for status in db.status():
-            if status["alive"]:
-                os.kill(status["pid"], signal.SIGKILL)
+            try:
+                process.wait(PATIENCE_S)
+            finally:
+                process.kill()  # and its nodes with it, whatever they do
 
 
 def _listens(address: Address) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import select
+import signal
 import time
 from collections.abc import Sequence
 
@@ -27,8 +28,12 @@ class Terminal:
 
     def __exit__(self, *_: object) -> None:
         os.close(self.fd)  # hangs up: SIGHUP
-        if not self._ended:
-            os.waitpid(self.pid, 0)
+        deadline = time.monotonic() + PATIENCE_S
+        while not self._ended:
+            self._ended = os.waitpid(self.pid, os.WNOHANG)[0] != 0
+            if time.monotonic() > deadline:
+                os.kill(self.pid, signal.SIGKILL)
+            time.sleep(0.02)
 
     def type(self, text: str) -> None:
         os.write(self.fd, text.encode())

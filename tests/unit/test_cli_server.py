@@ -129,7 +129,7 @@ def test_it_says_when_the_system_allows_too_few_open_files(ini, files, status, s
     assert process.stderr.count("open files") == 1
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
 def test_it_listens_leads_and_stops_cleanly(ini, name):
     with Server(ini) as server:
         server.expect("WARNING")
