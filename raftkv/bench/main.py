@@ -14,8 +14,7 @@ from raftkv.bench.progress import Progress
 from raftkv.bench.result import Result
 from raftkv.bench.session import Session
 from raftkv.bench.workloads import Workload
-from raftkv.cli.client import INTERRUPTED
-from raftkv.cli.commands import DONE, exit_status
+from raftkv.cli.outcome import DONE, INTERRUPTED, exit_status
 from raftkv.cli.streams import open_standard_streams
 from raftkv.errors import RaftKVError
 

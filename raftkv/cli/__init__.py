@@ -6,10 +6,20 @@ Three programs, each a `main(argv) -> exit status`:
 * `client` (bin/kvclient.py) runs one command, commands from standard input, or a prompt.
 * `cluster` (bin/kvcluster.py) runs a whole cluster on this machine, and on a terminal the client's prompt.
 
-`commands` is the table of what a client can be told to do, used by one-shot, piped and prompt forms alike: a
-command takes words and returns an Outcome (exit status, text, plain data), so that none of them prints or
-exits by itself. `prompt` adds line editing, history, Tab completion and Ctrl-C to it, `status` the table of
-servers. `cluster_files` writes and finds the ini files of a local cluster, `nodes` runs its processes.
+What the client and the launcher's prompt share, from the bottom up:
+
+    printable.py            what a terminal may be shown; everything else is escaped
+    outcome.py              exit statuses, and what comes of a command: text, plain data, or an error
+    words.py, arguments.py  lines to words by shell rules, and back; words to options and arguments
+    console.py, values.py   the standard streams as commands use them; values from streams and files
+    commands.py             the table of commands, used by one-shot, piped and prompt forms alike
+    status.py               one of them
+    piped.py, prompt.py     commands line by line; line editing, history and a Ctrl-C that abandons a command
+    completion.py           what a Tab makes of a line
+    line_editor.py, terminal.py   what nodes print, above the line that is being typed
+
+A command gets words and returns an Outcome, so that none of them prints or exits by itself. `cluster_files` writes
+and finds the ini files of a local cluster, `nodes` runs its processes.
 
 What this layer does not do: talk to servers, retry, or know Raft. That is Clerk's and KVServer's work.
 """

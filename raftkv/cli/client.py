@@ -2,138 +2,122 @@
 
 from __future__ import annotations
 
-import argparse
-import io
 import os
 import sys
-from collections.abc import Iterable
-from typing import Any
+from typing import NamedTuple
 
 from raftkv import Clerk, __version__
-from raftkv.cli.commands import (
+from raftkv.cli.arguments import parse_arguments, seconds, text_of
+from raftkv.cli.commands import COMMANDS, Call, help_text, parse_call
+from raftkv.cli.console import Console, is_terminal
+from raftkv.cli.outcome import (
     BAD_INPUT,
-    COMMANDS,
     DONE,
-    UNAVAILABLE,
+    INTERRUPTED,
+    NOT_WRITTEN,
     Outcome,
+    OutputError,
     UsageError,
-    execute,
     exit_status,
-    help_text,
-    split_line,
 )
+from raftkv.cli.piped import Lines, run_lines
 from raftkv.cli.prompt import Prompt
 from raftkv.cli.streams import open_standard_streams
 from raftkv.errors import ConfigError, RaftKVError
 
-INTERRUPTED = 130  # what shells make of a program that Ctrl-C ended
+_HELP = f"""\
+usage: kvclient [--config FILE] [--timeout S] [--json] [COMMAND ARG...]
 
-_EPILOG = f"""\
+Use a raftkv cluster. Without a command: a prompt, or commands from standard input.
+
+options, before the command:
+  --config FILE  the cluster's client.ini; default: conf/client.ini, here or beside the program
+  --timeout S    how long a command may take, in seconds
+  --json         print each result, and each error, as one line of JSON; also after the command
+  --version, --help
+
 commands:
 {help_text(COMMANDS)}
 
 exit status: 0 done; 1 no such key, or comparison failed; 2 bad usage or input;
-3 cluster unavailable or timed out (a write's outcome is unknown); 4 not authorised.
-Commands from standard input run one a line, up to the first that ends with 3 or 4;
+3 cluster unavailable, without a leader or timed out (a write's outcome is unknown); 4 not authorised;
+5 the output could not be written (also when its reader has closed it, as `| head` does); 130 interrupted.
+Commands from standard input run one a line, up to the first that ends with 3 or more;
 the exit status is then the highest one."""
+
+_OPTIONS = {"--config": text_of, "--timeout": seconds, "--json": None, "--version": None, "--help": None}
+
+
+class _Asked(NamedTuple):
+    """What the command line asks for. `call`: None without a command."""
+
+    config: str | None
+    timeout_s: float | None
+    as_json: bool
+    call: Call | None
+    text: str = ""  # to print, and no more
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the client. Returns the exit status, as `kvclient --help` lists them."""
-    open_standard_streams()
-    args = _parser().parse_args(argv)
-    _be_strict_about_text()
-    if args.command[:1] == ["help"]:
-        return _help(args.command[1:])
+    closed = open_standard_streams()
+    words = sys.argv[1:] if argv is None else argv
+    console = Console(output_is_closed="stdout" in closed)
     try:
-        with Clerk.from_config(args.config or _default_config(), timeout=args.timeout) as clerk:
-            return _run(clerk, args)
+        return _main(words, console)
+    except UsageError as error:
+        outcome = Outcome(BAD_INPUT, error=str(error))
     except RaftKVError as error:
-        print(f"kvclient: {error}", file=sys.stderr)
-        return exit_status(error)
+        outcome = Outcome(exit_status(error), error=str(error))
     except KeyboardInterrupt:
-        print(file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has had enough, as in `kvclient scan | head`. Nothing more can be printed,
-        # not even by the flush at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
-
-
-def _run(clerk: Any, args: argparse.Namespace) -> int:
-    if args.command:
-        return _show(execute(COMMANDS, clerk, args.command, args.json))
-    if not sys.stdin.isatty():
-        return _run_lines(clerk, sys.stdin, args.json)
-    print(f"raftkv {__version__}; `help` lists the commands")
-    Prompt(clerk, COMMANDS, as_json=args.json).run()
-    return DONE
-
-
-def _run_lines(clerk: Any, lines: Iterable[str], as_json: bool) -> int:
-    """One command a line; empty lines and lines that begin with # are skipped."""
-    status = DONE
-    for number, line in enumerate(lines, 1):
-        try:
-            words = split_line(line) if not line.startswith("#") else []
-            if not words:
-                continue
-            if words[0] in ("exit", "quit"):
-                break
-            outcome = execute(COMMANDS, clerk, words, as_json)
-        except UsageError as error:
-            outcome = Outcome(BAD_INPUT, error=str(error))
-        status = max(status, _show(outcome, f"line {number}: "))
-        if outcome.status >= UNAVAILABLE:
-            break  # what follows may build on this one, whose outcome is unknown
-    return status
-
-
-def _show(outcome: Outcome, place: str = "") -> int:
-    if outcome.text:
-        print(outcome.text, flush=True)
-    if outcome.error:
-        print(f"kvclient: {place}{outcome.error}", file=sys.stderr)
+        outcome = Outcome(INTERRUPTED, error="interrupted")
+    outcome = outcome._replace(as_json="--json" in words)
+    console.complain(outcome.error_line("kvclient: "))
     return outcome.status
 
 
-def _help(words: list[str]) -> int:
+def _main(words: list[str], console: Console) -> int:
+    asked = _parse(words)
+    if asked.text:
+        return _finish(Outcome(DONE, asked.text, as_json=asked.as_json), "the help", console)
+    call = asked.call
+    console.input_is_free = call is not None
+    if call is not None and not call.needs_clerk:
+        return _finish(call.run(None, console), call.name, console)
+    with Clerk.from_config(asked.config or _default_config(), timeout=asked.timeout_s) as clerk:
+        if call is not None:
+            return _finish(call.run(clerk, console), call.name, console)
+        if not is_terminal(sys.stdin):
+            return run_lines(clerk, COMMANDS, Lines(sys.stdin), asked.as_json, console)
+        print(f"raftkv {__version__}; `help` lists the commands")
+        Prompt(clerk, COMMANDS, as_json=asked.as_json).run()
+        return DONE
+
+
+def _parse(words: list[str]) -> _Asked:
+    """Raises UsageError."""
+    if words[:1] == ["-h"]:
+        return _Asked(None, None, False, None, _HELP)
+    options = parse_arguments(words, _OPTIONS, leading=True)
+    as_json = "--json" in options.options
+    if "--help" in options.options:
+        return _Asked(None, None, as_json, None, _HELP)
+    if "--version" in options.options:
+        return _Asked(None, None, as_json, None, f"raftkv {__version__}")
+    call = parse_call(COMMANDS, options.words, as_json) if options.words else None
+    return _Asked(options.options.get("--config"), options.options.get("--timeout"), as_json, call)
+
+
+def _finish(outcome: Outcome, name: str, console: Console) -> int:
+    """Show the one outcome there is. Returns the exit status."""
     try:
-        print(help_text(COMMANDS, *words[:1]))
-    except UsageError as error:
-        return _show(Outcome(BAD_INPUT, error=str(error)))
-    return DONE
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "kvclient",
-        usage="%(prog)s [--config FILE] [--timeout S] [--json] [COMMAND ARG...]",
-        description="Use a raftkv cluster. Without a command: a prompt, or commands from standard input.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--config", metavar="FILE", help="default: conf/client.ini, here or beside the program"
-    )
-    parser.add_argument(
-        "--timeout", metavar="S", type=_seconds, help="how long a command may take, in seconds"
-    )
-    parser.add_argument("--json", action="store_true", help="print each result as one line of JSON")
-    parser.add_argument("--version", action="version", version=f"raftkv {__version__}")
-    parser.add_argument("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    return parser
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value <= 86_400:
-        raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, at most 86400, not {text!r}")
-    return value
+        console.show(outcome, "kvclient: ")
+        return outcome.status
+    except OutputError as error:
+        sentence = f"{name} was carried out, but its result could not be written ({error})"
+        outcome = Outcome(NOT_WRITTEN, error=sentence, as_json=outcome.as_json)
+        console.complain(outcome.error_line("kvclient: "))
+        return NOT_WRITTEN
 
 
 def _default_config() -> str:
@@ -144,15 +128,6 @@ def _default_config() -> str:
         if os.path.exists(path):
             return path
     raise ConfigError("there is no conf/client.ini here: name the cluster's client.ini with --config FILE")
-
-
-def _be_strict_about_text() -> None:
-    """Bytes on standard input that are no text must reach Clerk's check, which has a clear error for them;
-    and what the terminal cannot show must not end the program."""
-    if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(errors="surrogateescape")
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from raftkv import Clerk, __version__
+from raftkv.cli.arguments import Arguments
 from raftkv.cli.cluster_files import (
     MAX_NODES,
     ClusterFiles,
@@ -21,8 +22,10 @@ from raftkv.cli.cluster_files import (
     prepare_folder,
     wait_until_unused,
 )
-from raftkv.cli.commands import COMMANDS, DONE, Command, Outcome, UsageError, exit_status
+from raftkv.cli.commands import COMMANDS, Command
+from raftkv.cli.console import Console
 from raftkv.cli.nodes import CAN_PAUSE, LocalCluster, NodeError
+from raftkv.cli.outcome import DONE, Outcome, UsageError, exit_status
 from raftkv.cli.prompt import Prompt
 from raftkv.cli.streams import open_standard_streams
 from raftkv.cli.terminal import NodeOutput
@@ -123,29 +126,17 @@ class ClusterPrompt(Prompt):
         super().__init__(clerk, {**COMMANDS, **node_commands(cluster)})
         self._output = output
 
-    # The hooks between which cmd.Cmd waits for a line: a node's message must then not run into what is typed.
-
-    def preloop(self) -> None:
-        self._output.prompt = self.prompt
-
-    def precmd(self, line: str) -> str:
-        self._output.prompt = None
-        return line
-
-    def postcmd(self, stop: bool, line: str) -> bool:
-        self._output.prompt = None if stop else self.prompt
-        return stop
-
-    def postloop(self) -> None:
-        self._output.prompt = None
+    def read_line(self, prompt: str) -> str:
+        with self._output.typing():
+            return super().read_line(prompt)
 
 
 def node_commands(cluster: LocalCluster) -> dict[str, Command]:
     """Commands that do something to a node, whose id (or the word `leader`) is their argument."""
 
     def command(summary: str, action: str) -> Command:
-        def run(clerk: Any, words: list[str]) -> Outcome:
-            node_id = _node_id(cluster, clerk, words[0])
+        def run(clerk: Any, arguments: Arguments, _console: Console) -> Outcome:
+            node_id = _node_id(cluster, clerk, arguments.words[0])
             getattr(cluster.nodes[node_id], action)()
             return Outcome(DONE, "OK", {"node": node_id})
 

@@ -1,214 +1,290 @@
 """What a client can be told to do: one table of commands for the prompt, one-shot and piped forms.
 
-A command gets words (already split and unquoted) and returns an Outcome; it neither prints nor exits.
+A command gets a Clerk, its arguments and a Console, and returns an Outcome. Only those that stream (dump,
+load) use the console to write; none exits.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import re
-import shlex
 from collections.abc import Mapping, Sequence
-from typing import Any, Callable, NamedTuple, NoReturn
+from typing import Any, Callable, NamedTuple
 
 from raftkv import errors
-from raftkv.cli.status import status_plain, status_table
+from raftkv.cli.arguments import Arguments, Convert, count, did_you_mean, parse_arguments, text_of
+from raftkv.cli.console import Console
+from raftkv.cli.outcome import BAD_INPUT, DONE, INTERRUPTED, NO, Outcome, UsageError, exit_status
+from raftkv.cli.printable import one_line
+from raftkv.cli.status import status_outcome
+from raftkv.cli.values import VALUE_HELP, needs_literal, value_of
+from raftkv.cli.words import quote
 
-# Exit statuses of kvclient. Scripts rely on them.
-DONE = 0
-NO = 1  # no such key, or the comparison failed
-BAD_INPUT = 2
-UNAVAILABLE = 3  # no cluster, or timed out: the outcome of a write is unknown
-NOT_AUTHORISED = 4
-
-
-class UsageError(errors.RaftKVError):
-    """A command that cannot be understood. The message says how to write it."""
-
-
-class Outcome(NamedTuple):
-    """What came of a command: `text` for people, `plain` (JSON-able) for programs, or `error`, a sentence."""
-
-    status: int
-    text: str = ""
-    plain: Any = None
-    error: str = ""
+Run = Callable[[Any, Arguments, Console], Outcome]
 
 
 class Command(NamedTuple):
-    """`usage` is its words after the name. `run` gets a Clerk and between min_words and max_words words."""
+    """`usage` is its words after the name. `run` gets at least `min_words` and at most `max_words` words.
+
+    `takes_keys`: its words up to this one are completed to keys. `writes`: it changes the database, so that
+    an interrupted one is in doubt. `offline`: it can do without a Clerk, and is then given None.
+    """
 
     usage: str
     summary: str
-    run: Callable[[Any, list[str]], Outcome]
+    run: Run
     min_words: int
-    max_words: int
-    takes_key: bool = False  # its first word is completed to a key
+    max_words: int | None
+    options: Mapping[str, Convert] = {}
+    takes_keys: int = 0
+    writes: bool = False
+    offline: Callable[[Arguments], bool] = lambda _arguments: False
+    notes: str = ""
+
+
+class Call(NamedTuple):
+    """A command with the arguments that it was given."""
+
+    name: str
+    command: Command
+    arguments: Arguments
+    as_json: bool
+
+    @property
+    def needs_clerk(self) -> bool:
+        return not self.command.offline(self.arguments)
+
+    def run(self, clerk: Any, console: Console) -> Outcome:
+        """Do it; whatever a user can cause becomes an Outcome."""
+        try:
+            outcome = self.command.run(clerk, self.arguments, console)
+        except errors.RaftKVError as error:
+            outcome = Outcome(exit_status(error), error=str(error))
+        except KeyboardInterrupt:
+            outcome = Outcome(INTERRUPTED, error="interrupted" + self.doubt)
+        return outcome._replace(as_json=self.as_json)
+
+    @property
+    def doubt(self) -> str:
+        """What to add when nobody waited for the end of it."""
+        if not self.command.writes:
+            return ""
+        return f": the {self.name} may or may not take effect; read before you repeat it"
+
+
+HELP_WORDS = ("help", "--help", "-h")
+
+
+def parse_call(commands: Mapping[str, Command], words: Sequence[str], as_json: bool = False) -> Call:
+    """Which command `words`, which are not empty, call for. Raises UsageError."""
+    for word in words:
+        if not _is_text(word):
+            raise UsageError(f"{one_line(word)[:80]} is not UTF-8 text, and keys and values are text")
+    name, rest = words[0], list(words[1:])
+    asks_for_help = [word for word in rest if word != "--json"]
+    if name in HELP_WORDS:
+        command, name = _help_command(commands), "help"
+    elif name in commands and len(asks_for_help) == 1 and asks_for_help[0] in ("--help", "-h"):
+        command, rest, name = _help_command(commands), [name, *(w for w in rest if w == "--json")], "help"
+    elif name in commands:
+        command = commands[name]
+    else:
+        raise UsageError(_unknown(commands, name))
+    try:
+        arguments = parse_arguments(rest, {**command.options, "--json": None})
+        _check_count(command, arguments.words)
+    except UsageError as error:
+        raise UsageError(f"{name}: {error}; usage: {name} {command.usage}".rstrip()) from None
+    return Call(name, command, arguments, as_json or arguments.options.pop("--json", False))
 
 
 def execute(
-    commands: Mapping[str, Command], clerk: Any, words: Sequence[str], as_json: bool = False
+    commands: Mapping[str, Command],
+    clerk: Any,
+    words: Sequence[str],
+    as_json: bool = False,
+    console: Console | None = None,
 ) -> Outcome:
-    """Run one command; whatever a user can cause becomes an Outcome. `words` is not empty.
-
-    With `as_json`, or a `--json` after the command's own words, the text is one line of JSON.
-    """
-    name, rest = words[0], list(words[1:])
-    command = commands.get(name)
-    if command is None:
-        return Outcome(BAD_INPUT, error=f"unknown command {name!r}; `help` lists the commands")
-    if rest[-1:] == ["--json"] and (len(rest) > command.max_words or name == "scan"):
-        rest.pop()
-        as_json = True
+    """Run one command. `words` is not empty."""
     try:
-        if not command.min_words <= len(rest) <= command.max_words:
-            raise UsageError(f"usage: {name} {command.usage}".rstrip())
-        outcome = command.run(clerk, rest)
-    except errors.RaftKVError as error:
-        return Outcome(exit_status(error), error=str(error))
-    return outcome._replace(text=json.dumps(outcome.plain)) if as_json else outcome
+        call = parse_call(commands, words, as_json)
+    except UsageError as error:
+        return Outcome(BAD_INPUT, error=str(error), as_json=as_json or "--json" in words)
+    return call.run(clerk, console or Console())
 
 
-def exit_status(error: errors.RaftKVError) -> int:
-    """The exit status that tells a script what kind of failure `error` is."""
-    if isinstance(error, errors.AuthenticationError):
-        return NOT_AUTHORISED
-    if isinstance(error, (errors.InvalidRequestError, errors.ConfigError, UsageError)):
-        return BAD_INPUT
-    if isinstance(error, errors.RemoteError) and error.code == errors.BAD_REQUEST:
-        return BAD_INPUT
-    return UNAVAILABLE
+def _check_count(command: Command, words: Sequence[str]) -> None:
+    if len(words) < command.min_words:
+        missing = [name for name in command.usage.split() if name[0] not in "[-"][len(words)]
+        raise UsageError(f"{missing.rstrip('.')} is missing")
+    if command.max_words is not None and len(words) > command.max_words:
+        extra = one_line(words[command.max_words])[:40]
+        raise UsageError(f"{extra!r} is one word too many: quote what has spaces")
 
 
-# White space, plain characters, '...', "...", or an escaped character.
-_PIECE = re.compile(r"""([ \t\r\n]+)|([^ \t\r\n'"\\]+)|'([^']*)'|"((?:[^"\\]+|\\.)*)"|\\(.)""", re.DOTALL)
+def _is_text(word: str) -> bool:
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
-def split_line(line: str) -> list[str]:
-    """The words of a line by shell rules, as shlex.split() finds them. Raises UsageError.
+# -- help ----------------------------------------------------------------------------------------------------
 
-    Not by shlex.split() itself, which needs a time quadratic in the longest word: minutes for a megabyte.
-    """
-    words: list[str] = []
-    pieces: list[str] | None = None  # of the word that has begun
-    at = 0
-    while at < len(line):
-        piece = _PIECE.match(line, at)
-        if piece is None:
-            what = "escaped character" if line[at] == "\\" else "closing quotation"
-            raise UsageError(f"no {what}: quote a value by shell rules, like 'two words'")
-        at = piece.end()
-        if piece[1] is None:
-            assert piece.lastindex, "every alternative is a group"
-            text = piece[piece.lastindex]
-            pieces = pieces or []
-            pieces.append(re.sub(r'\\(["\\])', r"\1", text) if piece[4] is not None else text)
-        elif pieces is not None:
-            words.append("".join(pieces))
-            pieces = None
-    return words if pieces is None else [*words, "".join(pieces)]
+#: What people type who come from elsewhere.
+_ELSEWHERE = {"set": "put", "del": "delete", "rm": "delete", "remove": "delete", "ls": "scan", "list": "scan",
+              "keys": "scan", "export": "dump", "import": "load", "info": "status"}  # fmt: skip
+
+
+def _unknown(commands: Mapping[str, Command], name: str) -> str:
+    known = _ELSEWHERE.get(name.lower())
+    hint = f"; did you mean {known}?" if known in commands else did_you_mean(name, commands)
+    return f"unknown command {one_line(name)[:40]!r}{hint}; `help` lists the commands"
 
 
 def help_text(commands: Mapping[str, Command], name: str | None = None) -> str:
     """All commands, or one. Raises UsageError for an unknown name."""
     if name is None:
-        width = max(len(f"{name} {command.usage}") for name, command in commands.items())
-        lines = [
-            f"{name} {command.usage}".ljust(width + 2) + command.summary for name, command in commands.items()
-        ]
+        usages = {f"{name} {command.usage}".rstrip(): command.summary for name, command in commands.items()}
+        width = max(map(len, usages))
         return "\n".join(
-            [*lines, "Words are separated by spaces and quoted by shell rules: put greeting 'hello, world'"]
+            [
+                *(f"{usage.ljust(width)}  {summary}" for usage, summary in usages.items()),
+                "Words are separated by spaces and quoted by shell rules: put greeting 'hello, world'.",
+                "`--json` prints a result as JSON. `--` ends the options: put -- --key -value",
+            ]
         )
     if name not in commands:
-        raise UsageError(f"no command {name!r}; `help` lists the commands")
-    return f"{name} {commands[name].usage}".rstrip() + f"\n    {commands[name].summary}"
+        raise UsageError(_unknown(commands, name))
+    command = commands[name]
+    notes = f"\n    {command.notes}" if command.notes else ""
+    return f"{name} {command.usage}".rstrip() + f"\n    {command.summary}{notes}"
+
+
+def _help_command(commands: Mapping[str, Command]) -> Command:
+    def run(_clerk: Any, arguments: Arguments, _console: Console) -> Outcome:
+        text = help_text(commands, *arguments.words)
+        return Outcome(DONE, text, {"help": text})
+
+    return Command("[COMMAND]", "this list, or one command", run, 0, 1, offline=lambda _arguments: True)
 
 
 # -- the commands --------------------------------------------------------------------------------------------
 
 
-def _get(clerk: Any, words: list[str]) -> Outcome:
-    found = clerk.get_with_revision(words[0])
-    if found is None:
-        return Outcome(NO, "(nil)", {"key": words[0], "value": None, "revision": None})
-    value, revision = found
-    return Outcome(DONE, value, {"key": words[0], "value": value, "revision": revision})
+def _get(clerk: Any, arguments: Arguments, _console: Console) -> Outcome:
+    items, texts = [], []
+    for key in arguments.words:
+        value, revision = clerk.get_with_revision(key) or (None, None)
+        items.append({"key": key, "value": value, "revision": revision})
+        texts.append("(nil)" if value is None else value)
+    found = all(item["value"] is not None for item in items)
+    return Outcome(DONE if found else NO, "\n".join(texts), items[0] if len(items) == 1 else {"items": items})
 
 
-def _put(clerk: Any, words: list[str]) -> Outcome:
-    return _written(words[0], clerk.put(words[0], words[1]))
+def _put(clerk: Any, arguments: Arguments, console: Console) -> Outcome:
+    key = arguments.words[0]
+    return _written(key, clerk.put(key, value_of(arguments, 1, console)))
 
 
-def _append(clerk: Any, words: list[str]) -> Outcome:
-    return _written(words[0], clerk.append(words[0], words[1]))
+def _append(clerk: Any, arguments: Arguments, console: Console) -> Outcome:
+    key = arguments.words[0]
+    return _written(key, clerk.append(key, value_of(arguments, 1, console)))
 
 
 def _written(key: str, revision: int) -> Outcome:
     return Outcome(DONE, "OK", {"key": key, "revision": revision})
 
 
-def _delete(clerk: Any, words: list[str]) -> Outcome:
-    existed = clerk.delete(words[0])
-    return Outcome(
-        DONE if existed else NO, "OK" if existed else "(nil)", {"key": words[0], "deleted": existed}
-    )
-
-
-def _cas(clerk: Any, words: list[str]) -> Outcome:
-    if words[0] == "--absent":
-        key, expected, value = words[1], None, words[2]
+def _delete(clerk: Any, arguments: Arguments, _console: Console) -> Outcome:
+    keys = arguments.words
+    if len(keys) == 1:
+        existed = [clerk.delete(keys[0])]
     else:
-        key, expected, value = words
-    swapped = clerk.cas(key, expected, value)
+        batch = clerk.pipeline()
+        for key in keys:
+            batch.delete(key)
+        existed = batch.execute()
+    items = [{"key": key, "deleted": deleted} for key, deleted in zip(keys, existed)]
+    text = "\n".join("OK" if deleted else "(nil)" for deleted in existed)
+    return Outcome(DONE if all(existed) else NO, text, items[0] if len(items) == 1 else {"items": items})
+
+
+def _cas(clerk: Any, arguments: Arguments, console: Console) -> Outcome:
+    words = arguments.words
+    if "--absent" in arguments.options:
+        if len(words) != 2 or arguments.literal_from != 0:
+            # A script's $KEY or $EXPECTED can be the word --absent: it must not change what is written.
+            raise UsageError(
+                "write `cas --absent -- KEY NEW` if there must be no such key, "
+                "and `cas -- --absent EXPECTED NEW` for a key of that name"
+            )
+        key, expected = words[0], None
+    else:
+        if len(words) != 3:
+            raise UsageError("NEW is missing; usage: cas KEY EXPECTED NEW | --absent -- KEY NEW")
+        key, expected = words[0], value_of(arguments, 1, console)
+    swapped = clerk.cas(key, expected, value_of(arguments, len(words) - 1, console))
     text = (
         "OK" if swapped else "(the key exists)" if expected is None else "(the key does not hold that value)"
     )
     return Outcome(DONE if swapped else NO, text, {"key": key, "swapped": swapped})
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; usage: scan {_SCAN_USAGE}")
-
-
-_SCAN_USAGE = "[PREFIX] [--start KEY] [--limit N]"
-_scan_parser = _Parser("scan", add_help=False, allow_abbrev=False)
-_scan_parser.add_argument("prefix", nargs="?", default="")
-_scan_parser.add_argument("--start", default="")
-_scan_parser.add_argument("--limit", type=int)
-
-
-def _scan(clerk: Any, words: list[str]) -> Outcome:
-    options = _scan_parser.parse_args(words)
-    if options.limit is not None and options.limit < 1:
-        raise UsageError(f"--limit must be 1 or more, not {options.limit}")
-    found = clerk.scan(options.prefix, options.start, options.limit)
-    # Quoted, a key with spaces is told from its value; and the line can be given back to `put`.
-    text = "\n".join(f"{shlex.quote(key)} {shlex.quote(value)}" for key, value, _ in found)
+def _scan(clerk: Any, arguments: Arguments, _console: Console) -> Outcome:
+    prefix = arguments.words[0] if arguments.words else ""
+    found = clerk.scan(prefix, arguments.options.get("--start", ""), arguments.options.get("--limit"))
     items = [{"key": key, "value": value, "revision": revision} for key, value, revision in found]
-    return Outcome(DONE, text or "(empty)", {"items": items})
+    text = "\n".join(scan_line(key, value) for key, value, _ in found)
+    return Outcome(DONE, text if found else None, {"items": items}, remark="(empty)")
 
 
-def _status(clerk: Any, words: list[str]) -> Outcome:
-    servers = clerk.status()
-    alive = any(server["alive"] for server in servers)
-    return Outcome(DONE if alive else UNAVAILABLE, status_table(servers), status_plain(servers))
+def scan_line(key: str, value: str) -> str:
+    """A key and its value on one line, which `put` takes as it is: quoted, and behind `--` where needed."""
+    options_end = "-- " if needs_literal(key) or needs_literal(value) else ""
+    return f"{options_end}{quote(key)} {quote(value)}"
+
+
+def _status(clerk: Any, _arguments: Arguments, _console: Console) -> Outcome:
+    return status_outcome(clerk.status())
 
 
 COMMANDS: dict[str, Command] = {
-    "get": Command("KEY", "the key's value, or (nil)", _get, 1, 1, True),
-    "put": Command("KEY VALUE", "set the key's value", _put, 2, 2, True),
-    "append": Command("KEY VALUE", "add to the end of the key's value", _append, 2, 2, True),
-    "delete": Command("KEY", "remove the key", _delete, 1, 1, True),
+    "get": Command("KEY...", "the key's value, or (nil)", _get, 1, None, takes_keys=1 << 30),
+    "put": Command(
+        "KEY VALUE", "set the key's value", _put, 2, 2, takes_keys=1, writes=True, notes=VALUE_HELP
+    ),
+    "append": Command(
+        "KEY VALUE",
+        "add to the end of the key's value",
+        _append,
+        2,
+        2,
+        takes_keys=1,
+        writes=True,
+        notes=VALUE_HELP,
+    ),
+    "delete": Command("KEY...", "remove the key", _delete, 1, None, takes_keys=1 << 30, writes=True),
     "cas": Command(
-        "KEY EXPECTED NEW | --absent KEY NEW",
+        "KEY EXPECTED NEW | --absent -- KEY NEW",
         "set the key to NEW if it holds EXPECTED, or nothing",
         _cas,
+        2,
         3,
-        3,
-        True,
+        {"--absent": None},
+        takes_keys=1,
+        writes=True,
+        notes=VALUE_HELP,
     ),
-    "scan": Command(_SCAN_USAGE, "keys and values in the order of the keys", _scan, 0, 6, True),
-    "status": Command("", "every server: role, term, progress", _status, 0, 0),
+    "scan": Command(
+        "[PREFIX] [--start KEY] [--limit N]",
+        "keys and values in the order of the keys",
+        _scan,
+        0,
+        1,
+        {"--start": text_of, "--limit": count},
+        takes_keys=1,
+        notes="Each line can be given to `put`, in a shell as well as here",
+    ),
+    "status": Command("", "every server: role, term, progress, problems", _status, 0, 0),
 }
+COMMANDS["help"] = _help_command(COMMANDS)

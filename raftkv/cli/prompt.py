@@ -7,17 +7,20 @@ may still take effect, and the prompt says so.
 
 from __future__ import annotations
 
-import cmd
+import io
 import os
 import queue
-import shlex
 import sys
 import threading
 import time
 from collections.abc import Mapping
 from typing import Any, Callable, TypeVar
 
-from raftkv.cli.commands import DONE, Command, Outcome, UsageError, execute, help_text, split_line
+from raftkv.cli.commands import Command, parse_call
+from raftkv.cli.completion import complete
+from raftkv.cli.console import Console
+from raftkv.cli.outcome import BAD_INPUT, DONE, Outcome, UsageError
+from raftkv.cli.words import Splitter, quote
 from raftkv.errors import RaftKVError
 
 try:
@@ -29,104 +32,130 @@ HISTORY_FILE = "~/.raftkv_history"
 HISTORY_LINES = 1000
 SLOW_ANSWER_S = 0.1  # from here on an answer says how long it took
 COMPLETION_TIMEOUT_S = 1.0
-COMPLETION_KEYS = 50
 
 Result = TypeVar("Result")
 
 
-class Prompt(cmd.Cmd):
+class Prompt:
     """Reads commands from a terminal until `exit`, `quit` or Ctrl-D.
 
-    `clerk` is what the commands talk to, `commands` the table of them; `help` and `exit` are added. Results
-    go to standard output, errors to standard error.
+    `clerk` is what the commands talk to, `commands` the table of them; `exit` is added. Results go to
+    standard output, errors to standard error.
     """
 
     prompt = "> "
 
     def __init__(self, clerk: Any, commands: Mapping[str, Command], *, as_json: bool = False) -> None:
-        super().__init__()
         self._clerk = clerk
         self._as_json = as_json
-        self.commands: dict[str, Command] = {
-            **commands,
-            "help": Command("[COMMAND]", "this list, or one command", self._help, 0, 1),
-            "exit": Command("", "leave; so does Ctrl-D", lambda _clerk, _words: Outcome(DONE), 0, 0),
-        }
+        leave = Command("", "leave; so does Ctrl-D", lambda *_: Outcome(DONE), 0, 0)
+        self.commands: dict[str, Command] = {**commands, "exit": leave}
+        self._candidates: list[str] = []
 
     def run(self) -> None:
         """Read and run commands until the user leaves."""
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            sys.stdin.reconfigure(errors="surrogateescape")  # what is no text is refused by its command
         if readline is not None:
-            _prepare_readline()
+            _prepare_readline(self._next_candidate)
         try:
-            while True:
-                try:
-                    self.cmdloop()
-                    return
-                except KeyboardInterrupt:
-                    print()  # Ctrl-C at the prompt drops the line
+            while self._run_one_whatever_comes():
+                pass
         finally:
             if readline is not None:
                 _save_history()
 
-    # -- what cmd.Cmd calls ----------------------------------------------------------------------------------
-
-    def onecmd(self, line: str) -> bool:
-        """Run one line. True: leave."""
-        if line == "EOF":  # what cmd.Cmd makes of Ctrl-D
-            print()
-            return True
+    def _run_one_whatever_comes(self) -> bool:
         try:
-            words = split_line(line)
-        except UsageError as error:
-            self._show(Outcome(1, error=str(error)), 0.0)
-            return False
-        if not words:
-            return False
-        if words[0] in ("exit", "quit"):
-            return True
-        started = time.monotonic()
-        try:
-            outcome = call_abandonable(lambda: execute(self.commands, self._clerk, words, self._as_json))
+            return self.run_one()
         except KeyboardInterrupt:
-            print("\nabandoned; if it was a write, it may still take effect", file=sys.stderr)
-            return False
-        self._show(outcome, time.monotonic() - started)
-        return False
+            print()  # Ctrl-C at the prompt drops what was typed
+            return True
 
-    def completenames(self, text: str, *_: Any) -> list[str]:
-        return [name + " " for name in sorted(self.commands) if name.startswith(text)]
-
-    complete_help = completenames
-
-    def completedefault(self, text: str, line: str, begidx: int, *_: Any) -> list[str]:
-        before = line[:begidx].split()
-        command = self.commands.get(before[0]) if before else None
-        if command is None or not command.takes_key or len(before) > 1:
-            return []
-        return self._complete_key(text)
-
-    def _complete_key(self, text: str) -> list[str]:
-        """Keys that begin with `text`, quoted where they must be; none if the cluster is slow to answer."""
-        prefix = text.lstrip("'\"")
+    def run_one(self) -> bool:
+        """Read and run one command. False: the user leaves. Raises OutputError or KeyboardInterrupt."""
         try:
-            found = call_abandonable(
-                lambda: self._clerk.scan(prefix, "", COMPLETION_KEYS), timeout_s=COMPLETION_TIMEOUT_S
+            words = self._read_command()
+        except EOFError:
+            print()
+            return False
+        except UsageError as error:
+            self._complain(error)
+            return True
+        if words[:1] in (["exit"], ["quit"]):
+            return False
+        if words:
+            self._run_command(words)
+        return True
+
+    def read_line(self, prompt: str) -> str:
+        """One line that the user types. Raises EOFError or KeyboardInterrupt."""
+        return input(prompt)
+
+    def complete(self, line: str, begin: int) -> list[str]:
+        """What can stand in `line` from `begin` on; nothing if the cluster is slow to answer."""
+        try:
+            return call_abandonable(
+                lambda: complete(self.commands, self._clerk, line, begin), timeout_s=COMPLETION_TIMEOUT_S
             )
         except (RaftKVError, TimeoutError):
             return []  # a Tab has nowhere to say why; the command itself will
-        return [shlex.quote(key) + " " for key, _, _ in found]
 
-    def _help(self, _clerk: Any, words: list[str]) -> Outcome:
-        text = help_text(self.commands, *words)
-        return Outcome(DONE, text, {"help": text})
+    # -- one command -----------------------------------------------------------------------------------------
 
-    def _show(self, outcome: Outcome, duration_s: float) -> None:
-        if outcome.text:
-            print(outcome.text, flush=True)
-        if outcome.error:
-            print(f"error: {outcome.error}", file=sys.stderr, flush=True)
+    def _read_command(self) -> list[str]:
+        """The words of the next command: quotations go on over several lines. Raises UsageError."""
+        splitter = Splitter()
+        lines: list[str] = []
+        while True:
+            try:
+                line = self.read_line(f"{splitter.open}{self.prompt}")
+            except EOFError:
+                if not splitter.open:
+                    raise
+                print()
+                raise splitter.complain() from None
+            if not lines and line.startswith("#"):
+                return []
+            lines.append(line)
+            try:
+                words = splitter.feed(line + "\n")
+            except UsageError:
+                _remember(line)
+                raise
+            if words is not None:
+                _remember(line if len(lines) == 1 else " ".join(map(quote, words)))
+                return words
+
+    def _run_command(self, words: list[str]) -> None:
+        try:
+            call = parse_call(self.commands, words, self._as_json)
+        except UsageError as error:
+            self._complain(error)
+            return
+        console = Console()
+        started = time.monotonic()
+        try:
+            outcome = call_abandonable(lambda: call.run(self._clerk, console))
+        except KeyboardInterrupt:
+            console.cancel.set()
+            print(file=sys.stderr)
+            console.complain(f"abandoned{call.doubt}")
+            return
+        console.show(outcome, "error: ")
+        duration_s = time.monotonic() - started
         if duration_s >= SLOW_ANSWER_S:
             print(f"({duration_s:.2f} s)", flush=True)
+
+    def _complain(self, error: UsageError) -> None:
+        Console().show(Outcome(BAD_INPUT, error=str(error), as_json=self._as_json), "error: ")
+
+    def _next_candidate(self, _text: str, state: int) -> str | None:
+        """What readline calls for a Tab, with a rising `state` until it gets None."""
+        if state == 0:
+            line = readline.get_line_buffer()[: readline.get_endidx()]
+            self._candidates = self.complete(line, readline.get_begidx())
+        return self._candidates[state] if state < len(self._candidates) else None
 
 
 def call_abandonable(function: Callable[[], Result], timeout_s: float | None = None) -> Result:
@@ -168,11 +197,15 @@ def _raiser(error: BaseException) -> Callable[[], Any]:
 # -- readline ------------------------------------------------------------------------------------------------
 
 
-def _prepare_readline() -> None:
+def _prepare_readline(completer: Callable[[str, int], str | None]) -> None:
     # A key may hold any character: only white space ends a word that is completed.
     readline.set_completer_delims(" \t\n")
+    readline.set_completer(completer)
     if "libedit" in (readline.__doc__ or ""):  # macOS
         readline.parse_and_bind("bind ^I rl_complete")
+    else:
+        readline.parse_and_bind("tab: complete")
+    readline.set_auto_history(False)
     readline.set_history_length(HISTORY_LINES)
     try:
         readline.read_history_file(os.path.expanduser(HISTORY_FILE))
@@ -180,6 +213,15 @@ def _prepare_readline() -> None:
         return  # the first time
     except OSError as error:
         print(f"cannot read {HISTORY_FILE}: {error.strerror}", file=sys.stderr)
+
+
+def _remember(line: str) -> None:
+    """Add a command to the history: on one line, unless it is empty or the one before once more."""
+    if readline is None or not line.strip():
+        return
+    last = readline.get_current_history_length()
+    if last == 0 or readline.get_history_item(last) != line:
+        readline.add_history(line)
 
 
 def _save_history() -> None:

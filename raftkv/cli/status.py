@@ -1,56 +1,104 @@
-"""The `status` command's two forms: a table for people, plain data for programs."""
+"""The `status` command: a table and sentences for people, plain data for programs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+from raftkv.cli.outcome import DONE, UNAVAILABLE, Outcome
+from raftkv.cli.printable import one_line, pad, width
 from raftkv.client.clerk import STATUS_FIELDS
 
-_HEADINGS = ("server", "address", "role", "term", "commit", "applied", "log", "lag", "alive")
+MUCH_LAG = 10_000  # entries: a server so far behind is said to lag
+
+_HEADINGS = ("server", "address", "role", "term", "commit", "applied", "log", "lag", "version", "alive")
+
+Server = dict[str, Any]
 
 
-def status_plain(servers: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """`servers` as Clerk.status() returns them; what a dead server cannot say is None."""
-    return {"servers": [{field: server.get(field) for field in STATUS_FIELDS} for server in servers]}
+def status_outcome(servers: Sequence[Server]) -> Outcome:
+    """`servers` as Clerk.status() returns them. Without a leader nothing works: then that is an error."""
+    text = "\n".join([status_table(servers), *problems_of(servers)])
+    if leader_of(servers) is not None:
+        return Outcome(DONE, text, status_plain(servers))
+    majority = len(servers) // 2 + 1
+    error = (
+        f"there is no leader: reads and writes wait until {majority} of the {len(servers)} servers can talk "
+        "to each other"
+    )
+    return Outcome(UNAVAILABLE, text, status_plain(servers), error)
 
 
-def status_table(servers: Sequence[dict[str, Any]]) -> str:
+def leader_of(servers: Sequence[Server]) -> Server | None:
+    """The server that leads in the highest term of all that answered: a deposed one may not know it yet."""
+    answered = [server for server in servers if server["alive"]]
+    newest = max((server["term"] for server in answered), default=0)
+    leads = (server for server in answered if server["role"] == "leader" and server["term"] == newest)
+    return next(leads, None)
+
+
+def status_plain(servers: Sequence[Server]) -> dict[str, Any]:
+    """All that is known of each server; what a dead one cannot say is None."""
+    every: Server = {"error": None, "problems": []}
+    return {"servers": [{**dict.fromkeys(STATUS_FIELDS), **every, **server} for server in servers]}
+
+
+# -- for people ----------------------------------------------------------------------------------------------
+
+
+def status_table(servers: Sequence[Server]) -> str:
     """A line a server. `lag`: how many committed entries it has yet to apply, by the leader's count."""
-    leader_commit = _leader_commit(servers)
-    rows = [list(_HEADINGS)] + [_row(server, leader_commit) for server in servers]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
-    return "\n".join(lines)
+    leader = leader_of(servers)
+    rows = [list(_HEADINGS)] + [_row(server, leader) for server in servers]
+    widths = [max(width(row[column]) for row in rows) for column in range(len(_HEADINGS))]
+    return "\n".join("  ".join(map(pad, row, widths)).rstrip() for row in rows)
 
 
-def _leader_commit(servers: Sequence[dict[str, Any]]) -> int | None:
-    """The commit index of the leader of the highest term: a deposed one may not know yet that it is."""
-    leaders = [server for server in servers if server["alive"] and server["role"] == "leader"]
-    return max(leaders, key=lambda server: server["term"])["commit_index"] if leaders else None
+def problems_of(servers: Sequence[Server]) -> list[str]:
+    """Why each server that does not take part as it should does not: a sentence a line."""
+    leader = leader_of(servers)
+    return [
+        f"server {server['id']}: {one_line(problem)}"
+        for server in servers
+        for problem in [*_seen_from_here(server, leader), *(server.get("problems") or [])]
+    ]
 
 
-def _row(server: dict[str, Any], leader_commit: int | None) -> list[str]:
+def _seen_from_here(server: Server, leader: Server | None) -> list[str]:
     if not server["alive"]:
-        unknown = ["-"] * (len(_HEADINGS) - 3)
-        return [
-            str(server["id"]),
-            str(server["address"]),
-            *unknown,
-            f"no: {server.get('error', 'no answer')}",
-        ]
+        return []  # the table says so
+    if server["role"] == "joining":
+        return ["it takes no part yet: it waits until it has met the other servers"]
+    if server["leader"] is None:
+        return ["it knows no leader: it hears from none"]
+    if leader is None or server is leader:
+        return []
+    if server["leader"] != leader["id"] or server["term"] != leader["term"]:
+        follows = f"it follows server {server['leader']} in term {server['term']}"
+        return [f"{follows}, while server {leader['id']} leads in term {leader['term']}"]
+    lag = _lag(server, leader)
+    return [f"it lags: {lag} entries behind the leader"] if lag >= MUCH_LAG else []
+
+
+def _lag(server: Server, leader: Server) -> int:
     # The servers answered at slightly different moments, so that one may seem to be ahead of the leader.
-    lag = "-" if leader_commit is None else str(max(0, leader_commit - server["applied_index"]))
+    return max(0, int(leader["commit_index"]) - int(server["applied_index"]))
+
+
+def _row(server: Server, leader: Server | None) -> list[str]:
+    name = [str(server["id"]), one_line(str(server["address"]))]
+    if not server["alive"]:
+        return [*name, *["-"] * (len(_HEADINGS) - 3), f"no: {one_line(server.get('error') or 'no answer')}"]
     entries = server["log_last_index"] - server["log_first_index"] + 1
     return [
-        str(server["id"]),
-        str(server["address"]),
-        str(server["role"]),
+        *name,
+        one_line(str(server["role"])),
         str(server["term"]),
         str(server["commit_index"]),
         str(server["applied_index"]),
         f"{format_bytes(server['log_bytes'])} ({entries})",
-        lag,
+        "-" if leader is None else str(_lag(server, leader)),
+        one_line(str(server["version"])),
         "yes",
     ]
 

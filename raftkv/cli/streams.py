@@ -9,16 +9,18 @@ import sys
 _STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 
 
-def open_standard_streams() -> None:
-    """Open os.devnull in place of each of descriptors 0 to 2 that is closed.
+def open_standard_streams() -> set[str]:
+    """Open os.devnull in place of each of descriptors 0 to 2 that is closed. Returns which, by name.
 
     For the beginning of a program, before it opens anything else: a file that got one of these numbers would
     be taken for a standard stream, by its children at the latest.
     """
+    closed = set()
     for number, (name, mode) in enumerate(_STREAMS):
         try:
             os.fstat(number)
         except OSError:
+            closed.add(name)
             opened = os.open(os.devnull, os.O_RDWR)
             if opened != number:
                 os.dup2(opened, number)
@@ -28,3 +30,4 @@ def open_standard_streams() -> None:
             setattr(sys, name, open(number, mode, closefd=False))
     if isinstance(sys.stdout, io.TextIOWrapper):  # what an encoding lacks must not end the program
         sys.stdout.reconfigure(errors="backslashreplace")
+    return closed

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
 import sys
+import tempfile
 
 import pytest
 from raftkv import errors
 from raftkv.cli import client
 
-from tests.unit.test_cli_commands import DEAD, LEADER, FakeClerk
+from tests.unit.test_cli_commands import AWKWARD, FakeClerk
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -40,8 +40,11 @@ class Client:
 
     def __call__(self, *words, lines=""):
         """(exit status, standard output, standard error) of `kvclient WORDS`."""
-        self._monkeypatch.setattr(sys, "stdin", io.StringIO(lines))
-        status = client.main(list(words))
+        with tempfile.TemporaryFile("w+") as file:
+            file.buffer.write(lines if isinstance(lines, bytes) else lines.encode())
+            file.seek(0)
+            self._monkeypatch.setattr(sys, "stdin", file)
+            status = client.main(list(words))
         assert self.closed == len(self.opened), "a Clerk was left open"
         return (status, *self._capsys.readouterr())
 
@@ -57,13 +60,16 @@ def kvclient(monkeypatch, capsys):
         (["get", "a"], (0, "one\n", "")),
         (["get", "none"], (1, "(nil)\n", "")),
         (["put", "b", "two words"], (0, "OK\n", "")),
-        (["put", "b", "--json"], (0, "OK\n", "")),
+        (["get", "a", "none"], (1, "one\n(nil)\n", "")),
         (["put", "b", "-1"], (0, "OK\n", "")),
-        (["put", "--timeout", "5"], (0, "OK\n", "")),
+        (["put", "--", "--timeout", "5"], (0, "OK\n", "")),
+        (["--", "put", "b", "x"], (0, "OK\n", "")),
         (["cas", "a", "two", "three"], (1, "(the key does not hold that value)\n", "")),
         (["delete", "none"], (1, "(nil)\n", "")),
-        (["put", "b"], (2, "", "kvclient: usage: put KEY VALUE\n")),
+        (["scan", "none"], (0, "", "")),
+        (["put", "b"], (2, "", "kvclient: put: VALUE is missing; usage: put KEY VALUE\n")),
         (["take", "b"], (2, "", "kvclient: unknown command 'take'; `help` lists the commands\n")),
+        (["--config"], (2, "", "kvclient: --config needs a value\n")),
     ],
 )
 def test_one_command(kvclient, words, result):
@@ -74,14 +80,6 @@ def test_one_command(kvclient, words, result):
 def test_one_command_as_json(kvclient, words):
     status, out, err = kvclient(*words)
     assert (status, json.loads(out), err) == (0, {"key": "a", "value": "one", "revision": 1}, "")
-
-
-def test_status(kvclient):
-    kvclient.clerk.servers = [LEADER, DEAD]
-    assert kvclient("status")[1].startswith("server  address ")
-    status, out, _ = kvclient("status", "--json")
-    assert status == 0
-    assert json.loads(out)["servers"][0] == LEADER
 
 
 @pytest.mark.parametrize(
@@ -96,12 +94,16 @@ def test_status(kvclient):
 def test_a_failed_command(kvclient, failure, status):
     kvclient.clerk.failure = failure
     assert kvclient("put", "a", "b") == (status, "", f"kvclient: {failure}\n")
-    assert kvclient("--json", "put", "a", "b") == (status, "", f"kvclient: {failure}\n")
+    out, err = kvclient("--json", "put", "a", "b")[1:]
+    assert (out, json.loads(err)) == ("", {"error": str(failure), "status": status})
 
 
 def test_ctrl_c(kvclient):
     kvclient.clerk.failure = KeyboardInterrupt()
-    assert kvclient("put", "a", "b")[:2] == (130, "")
+    status, out, err = kvclient("put", "a", "b")
+    assert (status, out) == (130, "")
+    assert err == "kvclient: interrupted: the put may or may not take effect; read before you repeat it\n"
+    assert kvclient(lines="get a\nput a b\n")[0] == 130
 
 
 def test_options(kvclient, tmp_path, monkeypatch):
@@ -123,11 +125,11 @@ def test_no_configuration_at_all(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("timeout", ["0", "-1", "soon", "nan", "1e9"])
-def test_a_bad_timeout(kvclient, timeout, capsys):
-    with pytest.raises(SystemExit) as caught:
-        kvclient("--timeout", timeout, "get", "a")
-    assert caught.value.code == 2
-    assert "must be a number of seconds above 0, at most 86400" in capsys.readouterr().err
+def test_a_bad_timeout(kvclient, timeout):
+    status, out, err = kvclient("--timeout", timeout, "get", "a")
+    assert (status, out) == (2, "")
+    assert "must be a number of seconds above 0, at most 86400" in err
+    assert json.loads(kvclient("--json", "--timeout", timeout, "get", "a")[2])["status"] == 2
 
 
 def test_a_bad_configuration(tmp_path, capsys):
@@ -143,14 +145,19 @@ def test_a_bad_configuration(tmp_path, capsys):
     assert lines[1].startswith(f"kvclient: {tmp_path}/none.key: no such key file. Copy it from a server")
 
 
-def test_help_needs_no_cluster(kvclient, capsys):
-    assert "append KEY VALUE" in kvclient("help")[1]
-    assert kvclient("help", "get") == (0, "get KEY\n    the key's value, or (nil)\n", "")
-    assert kvclient("help", "me")[0] == 2
-    with pytest.raises(SystemExit) as caught:
-        kvclient("--help")
-    assert caught.value.code == 0
-    assert "3 cluster unavailable or timed out" in capsys.readouterr().out
+@pytest.mark.parametrize(
+    "words", [["help"], ["--help"], ["-h"], ["--json", "--help"], ["help", "get"], ["get", "-h"]]
+)
+def test_help_needs_no_cluster(kvclient, words):
+    status, out, err = kvclient(*words)
+    assert (status, err, kvclient.opened) == (0, "", [])
+    assert "get KEY..." in out
+    assert ("exit status: 0 done" in out) == (words[-1] in ("--help", "-h") and words[0] != "get")
+    assert "get KEY..." in kvclient(lines=" ".join(words[-2:]).replace("--json ", ""))[1], "so in all forms"
+
+
+def test_a_mistake_needs_no_cluster(kvclient):
+    assert [kvclient(*words)[0] for words in (["help", "me"], ["gett", "a"], ["get"])] == [2, 2, 2]
     assert kvclient.opened == []
 
 
@@ -166,9 +173,11 @@ def test_lines(kvclient):
 
 
 def test_lines_go_on_after_a_no_and_a_mistake(kvclient):
-    status, out, err = kvclient(lines="get none\nput 'a\nget\nget a\n")
+    status, out, err = kvclient(lines="get none\ngett a\nget\nget a\n")
     assert (status, out) == (2, "(nil)\none\n")
     assert [line.split(":")[1] for line in err.splitlines()] == [" line 2", " line 3"]
+    errors_ = [json.loads(line) for line in kvclient("--json", lines="get\n\nget\n")[2].splitlines()]
+    assert [error["line"] for error in errors_] == [1, 3]
     assert kvclient(lines="get none\nget a\n") == (1, "(nil)\none\n", "")
 
 
@@ -188,6 +197,37 @@ def test_lines_end_where_the_outcome_is_unknown(kvclient, failure, status):
 @pytest.mark.parametrize("word", ["exit", "quit"])
 def test_lines_end_at_exit(kvclient, word):
     assert kvclient(lines=f"get a\n{word}\nget a\n") == (0, "one\n", "")
+
+
+def test_a_quotation_goes_on_over_lines(kvclient):
+    assert kvclient(lines="put k 'a\n# b\n' \nget k\nput k \\\n two\nget k\n")[1] == "OK\na\n# b\n\nOK\ntwo\n"
+    status, out, err = kvclient(lines="get a\nput k 'a\nget a\n")
+    assert (status, out) == (2, "one\n")
+    assert err.startswith("kvclient: line 2: no closing quotation: ' is open")
+
+
+def test_what_scan_prints_restores_the_same(kvclient):
+    for text in filter(None, AWKWARD):
+        kvclient.clerk.data.update({text: (text, 1), text + "'": ("", 1)})
+    before = {key: value for key, (value, _) in kvclient.clerk.data.items()}
+    scanned = kvclient("scan")[1]
+    kvclient.clerk.data.clear()
+    status, out, err = kvclient(lines="".join(f"put {line}\n" for line in scanned.splitlines()))
+    assert (status, err, out) == (0, "", "OK\n" * len(before))
+    assert {key: value for key, (value, _) in kvclient.clerk.data.items()} == before
+
+
+@pytest.mark.parametrize(
+    "data, result",
+    [
+        (b"\xef\xbb\xbfget a\n", (0, "one\n")),
+        (b"\xef\xbb\xbf", (0, "")),
+        ("get a\n".encode("utf-16"), (2, "")),
+        (b"get \xff\nget a\n", (2, "one\n")),
+    ],
+)
+def test_input_in_another_encoding(kvclient, data, result):
+    assert kvclient(lines=data)[:2] == result
 
 
 PROGRAM = """
@@ -229,15 +269,71 @@ def test_each_answer_leaves_at_once():
         assert process.wait() == 2
 
 
-def test_a_reader_that_has_had_enough():
+PUTS = b"".join(b"put k%d x\n" % number for number in range(100))
+
+
+def test_a_reader_that_has_had_enough_is_told_what_was_not_done():
     with piped() as process:
+        process.stdin.write(b"put k x\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"OK\n"
         process.stdout.close()
-        process.stdin.write(b"get a\n" * 10)
+        process.stdin.write(PUTS)
         process.stdin.close()
-        assert (process.wait(), process.stderr.read()) == (0, b"")
+        assert process.wait() == 5
+        assert process.stderr.read() == (
+            b"kvclient: line 2 was carried out, but its result could not be written (Broken pipe); "
+            b"the 99 lines after it were not run\n"
+        )
 
 
-def test_what_cannot_be_read_or_shown_as_text_does_not_end_the_program():
+def shell(redirection, *words, lines=b""):
+    program = [sys.executable, "-c", PROGRAM.format(root=ROOT), *words]
+    return subprocess.run(
+        ["sh", "-c", f'exec "$@" {redirection}', "sh", *program], input=lines, capture_output=True
+    )
+
+
+@pytest.mark.parametrize(
+    "redirection, words, what",
+    [
+        (
+            ">/dev/full",
+            ["--json", "get", "a"],
+            "get was carried out, but its result could not be written (No space",
+        ),
+        (
+            ">&-",
+            ["--json", "put", "a", "b"],
+            "put was carried out, but its result could not be written (it is cl",
+        ),
+        (
+            ">/dev/full",
+            ["--json", "--help"],
+            "the help was carried out, but its result could not be written (No ",
+        ),
+        (
+            ">&-",
+            ["--json"],
+            "line 1 was carried out, but its result could not be written (it is closed); the 99 lines",
+        ),
+    ],
+)
+def test_output_that_cannot_be_written(redirection, words, what):
+    done = shell(redirection, *words, lines=PUTS)
+    assert (done.returncode, done.stdout) == (5, b"")
+    assert json.loads(done.stderr)["error"].startswith(what)
+
+
+@pytest.mark.parametrize(
+    "redirection, word, status", [("2>/dev/full", "get", 2), ("2>&-", "get", 2), ("2>&-", "scan", 0)]
+)
+def test_errors_that_cannot_be_written_change_no_status(redirection, word, status):
+    done = shell(redirection, word)
+    assert (done.returncode, done.stderr) == (status, b"")
+
+
+def test_what_cannot_be_shown_as_text_does_not_end_the_program():
     with piped(env={**os.environ, "PYTHONIOENCODING": "ascii"}) as process:
         out, err = process.communicate(b"put k \xc3\xa4\nget k\n")
-    assert (process.returncode, out, err) == (0, b"OK\n\\udcc3\\udca4\n", b"")
+    assert (process.returncode, out, err) == (0, b"OK\n\\xe4\n", b"")

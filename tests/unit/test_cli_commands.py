@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import json
-import random
-import shlex
+import sys
 
 import pytest
 from raftkv import errors
-from raftkv.cli.commands import (
+from raftkv.cli.commands import COMMANDS, execute, help_text, scan_line
+from raftkv.cli.console import Console
+from raftkv.cli.outcome import (
     BAD_INPUT,
-    COMMANDS,
     DONE,
+    INTERRUPTED,
     NO,
     NOT_AUTHORISED,
+    NOT_WRITTEN,
     UNAVAILABLE,
     Outcome,
-    UsageError,
-    execute,
-    help_text,
-    split_line,
+    OutputError,
+    exit_status,
 )
-from raftkv.cli.status import format_bytes, status_plain, status_table
+from raftkv.cli.words import split_line
+from raftkv.kvdb.commands import MAX_VALUE_BYTES
 
 
 class FakeClerk:
@@ -67,9 +69,25 @@ class FakeClerk:
     def status(self):
         return self.servers
 
+    def pipeline(self):
+        return FakePipeline(self)
 
-def run(clerk, line, as_json=False):
-    return execute(COMMANDS, clerk, split_line(line), as_json)
+
+class FakePipeline:
+    """Deletions only."""
+
+    def __init__(self, clerk):
+        self.clerk, self.keys = clerk, []
+
+    def delete(self, key):
+        self.keys.append(key)
+
+    def execute(self):
+        return [self.clerk.delete(key) for key in self.keys]
+
+
+def run(clerk, line, as_json=False, console=None):
+    return execute(COMMANDS, clerk, split_line(line), as_json, console)
 
 
 @pytest.mark.parametrize(
@@ -77,44 +95,78 @@ def run(clerk, line, as_json=False):
     [
         ("get a", DONE, "one"),
         ("get none", NO, "(nil)"),
+        ("get a none 'a key'", NO, "one\n(nil)\n"),
+        ("get a 'a key'", DONE, "one\n"),
         ("put b 'two words'", DONE, "OK"),
         ("append a +", DONE, "OK"),
         ("delete a", DONE, "OK"),
         ("delete none", NO, "(nil)"),
+        ("delete a none", NO, "OK\n(nil)"),
         ("cas a one two", DONE, "OK"),
         ("cas a other two", NO, "(the key does not hold that value)"),
-        ("cas --absent b x", DONE, "OK"),
-        ("cas --absent a x", NO, "(the key exists)"),
+        ("cas --absent -- b x", DONE, "OK"),
+        ("cas --absent -- a x", NO, "(the key exists)"),
         ("scan", DONE, "a one\n'a key' ''"),
         ("scan 'a '", DONE, "'a key' ''"),
         ("scan --start 'a ' a", DONE, "'a key' ''"),
+        ("scan a --start='a '", DONE, "'a key' ''"),
         ("scan --limit 1", DONE, "a one"),
-        ("scan x", DONE, "(empty)"),
+        ("scan -- a --limit", BAD_INPUT, None),
+        ("scan x", DONE, None),
     ],
 )
 def test_outcomes(line, status, text):
     assert run(FakeClerk({"a": "one", "a key": ""}), line)[:2] == (status, text)
 
 
+def test_an_empty_scan_says_so_to_people_only():
+    assert run(FakeClerk(), "scan").remark == "(empty)"
+
+
 @pytest.mark.parametrize(
-    "line, effect",
+    "line, key, value",
     [
-        ("put k 'hello, world'", "hello, world"),
-        ('put k "it\'s"', "it's"),
-        ("put k ''", ""),
-        ("put k -x", "-x"),
-        ("put k --json", "--json"),
-        ("put k --json --json", "--json"),
-        ("append k --help", "old--help"),
-        ("cas k old --json", "--json"),
-        ("cas k old new --json", "new"),
-        ("put k a\\ b", "a b"),
+        ("put k -x", "k", "-x"),
+        ("put k -1", "k", "-1"),
+        ("put -- k --json", "k", "--json"),
+        ("put k --json -- --json", "k", "--json"),
+        ("put -- --absent -", "--absent", "-"),
+        ("put - -h", "-", "-h"),
+        ("put -- -- --", "--", "--"),
+        ("put k @@file", "k", "@file"),
+        ("put -- k @file", "k", "@file"),
+        ("append -- k @file", "k", "old@file"),
+        ("cas k old @@new --json", "k", "@new"),
+        ("cas --absent -- --absent x", "--absent", "x"),
+        ("put k a\\ b", "k", "a b"),
+        ("put k ''", "k", ""),
     ],
 )
-def test_a_value_may_be_any_word(line, effect):
+def test_any_word_can_be_a_key_or_a_value(line, key, value):
     clerk = FakeClerk({"k": "old"})
     assert run(clerk, line).status == DONE
-    assert clerk.data["k"][0] == effect
+    assert clerk.data[key][0] == value
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "cas --absent v1 v2",
+        "cas v1 --absent v2",
+        "cas v1 v2 --absent",
+        "cas v1 --absent -- v2",
+        "cas v1 v2",
+        "cas --absent -- v1",
+        "put --json v1",
+        "put v1 --json",
+        "append --help v1",
+        "put v1 --help",
+    ],
+)
+def test_a_word_that_is_named_like_an_option_changes_nothing(line):
+    clerk = FakeClerk()
+    assert run(clerk, line).status == BAD_INPUT
+    assert clerk.data == {}
 
 
 @pytest.mark.parametrize(
@@ -122,6 +174,7 @@ def test_a_value_may_be_any_word(line, effect):
     [
         ("get a", DONE, {"key": "a", "value": "one", "revision": 1}),
         ("get none", NO, {"key": "none", "value": None, "revision": None}),
+        ("get a a", DONE, {"items": [{"key": "a", "value": "one", "revision": 1}] * 2}),
         ("put a x", DONE, {"key": "a", "revision": 2}),
         ("append a x", DONE, {"key": "a", "revision": 2}),
         ("delete a", DONE, {"key": "a", "deleted": True}),
@@ -136,32 +189,56 @@ def test_json(line, status, plain):
     for outcome in (
         run(FakeClerk({"a": "one"}), line, as_json=True),
         run(FakeClerk({"a": "one"}), line + " --json"),
+        run(FakeClerk({"a": "one"}), line.replace(" ", " --json ", 1) if " " in line else line + " --json"),
     ):
         assert outcome.status == status
-        assert "\n" not in outcome.text
-        assert json.loads(outcome.text) == plain
+        assert json.loads(outcome.shown) == plain
+        assert "\n" not in outcome.shown
 
 
 @pytest.mark.parametrize(
     "line, message",
     [
-        ("got a", "unknown command 'got'; `help` lists the commands"),
-        ("get", "usage: get KEY"),
-        ("get a b", "usage: get KEY"),
-        ("put a", "usage: put KEY VALUE"),
-        ("append a b c", "usage: append KEY VALUE"),
-        ("cas a b", "usage: cas KEY EXPECTED NEW | --absent KEY NEW"),
-        ("status now", "usage: status"),
-        ("scan a b", "unrecognized arguments: b; usage: scan [PREFIX] [--start KEY] [--limit N]"),
-        ("scan --limit x", "argument --limit: invalid int value: 'x'; usage: scan"),
-        ("scan --limit 0", "--limit must be 1 or more, not 0"),
-        ("scan --what", "unrecognized arguments: --what; usage: scan"),
+        ("got a", "unknown command 'got'; did you mean get?; `help` lists the commands"),
+        ("GET a", "unknown command 'GET'; did you mean get?"),
+        ("set a b", "unknown command 'set'; did you mean put?"),
+        ("xyzzy", "unknown command 'xyzzy'; `help` lists"),
+        ("get", "get: KEY is missing; usage: get KEY..."),
+        ("put a", "put: VALUE is missing; usage: put KEY VALUE"),
+        ("append a b c", "append: 'c' is one word too many: quote what has spaces; usage: append KEY VALUE"),
+        ("status now", "status: 'now' is one word too many"),
+        ("scan --limit x", "scan: --limit must be 1 or more, not 'x'; usage: scan"),
+        ("scan --limit=0", "scan: --limit must be 1 or more, not '0'"),
+        ("scan --limit", "scan: --limit needs a value"),
+        ("scan --json=1", "scan: --json takes no value"),
+        ("scan --limt 3", "scan: there is no option --limt; did you mean --limit?"),
+        ("help me", "unknown command 'me'"),
+        ("get $'\\xff'", "\\xff is not UTF-8 text"),
+        ("put k -", "standard input is where the commands come from: name a file"),
+        ("put k @", "cannot read the file ''"),
+        ("put k @/nowhere/x", "cannot read the file '/nowhere/x': No such file"),
+        ("append k @/", "cannot read the file '/': Is a directory"),
     ],
 )
-def test_bad_usage(line, message):
-    outcome = run(FakeClerk({"a": "one"}), line)
-    assert (outcome.status, outcome.text) == (BAD_INPUT, "")
-    assert outcome.error.startswith(message)
+def test_bad_usage_names_what_is_wrong(line, message):
+    for as_json in (False, True):
+        outcome = run(FakeClerk({"a": "one"}), line, as_json)
+        assert (outcome.status, outcome.shown) == (BAD_INPUT, None)
+        assert outcome.error.startswith(message)
+
+
+@pytest.mark.parametrize("line", ["help", "--help", "-h", "help --json"])
+def test_help_lists_all_commands(line):
+    outcome = run(None, line)
+    assert (outcome.status, outcome.text) == (DONE, help_text(COMMANDS))
+    assert all(f"{name} {command.usage}".rstrip() in outcome.text for name, command in COMMANDS.items())
+
+
+@pytest.mark.parametrize("line", ["help put", "put --help", "put -h", "--help put", "put --json -h"])
+def test_help_of_one_command(line):
+    outcome = run(None, line)
+    assert outcome.status == DONE
+    assert outcome.text.startswith("put KEY VALUE\n    set the key's value\n")
 
 
 @pytest.mark.parametrize(
@@ -181,115 +258,71 @@ def test_bad_usage(line, message):
     ],
 )
 def test_a_failure_has_its_status_and_its_sentence(failure, status):
-    for as_json in (False, True):
-        assert run(FakeClerk(failure=failure), "put a b", as_json) == Outcome(status, error=str(failure))
+    assert run(FakeClerk(failure=failure), "put a b") == Outcome(status, error=str(failure))
+    as_json = run(FakeClerk(failure=failure), "put a b --json").error_line("kvclient: ", line=3)
+    assert json.loads(as_json) == {"error": str(failure), "status": status, "line": 3}
+
+
+def test_output_errors_and_interruptions_have_statuses_of_their_own():
+    assert exit_status(OutputError("full")) == NOT_WRITTEN
+    outcome = run(FakeClerk(failure=KeyboardInterrupt()), "put a b")
+    assert (outcome.status, outcome.error[:43]) == (
+        INTERRUPTED,
+        "interrupted: the put may or may not take ef",
+    )
+    assert run(FakeClerk(failure=KeyboardInterrupt()), "get a").error == "interrupted"
+
+
+# -- values from elsewhere -----------------------------------------------------------------------------------
+
+
+class Input:
+    """Standard input with this content."""
+
+    def __init__(self, data):
+        self.buffer = io.BytesIO(data)
+
+
+@pytest.mark.parametrize("text", ["", "x\n\n", "\ufeff\r\n\0", "@x", "ä" * 1000])
+def test_a_value_is_read_as_it_is(text, tmp_path, monkeypatch):
+    clerk, file = FakeClerk({"k": "old"}), tmp_path / "value"
+    file.write_bytes(text.encode())
+    monkeypatch.setattr(sys, "stdin", Input(text.encode()))
+    assert run(clerk, "put k -", console=Console(input_is_free=True)).status == DONE
+    assert clerk.data["k"][0] == text
+    assert run(clerk, f"append k @{file}").status == DONE
+    assert clerk.data["k"][0] == text * 2
+    (tmp_path / "twice").write_bytes(text.encode() * 2)
+    assert run(clerk, f"cas k @{tmp_path}/twice @{file}").status == DONE
+    assert clerk.data["k"][0] == text
 
 
 @pytest.mark.parametrize(
-    "line, what",
-    [
-        ("put a 'b", "closing quotation"),
-        ('"', "closing quotation"),
-        ('a "b\\"', "closing quotation"),
-        ("a\\", "escaped character"),
-    ],
+    "data, why",
+    [(b"ab\xff", "is not UTF-8 text (at byte 2)"), (b"x" * (MAX_VALUE_BYTES + 1), "is too large")],
 )
-def test_an_unfinished_line_is_bad_usage(line, what):
-    with pytest.raises(UsageError, match=f"no {what}: quote a value by shell rules"):
-        split_line(line)
+def test_a_value_that_cannot_be_one_is_refused(data, why, tmp_path):
+    (tmp_path / "value").write_bytes(data)
+    outcome = run(FakeClerk(), f"put k @{tmp_path}/value")
+    assert outcome.status == BAD_INPUT
+    assert why in outcome.error
 
 
-def test_words_are_those_of_shlex():
-    chance = random.Random(1)
-    unfinished = 0
-    for _ in range(20_000):
-        line = "".join(chance.choices("ab'\"\\ \t\n\u00a0\u00e9", k=chance.randrange(12)))
-        try:
-            expected = shlex.split(line)
-        except ValueError:
-            unfinished += 1
-            with pytest.raises(UsageError):
-                split_line(line)
-        else:
-            assert split_line(line) == expected, f"of {line!r}"
-    assert 1000 < unfinished < 19_000
+# -- what scan prints ----------------------------------------------------------------------------------------
+
+AWKWARD = [
+    "plain", "two words", "", "'", "it's", '"', "\\", "a\\", "$x", "$'", "`id`", "!", "#", "# no comment", "~", "*",
+    "-", "--", "-x", "--json", "--absent", "--help", "-h", "@", "@file", "@@", "help", "exit", ";", "&", "(empty)",
+    "a\nput other x", "\n", "a\r\nb", "\t", "\0", "\x1b[2J", "\x7f", "\x85", "\u2028", "\u202e", "\u200b", "\ufeff",
+    "ä", "日本", "\U0001f600", "\xa0", "x" * 3000,
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("quote", ["", "'", '"'])
-def test_a_long_value_is_no_problem(quote):
-    value = "x" * 5_000_000
-    assert split_line(f"put k {quote}{value}{quote}") == ["put", "k", value]
-
-
-def test_help():
-    text = help_text(COMMANDS)
-    assert all(f"{name} {command.usage}".rstrip() in text for name, command in COMMANDS.items())
-    assert help_text(COMMANDS, "put") == "put KEY VALUE\n    set the key's value"
-    with pytest.raises(UsageError, match="no command 'x'"):
-        help_text(COMMANDS, "x")
-
-
-# -- status --------------------------------------------------------------------------------------------------
-
-LEADER = {
-    "id": 1,
-    "address": "127.0.0.1:7001",
-    "alive": True,
-    "role": "leader",
-    "term": 3,
-    "leader": 1,
-    "commit_index": 120,
-    "applied_index": 120,
-    "log_first_index": 21,
-    "log_last_index": 121,
-    "log_bytes": 2048,
-    "snapshot_index": 20,
-    "pid": 77,
-    "version": "0.1.0",
-}
-FOLLOWER = {
-    **LEADER,
-    "id": 2,
-    "address": "127.0.0.1:7002",
-    "role": "follower",
-    "applied_index": 113,
-    "pid": 78,
-}
-DEAD = {"id": 3, "address": "127.0.0.1:7003", "alive": False, "error": "connection refused"}
-
-
-def test_the_table_of_servers():
-    assert status_table([LEADER, FOLLOWER, DEAD]).splitlines() == [
-        "server  address         role      term  commit  applied  log            lag  alive",
-        "1       127.0.0.1:7001  leader    3     120     120      2.0 KiB (101)  0    yes",
-        "2       127.0.0.1:7002  follower  3     120     113      2.0 KiB (101)  7    yes",
-        "3       127.0.0.1:7003  -         -     -       -        -              -    no: connection refused",
-    ]
-
-
-def test_lag_is_measured_from_the_leader_of_the_highest_term():
-    deposed = {**LEADER, "id": 3, "term": 2, "commit_index": 500}
-    ahead = {**FOLLOWER, "applied_index": 121}
-    lags = [line.split()[-2] for line in status_table([LEADER, ahead, deposed]).splitlines()]
-    assert lags == ["lag", "0", "0", "0"]
-    lags = [line.split()[-2] for line in status_table([FOLLOWER, {**FOLLOWER, "id": 3}]).splitlines()]
-    assert lags == ["lag", "-", "-"], "without a leader no lag is known"
-
-
-def test_status_json_has_all_fields_of_all_servers_even_dead_ones():
-    servers = status_plain([LEADER, DEAD])["servers"]
-    assert servers[0] == LEADER
-    assert list(servers[1]) == list(LEADER)
-    assert {field for field, value in servers[1].items() if value is not None} == {"id", "address", "alive"}
-
-
-def test_status_is_an_answer_as_long_as_one_server_is_alive():
-    assert run(FakeClerk(servers=[LEADER, DEAD]), "status").status == DONE
-    outcome = run(FakeClerk(servers=[{**DEAD, "id": 1}, DEAD]), "status --json")
-    assert outcome.status == UNAVAILABLE
-    assert [server["alive"] for server in json.loads(outcome.text)["servers"]] == [False, False]
-
-
-def test_sizes():
-    sizes = (0, 1023, 1024, 33554432, 5 << 40)
-    assert [format_bytes(size) for size in sizes] == ["0 B", "1023 B", "1.0 KiB", "32.0 MiB", "5120.0 GiB"]
+@pytest.mark.parametrize("text", AWKWARD)
+def test_a_line_of_scan_is_one_put_of_the_same(text):
+    for key, value in ((text or "empty", "v"), ("k", text), (text or "empty", text)):
+        clerk = FakeClerk()
+        line = scan_line(key, value)
+        assert line.splitlines() == [line]
+        assert run(clerk, f"put {line}").status == DONE
+        assert {key: value for key, (value, _) in clerk.data.items()} == {key: value}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -58,65 +59,104 @@ def clerk():
     clerk.gate.set()
 
 
-def test_lines(clerk, capsys):
-    shell = Prompt(clerk, COMMANDS)
-    for line in (
-        "get apple",
-        "",
-        "   ",
-        "put b 'two words'",
-        "get b",
-        "get none",
-        "got",
-        "put 'x",
-        "?",
-        "help get",
-    ):
-        assert not shell.onecmd(line)
-    out, err = capsys.readouterr()
-    assert out.splitlines() == ["1", "OK", "two words", "(nil)", "get KEY", "    the key's value, or (nil)"]
-    assert err.splitlines() == [
-        "error: unknown command 'got'; `help` lists the commands",
-        "error: no closing quotation: quote a value by shell rules, like 'two words'",
-        "error: unknown command '?'; `help` lists the commands",
-    ]
+class Typed(Prompt):
+    """A prompt at which these lines are typed; an exception stands for Ctrl-C or Ctrl-D. `prompts`: shown."""
 
+    def __init__(self, clerk, *lines, as_json=False):
+        super().__init__(clerk, COMMANDS, as_json=as_json)
+        self.prompts = []
+        self._lines = iter([*lines, EOFError])
 
-@pytest.mark.parametrize("line", ["exit", "quit", " exit ", "EOF"])
-def test_leaving(clerk, line):
-    assert Prompt(clerk, COMMANDS).onecmd(line)
-
-
-def test_ctrl_c_at_the_prompt_drops_the_line(clerk, capsys, monkeypatch, tmp_path):
-    typed = iter(
-        [KeyboardInterrupt, "get apple", KeyboardInterrupt, KeyboardInterrupt, "get banana", EOFError]
-    )
-
-    def read_line(_prompt):
-        line = next(typed)
+    def read_line(self, prompt):
+        self.prompts.append(prompt)
+        line = next(self._lines)
         if not isinstance(line, str):
             raise line
         return line
 
-    monkeypatch.setattr("builtins.input", read_line)
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch):
     monkeypatch.setattr(prompt, "readline", None)
-    Prompt(clerk, COMMANDS).run()
+    monkeypatch.setattr(prompt, "SLOW_ANSWER_S", float("inf"))
+
+
+def test_lines(clerk, capsys):
+    lines = [
+        "get apple",
+        "",
+        "   ",
+        "# no",
+        "put b 'two words'",
+        "get b none",
+        "got",
+        "get $'\\U110000'",
+        "help get",
+    ]
+    Typed(clerk, *lines).run()
+    out, err = capsys.readouterr()
+    assert out.splitlines() == [
+        "1",
+        "OK",
+        "two words",
+        "(nil)",
+        "get KEY...",
+        "    the key's value, or (nil)",
+        "",
+    ]
+    assert err.splitlines() == [
+        "error: unknown command 'got'; did you mean get?; `help` lists the commands",
+        "error: $'\\U110000' has an escape that stands for no character",
+    ]
+
+
+def test_a_quotation_goes_on_at_the_next_line(clerk, capsys):
+    shell = Typed(
+        clerk,
+        "put b 'two",
+        '"lines',
+        "' \\",
+        "",
+        'put c "x',
+        EOFError,
+        "put d $'y",
+        KeyboardInterrupt,
+        "get b c d",
+    )
+    shell.run()
+    assert capsys.readouterr() == (
+        'OK\n\n\ntwo\n"lines\n\n(nil)\n(nil)\n\n',
+        "error: no closing quotation: \" is open; quote by shell rules, like 'two words'\n",
+    )
+    assert shell.prompts == ["> ", "'> ", "'> ", "\\> ", "> ", '"> ', "> ", "$'> ", "> ", "> "]
+
+
+@pytest.mark.parametrize("line", ["exit", "quit", " exit ", EOFError])
+def test_leaving(clerk, line):
+    shell = Typed(clerk, line, "get apple")
+    shell.run()
+    assert shell.prompts == ["> "]
+
+
+def test_ctrl_c_at_the_prompt_drops_the_line(clerk, capsys):
+    Typed(clerk, KeyboardInterrupt, "get apple", KeyboardInterrupt, KeyboardInterrupt, "get banana").run()
     assert capsys.readouterr().out.split() == ["1", "3"]
-    assert next(typed, None) is None
 
 
 def test_json(clerk, capsys):
-    Prompt(clerk, COMMANDS, as_json=True).onecmd("get apple")
-    assert capsys.readouterr().out == '{"key": "apple", "value": "1", "revision": 1}\n'
+    Typed(clerk, "get apple", "get", as_json=True).run()
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"key": "apple", "value": "1", "revision": 1}
+    assert json.loads(err)["status"] == 2
 
 
 def test_only_a_slow_answer_says_how_long_it_took(clerk, capsys, monkeypatch):
-    shell = Prompt(clerk, COMMANDS)
+    shell = Typed(clerk, "get apple", "get apple")
     monkeypatch.setattr(prompt, "SLOW_ANSWER_S", float("inf"))
-    shell.onecmd("get apple")
+    shell.run_one()
     assert capsys.readouterr().out == "1\n"
     monkeypatch.setattr(prompt, "SLOW_ANSWER_S", 0.0)
-    shell.onecmd("get apple")
+    shell.run_one()
     assert re.fullmatch(r"1\n\(\d+\.\d\d s\)\n", capsys.readouterr().out)
 
 
@@ -129,13 +169,13 @@ def test_ctrl_c_abandons_the_command_only(clerk, capsys):
 
     thread = threading.Thread(target=interrupt)
     thread.start()
-    shell = Prompt(clerk, COMMANDS)
-    assert not shell.onecmd("put apple 9")
+    shell = Typed(clerk, "put apple 9", "get apple")
+    assert shell.run_one()
     thread.join()
-    shell.onecmd("get apple")
+    shell.run_one()
     out, err = capsys.readouterr()
     assert out == "(put waits)\n1\n", "the prompt goes on while the abandoned write still waits"
-    assert err == "\nabandoned; if it was a write, it may still take effect\n"
+    assert err == "\nabandoned: the put may or may not take effect; read before you repeat it\n"
 
 
 def test_an_abandonable_call_returns_raises_and_gives_up():
@@ -148,30 +188,13 @@ def test_an_abandonable_call_returns_raises_and_gives_up():
     gate.set()
 
 
-def test_completion(clerk):
-    shell = Prompt(clerk, COMMANDS)
-
-    def complete(line):
-        begin = len(line) - len(line.split(" ")[-1])
-        if begin == 0:
-            return shell.completenames(line)
-        return shell.completedefault(line[begin:], line, begin, len(line))
-
-    assert complete("s") == ["scan ", "status "]
-    assert complete("get ap") == ["apple ", "apricot "]
-    assert complete("put ba") == ["banana "]
-    assert complete("delete 'a") == complete("delete a") == ["'a key' ", "apple ", "apricot "]
-    assert complete("scan x") == []
-    assert complete("put apple ap") == [], "a value is not completed"
-    assert complete("status a") == complete("got a") == []
-    clerk.failure = NotApplied("no leader")
-    assert complete("get ap") == []
-
-
 def test_a_tab_does_not_wait_long_for_a_dead_cluster(clerk, monkeypatch):
     monkeypatch.setattr(prompt, "COMPLETION_TIMEOUT_S", 0.01)
     clerk.gate.clear()
-    assert Prompt(clerk, COMMANDS).completedefault("ap", "get ap", 4, 6) == []
+    assert Prompt(clerk, COMMANDS).complete("get ap", 4) == []
+    clerk.gate.set()
+    clerk.failure = NotApplied("no leader")
+    assert Prompt(clerk, COMMANDS).complete("get ap", 4) == []
 
 
 # -- on a terminal -------------------------------------------------------------------------------------------
@@ -205,13 +228,19 @@ def test_a_session_on_a_terminal(tmp_path):
         terminal.type("get app\t\n")
         terminal.expect("get apple")
         terminal.expect("1\r\n> ")
+        terminal.type("put k 'two\n")
+        terminal.expect("'> ")
+        terminal.type("lines\x16\x1b'\n")  # Ctrl-V takes the next one as it is
+        terminal.expect("OK\r\n> ")
+        terminal.type("get k\n")
+        terminal.expect("two\r\nlines\\e\r\n> ")
         terminal.type("get banana\n")
         terminal.expect("3\r\n> ")
         terminal.type("\x04")
         terminal.expect("left")
         assert terminal.wait() == 0
     history = tmp_path / ".raftkv_history"
-    assert history.read_text().splitlines() == ["get apple ", "get banana"]
+    assert history.read_text().splitlines() == ["get apple ", r"put k $'two\nlines\e'", "get k", "get banana"]
     assert stat.S_IMODE(history.stat().st_mode) == 0o600
 
     with start(tmp_path) as terminal:
