@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import functools
 import json
 import os
 import queue
@@ -106,17 +108,48 @@ def test_without_a_terminal_it_runs_until_a_signal_and_goes_on_later(tmp_path):
     wait_until_silent(folder)
 
 
-@pytest.mark.skipif(not CAN_PAUSE, reason="SIGSTOP")
 def test_no_node_outlives_a_killed_launcher(tmp_path):
     folder = str(tmp_path)
     with launched("--data-dir", folder) as launcher:
         assert launcher.stdout.readline().startswith("ready")
-        for server in json.loads(kvclient(folder, "status", "--json")[1])["servers"]:
-            os.kill(server["pid"], signal.SIGSTOP)
         launcher.kill()
         wait_until_silent(folder)
     with launched("--data-dir", folder) as launcher:
         assert launcher.stdout.readline().startswith("ready"), launcher.stderr.read()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="prctl")
+def test_no_paused_node_outlives_a_killed_launcher(tmp_path):
+    """The nodes become children of this process, which is of their session: so the system does not wake them
+    as it does with orphans."""
+    become_subreaper = functools.partial(ctypes.CDLL(None).prctl, 36)
+    with launched("--data-dir", str(tmp_path)) as launcher:
+        assert launcher.stdout.readline().startswith("ready")
+        servers = json.loads(kvclient(tmp_path, "status", "--json")[1])["servers"]
+        nodes = {server["pid"] for server in servers}
+        become_subreaper(1)
+        try:
+            for pid in nodes:
+                os.kill(pid, signal.SIGSTOP)
+            launcher.kill()
+            launcher.wait()
+            ends = [wait_or_kill(pid) for pid in nodes]
+        finally:
+            become_subreaper(0)
+        assert ends == ["was killed"] * 3
+
+
+def wait_or_kill(pid: int) -> str:
+    """What became of an adopted process."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return "was killed" if os.WTERMSIG(status) == signal.SIGKILL else "ended"
+        time.sleep(0.02)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return "lived on"
 
 
 def test_a_launcher_whose_nodes_are_all_dead_ends_and_says_why(tmp_path):
