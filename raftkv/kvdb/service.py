@@ -21,7 +21,8 @@ from raftkv.errors import (
     OverloadedError,
 )
 from raftkv.kvdb.commands import WRITES, command, validate
-from raftkv.kvdb.store import SnapshotView, Store, encode_record
+from raftkv.kvdb.snapshot_view import SnapshotView
+from raftkv.kvdb.store import Store, encode_record
 from raftkv.node.crash_points import reach
 from raftkv.node.interfaces import RoleChange
 from raftkv.raft.types import COMMAND, Entry, Role

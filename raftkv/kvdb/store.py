@@ -12,18 +12,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from itertools import islice
 from typing import Any, Callable
 
 from raftkv.errors import ForeignDataError
 from raftkv.kvdb.commands import MAX_SCAN_BYTES, MAX_SCAN_ROWS, MAX_VALUE_BYTES, utf8_size
 from raftkv.kvdb.index import SortedKeys
 from raftkv.kvdb.session_table import VALUE_TOO_LARGE, Answer, Outcome, Sessions, answer_of
-
-FORMAT = 1  # of the snapshot's records
-CHUNK_CHARS = 128 * 1024  # of keys and values in a chunk, so that encoding it holds the GIL for a moment only
-
-Item = tuple[str, int]  # a key's value and revision
+from raftkv.kvdb.snapshot_view import FORMAT, Item, KeysView, SnapshotView
 
 _encode_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
@@ -35,7 +30,8 @@ class Store:
         self._items: dict[str, Item] = {}
         self._keys = SortedKeys()  # the keys of _items
         self._sessions = Sessions()
-        self._view: SnapshotView | None = None
+        self._views: list[KeysView] = []  # to be told of each change
+        self._snapshot_is_open = False
 
     # -- writing ---------------------------------------------------------------------------------------------
 
@@ -65,8 +61,8 @@ class Store:
 
     def _put(self, index: int, key: str, value: str) -> Outcome:
         old = self._items.get(key)
-        if self._view is not None:
-            self._view.keep(key, old)
+        for view in self._views:
+            view.keep(key, old)
         if old is None:
             self._keys.add(key)
         self._items[key] = (value, index)
@@ -84,8 +80,8 @@ class Store:
         item = self._items.pop(key, None)
         if item is None:
             return False
-        if self._view is not None:
-            self._view.keep(key, item)
+        for view in self._views:
+            view.keep(key, item)
         self._keys.remove(key)
         return True
 
@@ -97,6 +93,10 @@ class Store:
         return True
 
     # -- reading ---------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        """How many keys there are."""
+        return len(self._items)
 
     def get(self, key: str) -> Item | None:
         """The key's (value, revision), or None when there is no such key."""
@@ -126,10 +126,22 @@ class Store:
 
     def begin_snapshot(self) -> SnapshotView:
         """Fix the state as it is now, for dumping it in chunks while the store goes on. Takes about a
-        millisecond whatever the store holds. Only one view may be open at a time; close() it in the end."""
-        assert self._view is None, "a snapshot view is already open: close it before the next one"
-        self._view = SnapshotView(self)
-        return self._view
+        millisecond whatever the store holds. Only one may be open at a time; close() it in the end."""
+        if self._snapshot_is_open:
+            raise AssertionError("a snapshot view is already open: close it before the next one")
+        self._snapshot_is_open = True
+        return SnapshotView(self._sessions.begin_snapshot(), self.begin_view(), self._end_snapshot)
+
+    def begin_view(self) -> KeysView:
+        """Fix the keys and values as they are now, for reading them in chunks while the store goes on. Any
+        number may be open; close() each in the end."""
+        view = KeysView(self._keys, self._items.get, self._views.remove)
+        self._views.append(view)
+        return view
+
+    def _end_snapshot(self) -> None:
+        self._snapshot_is_open = False
+        self._sessions.end_snapshot()
 
     @classmethod
     def restore(cls, records: Iterable[Sequence[Any]]) -> Store:
@@ -162,95 +174,6 @@ _OPERATIONS: dict[str, Callable[..., Outcome]] = {
     "delete": Store._delete,
     "cas": Store._cas,
 }
-
-
-class SnapshotView:
-    """A store as it was when its begin_snapshot() was called, dumped in chunks while the store changes.
-
-    The keys are dumped in their order. The first write to a key that is still to come leaves its item of
-    before here (its pre-image; None: there was none), which is dumped in place of the one that is then in the
-    store.
-
-    Not thread-safe: every call is made under the lock that guards the store.
-    """
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._begun = False
-        self._session_rows = store._sessions.begin_snapshot()
-        self._position = ""  # the keys up to this one are dumped
-        self._kept: dict[str, Item | None] = {}  # pre-images of keys beyond _position
-
-    def keep(self, key: str, item: Item | None) -> None:
-        """The store is about to change `key`, which has `item`."""
-        if key > self._position and key not in self._kept:
-            self._kept[key] = item
-
-    def next_chunk(self, n: int) -> list[list[Any]]:
-        """The next records, of about `n` keys or remembered results (fewer when they are large).
-
-        [] when everything is dumped. A record is plain data that never changes: encode it outside the lock,
-        with encode_record().
-        """
-        if not self._begun:
-            self._begun = True
-            return [["store", FORMAT]]
-        record = self._next_sessions(n) or self._next_keys(n) or self._next_deleted(n)
-        return [record] if record else []
-
-    def close(self) -> None:
-        """End the view, dumped to its end or not, and drop what it kept. Closing it again does nothing."""
-        self._detach()
-        self._session_rows = iter(())
-        self._kept.clear()
-
-    def _detach(self) -> None:
-        if self._store._view is self:
-            self._store._view = None
-            self._store._sessions.end_snapshot()
-
-    def _next_sessions(self, n: int) -> list[Any]:
-        rows: list[list[Any]] = []
-        while n > 0:
-            row = next(self._session_rows, None)
-            if row is None:
-                break
-            rows.append(row)
-            n -= len(row[2]) if isinstance(row[-1], list) else 1  # a batch's results are a list
-        return ["sessions", rows] if rows else []
-
-    def _next_keys(self, n: int) -> list[Any]:
-        if self._store._view is not self:
-            return []
-        rows: list[tuple[Any, ...]] = []
-        room = CHUNK_CHARS
-        key = ""
-        for key in islice(self._store._keys.iterate(self._position + "\0"), n):
-            item = self._kept.pop(key) if key in self._kept else self._store._items[key]
-            if item is not None:
-                rows.append((key, *item))
-                room -= len(key) + len(item[0])
-                if room <= 0:
-                    break
-        if not key:
-            self._detach()  # all keys are dumped; what the store does from here on is not seen here
-            return []
-        self._position = key
-        return ["kv", rows]
-
-    def _next_deleted(self, n: int) -> list[Any]:
-        """Keys deleted since the snapshot began, so that the walk through the store's keys missed them."""
-        if not self._kept:
-            return []
-        rows: list[tuple[Any, ...]] = []
-        room = CHUNK_CHARS
-        while self._kept and n > 0 and room > 0:
-            key, item = self._kept.popitem()
-            n -= 1
-            if item is not None:
-                rows.append((key, *item))
-                room -= len(key) + len(item[0])
-        return ["kv", rows]
 
 
 def encode_record(record: list[Any]) -> bytes:

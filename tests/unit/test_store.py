@@ -12,7 +12,7 @@ from raftkv.errors import (
     TOO_MANY_IN_FLIGHT,
     ForeignDataError,
 )
-from raftkv.kvdb import index, store
+from raftkv.kvdb import index, snapshot_view, store
 from raftkv.kvdb import session_table as sessions
 from raftkv.kvdb.commands import MAX_SCAN_BYTES, MAX_SCAN_ROWS, MAX_VALUE_BYTES
 from raftkv.kvdb.store import Store, encode_record
@@ -188,7 +188,7 @@ def test_a_snapshot_of_another_format_is_refused(records):
         Store.restore(records)
 
 
-def test_one_view_at_a_time_and_closing_it_makes_room(write):
+def test_one_snapshot_at_a_time_and_closing_it_makes_room(write):
     write("put", "k", "v")
     view = write.store.begin_snapshot()
     with pytest.raises(AssertionError, match="already open"):
@@ -207,15 +207,37 @@ def test_a_view_that_is_closed_or_done_keeps_nothing(write):
         write("put", f"k{n}", "v")
     view = write.store.begin_snapshot()
     write("delete", "k3")
-    assert view._kept and write.store._sessions._undumped
+    assert view.kept and write.store._sessions._undumped
     view.close()
     write("delete", "k4")
-    assert not view._kept and not write.store._sessions._undumped
+    assert not view.kept and not write.store._sessions._undumped
     view = write.store.begin_snapshot()
     rest_of(view)
     write("delete", "k5")
-    assert not view._kept
+    assert not view.kept
     assert dump(write.store) == dump(restore(dump(write.store)))
+
+
+def test_views_beside_each_other_and_a_snapshot_are_each_of_their_own_moment(write):
+    views, moments = [], []
+    snapshot = write.store.begin_snapshot()
+    for round in range(4):
+        for n in range(round, 30, 2):
+            write("put", f"k{n:02}", f"{round}")
+        write("delete", f"k{20 + round}")
+        views.append(write.store.begin_view())
+        moments.append(write.store.scan("", "", None)[0])
+        views[0].next_rows(3)  # what was read is not kept
+    write("delete", "k29")
+    views[3].close()
+    for view, moment in zip(views[1:3], moments[1:3]):
+        rows = []
+        while (more := view.next_rows(7)) is not None:
+            rows += more
+            write("put", f"new{len(rows)}", "x")
+        assert sorted(rows) == moment
+    assert [view.kept for view in views[1:]] == [0, 0, 0]
+    assert b'"k' not in b"".join(rest_of(snapshot)).replace(b'["kv"', b""), "the store was empty"
 
 
 def test_a_key_that_only_lived_during_the_snapshot_does_not_end_it_early(write):
@@ -234,8 +256,8 @@ def test_a_key_that_only_lived_during_the_snapshot_does_not_end_it_early(write):
 @pytest.mark.parametrize("deleted_meanwhile", [False, True])
 def test_a_chunk_is_bounded_in_keys_text_and_results(write, deleted_meanwhile):
     for n in range(50):
-        write("put", f"k{n}", "v" * (store.CHUNK_CHARS // 4 if n < 10 else 1))
-    write("put", "huge", "v" * store.CHUNK_CHARS * 3)
+        write("put", f"k{n}", "v" * (snapshot_view.CHUNK_CHARS // 4 if n < 10 else 1))
+    write("put", "huge", "v" * snapshot_view.CHUNK_CHARS * 3)
     for seq in range(write.seq + 1, write.seq + 6):  # five batches whose answers the client still waits for
         data = [1, seq, write.seq + 1, "batch", [["delete", "nothing"]] * 100]
         assert write.store.apply(100 + seq, data)[0]
@@ -247,7 +269,7 @@ def test_a_chunk_is_bounded_in_keys_text_and_results(write, deleted_meanwhile):
     lines = rest_of(view, n=10)
     rows = [json.loads(line)[1] for line in lines if line.startswith(b'["kv"')]
     assert max(map(len, rows)) <= 10
-    assert max(map(len, lines)) < store.CHUNK_CHARS * 3 + 100
+    assert max(map(len, lines)) < snapshot_view.CHUNK_CHARS * 3 + 100
     assert sum(map(len, rows)) == 51
     session_rows = [json.loads(line)[1] for line in lines if line.startswith(b'["sessions"')]
     assert max(len(row) - 1 for row in session_rows) <= 1, "more than one batch's results in a chunk"
@@ -329,7 +351,7 @@ def tight_limits(monkeypatch):
     monkeypatch.setattr(sessions, "MAX_RESULTS", 14)
     monkeypatch.setattr(sessions, "MAX_SESSION_RESULTS", 9)
     monkeypatch.setattr(store, "MAX_VALUE_BYTES", 12)
-    monkeypatch.setattr(store, "CHUNK_CHARS", 25)
+    monkeypatch.setattr(snapshot_view, "CHUNK_CHARS", 25)
     monkeypatch.setattr(index, "SUBLIST_KEYS", 3)
 
 
