@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from functools import partial
 from typing import Callable
 
 from tests.course import test_kv_3a, test_kv_3b, test_raft_2a, test_raft_2b, test_raft_2c, test_raft_2d
@@ -14,12 +15,13 @@ from tests.course.run import Run
 
 Test = Callable[[Run], None]
 MODULES = (test_raft_2a, test_raft_2b, test_raft_2c, test_raft_2d, test_kv_3a, test_kv_3b)
-TESTS: dict[str, Test] = {
-    name[len("test_") :]: test
-    for module in MODULES
-    for name, test in vars(module).items()
-    if name.startswith("test_")
-}
+TESTS: dict[str, Test] = {}
+for module in MODULES:
+    for name, test in vars(module).items():
+        if name == "test_variant":
+            TESTS.update({variant: partial(test, variant) for variant in vars(module)["VARIANTS"]})
+        elif name.startswith("test_"):
+            TESTS[name[len("test_") :]] = test
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -13,7 +13,8 @@ SEED = 1
 
 @pytest.fixture
 def course(request: pytest.FixtureRequest) -> Iterator[Run]:
-    name = request.node.name[len("test_") :]
+    variant = getattr(request.node, "callspec", None)
+    name = variant.id if variant else request.node.name[len("test_") :]
     run = Run(name, SEED)
     print(f"seed {SEED}; to replay with a trace: python -m tests.course {name} --start {SEED} --trace")
     try:

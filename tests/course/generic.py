@@ -17,17 +17,12 @@ HEARTBEAT_S = 0.1  # the course's
 CALLS_A_HEARTBEAT = 3
 
 
-def generic(
-    course: Run,
-    clients: int,
-    servers: int,
-    *,
-    unreliable: bool = False,
-    crash: bool = False,
-    partitions: bool = False,
-    max_raft_state: int = -1,
-    random_keys: bool = False,
-) -> None:
+#: How many clients and servers, and what is on: unreliable (the network), crash, partitions, random_keys.
+Variants = dict[str, tuple[int, int, dict[str, bool]]]
+ALL = {"unreliable": True, "crash": True, "partitions": True}
+
+
+def generic(course: Run, variant: tuple[int, int, dict[str, bool]], max_raft_state: int = -1) -> None:
     """Three rounds of 5 s in which each client appends to a key of its own (half of its calls), or reads it.
 
     With `partitions`, servers are divided anew about every 1.1 s, at random, and all connected after the
@@ -39,7 +34,9 @@ def generic(
     On a reliable network, clients think between two calls (see THINK_S), which they do not in the course.
     Without it histories are long, and show nothing more.
     """
-    cluster = course.kv(servers, unreliable=unreliable, max_raft_state=max_raft_state)
+    clients, servers, on = variant
+    crash, partitions, random_keys = (on.get(name, False) for name in ("crash", "partitions", "random_keys"))
+    cluster = course.kv(servers, unreliable=on.get("unreliable", False), max_raft_state=max_raft_state)
     clerk = cluster.make_client()
     largest = 0
     for _ in range(ROUNDS):

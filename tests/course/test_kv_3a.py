@@ -1,32 +1,39 @@
-"""Lab 3A: the database without snapshots. A test that is nothing but generic() is explained there."""
+"""Lab 3A: the database without snapshots. What a test of VARIANTS does, generic() says."""
 
 from __future__ import annotations
 
+import pytest
+
 from tests.course.clerk import CourseClerk
-from tests.course.generic import ELECTION_S, check_appends, element, generic, speed
+from tests.course.generic import ALL, ELECTION_S, Variants, check_appends, element, generic, speed
 from tests.course.kv_cluster import KVCluster
 from tests.course.run import Run
 from tests.course.world import Procedure
 
+#: (clients, servers, what goes wrong)
+VARIANTS: Variants = {
+    "basic": (1, 5, {}),
+    "concurrent": (5, 5, {}),
+    "unreliable": (5, 5, {"unreliable": True}),
+    "many_partitions_one_client": (1, 5, {"partitions": True}),
+    "many_partitions_many_clients": (5, 5, {"partitions": True}),
+    "persist_one_client": (1, 5, {"crash": True}),
+    "persist_concurrent": (5, 5, {"crash": True}),
+    "persist_concurrent_unreliable": (5, 5, {"crash": True, "unreliable": True}),
+    "persist_partition": (5, 5, {"crash": True, "partitions": True}),
+    "persist_partition_unreliable": (5, 5, ALL),
+    "persist_partition_unreliable_linearizable": (15, 7, {**ALL, "random_keys": True}),
+}
 
-def test_basic(course: Run) -> None:
-    """One client, nothing goes wrong."""
-    generic(course, 1, 5)
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_variant(name: str, course: Run) -> None:
+    generic(course, VARIANTS[name])
 
 
 def test_speed(course: Run) -> None:
     """At most 33.3 ms a call."""
     speed(course, -1)
-
-
-def test_concurrent(course: Run) -> None:
-    """Five clients, nothing goes wrong."""
-    generic(course, 5, 5)
-
-
-def test_unreliable(course: Run) -> None:
-    """Five clients on an unreliable network."""
-    generic(course, 5, 5, unreliable=True)
 
 
 def test_unreliable_one_key(course: Run) -> None:
@@ -77,46 +84,6 @@ def test_one_partition(course: Run) -> None:
     )
     cluster.check(clerk, "1", "15")
     cluster.end()
-
-
-def test_many_partitions_one_client(course: Run) -> None:
-    """One client, partitions."""
-    generic(course, 1, 5, partitions=True)
-
-
-def test_many_partitions_many_clients(course: Run) -> None:
-    """Five clients, partitions."""
-    generic(course, 5, 5, partitions=True)
-
-
-def test_persist_one_client(course: Run) -> None:
-    """One client, all servers crash."""
-    generic(course, 1, 5, crash=True)
-
-
-def test_persist_concurrent(course: Run) -> None:
-    """Five clients, all servers crash."""
-    generic(course, 5, 5, crash=True)
-
-
-def test_persist_concurrent_unreliable(course: Run) -> None:
-    """Five clients on an unreliable network, all servers crash."""
-    generic(course, 5, 5, unreliable=True, crash=True)
-
-
-def test_persist_partition(course: Run) -> None:
-    """Five clients, partitions, all servers crash."""
-    generic(course, 5, 5, crash=True, partitions=True)
-
-
-def test_persist_partition_unreliable(course: Run) -> None:
-    """Five clients on an unreliable network, partitions, all servers crash."""
-    generic(course, 5, 5, unreliable=True, crash=True, partitions=True)
-
-
-def test_persist_partition_unreliable_linearizable(course: Run) -> None:
-    """Fifteen clients share their keys: seven servers, unreliable network, partitions, all servers crash."""
-    generic(course, 15, 7, unreliable=True, crash=True, partitions=True, random_keys=True)
 
 
 def _append_ten(cluster: KVCluster, number: int) -> Procedure:

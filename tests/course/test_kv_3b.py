@@ -5,7 +5,9 @@ Measured is what is on the disks: the files of the log with term and vote, and t
 
 from __future__ import annotations
 
-from tests.course.generic import ELECTION_S, generic, speed
+import pytest
+
+from tests.course.generic import ALL, ELECTION_S, Variants, generic, speed
 from tests.course.run import Run
 
 MAX_RAFT_STATE = 1000  # bytes
@@ -61,40 +63,17 @@ def test_speed_snapshot(course: Run) -> None:
     speed(course, MAX_RAFT_STATE)
 
 
-def test_snapshot_recover(course: Run) -> None:
-    """One client, all servers crash."""
-    generic(course, 1, 5, crash=True, max_raft_state=MAX_RAFT_STATE)
+#: See test_kv_3a.py.
+VARIANTS: Variants = {
+    "snapshot_recover": (1, 5, {"crash": True}),
+    "snapshot_recover_many_clients": (20, 5, {"crash": True}),
+    "snapshot_unreliable": (5, 5, {"unreliable": True}),
+    "snapshot_unreliable_recover": (5, 5, {"crash": True, "unreliable": True}),
+    "snapshot_unreliable_recover_concurrent_partition": (5, 5, ALL),
+    "snapshot_unreliable_recover_concurrent_partition_linearizable": (15, 7, {**ALL, "random_keys": True}),
+}
 
 
-def test_snapshot_recover_many_clients(course: Run) -> None:
-    """Twenty clients, all servers crash."""
-    generic(course, 20, 5, crash=True, max_raft_state=MAX_RAFT_STATE)
-
-
-def test_snapshot_unreliable(course: Run) -> None:
-    """Five clients on an unreliable network."""
-    generic(course, 5, 5, unreliable=True, max_raft_state=MAX_RAFT_STATE)
-
-
-def test_snapshot_unreliable_recover(course: Run) -> None:
-    """Five clients on an unreliable network, all servers crash."""
-    generic(course, 5, 5, unreliable=True, crash=True, max_raft_state=MAX_RAFT_STATE)
-
-
-def test_snapshot_unreliable_recover_concurrent_partition(course: Run) -> None:
-    """Five clients on an unreliable network, partitions, all servers crash."""
-    generic(course, 5, 5, unreliable=True, crash=True, partitions=True, max_raft_state=MAX_RAFT_STATE)
-
-
-def test_snapshot_unreliable_recover_concurrent_partition_linearizable(course: Run) -> None:
-    """Fifteen clients share their keys: seven servers, unreliable network, partitions, all servers crash."""
-    generic(
-        course,
-        15,
-        7,
-        unreliable=True,
-        crash=True,
-        partitions=True,
-        max_raft_state=MAX_RAFT_STATE,
-        random_keys=True,
-    )
+@pytest.mark.parametrize("name", VARIANTS)
+def test_variant(name: str, course: Run) -> None:
+    generic(course, VARIANTS[name], MAX_RAFT_STATE)

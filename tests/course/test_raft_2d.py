@@ -6,35 +6,28 @@ log has grown past max_raft_state, which is set to what ten of these commands ne
 
 from __future__ import annotations
 
+import pytest
+
 from tests.course.raft_cluster import SNAPSHOT_INTERVAL, RaftCluster
 from tests.course.run import Run
 
 MAX_LOG_SIZE = 2000  # bytes
 
 
-def test_snapshot_basic(course: Run) -> None:
+#: One server is cut off, or down, during each burst; it catches up, by a snapshot where it must.
+VARIANTS: dict[str, dict[str, bool]] = {
+    "snapshot_basic": {},
+    "snapshot_install": {"disconnect": True},
+    "snapshot_install_unreliable": {"disconnect": True, "unreliable": True},
+    "snapshot_install_crash": {"crash": True},
+    "snapshot_install_unreliable_crash": {"crash": True, "unreliable": True},
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_variant(name: str, course: Run) -> None:
     """30 bursts of 5 to 14 commands: after each, Raft's state on every disk has less than 2,000 bytes."""
-    _bursts(course)
-
-
-def test_snapshot_install(course: Run) -> None:
-    """The same with one server cut off during each burst: it catches up, by a snapshot where it must."""
-    _bursts(course, disconnect=True)
-
-
-def test_snapshot_install_unreliable(course: Run) -> None:
-    """The same on an unreliable network."""
-    _bursts(course, disconnect=True, unreliable=True)
-
-
-def test_snapshot_install_crash(course: Run) -> None:
-    """The same with one server down during each burst."""
-    _bursts(course, crash=True)
-
-
-def test_snapshot_install_unreliable_crash(course: Run) -> None:
-    """The same on an unreliable network."""
-    _bursts(course, crash=True, unreliable=True)
+    _bursts(course, **VARIANTS[name])
 
 
 def test_snapshot_all_crash(course: Run) -> None:

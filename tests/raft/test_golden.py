@@ -30,4 +30,4 @@ def test_golden_trace(path: Path) -> None:
 
 
 def test_there_are_scripts() -> None:
-    assert len(SCRIPTS) >= 5
+    assert len(SCRIPTS) >= 4
