@@ -6,7 +6,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import random
-from typing import Any, Callable
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from raftkv.storage.persister import CRASH_POINTS, Persister
@@ -70,58 +71,42 @@ def reopen(disk: SimDisk) -> Persister:
     return persister
 
 
-def count_operations(run: Callable[[SimDisk], Any]) -> int:
-    disk = SimDisk()
-    run(disk)
-    return disk.operations
-
-
-@pytest.mark.parametrize("keep", [NOTHING, EVERYTHING, KEEP_CACHE])
-def test_crash_at_every_operation(keep: str) -> None:
-    total = count_operations(lambda disk: play(disk, HISTORY))
-    assert total > 150, f"the history has only {total} operations"
-    for number in range(1, total + 1):
-        disk = SimDisk(random.Random(number))
-        crash_at(number, disk)
-        legal = play(disk, HISTORY)
-        crash(disk, keep)
-        check(reopen(disk), legal, f"crash at operation {number}")
-
-
-@pytest.mark.parametrize("reorders", [False, True])
-@pytest.mark.parametrize("seed", range(4))
-def test_power_cut_at_every_operation_keeps_some(reorders: bool, seed: int) -> None:
-    total = count_operations(lambda disk: play(disk, HISTORY))
-    for number in range(1, total + 1):
+def cut_short(seed: str = "", reorders: bool = False) -> Iterator[tuple[str, SimDisk, list[Model]]]:
+    """The history, crashed at each of its operations: (where, the disk, the states that it may show then)."""
+    whole = SimDisk()
+    play(whole, HISTORY)
+    assert whole.operations > 150, f"the history has only {whole.operations} operations"
+    for number in range(1, whole.operations + 1):
         disk = SimDisk(random.Random(f"{seed} {number}"), reorders=reorders)
         crash_at(number, disk)
-        legal = play(disk, HISTORY)
-        crash(disk, SOME)
-        check(reopen(disk), legal, f"power cut at operation {number}")
+        yield f"crash at operation {number}", disk, play(disk, HISTORY)
+
+
+KEPT = [(keep, "", False) for keep in (NOTHING, EVERYTHING, KEEP_CACHE)]
+KEPT += [(SOME, seed, reorders) for seed in "1234" for reorders in (False, True)]
+
+
+@pytest.mark.parametrize(("keep", "seed", "reorders"), KEPT)
+def test_crash_at_every_operation(keep: str, seed: str, reorders: bool) -> None:
+    for where, disk, legal in cut_short(seed, reorders):
+        crash(disk, keep)
+        check(reopen(disk), legal, where)
 
 
 @pytest.mark.parametrize("keep", [NOTHING, SOME, KEEP_CACHE])
 def test_what_a_recovery_found_is_still_there_after_the_next_power_cut(keep: str) -> None:
     """A process may be killed between a write and its fsync. The next one must not trust what it sees in the
     cache."""
-    total = count_operations(lambda disk: play(disk, HISTORY))
-    for number in range(1, total + 1):
-        disk = SimDisk(random.Random(number), reorders=True)
-        crash_at(number, disk)
-        play(disk, HISTORY)
+    for where, disk, _ in cut_short(reorders=True):
         crash(disk, keep)
         found = visible(open_persister(disk))
         crash(disk, NOTHING)
-        assert visible(open_persister(disk)) == found, f"crash at operation {number}"
+        assert visible(open_persister(disk)) == found, where
 
 
 @pytest.mark.parametrize("keep", [SOME, KEEP_CACHE])
 def test_crash_at_every_operation_of_a_recovery(keep: str) -> None:
-    total = count_operations(lambda disk: play(disk, HISTORY))
-    for number in range(1, total + 1):
-        crashed = SimDisk(random.Random(number))
-        crash_at(number, crashed)
-        legal = play(crashed, HISTORY)
+    for where, crashed, legal in cut_short():
         crash(crashed, keep)
         finished, second = False, 0
         while not finished:
@@ -132,10 +117,8 @@ def test_crash_at_every_operation_of_a_recovery(keep: str) -> None:
                 open_persister(disk)
                 finished = True
             crash(disk, keep)
-            check(
-                open_persister(disk), legal, f"crash at operation {number}, then at {second} of the recovery"
-            )
-        assert second > 3, f"the recovery from a crash at {number} had only {second} operations"
+            check(open_persister(disk), legal, f"{where}, then at {second} of the recovery")
+        assert second > 3, f"{where}: the recovery had only {second} operations"
 
 
 @pytest.mark.parametrize("name", CRASH_POINTS)
