@@ -19,17 +19,15 @@ PAUSE_S = 0.004  # between a client's words: the nodes under test need the proce
 
 
 class Appenders:
-    """`clients` threads that append until they have done `each` words, or until the context is left.
+    """`clients` threads that append until the context is left.
 
     `make_clerk` makes a client for each. With `filler_bytes` each also puts so many bytes with each word, to
     make the log grow. A context manager: on the way out it stops the clients, and raises what went wrong in
     them.
     """
 
-    def __init__(
-        self, make_clerk: Callable[[], Any], clients: int, each: int | None = None, filler_bytes: int = 0
-    ) -> None:
-        self._make_clerk, self._each, self._filler = make_clerk, each, "x" * filler_bytes
+    def __init__(self, make_clerk: Callable[[], Any], clients: int, filler_bytes: int = 0) -> None:
+        self._make_clerk, self._filler = make_clerk, "x" * filler_bytes
         self.acknowledged: dict[int, int] = dict.fromkeys(range(clients), 0)
         self._stopping = threading.Event()
         self._errors: list[BaseException] = []
@@ -59,23 +57,18 @@ class Appenders:
         """How many words were acknowledged."""
         return sum(self.acknowledged.values())
 
-    @property
-    def done(self) -> bool:
-        """Have all clients ended? Raises what went wrong in one."""
-        if self._errors:
-            raise self._errors[0]
-        return not any(thread.is_alive() for thread in self._threads)
-
     def wait_for_more(self, words: int) -> None:
         """Wait until so many more words were acknowledged."""
         goal = self.total + words
-        wait_until(lambda: self.done or self.total >= goal, f"{words} more words to be acknowledged")
+        wait_until(lambda: self._errors or self.total >= goal, f"{words} more words to be acknowledged")
+        if self._errors:
+            raise self._errors[0]
 
     def _run(self, client: int) -> None:
         try:
             with self._make_clerk() as db:
                 number = 0
-                while number != self._each and not self._stopping.wait(PAUSE_S):
+                while not self._stopping.wait(PAUSE_S):
                     db.append(KEY, f"{client}.{number};")
                     number += 1
                     self.acknowledged[client] = number
