@@ -8,6 +8,10 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 sys.path[: sys.path.index(os.path.dirname(os.__file__))] = [ROOT]
 
-from raftkv.cli.cluster import main
+try:
+    from raftkv.cli.cluster import main
 
-sys.exit(main())
+    status = main()
+except KeyboardInterrupt:  # before main() has taken over
+    status = 130
+sys.exit(status)

@@ -11,7 +11,13 @@ import raftkv
 
 _IMPORT_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(raftkv.__file__)))
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
-_CODE = "import sys; sys.path.insert(0, sys.argv.pop(1)); from {} import main; sys.exit(main())"
+_CODE = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started us, until main() says otherwise
+sys.path.insert(0, sys.argv.pop(1))
+from {} import main
+sys.exit(main())
+"""
 
 
 def python_command(module: str, *args: str) -> list[str]:
