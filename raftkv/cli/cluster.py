@@ -25,7 +25,7 @@ from raftkv.cli.cluster_files import (
 from raftkv.cli.commands import COMMANDS, Command
 from raftkv.cli.console import Console
 from raftkv.cli.nodes import CAN_PAUSE, LocalCluster, NodeError
-from raftkv.cli.outcome import DONE, Outcome, UsageError, exit_status
+from raftkv.cli.outcome import DONE, Outcome, OutputError, UsageError, exit_status
 from raftkv.cli.prompt import Prompt
 from raftkv.cli.streams import open_standard_streams
 from raftkv.cli.terminal import NodeOutput
@@ -34,15 +34,9 @@ from raftkv.errors import ConfigError, RaftKVError
 from raftkv.ini import absolute
 from raftkv.logs import log_to_stderr
 
-NOT_WRITTEN = 5
-
 
 class _Stop(BaseException):
     """SIGTERM, SIGHUP, or without a terminal SIGINT. Not an Exception: nothing but main() is to catch it."""
-
-
-class _UnwrittenError(RaftKVError):
-    """The line `ready` could not be written."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -56,9 +50,12 @@ def main(argv: list[str] | None = None) -> int:
         _end_by_signals(interactive)
         with _folder(args.data_dir) as folder, locked(folder):
             _run(prepare_folder(folder, args.nodes, args.port), folder, interactive)
+    except OutputError as error:
+        print(f"kvcluster: cannot write to standard output: {error}", file=sys.stderr)
+        return exit_status(error)
     except RaftKVError as error:
         print(f"kvcluster: {error}", file=sys.stderr)
-        return NOT_WRITTEN if isinstance(error, _UnwrittenError) else exit_status(error)
+        return exit_status(error)
     except (KeyboardInterrupt, _Stop):
         return DONE
     return DONE
@@ -79,25 +76,18 @@ def _run(files: ClusterFiles, folder: str, interactive: bool) -> None:
 
 def _use(cluster: LocalCluster, clerk: Any, output: NodeOutput, client_ini: str, folder: str) -> None:
     leader, count = _wait_for_leader(cluster, clerk), len(cluster.nodes)
+    console = Console()
     if not output.terminal:
-        _say(f"ready: node {leader} of {count} leads; clients use {client_ini}")
+        console.write(f"ready: node {leader} of {count} leads; clients use {client_ini}\n")
         while cluster.running():  # until _Stop
             time.sleep(0.5)  # short, because a signal that another thread receives does not wake this one
         raise NodeError(f"all nodes ended: {cluster.last_words()}")
-    print(f"node {leader} of {count} leads; data in {folder}")
-    print(f"other clients: kvclient --config {client_ini}")
-    print("`help` lists the commands; try `kill leader`; `exit` stops the cluster")
+    console.write(
+        f"node {leader} of {count} leads; data in {folder}\n"
+        f"other clients: kvclient --config {client_ini}\n"
+        "`help` lists the commands; try `kill leader`; `exit` stops the cluster\n"
+    )
     ClusterPrompt(clerk, cluster, output).run()
-
-
-def _say(text: str) -> None:
-    try:
-        print(text, flush=True)
-    except OSError as error:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), 1
-        )  # or what is left in the buffer fails once more at the end
-        raise _UnwrittenError(f"standard output cannot be written: {error.strerror}") from None
 
 
 def _wait_for_leader(cluster: LocalCluster, clerk: Any) -> int:

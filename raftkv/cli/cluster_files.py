@@ -15,7 +15,7 @@ from typing import NamedTuple
 from raftkv.config import Address, load_client_config, load_server_config
 from raftkv.errors import ConfigError, LockedError
 from raftkv.storage.disk import Disk, DiskLock
-from raftkv.storage.folder import is_clutter
+from raftkv.storage.folder import explain, is_clutter
 
 LOCK = "LOCK"
 ORPHAN_TIMEOUT_S = 5.0  # how long nodes that lost their launcher may take to end
@@ -102,9 +102,7 @@ def _lock(folder: str, path: str) -> DiskLock:
             "client.ini, stop that process first, or give another --data-dir"
         ) from None
     except OSError as error:
-        raise ConfigError(
-            f"{folder}: cannot be used as the cluster's folder: {error.strerror} ({error.filename})"
-        ) from None
+        raise ConfigError(explain(error, folder, "--data-dir")) from None
 
 
 def wait_until_unused(files: ClusterFiles) -> None:
@@ -138,7 +136,7 @@ def _check_unclaimed(folder: str) -> None:
         os.makedirs(folder, mode=0o700, exist_ok=True)
         names = os.listdir(folder)
     except OSError as error:
-        raise ConfigError(f"{folder}: cannot be used as the cluster's folder: {error.strerror}") from None
+        raise ConfigError(explain(error, folder, "--data-dir")) from None
     ours = re.compile(rf"server\d+\.ini|{LOCK}")
     strangers = [name for name in names if not ours.fullmatch(name) and not is_clutter(name)]
     if strangers:
@@ -190,4 +188,4 @@ def _write(path: str, text: str) -> None:
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        raise ConfigError(f"{path}: cannot write: {error.strerror}") from None
+        raise ConfigError(explain(error, os.path.dirname(path), "--data-dir")) from None

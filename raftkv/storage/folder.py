@@ -95,34 +95,32 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:3]) + more
 
 
-def explain(error: OSError, folder: str) -> str:
-    """What the disk refused while `folder` was used, and what to do about it."""
+def explain(error: OSError, folder: str, option: str = "data_dir") -> str:
+    """What the disk refused while `folder` was used, which `option` names, and what to do about it."""
     path = os.fspath(error.filename or folder)
-    return f"cannot read or write {path} ({error.strerror or error}): {_advice(error, path, folder)}"
+    return f"cannot read or write {path} ({error.strerror or error}): {_advice(error, path, folder, option)}"
 
 
-def _advice(error: OSError, path: str, folder: str) -> str:
+def _advice(error: OSError, path: str, folder: str, option: str) -> str:
     if error.errno in FULL:
         return "make room on that disk, then start this node again; nothing that was acknowledged is lost"
     if error.errno == errno.EROFS:
-        return "mount that file system writable, or set data_dir to a folder on another one"
+        return f"mount that file system writable, or set {option} to a folder on another one"
     if error.errno in _NO_LOCKS and os.path.basename(path) == LOCK:
         return (
             "that file system has no locks, so two nodes could use one folder: mount it with locks (flock), "
-            "or set data_dir to a folder on a local disk"
+            f"or set {option} to a folder on a local disk"
         )
     if isinstance(error, (FileExistsError, NotADirectoryError)):
         if os.path.islink(path) and not os.path.exists(path):
             return f"it is a link to {os.path.realpath(path)}, which is not there: is that disk mounted?"
-        return (
-            "data_dir must be a folder, or the name of one that can be made, and there is a file of that name"
-        )
+        return f"{option} must be a folder, or the name of one that can be made, and there is a file of that name"
     if isinstance(error, PermissionError):
         user = f" (id {os.geteuid()})" if hasattr(os, "geteuid") else ""
         return (
-            f"give the user that runs this node{user} the rights on {folder} and all that is in it, and to enter "
+            f"give the user that runs this program{user} the rights on {folder} and all that is in it, and to enter "
             "the folders above"
         )
     if error.errno in (errno.ELOOP, errno.ENAMETOOLONG):
-        return "correct data_dir"
+        return f"correct {option}"
     return "check that disk, then start this node again"

@@ -291,7 +291,7 @@ def test_a_folder_that_may_not_be_used(tmp_path: Path, name: str) -> None:
     (tmp_path / "used").chmod(0o777)
     said = open_as_somebody(tmp_path, tmp_path / name)
     assert said.startswith("error: cannot read or write ") and said.count("\n") == 1
-    assert f"give the user that runs this node (id 4713) the rights on {tmp_path / name}" in said
+    assert f"give the user that runs this program (id 4713) the rights on {tmp_path / name}" in said
 
 
 # -- in use --------------------------------------------------------------------------------------------------

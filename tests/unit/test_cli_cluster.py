@@ -212,7 +212,7 @@ def test_a_launcher_that_cannot_say_that_it_is_ready_ends(tmp_path):
             check=False,
         )
     assert done.returncode == 5
-    assert "kvcluster: standard output cannot be written: No space left" in done.stderr
+    assert "kvcluster: cannot write to standard output: No space left" in done.stderr
     assert "Traceback" not in done.stderr
 
 
