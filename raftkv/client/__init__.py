@@ -6,6 +6,7 @@
     session.py         ClerkSession: the client's half of "exactly once", without I/O
     driver.py          Driver: carries out on real connections what a ClerkSession decides
     pipeline.py        Pipeline: many operations in few requests
+    dump.py            Dump: all keys as of one moment
     clerk.py           Clerk: what programs use
 
 ClerkSession knows no socket, thread or clock: events go in, actions come out. So Driver runs it on real

@@ -12,6 +12,7 @@ from typing import Any, Union
 
 from raftkv import errors
 from raftkv.client.driver import Driver
+from raftkv.client.dump import Dump
 from raftkv.client.pipeline import Pipeline
 from raftkv.config import load_client_config
 from raftkv.ini import Address, host_problem
@@ -53,7 +54,8 @@ class Clerk:
         self._addresses = _addresses(servers)
         if not isinstance(authkey, bytes) or not authkey:
             raise errors.ConfigError("authkey must be the client key as bytes, such as load_key() returns it")
-        self._driver = Driver(self._addresses, authkey, _checked_timeout(timeout))
+        self._timeout_s = _checked_timeout(timeout)
+        self._driver = Driver(self._addresses, authkey, self._timeout_s)
         self._run = self._driver.run
 
     @classmethod
@@ -140,6 +142,10 @@ class Clerk:
     def pipeline(self) -> Pipeline:
         """An empty batch of operations, which takes few requests: see Pipeline."""
         return Pipeline(self._run)
+
+    def dump(self) -> Dump:
+        """All keys and values as of one moment, in pieces: see Dump. Linearizable as a read is."""
+        return Dump(self._run, self._driver.ends, self._timeout_s)
 
     def status(self, timeout: float = 1.0) -> list[dict[str, Any]]:
         """What each server says of itself: a dict of STATUS_FIELDS, in the order of ids.

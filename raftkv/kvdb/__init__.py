@@ -5,6 +5,7 @@
     index.py           the keys in their order
     snapshot_view.py   a store as it was at one moment, read while it goes on
     store.py           Store: the deterministic state machine of all that
+    dumps.py           Dumps: views that clients read piece by piece
     service.py         KVService: requests in, entries back, answers out
     server.py          KVServer: wires rpc, node and service into a server
 

@@ -39,8 +39,8 @@ def validate(method: str, args: tuple[Any, ...]) -> None:
     """Check a request as a client sent it: types exact, sizes within the limits, text valid Unicode.
 
     `args` is (client, seq, acked, *operation's arguments) for a write, (key,) for "get", (keys,) for "gets",
-    (prefix, start, limit) for "scan", () for "register" and "status". What passes here never makes the store
-    raise. Raises InvalidRequestError with a sentence for the client.
+    (prefix, start, limit) for "scan", (dump, piece) for "dump_piece", () for "register", "dump" and "status".
+    What passes here never makes the store raise. Raises InvalidRequestError with a sentence for the client.
     """
     check = _CHECKS.get(method) if type(method) is str else None
     if check is None:
@@ -166,6 +166,12 @@ def _validate_scan(method: str, args: tuple[Any, ...]) -> None:
     check_scan(*args)
 
 
+def _validate_piece(method: str, args: tuple[Any, ...]) -> None:
+    _count(method, args, 2)
+    if not all(type(number) is int and 0 <= number <= MAX_NUMBER for number in args):
+        raise InvalidRequestError("a piece of a dump is asked for by two whole numbers")
+
+
 _CHECKS: dict[str, Callable[[str, tuple[Any, ...]], None]] = {
     "register": _validate_nothing,
     "put": _validate_write,
@@ -176,6 +182,8 @@ _CHECKS: dict[str, Callable[[str, tuple[Any, ...]], None]] = {
     "get": _validate_get,
     "gets": _validate_gets,
     "scan": _validate_scan,
+    "dump": _validate_nothing,
+    "dump_piece": _validate_piece,
     "status": _validate_nothing,
 }
 

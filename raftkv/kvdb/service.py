@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any, Callable, Protocol
 
@@ -21,6 +22,7 @@ from raftkv.errors import (
     OverloadedError,
 )
 from raftkv.kvdb.commands import WRITES, command, validate
+from raftkv.kvdb.dumps import Dumps
 from raftkv.kvdb.snapshot_view import SnapshotView
 from raftkv.kvdb.store import Store, encode_record
 from raftkv.node.crash_points import reach
@@ -43,6 +45,8 @@ class Consensus(Protocol):
 
     def read_index(self, contexts: Sequence[Any]) -> None: ...
 
+    def read_now(self, contexts: Sequence[Any]) -> None: ...
+
     def status(self) -> dict[str, Any]: ...
 
 
@@ -58,11 +62,13 @@ class KVService:
         send_replies: Callable[[list[Reply]], None],
         version: str,
         describe: Callable[[], dict[str, Any]] = dict,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._send_replies = send_replies
         self._version = version
         self._describe = describe
         self._store = Store()
+        self._dumps = Dumps(clock)
         self._role = RoleChange(Role.FOLLOWER, 0, None, "")
         self.consensus: Consensus
 
@@ -72,6 +78,7 @@ class KVService:
         commands: list[Any] = []
         writes: list[tuple[Any, Any, Any]] = []  # (channel, id, command)
         reads: list[Request] = []
+        pieces: list[Request] = []  # of dumps
         replies: list[Reply] = []
         for request in batch:
             channel, id, method, args = request
@@ -86,17 +93,22 @@ class KVService:
                 writes.append((channel, id, data))
             elif method == "status":
                 replies.append((channel, id, True, self.status()))
+            elif method == "dump_piece":
+                pieces.append(request)
             else:
                 reads.append(request)
         if writes:
             replies += self._try(writes, lambda: self.consensus.propose(commands, writes))
         if reads:
             replies += self._try(reads, lambda: self.consensus.read_index(reads))
+        if pieces:
+            replies += self._try(pieces, lambda: self.consensus.read_now(pieces))
         if replies:
             self._send_replies(replies)
 
     def on_close(self, channel: Any) -> None:
-        """Replies to a closed channel are dropped by the channel; nothing is kept for it here."""
+        """Replies to a closed channel are dropped by the channel; of what is kept here, only dumps are its."""
+        self._dumps.closed(channel)
 
     def status(self) -> dict[str, Any]:
         """What this server knows of itself, as plain data (DESIGN: `status --json`)."""
@@ -117,6 +129,8 @@ class KVService:
     # -- the state machine (raft.node.StateMachine) ----------------------------------------------------------
 
     def apply(self, entries: list[Entry], contexts: list[Any]) -> None:
+        if self._dumps:
+            self._dumps.tidy_up()
         apply = self._store.apply
         if not contexts:
             for entry in entries:
@@ -136,7 +150,7 @@ class KVService:
 
     def read(self, contexts: list[Any]) -> None:
         self._send_replies(
-            [(channel, id, *self._answer(method, args)) for channel, id, method, args in contexts]
+            [(channel, id, *self._answer(channel, method, args)) for channel, id, method, args in contexts]
         )
 
     def refuse(self, proposals: list[Any], reads: list[Any]) -> None:
@@ -158,13 +172,18 @@ class KVService:
         return self._store.begin_snapshot()
 
     def restore(self, records: Iterable[Any]) -> None:
+        self._dumps.drop_all()
         self._store = Store.restore(records)
 
     def encode_record(self, record: Any) -> bytes:
         return encode_record(record)
 
-    def _answer(self, method: str, args: tuple[Any, ...]) -> tuple[bool, Any]:
+    def _answer(self, channel: Any, method: str, args: tuple[Any, ...]) -> tuple[bool, Any]:
         store = self._store
+        if method == "dump_piece":
+            return self._dumps.next_piece(channel, *args)
+        if method == "dump":
+            return self._begin_dump(channel)
         if method == "get":
             return True, store.get(args[0])
         if method == "scan":
@@ -180,3 +199,10 @@ class KVService:
                 )
                 return False, (BAD_REQUEST, message, None)
         return True, items
+
+    def _begin_dump(self, channel: Any) -> tuple[bool, Any]:
+        ok, result = self._dumps.begin(channel, self._store.begin_view)
+        if not ok:
+            return ok, result
+        status = self.consensus.status()
+        return True, (status["id"], result, len(self._store), status["applied_index"])

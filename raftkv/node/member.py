@@ -86,6 +86,12 @@ class Member:
             raise NotLeaderError(None)
         self.node.read_index(contexts)
 
+    def read_now(self, contexts: Sequence[Any]) -> None:
+        """See RaftNode.read_now."""
+        if self.node is None:
+            raise NotLeaderError(None)
+        self.node.read_now(contexts)
+
     def status(self) -> dict[str, Any]:
         """See RaftNode.status; the role of a member that takes no part yet is "joining"."""
         if self.node is not None:

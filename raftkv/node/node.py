@@ -123,6 +123,11 @@ class RaftNode:
             self._sort_ready()
         self._work()
 
+    def read_now(self, contexts: Sequence[Any]) -> None:
+        """Have the state machine read for `contexts` as it is now on this node, whoever leads."""
+        self._applier.add(Work(None, [], [], list(contexts), [], [], None))
+        self._work()
+
     def step(self, messages: Sequence[Message]) -> None:
         """Take in messages of other nodes, in the order of their arrival."""
         with self._mutex:

@@ -1,0 +1,47 @@
+"""Dump: all keys and values, as of one moment, however long it takes to read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import Any, Callable
+
+from raftkv import errors
+from raftkv.rpc.client import ClientEnd
+
+Row = tuple[str, str, int]  # key, value, revision
+
+
+class Dump:
+    """What Clerk.dump() returns: an iterator of lists of rows, in no promised order. For one thread.
+
+    `keys`: how many there are. `index`: of the last entry of the log that it shows. The server keeps what it
+    needs for the rest until a minute has passed without next(). next() raises UnavailableError if the dump
+    cannot go on: when its server stopped, or dropped it.
+    """
+
+    def __init__(
+        self, run: Callable[[str, tuple[Any, ...]], Any], ends: Mapping[int, ClientEnd], timeout_s: float
+    ) -> None:
+        server, self._id, self.keys, self.index = run("dump", ())
+        self._end, self._timeout_s = ends[server], timeout_s
+
+    def __iter__(self) -> Iterator[list[Row]]:
+        piece, seen = 0, 0
+        try:
+            answer = self._end.submit("dump_piece", (self._id, piece), self._timeout_s)
+            while True:
+                rows: list[Row] | None = answer.result(self._timeout_s)
+                if rows is None:
+                    break
+                piece += 1
+                answer = self._end.submit("dump_piece", (self._id, piece), self._timeout_s)
+                seen += len(rows)
+                yield rows
+        except (errors.RpcError, FutureTimeoutError) as error:
+            why = str(error) or f"no answer within {self._timeout_s:g} s"
+            raise errors.UnavailableError(
+                f"the dump broke off after {seen} of {self.keys} keys: {why}"
+            ) from None
+        if seen != self.keys:
+            raise errors.ProtocolError(f"the server sent {seen} keys of a dump of {self.keys}")
