@@ -38,27 +38,9 @@ def test_one_client_is_compared_in_time_and_many_in_rate(name, floor, ratio):
     assert f"{ratio:.2f} x " in compare.text(row._replace(ratio=ratio))
 
 
-def test_one_client_with_many_puts_under_way_is_not_a_single_put():
-    workload = Workload("put", "put", clients=1, in_flight=100)
-    assert compare.row(measured(workload), FLOOR, nodes=3).floor == "echo+fsync"
-
-
 def test_a_single_node_asks_no_follower():
     assert FLOOR.put_us(nodes=1) == 250.0
     assert FLOOR.get_us(nodes=1) == 50.0
-
-
-def test_the_floor_itself_is_shown_without_a_ratio():
-    rows = compare.floor_rows(FLOOR, nodes=3)
-    assert [row.name for row in rows] == [
-        "fsync",
-        "round trip",
-        "put floor",
-        "get floor",
-        "echo",
-        "echo+fsync",
-    ]
-    assert all("x" not in compare.text(row) for row in rows)
 
 
 def test_frames_are_counted_only_when_they_are_whole():

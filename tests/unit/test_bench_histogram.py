@@ -26,26 +26,12 @@ def of_sorted(values, percent: float) -> int:
 @pytest.mark.parametrize("seed", range(20))
 def test_percentiles_are_within_a_percent_of_those_of_a_sorted_list(seed):
     rng = random.Random(seed)
-    values = sorted(int(rng.lognormvariate(12, 3)) for _ in range(rng.choice([1, 10, 3000])))
+    values = sorted(int(rng.lognormvariate(rng.choice([2, 12]), 3)) for _ in range(rng.choice([1, 10, 3000])))
     histogram = recorded(values)
     for percent in PERCENTS:
         exact = of_sorted(values, percent)
         assert histogram.percentile(percent) == pytest.approx(exact, rel=0.008, abs=0.5), percent
     assert (histogram.count, histogram.max_ns) == (len(values), values[-1])
-
-
-def test_small_numbers_are_exact():
-    histogram = recorded(range(128))
-    assert [middle for middle, _ in histogram.cumulated()] == list(range(128))
-
-
-def test_each_power_of_two_begins_a_bucket_and_buckets_do_not_overlap():
-    edges = sorted({(1 << power) + offset for power in range(7, 40) for offset in (-1, 0, 1)})
-    middles = [middle for middle, _ in recorded(edges).cumulated()]
-    assert middles == sorted(middles)
-    for power in range(7, 40):
-        below, at = recorded([(1 << power) - 1]), recorded([1 << power])
-        assert [*below.cumulated()] != [*at.cumulated()], power
 
 
 def test_sum_of_two_is_the_histogram_of_both():
@@ -64,10 +50,6 @@ def test_it_survives_json():
     again = Histogram.from_plain(json.loads(json.dumps(histogram.to_plain())))
     assert [*again.cumulated()] == [*histogram.cumulated()]
     assert (again.count, again.max_ns) == (histogram.count, histogram.max_ns)
-
-
-def test_no_percentile_is_above_the_maximum():
-    assert recorded([1 << 20]).percentile(99.9) == 1 << 20
 
 
 def test_an_empty_one_says_zero():

@@ -21,7 +21,7 @@ def test_uniform_takes_every_key_equally_often():
     assert all(abs(count - 1000) < 150 for count in counts.values())  # a standard deviation is 31
 
 
-@pytest.mark.parametrize("keys", [10, 1000, 100_000])
+@pytest.mark.parametrize("keys", [10, 100_000])
 def test_zipfian_takes_the_first_keys_as_often_as_the_law_says(keys):
     counts = drawn(zipfian(keys, random.Random(7)))
     zeta = sum(1 / i**0.99 for i in range(1, keys + 1))
@@ -29,15 +29,6 @@ def test_zipfian_takes_the_first_keys_as_often_as_the_law_says(keys):
         expected = DRAWS / (number + 1) ** 0.99 / zeta
         assert counts[number] == pytest.approx(expected, rel=0.06), number
     assert min(counts) >= 0 and max(counts) < keys
-
-
-def test_zipfian_is_skewed_as_ycsb_knows_it():
-    """A hundredth of the keys gets more than half of all requests, and yet the rest is not left out."""
-    counts = drawn(zipfian(10_000, random.Random(7)))
-    top = sum(counts[number] for number in range(100))
-    law = sum(1 / i**0.99 for i in range(1, 101)) / sum(1 / i**0.99 for i in range(1, 10_001))
-    assert top / DRAWS == pytest.approx(law, rel=0.03) and law > 0.5
-    assert len(counts) > 5000
 
 
 @pytest.mark.parametrize("keys", [1, 2, 3])
