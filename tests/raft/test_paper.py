@@ -379,6 +379,7 @@ def test_a_vote_request_says_how_far_the_log_goes_and_goes_to_all_others(terms: 
 def test_a_voter_denies_its_vote_to_a_log_less_complete(log: list, candidate: tuple, granted: bool) -> None:
     """5.4.1: "the voter denies its vote if its own log is more up-to-date than that of the candidate"."""
     driven = make(terms=log, term=2)
+    assert only(driven.step(RequestPreVote(2, 1, 2, *candidate))).granted is granted, "thesis 9.6"
     assert driven.step(RequestVote(2, 1, 3, *candidate)) == [VoteReply(1, 2, 3, granted)]
     assert driven.raft.hard_state == (3, 2 if granted else None, 0)
 

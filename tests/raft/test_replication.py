@@ -229,19 +229,13 @@ def test_a_message_carries_no_more_bytes_than_allowed_but_one_entry() -> None:
     assert counts == [2, 2, 1, 1]
 
 
-def test_a_lost_message_in_the_middle_is_sent_again() -> None:
+@pytest.mark.parametrize("in_the_middle", [True, False])
+def test_a_lost_message_is_sent_again(in_the_middle: bool) -> None:
+    """The last one after a heartbeat."""
     leader = make_steady_leader()
     follower = make_copy(leader, 2)
     leader.propose("lost")
-    sync(leader.propose("second"), leader, follower)
-    assert follower.raft.log.entries == leader.raft.log.entries
-
-
-def test_a_lost_last_message_is_sent_again_after_a_heartbeat() -> None:
-    leader = make_steady_leader()
-    follower = make_copy(leader, 2)
-    leader.propose("lost")
-    sync(leader.wait(HEARTBEAT_S), leader, follower)
+    sync(leader.propose("second") if in_the_middle else leader.wait(HEARTBEAT_S), leader, follower)
     assert follower.raft.log.entries == leader.raft.log.entries
 
 
@@ -308,11 +302,12 @@ def test_a_follower_that_lost_what_it_acknowledged_does_not_keep_the_leader_busy
 # -- proposals and their bound ---------------------------------------------------------------------
 
 
-def test_only_a_leader_takes_proposals() -> None:
+def test_only_a_leader_takes_proposals_and_reads() -> None:
     driven = make_follower(leader=3, term=1)
-    with pytest.raises(NotLeaderError) as refusal:
-        driven.raft.propose(["x"])
-    assert refusal.value.leader == 3 and driven.raft.log.last_index == 0
+    for ask in (lambda: driven.raft.propose(["x"]), lambda: driven.raft.read_index("r")):
+        with pytest.raises(NotLeaderError) as refusal:
+            ask()
+        assert refusal.value.leader == 3 and driven.raft.log.last_index == 0
 
 
 def test_a_proposal_is_named_by_index_and_term() -> None:
