@@ -19,6 +19,13 @@ class RoleChange(NamedTuple):
     reason: str
 
 
+class Refusal(NamedTuple):
+    """The node `sender` sent what no correct node sends."""
+
+    sender: int
+    reason: str
+
+
 class StateMachine(Protocol):
     """What a node replicates. Called by one thread at a time, in the order of the log."""
 

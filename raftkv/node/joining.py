@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
 from raftkv.errors import ProtocolError
-from raftkv.raft.types import HardState
+from raftkv.raft.types import MAX_TERM_LEAP, HardState
 
 NEW = "new"  # an empty disk, undecided
 REJOINING = "rejoining"  # decided: it lost its disk
@@ -68,6 +68,12 @@ class Acquaintance(NamedTuple):
     rejoin_term: int
 
 
+def check_leap(id: int, term: int, own: int) -> None:
+    """Raises ProtocolError if node `id` names a term that no elections can have come to."""
+    if term - own > MAX_TERM_LEAP:
+        raise ProtocolError(f"node {id} names term {term}, and this node is only at {own}")
+
+
 class Joining:
     """One member's view of who is who. `members`: the ids of all members, this one included."""
 
@@ -101,6 +107,7 @@ class Joining:
             raise ProtocolError(
                 f"node {hello.id} is no other member of this cluster; the members are {self.members}"
             )
+        check_leap(hello.id, hello.rejoin_term, term)
         knows_you, known = self._meet(hello)
         if knows_you is False:
             term = max(term, known.rejoin_term + 1)  # so that its rejoin_term will be above the last disk's
@@ -132,8 +139,9 @@ class Joining:
         """Take in a reply to this member's own hello; whoever sent it is remembered, as in answer().
 
         Else, of two new members, the one that has decided first would not be a founder to the other, whose
-        own hello comes a moment later: and that one would wait for a third.
+        own hello comes a moment later: and that one would wait for a third. Raises ProtocolError.
         """
+        check_leap(reply.id, max(reply.term, reply.rejoin_term), self._rejoin_term)
         self._replies[reply.id] = reply
         self.known.setdefault(reply.id, Acquaintance(reply.uid, self.state == NEW, reply.rejoin_term))
 

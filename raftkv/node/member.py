@@ -14,7 +14,7 @@ from typing import Any
 
 from raftkv.config import RaftOptions
 from raftkv.errors import NotLeaderError
-from raftkv.node.interfaces import StateMachine
+from raftkv.node.interfaces import Refusal, StateMachine
 from raftkv.node.joining import NEW, Acquaintance, Hello, HelloReply, Joining
 from raftkv.node.network import PeerNetwork
 from raftkv.node.node import RaftNode
@@ -102,9 +102,8 @@ class Member:
 
     # -- what the network asks of it (network.PeerHandler) ---------------------------------------------------
 
-    def on_messages(self, messages: list[Message]) -> None:
-        if self.node is not None:
-            self.node.step(messages)
+    def on_messages(self, messages: list[Message]) -> list[Refusal]:
+        return [] if self.node is None else self.node.step(messages)
 
     def on_lost_contact(self, peer: int) -> None:
         if self.node is not None:

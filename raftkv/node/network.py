@@ -26,6 +26,7 @@ from raftkv.errors import (
     RpcError,
 )
 from raftkv.node.greeting import Greeting, addresses_text, check_called, difference, why_refused
+from raftkv.node.interfaces import Refusal
 from raftkv.node.joining import Hello, HelloReply
 from raftkv.node.problems import Problems
 from raftkv.node.snapshot_source import SnapshotSource
@@ -47,8 +48,8 @@ MAX_PEER_FRAME = 64 << 20  # bytes; an AppendEntries is at most max_append_bytes
 class PeerHandler(Protocol):
     """What PeerNetwork needs of the member it belongs to. Called on the threads of the rpc layer."""
 
-    def on_messages(self, messages: list[Message]) -> None:
-        """Messages of peers whose hello was accepted."""
+    def on_messages(self, messages: list[Message]) -> list[Refusal]:
+        """Messages of peers whose hello was accepted. Returns those that no correct peer sends."""
 
     def on_lost_contact(self, peer: int) -> None:
         """The connection from `peer` ended."""
@@ -147,7 +148,18 @@ class PeerNetwork:
             except ProtocolError as error:
                 channel.close(str(error))
         if messages:
-            self.handler.on_messages(messages)
+            for refusal in self.handler.on_messages(messages):
+                self._refuse(refusal)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """End the connection of a peer that sent what no correct peer sends."""
+        channel = self._channels.get(refusal.sender)
+        if channel is not None:
+            channel.close(f"node {refusal.sender} sent what no correct member sends: {refusal.reason}")
+            text = (
+                f"node {refusal.sender} is refused, it sends what no correct member sends: {refusal.reason}"
+            )
+            self.problems.set(("sent", refusal.sender), text, REFUSED_S)
 
     def on_close(self, channel: Channel) -> None:
         for id, caller in [*self._callers.items()]:

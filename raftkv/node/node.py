@@ -28,10 +28,11 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from raftkv.errors import ProtocolError
 from raftkv.node.applier import Applier, Work
 from raftkv.node.checked_lock import CheckedLock
 from raftkv.node.crash_points import reach
-from raftkv.node.interfaces import Network, RoleChange, StateMachine
+from raftkv.node.interfaces import Network, Refusal, RoleChange, StateMachine
 from raftkv.node.log_writer import LogWriter
 from raftkv.node.proposals import Proposals
 from raftkv.node.snapshotter import Snapshotter
@@ -128,13 +129,19 @@ class RaftNode:
         self._applier.add(Work(None, [], [], list(contexts), [], [], None))
         self._work()
 
-    def step(self, messages: Sequence[Message]) -> None:
-        """Take in messages of other nodes, in the order of their arrival."""
+    def step(self, messages: Sequence[Message]) -> list[Refusal]:
+        """Take in messages of other nodes, in the order of their arrival. Returns those that no correct node
+        can have sent, mostly none."""
+        refused = []
         with self._mutex:
             for message in messages:
-                self._raft.step(message)
+                try:
+                    self._raft.step(message)
+                except ProtocolError as error:
+                    refused.append(Refusal(message.sender, str(error)))
             self._sort_ready()
         self._work()
+        return refused
 
     def lost_contact(self, peer: int) -> None:
         """The connection from `peer` broke."""

@@ -25,7 +25,7 @@ class SnapshotSource:
         """
         with self._persister.guard:
             reader = self._open(snapshot)
-            if reader is None:
+            if reader is None or offset > reader.size:
                 return None
             if offset == 0 and snapshot == self._sent:
                 reader.verify()

@@ -18,7 +18,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
-from raftkv.errors import NotLeaderError
+from raftkv.errors import NotLeaderError, ProtocolError
 from raftkv.raft.following import FROM_LEADER, Following
 from raftkv.raft.leadership import Leadership
 from raftkv.raft.log import RaftLog
@@ -35,7 +35,7 @@ from raftkv.raft.output import Output
 from raftkv.raft.progress import Progress
 from raftkv.raft.quorum import VoteResult, vote_result
 from raftkv.raft.ready import Ready
-from raftkv.raft.types import HardState, Options, Role, Snapshot
+from raftkv.raft.types import MAX_TERM_LEAP, HardState, Options, Role, Snapshot
 
 
 class Raft:
@@ -174,10 +174,16 @@ class Raft:
     # -- input: messages -------------------------------------------------------------------------------------
 
     def step(self, message: Message) -> None:
-        """Take in a message of another node."""
+        """Take in a message of another node.
+
+        Raises ProtocolError for one that no correct node can have sent; nothing of it is taken in then, but
+        its term.
+        """
         if message.to != self.id:
             return
         if message.term > self.term:
+            if message.term - self.term > MAX_TERM_LEAP:
+                raise ProtocolError(f"it is at term {message.term}, and this node only at {self.term}")
             if isinstance(message, RequestPreVote):
                 pass  # asks about a term that nobody has begun
             elif isinstance(message, RequestVote) and self._leader_is_alive():
@@ -192,12 +198,15 @@ class Raft:
         ):  # which names the term it is about
             self._answer_stale(message)
             return
-        if self.leadership is not None:
-            self.leadership.step(message)
         if isinstance(message, FROM_LEADER):
+            self._check_leader(message.sender)
+            self.following.check(message)
             self._hear_leader(message.sender)
             self.following.step(message)
-        elif type(message) in _STEP:
+            return
+        if self.leadership is not None:
+            self.leadership.step(message)
+        if type(message) in _STEP:
             _STEP[type(message)](self, message)
 
     def _answer_stale(self, message: Message) -> None:
@@ -296,9 +305,13 @@ class Raft:
             self._votes[m.sender] = m.granted
             self._count_votes()
 
+    def _check_leader(self, leader: int) -> None:
+        """There is at most one leader a term (5.2). Raises ProtocolError if `leader` would be another one."""
+        if self.leader is not None and self.leader != leader:
+            raise ProtocolError(f"nodes {self.leader} and {leader} both lead term {self.term}")
+
     def _hear_leader(self, leader: int) -> None:
         """A message of this term's leader: whoever campaigned in this term has lost (5.2)."""
-        assert self.role is not Role.LEADER, f"nodes {self.id} and {leader} both lead term {self.term}"
         if self.role is not Role.FOLLOWER:
             self._become_follower(self.term, leader, f"node {leader} leads term {self.term}")
         self.leader, self._leader_heard = leader, self.now

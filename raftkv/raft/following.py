@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
+from raftkv.errors import ProtocolError
 from raftkv.raft.log import RaftLog
 from raftkv.raft.messages import (
     AppendAccepted,
@@ -29,6 +30,21 @@ class Following:
     def __init__(self, id: int, log: RaftLog, output: Output) -> None:
         self._id, self._log, self._output = id, log, output
         self.installing: Snapshot | None = None  # its last chunk is on the way to the disk
+
+    def check(self, message: Message) -> None:
+        """Raises ProtocolError if `message` contradicts what is committed: a leader has all of that (5.4.3)."""
+        if type(message) is AppendEntries:
+            if message.prev_index <= self._log.commit:
+                self._check_committed(message.prev_index, message.prev_term)
+                for entry in message.entries:
+                    self._check_committed(entry.index, entry.term)
+        elif type(message) is InstallSnapshot:
+            self._check_committed(message.snapshot.index, message.snapshot.term)
+
+    def _check_committed(self, index: int, term: int) -> None:
+        own = self._log.term(index)
+        if index <= self._log.commit and own is not None and own != term:
+            raise ProtocolError(f"its entry {index} is of term {term}, and the one committed here of {own}")
 
     def step(self, message: Message) -> None:
         _STEP[type(message)](self, message)

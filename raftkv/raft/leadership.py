@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Callable
 
-from raftkv.errors import OverloadedError
+from raftkv.errors import OverloadedError, ProtocolError
 from raftkv.raft.messages import (
     AppendAccepted,
     AppendEntries,
@@ -124,6 +124,10 @@ class Leadership:
                 answer(self, message, progress)
 
     def _step_append_accepted(self, m: AppendAccepted, progress: Progress) -> None:
+        if m.match_index > self._log.last_index:
+            raise ProtocolError(
+                f"it acknowledges entry {m.match_index}, and the last one here is {self._log.last_index}"
+            )
         if progress.accepted(m.match_index):
             self._give_time(progress)
             if m.match_index > self._log.commit:
@@ -136,6 +140,8 @@ class Leadership:
             self._replicate(m.sender, progress)
 
     def _step_heartbeat_reply(self, m: HeartbeatReply, progress: Progress) -> None:
+        if m.round > self.reads.round:
+            raise ProtocolError(f"it answers heartbeat round {m.round} before it was asked")
         # Not at each heartbeat's answer: rounds for reads come by the thousand, and a disk takes its time.
         overdue = self._raft.now >= progress.answer_due
         progress.heartbeat_answered(m.round, overdue)

@@ -27,6 +27,11 @@ _decode_json = json.JSONDecoder().raw_decode  # takes half as long as json.loads
 _crc32 = zlib.crc32
 
 
+#: A term that is further ahead of this node's own is no term that elections can have come to: adopted, it would
+#: leave no room for later ones.
+MAX_TERM_LEAP = 1 << 32
+
+
 class Entry(NamedTuple):
     """One log entry.
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Callable
 
 import pytest
 from raftkv.config import load_server_config
 from raftkv.keys import load_key
+from raftkv.node.greeting import Greeting, addresses_text
+from raftkv.node.joining import MEMBER, VERSION, Hello
+from raftkv.node.wire import to_plain
+from raftkv.raft.messages import Heartbeat
+from raftkv.rpc.client import try_connect
 
-from tests.cluster.harness import Cluster
+from tests.cluster.harness import Cluster, request
 from tests.cluster.workload import Appenders
 
 NOT_ENOUGH = 64 << 10  # bytes that a file may have, when the disk is "full"
@@ -82,6 +88,26 @@ def test_a_node_pointed_at_the_wrong_ones_is_a_warning_on_both_sides_and_in_stat
         assert cluster.role(3) == "joining"
         warnings = [line for line in cluster.nodes[3].log.splitlines() if third_hears in line]
         assert len(warnings) <= 2, "each peer's refusal is said once"
+
+
+def test_what_no_correct_member_sends_ends_its_connection_and_no_node(tmp_path: Path) -> None:
+    with Cluster(tmp_path) as cluster, cluster.clerk() as db:
+        db.put("k", "v")
+        cluster.wait_until_equal()
+        cluster.make_leader(1)
+        cluster.stop(3)
+        status, config = cluster.status(1), load_server_config(cluster.nodes[1].ini)
+        assert status is not None
+        uid = json.loads((cluster.nodes[3].data_dir / "node.json").read_text())["uid"]
+        with try_connect(config.peers[1], load_key(config.peer_key_file, create=False), 5.0) as liar:
+            greeting = Greeting(1, "liar", addresses_text(config.peers))
+            reply = request(liar, "hello", *greeting, *Hello(VERSION, config.cluster, 3, uid, MEMBER, 0))
+            assert reply[2] == 1, f"it was refused: {reply}"
+            liar.send((None, "raft", to_plain(Heartbeat(3, 1, status["term"], 0, 0))))
+            with pytest.raises((EOFError, ConnectionError)):
+                liar.recv()
+        cluster.wait_for_log(1, f"nodes 1 and 3 both lead term {status['term']}")
+        assert db.get("k") == "v" and cluster.leader() == 1
 
 
 def test_a_folder_of_another_node_or_cluster_is_refused(tmp_path: Path) -> None:

@@ -209,7 +209,8 @@ class PeerPort:
                 self._world.say(format_received(message))
             messages.append(message)
         if messages:
-            self._handler.on_messages(messages)
+            refused = self._handler.on_messages(messages)
+            assert not refused, f"n{self._process.id} refuses what a correct node sent: {refused}"
 
     def lost_incoming(self, connection: Connection) -> None:
         """The connection from a peer ended."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+from raftkv.errors import ProtocolError
 from raftkv.node.joining import MEMBER, REJOINING, Joining
 
 
@@ -37,6 +39,16 @@ def test_a_new_member_alone_founds_nothing() -> None:
     settle(two)
     greet(one, two)  # which was a member when they first met
     assert one.decide() is None
+
+
+def test_a_term_that_no_elections_can_have_come_to_is_refused_and_not_remembered() -> None:
+    one, two, _ = new_members(3)
+    with pytest.raises(ProtocolError, match="names term"):
+        one.answer(two.hello()._replace(rejoin_term=1 << 40), 0)
+    assert one.known == {}
+    with pytest.raises(ProtocolError, match="names term"):
+        one.heard(two.answer(one.hello(), 1 << 40))
+    assert one.known == {} and one.decide() is None
 
 
 def test_a_member_that_lost_its_disk_before_the_first_election_is_taken_back_in() -> None:

@@ -21,6 +21,7 @@ from raftkv.errors import (
 )
 from raftkv.node import network as network_module
 from raftkv.node.greeting import Greeting
+from raftkv.node.interfaces import Refusal
 from raftkv.node.joining import MEMBER, NEW, Hello, HelloReply
 from raftkv.node.network import PeerNetwork
 from raftkv.node.problems import Problems
@@ -193,11 +194,13 @@ class FakeMember:
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
+        self.refusals: list[Refusal] = []
         self.lost: list[int] = []
         self.replies: list[HelloReply] = []
 
-    def on_messages(self, messages: list[Message]) -> None:
+    def on_messages(self, messages: list[Message]) -> list[Refusal]:
         self.messages += messages
+        return self.refusals
 
     def on_lost_contact(self, peer: int) -> None:
         self.lost.append(peer)
@@ -279,6 +282,13 @@ def test_nobody_speaks_for_another(network: PeerNetwork) -> None:
     channel = greeted(network)
     receive(network, channel, None, "raft", to_plain(StaleTerm(3, 1, 9)))
     assert channel.faults == ["a message in the name of node 3"] and member_of(network).messages == []
+
+
+def test_a_message_that_no_correct_peer_sends_closes_its_connection(network: PeerNetwork) -> None:
+    channel = greeted(network)
+    member_of(network).refusals = [Refusal(2, "nodes 2 and 3 both lead term 7"), Refusal(3, "of nobody here")]
+    receive(network, channel, None, "raft", to_plain(StaleTerm(2, 1, 3)))
+    assert channel.closed and "nodes 2 and 3 both lead term 7" in problem(network)
 
 
 def test_what_is_no_message_closes_the_connection(network: PeerNetwork) -> None:
