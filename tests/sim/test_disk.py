@@ -29,37 +29,32 @@ def content(disk: SimDisk, path: str = PATH) -> bytes | None:
     return disk.read(path) if disk.exists(path) else None
 
 
-@pytest.mark.parametrize("keep, expected", [(NOTHING, OLD), (EVERYTHING, OLD + NEW)])
-def test_bytes_without_fsync_may_be_lost(keep: str, expected: bytes) -> None:
-    disk = make_disk()
-    disk.update(PATH).write_at(len(OLD), NEW)
-    assert content(disk) == OLD + NEW, "the page cache has it"
-    disk.power_cut(keep)
-    assert content(disk) == expected
-
-
-def test_a_power_cut_tears_at_every_byte_and_may_leave_zeros() -> None:
+@pytest.mark.parametrize("synced", [False, True])
+@pytest.mark.parametrize("keep", [NOTHING, SOME, EVERYTHING, "the process is killed"])
+def test_only_a_power_cut_loses_bytes_and_only_those_that_were_not_fsynced(keep: str, synced: bool) -> None:
+    """It tears at every byte, and may leave zeros."""
     found: set[bytes] = set()
-    for seed in range(500):
+    for seed in range(500 if keep == SOME else 1):
         disk = make_disk(seed)
-        disk.update(PATH).write_at(len(OLD), NEW)
-        disk.power_cut(SOME)
+        file = disk.update(PATH)
+        file.write_at(len(OLD), NEW)
+        assert content(disk) == OLD + NEW, "the page cache has it"
+        if synced:
+            file.sync()
+        if keep in (NOTHING, SOME, EVERYTHING):
+            disk.power_cut(keep)
+        else:
+            disk.kill()
+        with pytest.raises(Crash):
+            file.write_at(len(OLD), NEW)  # the dead process does nothing any more
         after = content(disk)
         assert after is not None and after.startswith(OLD), "what was fsynced is lost"
         found.add(after[len(OLD) :])
-    prefixes = {NEW[:length] for length in range(len(NEW) + 1)}
-    assert prefixes <= found
-    assert found - prefixes and all(set(rest) <= set(NEW) | {0} for rest in found)
-
-
-@pytest.mark.parametrize("keep", [NOTHING, SOME, EVERYTHING])
-def test_what_was_fsynced_stays(keep: str) -> None:
-    disk = make_disk()
-    file = disk.update(PATH)
-    file.write_at(len(OLD), NEW)
-    file.sync()
-    disk.power_cut(keep)
-    assert content(disk) == OLD + NEW
+    if synced or keep != SOME:
+        assert found == {b"" if keep == NOTHING and not synced else NEW}
+    else:
+        prefixes = {NEW[:length] for length in range(len(NEW) + 1)}
+        assert prefixes < found and all(set(rest) <= set(NEW) | {0} for rest in found)
 
 
 def test_bytes_written_over_others_may_stay_as_they_were() -> None:
@@ -70,16 +65,6 @@ def test_bytes_written_over_others_may_stay_as_they_were() -> None:
         disk.power_cut(SOME)
         found.add(content(disk))
     assert found == {b"old", b"Nld", b"NEd", b"NEW"}
-
-
-def test_killing_the_process_loses_nothing() -> None:
-    disk = make_disk()
-    file = disk.update(PATH)
-    file.write_at(len(OLD), NEW)
-    disk.kill()
-    assert content(disk) == OLD + NEW
-    with pytest.raises(Crash):
-        file.write_at(len(OLD), NEW)  # the dead process does nothing any more
 
 
 def renamed(disk: SimDisk) -> None:
