@@ -11,7 +11,7 @@ the same script gives the same trace.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Callable
 
 from raftkv.raft.core import Raft
 from raftkv.raft.messages import (
@@ -59,35 +59,29 @@ def format_entries(entries: Sequence[Entry]) -> str:
     return f"[{' '.join(words)}]"
 
 
+_BODIES: dict[type, Callable[[Any], str]] = {
+    RequestPreVote: lambda m: f"RequestPreVote for={m.term + 1} last={m.last_index}@{m.last_term}",
+    RequestVote: lambda m: f"RequestVote last={m.last_index}@{m.last_term}",
+    PreVoteReply: lambda m: f"PreVote {'granted' if m.granted else 'refused'} for={m.campaign_term}",
+    VoteReply: lambda m: f"Vote {'granted' if m.granted else 'refused'}",
+    AppendEntries: lambda m: (
+        f"Append base={m.prev_index}@{m.prev_term} {format_entries(m.entries)} commit={m.commit}"
+    ),
+    AppendAccepted: lambda m: f"Accepted match={m.match_index}",
+    AppendRejected: lambda m: f"Rejected base={m.prev_index} hint={m.hint_index}@{m.hint_term}",
+    Heartbeat: lambda m: f"Heartbeat round={m.round} commit={m.commit}",
+    HeartbeatReply: lambda m: f"HeartbeatReply round={m.round}",
+    InstallSnapshot: lambda m: (
+        f"InstallSnapshot {m.snapshot.index}@{m.snapshot.term} offset={m.offset}{' done' if m.done else ''}"
+    ),
+    SnapshotReply: lambda m: f"SnapshotReply {m.snapshot_index} offset={m.offset}",
+    StaleTerm: lambda m: "StaleTerm",
+}
+
+
 def format_body(message: Message) -> str:
     """What `message` says, without who says it to whom."""
-    m: Any = message
-    kind = type(message)
-    if kind is RequestPreVote:
-        return f"RequestPreVote for={m.term + 1} last={m.last_index}@{m.last_term}"
-    if kind is RequestVote:
-        return f"RequestVote last={m.last_index}@{m.last_term}"
-    if kind is PreVoteReply:
-        return f"PreVote {'granted' if m.granted else 'refused'} for={m.campaign_term}"
-    if kind is VoteReply:
-        return f"Vote {'granted' if m.granted else 'refused'}"
-    if kind is AppendEntries:
-        return f"Append base={m.prev_index}@{m.prev_term} {format_entries(m.entries)} commit={m.commit}"
-    if kind is AppendAccepted:
-        return f"Accepted match={m.match_index}"
-    if kind is AppendRejected:
-        return f"Rejected base={m.prev_index} hint={m.hint_index}@{m.hint_term}"
-    if kind is Heartbeat:
-        return f"Heartbeat round={m.round} commit={m.commit}"
-    if kind is HeartbeatReply:
-        return f"HeartbeatReply round={m.round}"
-    if kind is InstallSnapshot:
-        end = " done" if m.done else ""
-        return f"InstallSnapshot {m.snapshot.index}@{m.snapshot.term} offset={m.offset}{end}"
-    if kind is SnapshotReply:
-        return f"SnapshotReply {m.snapshot_index} offset={m.offset}"
-    assert kind is StaleTerm, f"a message without a format: {message}"
-    return "StaleTerm"
+    return _BODIES[type(message)](message)
 
 
 def format_message(message: Message, role: Role | None = None) -> str:

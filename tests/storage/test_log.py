@@ -46,16 +46,6 @@ def test_a_batch_is_one_write_and_one_fsync() -> None:
     assert done == [], "nothing new was given, so nothing is written"
 
 
-def test_hard_state_survives() -> None:
-    disk = SimDisk()
-    for hard_state in (HardState(1, None, 0), HardState(1, 3, 0), HardState(7, None, 5), HardState(7, 2, 5)):
-        persister = open_persister(disk)
-        persister.save(hard_state, [])
-        disk.power_cut("nothing")
-        assert open_persister(disk).hard_state == hard_state
-        disk.kill()
-
-
 def test_the_files_hold_the_very_bytes_of_the_entries() -> None:
     """And a marker before each write, and zeros."""
     disk = SimDisk()
@@ -133,15 +123,6 @@ def test_an_entry_whose_index_is_taken_replaces_it_and_all_after_it() -> None:
     persister.save(None, entries(22, 23, 2))
     assert log_files(disk) == [1, 21, 22]
     assert found(disk) == entries(1, 4, 1) + entries(5, 23, 2)
-
-
-def test_replacing_everything() -> None:
-    disk = SimDisk()
-    persister = begun(disk)
-    persister.save(None, entries(1, 3, 1))
-    persister.save(None, entries(1, 1, 2))
-    assert persister.last_index == 1
-    assert found(disk) == entries(1, 1, 2)
 
 
 def test_what_save_does_not_take() -> None:
