@@ -103,10 +103,9 @@ class Raft:
         interval."""
         self.now = max(self.now, now)
         if self.leadership is not None:
-            if self.leadership.quorum_is_active:
-                self.leadership.tick()
-            else:
-                self._become_follower(self.term, None, "heard from no majority within the election timeout")
+            reason = self.leadership.tick(self.now)
+            if reason is not None:
+                self._become_follower(self.term, None, reason)
         elif self.now >= self._election_deadline:
             if self.may_vote:
                 self._become_pre_candidate()
@@ -260,7 +259,9 @@ class Raft:
             Role.LEADER, f"elected by {sorted(v for v, granted in self._votes.items() if granted)}"
         )
         self.leader = self.id
-        self.leadership = Leadership(self, self._send)
+        self.leadership = Leadership(
+            self.id, self.term, self.log, self.options, self._send, self.latest_snapshot, self.now
+        )
 
     def _set_role(self, role: Role, reason: str) -> None:
         self.role, self.role_reason = role, reason
@@ -333,7 +334,7 @@ class Raft:
         self.latest_snapshot = snapshot
         index = snapshot.index
         if self.leadership is not None:
-            index = self.leadership.may_forget(index)
+            index = self.leadership.compacted(snapshot)
         self.log.compact(index)
 
     def snapshot_unreadable(self, peer: int, snapshot: Snapshot) -> None:

@@ -6,7 +6,7 @@
     reads         they wait for a majority to confirm that this node still leads            thesis 6.4
 
 It is made when an election is won and dropped when the leadership ends, whatever ends it. So nothing in here
-can be of another term, and terms and elections (core.py) need not know what is in here.
+can be of another term; terms and elections (core.py) need not know what is in here, nor this of them.
 
 Section numbers are those of the Raft paper (extended version) and, where so said, of Ongaro's thesis.
 """
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Callable
+from typing import Any, Callable
 
 from raftkv.errors import OverloadedError, ProtocolError
 from raftkv.raft.messages import (
@@ -31,36 +31,41 @@ from raftkv.raft.messages import (
 from raftkv.raft.progress import Progress, ProgressState
 from raftkv.raft.quorum import quorum_value
 from raftkv.raft.reads import ReadQueue
-from raftkv.raft.types import COMMAND, NOOP, Entry, Snapshot
-
-if TYPE_CHECKING:
-    from raftkv.raft.core import Raft
+from raftkv.raft.log import RaftLog
+from raftkv.raft.types import COMMAND, NOOP, Entry, Options, Snapshot
 
 
 class Leadership:
     """One node's leadership of one term. Not thread-safe."""
 
-    def __init__(self, raft: Raft, send: Callable[[Message], None]) -> None:
-        """Begin to lead `raft.term`, with a no-op as its first entry (section 8). Messages go to `send`."""
-        self._raft, self._send = raft, send
-        self._id, self._term, self._log, self._options = raft.id, raft.term, raft.log, raft.options
-        log, options = raft.log, raft.options
+    def __init__(
+        self,
+        id: int,
+        term: int,
+        log: RaftLog,
+        options: Options,
+        send: Callable[[Message], None],
+        snapshot: Snapshot | None,
+        now: float,
+    ) -> None:
+        """Begin to lead `term`, with a no-op as its first entry (section 8). Messages go to `send`.
+        `snapshot`: the newest that is durable here. `now`: seconds."""
+        self._id, self._term, self._log, self._options, self._send = id, term, log, options, send
+        self._now, self._snapshot = now, snapshot
         self.reads = ReadQueue()
         self._term_start = log.last_index + 1  # the index of the no-op
         self.progress: dict[int, Progress] = {
-            peer: Progress(
-                self._term_start, raft.now, options.max_inflight_appends, options.max_inflight_bytes
-            )
-            for peer in raft.voters
-            if peer != raft.id
+            peer: Progress(self._term_start, now, options.max_inflight_appends, options.max_inflight_bytes)
+            for peer in log.configuration.voters
+            if peer != id
         }
-        self._unsettled: deque[tuple[int, int]] = deque()  # (last index, bytes) of each batch; see _settle()
-        self._unsettled_bytes = 0
-        self._note_unsettled(log.slice(min(log.commit, log.stable) + 1, log.last_index))
-        self._heartbeat_due = raft.now + options.heartbeat_interval_s
+        self._pending: deque[tuple[int, int]] = deque()  # (last index, bytes) of each batch; see _forget_pending()
+        self._pending_bytes = 0
+        self._note_pending(log.slice(min(log.commit, log.stable) + 1, log.last_index))
+        self._heartbeat_due = now + options.heartbeat_interval_s
         self._prompt = list(self.progress)  # the followers that a round of reads asks; see _ask_all()
         self._round_at_tick = 0  # the round that was under way at the last tick
-        self._append([Entry.create(self._term_start, self._term, NOOP, None)])
+        self._append([Entry.create(self._term_start, term, NOOP, None)])
 
     def end(self) -> list[Any]:
         """Returns the contexts of the reads that nobody will answer now."""
@@ -69,21 +74,25 @@ class Leadership:
 
     # -- input: time, connections, clients -------------------------------------------------------------------
 
-    def tick(self) -> None:
-        """Time has passed."""
+    def tick(self, now: float) -> str | None:
+        """Time is now `now`. Returns why this node should lead no more, if it should not."""
+        self._now = now
+        if not self.quorum_is_active:
+            return "heard from no majority within the election timeout"
         under_way = self.reads.under_way
         late = under_way and under_way == self._round_at_tick and len(self._prompt) < len(self.progress)
         self._round_at_tick = under_way
-        if late or self._raft.now >= self._heartbeat_due:
+        if late or now >= self._heartbeat_due:
             self._ask_all()
+        return None
 
     @property
     def quorum_is_active(self) -> bool:
         """Has a majority been heard from within an election timeout? (thesis 6.2)"""
-        now = self._raft.now
         heard = {peer: progress.last_heard for peer, progress in self.progress.items()}
-        heard[self._id] = now
-        return quorum_value(self._raft.voters, heard) > now - self._options.election_timeout_s
+        heard[self._id] = self._now
+        since = self._now - self._options.election_timeout_s
+        return quorum_value(self._log.configuration.voters, heard) > since
 
     def lost_contact(self, peer: int) -> None:
         """The connection from `peer` broke: what was under way to it may be lost."""
@@ -97,10 +106,10 @@ class Leadership:
 
     def propose(self, batch: Sequence[Any]) -> int:
         """See Raft.propose(). Returns the index of the first."""
-        self._settle()
-        if self._unsettled_bytes > self._options.max_uncommitted_bytes:
+        self._forget_pending()
+        if self._pending_bytes > self._options.max_uncommitted_bytes:
             raise OverloadedError(
-                f"{self._unsettled_bytes} bytes of proposals are waiting for this node and a majority to "
+                f"{self._pending_bytes} bytes of proposals are waiting for this node and a majority to "
                 "store them; try again later"
             )
         index, term, create = self._log.last_index + 1, self._term, Entry.create
@@ -118,7 +127,7 @@ class Leadership:
         """Take in an answer of a follower. Of any other message it takes note that its sender is alive."""
         progress = self.progress.get(message.sender)
         if progress is not None:
-            progress.last_heard = self._raft.now
+            progress.last_heard = self._now
             answer = _STEP.get(type(message))
             if answer is not None:
                 answer(self, message, progress)
@@ -143,7 +152,7 @@ class Leadership:
         if m.round > self.reads.round:
             raise ProtocolError(f"it answers heartbeat round {m.round} before it was asked")
         # Not at each heartbeat's answer: rounds for reads come by the thousand, and a disk takes its time.
-        overdue = self._raft.now >= progress.answer_due
+        overdue = self._now >= progress.answer_due
         progress.heartbeat_answered(m.round, overdue)
         self._replicate(m.sender, progress)
         if progress.state is ProgressState.REPLICATE and progress.match < self._log.last_index:
@@ -162,25 +171,25 @@ class Leadership:
 
     def _append(self, entries: list[Entry]) -> None:
         self._log.append(entries)
-        self._note_unsettled(entries)
+        self._note_pending(entries)
         for peer, progress in self.progress.items():
             self._replicate(peer, progress)
 
-    def _note_unsettled(self, entries: Sequence[Entry]) -> None:
+    def _note_pending(self, entries: Sequence[Entry]) -> None:
         if entries:
             size = sum([len(entry.line) for entry in entries])
-            self._unsettled.append((entries[-1].index, size))
-            self._unsettled_bytes += size
+            self._pending.append((entries[-1].index, size))
+            self._pending_bytes += size
 
-    def _settle(self) -> None:
+    def _forget_pending(self) -> None:
         """Batches that are committed and durable here take up no more than their place in the log.
 
         Either alone is not enough: what is committed by others while this node's disk hangs piles up on its
         way to the disk.
         """
-        settled = min(self._log.commit, self._log.stable)
-        while self._unsettled and self._unsettled[0][0] <= settled:
-            self._unsettled_bytes -= self._unsettled.popleft()[1]
+        done = min(self._log.commit, self._log.stable)
+        while self._pending and self._pending[0][0] <= done:
+            self._pending_bytes -= self._pending.popleft()[1]
 
     def _replicate(self, peer: int, progress: Progress) -> None:
         """Send what `peer` lacks, as far as its window allows."""
@@ -191,7 +200,7 @@ class Leadership:
             if progress.state is ProgressState.SNAPSHOT:
                 self._send_chunk(peer, progress)
             elif progress.next < log.first_index:
-                snapshot = self._raft.latest_snapshot
+                snapshot = self._snapshot
                 assert snapshot is not None, "entries are compacted away, but there is no snapshot"
                 progress.become_snapshot(snapshot)
             else:
@@ -218,7 +227,7 @@ class Leadership:
 
     def _give_time(self, progress: Progress) -> None:
         """From now on it has a heartbeat interval for its next answer."""
-        progress.answer_due = self._raft.now + self._options.heartbeat_interval_s
+        progress.answer_due = self._now + self._options.heartbeat_interval_s
 
     def _send_heartbeats(self, peers: Iterable[int]) -> None:
         for peer in peers:
@@ -227,14 +236,17 @@ class Leadership:
 
     # -- snapshots (section 7) -------------------------------------------------------------------------------
 
-    def may_forget(self, index: int) -> int:
-        """How much of the log may go, of the entries up to `index` that a snapshot stands for.
+    def compacted(self, snapshot: Snapshot) -> int:
+        """`snapshot` is durable here. Returns up to which index the log may go, of the entries that it stands
+        for.
 
         What a live follower still lacks is kept: one that lags a little would be sent the whole snapshot
         instead, and one that is just being sent a snapshot would need the next one at once. Not more than
         `max_kept_bytes`, though, however far behind a follower is.
         """
-        log, keep_after = self._log, index
+        self._snapshot = snapshot
+        log, index = self._log, snapshot.index
+        keep_after = index
         for held in sorted([progress.will_hold for progress in self._live_followers()], reverse=True):
             if held < log.snapshot.index:
                 break  # what it and all that lag more need is gone already
@@ -247,7 +259,7 @@ class Leadership:
 
     def _live_followers(self) -> list[Progress]:
         """Those that were heard within an election timeout, and of which it is known what they need."""
-        alive_since = self._raft.now - self._options.election_timeout_s
+        alive_since = self._now - self._options.election_timeout_s
         return [
             progress
             for progress in self.progress.values()
@@ -256,7 +268,7 @@ class Leadership:
 
     def snapshot_unreadable(self, peer: int, snapshot: Snapshot) -> None:
         """The snapshot being sent to `peer` is not there any more: begin again with the latest."""
-        progress, latest = self.progress.get(peer), self._raft.latest_snapshot
+        progress, latest = self.progress.get(peer), self._snapshot
         if progress is not None and progress.snapshot == snapshot and latest is not None:
             progress.become_snapshot(latest)
 
@@ -268,7 +280,7 @@ class Leadership:
         log = self._log
         held = {peer: progress.match for peer, progress in self.progress.items()}
         held[self._id] = log.stable
-        index = int(quorum_value(self._raft.voters, held))
+        index = int(quorum_value(self._log.configuration.voters, held))
         if index > log.commit and log.term(index) == self._term:
             log.commit_to(index)
             self._advance_reads()
@@ -291,7 +303,7 @@ class Leadership:
         """If a majority has answered the round under way, confirm its reads."""
         rounds = {peer: progress.round for peer, progress in self.progress.items()}
         rounds[self._id] = self.reads.round
-        if self.reads.confirm(int(quorum_value(self._raft.voters, rounds))):
+        if self.reads.confirm(int(quorum_value(self._log.configuration.voters, rounds))):
             self._prompt = [peer for peer in self.progress if rounds[peer] >= self.reads.round]
 
     def _ask_all(self) -> None:
@@ -303,7 +315,7 @@ class Leadership:
         at each heartbeat interval, and once when a round is not answered from one tick to the next or when
         the connection from one of the asked breaks. (If it breaks between two rounds, the next goes to all.)
         """
-        self._heartbeat_due = self._raft.now + self._options.heartbeat_interval_s
+        self._heartbeat_due = self._now + self._options.heartbeat_interval_s
         self._prompt = list(self.progress)
         self._send_heartbeats(self._prompt)
 

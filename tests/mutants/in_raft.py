@@ -134,7 +134,7 @@ MUTANTS: list[Mutant] = [
            "raft/test_read_index.py::test_reads_without_end_keep_no_heartbeat_from_those_who_are_not_asked",
            Edit("raft.leadership", "for A in B: C = min(D, E); self.X(F)",
                 "for A in B: C = min(D, E); self.X(F)\n"
-                "self._heartbeat_due = self._raft.now + self._options.heartbeat_interval_s")),
+                "self._heartbeat_due = self._now + self._options.heartbeat_interval_s")),
     Mutant("reads wait for a follower that is known to be gone", "11",
            "the connection to the follower that was asked is lost, and nobody else is asked",
            "raft/test_read_index.py::test_all_are_asked_when_the_connection_from_one_of_the_asked_is_lost",

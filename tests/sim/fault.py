@@ -94,7 +94,7 @@ class Fault:
     def may_lose_a_disk(self, victim: Host) -> bool:
         """Would a majority of whole disks be left without the victim's? And has everybody taken part
         before?"""
-        if not all(host.settled for host in self.hosts):
+        if not all(host.has_joined for host in self.hosts):
             return False
         left = sum(1 for host in self.hosts if host.whole and host is not victim)
         return left > len(self.hosts) // 2

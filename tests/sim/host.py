@@ -52,7 +52,7 @@ class Host:
         self.promised: Promised | None = None
         self.flipped = False  # a bit of its disk was flipped, and no start has shown that it does not matter
         self.wiped = False  # its disk was lost, and it has not caught up since
-        self.settled = False  # it has taken part at least once
+        self.has_joined = False  # it has taken part at least once
         self.sick = False  # the next fsync fails
         self.slowness = 1.0  # of the disk
         self._rate, self._clock_base, self._clock_since = world.plan.clock_rates[0], 0.0, 0.0

@@ -212,7 +212,7 @@ class Process:
         if self.raft is None and node is not None:
             self.raft = node._raft
             self.seen = invariants.observe(self.raft)
-            self.host.settled = True
+            self.host.has_joined = True
         self.world.checks.after(self)
 
     def until_tick_s(self, share: float) -> float:
