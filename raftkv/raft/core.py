@@ -2,9 +2,10 @@
 
 What goes in: `step(message)`, `tick(now)`, `propose(batch)`, `read_index(context)`. What comes out: `ready()`
 hands over everything there is to do, in a Ready; whoever drives the core does it, in the order that Ready
-describes, and calls `advance(ready)` when the disk part is done. There is no I/O here, no clock (time comes
-in as a number of seconds), no thread, and chance is the random.Random that is handed in. The same inputs give
-the same outputs, which is what lets a simulator run years of faults in minutes.
+describes, and calls `advance(ready)` when the disk part is done; how long that takes says how the disk is.
+There is no I/O here, no clock (time comes in as a number of seconds), no thread, and chance is the
+random.Random that is handed in. The same inputs give the same outputs, which is what lets a simulator run
+years of faults in minutes.
 
 In here: terms and elections (5.1, 5.2, 5.4.1). What a leader does is in leadership.py, what a follower does
 in following.py. Section numbers are those of the Raft paper (extended version) and, where so said, of
@@ -28,6 +29,7 @@ from raftkv.raft.messages import (
     PreVoteReply,
     RequestPreVote,
     RequestVote,
+    Resigned,
     StaleTerm,
     VoteReply,
 )
@@ -66,6 +68,8 @@ class Raft:
         self._rng = rng
         self._votes: dict[int, bool] = {}
         self._leader_heard = float("-inf")  # when a message of the current leader last arrived
+        self._writes = 0  # what was handed out for the disk and is not durable
+        self._disk_moved = now  # when the oldest of these came to be the oldest
         self._output = Output(log, hard_state)
         self._send, self._promise = self._output.send, self._output.promise
         self.following = Following(id, log, self._output)
@@ -92,6 +96,11 @@ class Raft:
         """False for a member that lost its disk and has not caught up since: see HardState.rejoin_term."""
         return self.id in self.voters and (not self.rejoin_term or self.log.last_term > self.rejoin_term)
 
+    @property
+    def disk_hangs(self) -> bool:
+        """Has the disk finished nothing for an election timeout, though it was given something to write?"""
+        return self._writes > 0 and self.now >= self._disk_moved + self.options.election_timeout_s
+
     def get_state(self) -> tuple[int, bool]:
         """(current term, whether this node believes it is the leader): the original's GetState."""
         return self.term, self.role is Role.LEADER
@@ -103,10 +112,13 @@ class Raft:
         interval."""
         self.now = max(self.now, now)
         if self.leadership is not None:
+            if self.disk_hangs and self.log.commit > self.log.stable:
+                self._step_aside()
+                return
             reason = self.leadership.tick(self.now)
             if reason is not None:
                 self._become_follower(self.term, None, reason)
-        elif self.now >= self._election_deadline:
+        elif self.now >= self._election_deadline and not self.disk_hangs:
             if self.may_vote:
                 self._become_pre_candidate()
             else:
@@ -232,6 +244,16 @@ class Raft:
             self.leadership = None
         self._reset_election_timer()
 
+    def _step_aside(self) -> None:
+        """The others make up a majority without this node's disk, which hangs: one of them should lead.
+
+        Were it the same with their disks, they would have committed nothing meanwhile; so leadership does not
+        circle when all disks hang together. Until its disk moves, this node does not stand again: see tick().
+        """
+        for peer in self._others():
+            self._send(Resigned(self.id, peer, self.term))
+        self._become_follower(self.term, None, "its disk hangs, and those of a majority do not")
+
     def _become_pre_candidate(self) -> None:
         """Ask who would vote for this node, before a term is spent on it: a node that cannot win must not
         disturb those that can (thesis 9.6)."""
@@ -311,6 +333,9 @@ class Raft:
         if self.leader is not None and self.leader != leader:
             raise ProtocolError(f"nodes {self.leader} and {leader} both lead term {self.term}")
 
+    def _step_resigned(self, m: Resigned) -> None:
+        self.lost_contact(m.sender)  # it is as good as gone
+
     def _hear_leader(self, leader: int) -> None:
         """A message of this term's leader: whoever campaigned in this term has lost (5.2)."""
         if self.role is not Role.FOLLOWER:
@@ -360,10 +385,17 @@ class Raft:
     def ready(self) -> Ready:
         """Take out everything there is to do. Each thing is handed out once."""
         reads = [] if self.leadership is None else self.leadership.reads.take_confirmed()
-        return self._output.take(self.hard_state if self._hard_state_is_new else None, reads)
+        ready = self._output.take(self.hard_state if self._hard_state_is_new else None, reads)
+        if ready.needs_disk:
+            if not self._writes:
+                self._disk_moved = self.now
+            self._writes += 1
+        return ready
 
     def advance(self, ready: Ready) -> None:
         """The disk part of `ready` is durable (and of every Ready before it)."""
+        if ready.needs_disk:
+            self._writes, self._disk_moved = self._writes - 1, self.now
         if ready.entries:
             self.log.stable_to(ready.entries[-1])
             if self.leadership is not None:
@@ -386,4 +418,5 @@ _STEP: dict[type, Callable[[Raft, Any], None]] = {
     PreVoteReply: Raft._step_pre_vote_reply,
     RequestVote: Raft._step_request_vote,
     VoteReply: Raft._step_vote_reply,
+    Resigned: Raft._step_resigned,
 }  # StaleTerm has done its work through its term

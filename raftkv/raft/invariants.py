@@ -108,6 +108,7 @@ class ClusterHistory:
     def __init__(self) -> None:
         self.leaders: dict[int, int] = {}  # term -> node
         self.committed: dict[int, tuple[int, bytes]] = {}  # index -> (term, line)
+        self._committed_in: dict[int, int] = {}  # index -> term of the leader that committed it
         self._checked: dict[int, int] = {}  # node -> committed entries seen up to here
         self._entries: dict[
             tuple[int, int], tuple[int | None, bytes]
@@ -129,10 +130,11 @@ class ClusterHistory:
         self._logs.pop(node, None)
 
     def check_leader_completeness(self, raft: Raft) -> None:
-        """A leader holds every entry that was committed in an earlier term. Costly; call it at each
-        election."""
+        """A leader holds every entry that was committed in an earlier term (which need not be the entry's: a
+        candidate may win an old term late, when a later one has committed entries of a still older one).
+        Costly; call it at each election."""
         for index, (term, line) in self.committed.items():
-            if term < raft.term and index >= raft.log.first_index:
+            if self._committed_in[index] < raft.term and index >= raft.log.first_index:
                 entry = (
                     raft.log.entries[index - raft.log.first_index] if index <= raft.log.last_index else None
                 )
@@ -167,6 +169,7 @@ class ClusterHistory:
         start = max(self._checked.get(raft.id, 0) + 1, log.first_index)
         for entry in log.slice(start, log.commit) if start <= log.commit else ():
             known = self.committed.setdefault(entry.index, (entry.term, entry.line))
+            self._committed_in.setdefault(entry.index, raft.term)  # whoever commits it first leads
             assert known == (entry.term, entry.line), (
                 f"node {raft.id} committed {entry} where another committed {entry.index}@{known[0]}"
             )

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Callable
 
 from raftkv.errors import OverloadedError, ProtocolError
+from raftkv.raft.log import RaftLog
 from raftkv.raft.messages import (
     AppendAccepted,
     AppendEntries,
@@ -31,7 +32,6 @@ from raftkv.raft.messages import (
 from raftkv.raft.progress import Progress, ProgressState
 from raftkv.raft.quorum import quorum_value
 from raftkv.raft.reads import ReadQueue
-from raftkv.raft.log import RaftLog
 from raftkv.raft.types import COMMAND, NOOP, Entry, Options, Snapshot
 
 
@@ -59,7 +59,9 @@ class Leadership:
             for peer in log.configuration.voters
             if peer != id
         }
-        self._pending: deque[tuple[int, int]] = deque()  # (last index, bytes) of each batch; see _forget_pending()
+        self._pending: deque[tuple[int, int]] = (
+            deque()
+        )  # (last index, bytes) of each batch; see _forget_pending()
         self._pending_bytes = 0
         self._note_pending(log.slice(min(log.commit, log.stable) + 1, log.last_index))
         self._heartbeat_due = now + options.heartbeat_interval_s

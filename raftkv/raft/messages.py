@@ -137,7 +137,15 @@ class StaleTerm(NamedTuple):
     term: int
 
 
+class Resigned(NamedTuple):
+    """ "I lead this term no more; elect another one." A hint: who does not get it waits for its timeout."""
+
+    sender: int
+    to: int
+    term: int
+
+
 Message = Union[
     RequestPreVote, PreVoteReply, RequestVote, VoteReply, AppendEntries, AppendAccepted, AppendRejected,
-    Heartbeat, HeartbeatReply, InstallSnapshot, SnapshotReply, StaleTerm,
+    Heartbeat, HeartbeatReply, InstallSnapshot, SnapshotReply, StaleTerm, Resigned,
 ]  # fmt: skip

@@ -25,6 +25,7 @@ from raftkv.raft.messages import (
     PreVoteReply,
     RequestPreVote,
     RequestVote,
+    Resigned,
     SnapshotReply,
     StaleTerm,
     VoteReply,
@@ -76,6 +77,7 @@ _BODIES: dict[type, Callable[[Any], str]] = {
     ),
     SnapshotReply: lambda m: f"SnapshotReply {m.snapshot_index} offset={m.offset}",
     StaleTerm: lambda m: "StaleTerm",
+    Resigned: lambda m: "Resigned",
 }
 
 
