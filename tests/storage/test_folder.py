@@ -264,9 +264,9 @@ def test_a_file_system_that_refuses_is_explained(operation: str, code: int, advi
 
 AS_SOMEBODY = """
 import os, sys
-os.setgroups([4711]); os.setgid(4712); os.setuid(4713)
 from raftkv.errors import StorageError
 from raftkv.storage.persister import Persister
+os.setgroups([4711]); os.setgid(4712); os.setuid(4713)
 try:
     print(Persister(sys.argv[1], node_id=1, cluster="raftkv", voters=(1, 2, 3)).notices)
 except StorageError as error:
@@ -276,7 +276,7 @@ except StorageError as error:
 
 def open_as_somebody(tmp_path: Path, folder: Path) -> str:
     """What a process of another user, whose groups are 4711 and 4712, says when it opens `folder`."""
-    for above in (tmp_path, *tmp_path.parents[:2]):
+    for above in (tmp_path, *list(tmp_path.parents)[:2]):
         above.chmod(0o755)
     command = [sys.executable, "-B", "-c", AS_SOMEBODY, str(folder)]
     done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True)

@@ -67,9 +67,9 @@ def test_a_key_that_is_given_to_our_group_is_accepted_through_links(tmp_path):
 
 AS_SOMEBODY = """
 import os, sys
-os.setgroups([4711]); os.setgid(4712); os.setuid(4713)
 from raftkv.errors import ConfigError
 from raftkv.keys import load_key
+os.setgroups([4711]); os.setgid(4712); os.setuid(4713)
 try:
     print(len(load_key(sys.argv[1], create=False)))
 except ConfigError as error:
@@ -95,7 +95,7 @@ def test_who_may_read_a_key_of_somebody_else(owner, group, mode, answer, tmp_pat
     path = write_key(tmp_path / "a.key", b"k" * 64)
     os.chmod(path, mode)
     os.chown(path, owner, group)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
+    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
         os.chmod(folder, 0o755)
     done = subprocess.run([sys.executable, "-c", AS_SOMEBODY, path], cwd=ROOT, capture_output=True, text=True)
     assert answer in done.stdout, done.stderr
