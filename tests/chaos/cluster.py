@@ -9,13 +9,13 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from raftkv.config import load_server_config
 
 from tests.chaos.proxy import Key, Proxy
 from tests.cluster.harness import Cluster
-from tests.cluster.node import ROOT, Node
+from tests.cluster.node import Node
 
 CAN_FILL_DISKS = hasattr(resource, "prlimit")  # Linux
 
@@ -34,27 +34,18 @@ RAFT = {
 class ChaosNode(Node):
     """A Node that launcher.py runs. Its lines come through a pipe: a full disk is not to swallow them."""
 
+    program = (sys.executable, "-m", "tests.chaos.launcher")
+
     def __init__(self, id: int, folder: Path) -> None:
         super().__init__(id, folder)
         self._orders = Path(f"{self.ini}.fsync")
         self._reader = threading.Thread()
 
-    def start(self, crash_point: str = "", max_file_bytes: int = 0) -> None:
-        """Start the server. `crash_point`: end at that place."""
-        assert not max_file_bytes, "see fill_disk()"
-        assert not self.running, f"node {self.id} runs already"
-        self.close()
-        self.crash_point, self.may_end = crash_point, bool(crash_point)
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.chaos.launcher", str(self.ini), "--exit-with-parent"],
-            cwd=ROOT,
-            env={**os.environ, "RAFTKV_CHECK": "1", "RAFTKV_CRASH_POINT": crash_point},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        self._reader = threading.Thread(target=self._read, args=(self.process.stdout,), name=f"log-{self.id}")
+    def spawn(self, command: list[str], **options: Any) -> subprocess.Popen:
+        process = subprocess.Popen(command, **options, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self._reader = threading.Thread(target=self._read, args=(process.stdout,), name=f"log-{self.id}")
         self._reader.start()
+        return process
 
     def _read(self, lines: IO[bytes]) -> None:
         with open(self.log_file, "ab", buffering=0) as log, lines:

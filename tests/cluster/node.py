@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 from tests.cluster.waiting import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 
-#: What runs a server. tests/mutants puts another one here, which breaks it first.
-PROGRAM = [sys.executable, str(ROOT / "bin" / "kvserver.py")]
-
 
 class Node:
     """One server: its files, and its process while there is one."""
+
+    #: What runs a server. tests/mutants puts another one here, which breaks it first.
+    program: Sequence[str] = (sys.executable, str(ROOT / "bin" / "kvserver.py"))
 
     def __init__(self, id: int, folder: Path) -> None:
         self.id = id
@@ -44,18 +46,20 @@ class Node:
         `ulimit`: another limit, in the shell's words."""
         assert not self.running, f"node {self.id} runs already"
         self.close()
-        command = [*PROGRAM, str(self.ini), "--exit-with-parent"]
+        command = [*self.program, str(self.ini), "--exit-with-parent"]
         if max_file_bytes:
             ulimit = f"-f {max_file_bytes // 512}"
         if ulimit:
             command = ["sh", "-c", f'ulimit {ulimit}; exec "$@"', "sh", *command]
         self.crash_point, self.may_end = crash_point, bool(crash_point or max_file_bytes)
         environment = {**os.environ, "RAFTKV_CHECK": "1", "RAFTKV_CRASH_POINT": crash_point}
+        # Its standard input is a pipe whose other end is here: should the tests be killed, it stops.
+        self.process = self.spawn(command, env=environment, cwd=ROOT, stdin=subprocess.PIPE)
+
+    def spawn(self, command: list[str], **options: Any) -> subprocess.Popen:
+        """Its lines go to the log file."""
         with open(self.log_file, "ab") as log:
-            # Its standard input is a pipe whose other end is here: should the tests be killed, it stops.
-            self.process = subprocess.Popen(
-                command, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log
-            )
+            return subprocess.Popen(command, **options, stdout=log, stderr=log)
 
     def wait(self, timeout_s: float = PATIENCE_S) -> int:
         """Wait until the process has ended; returns its exit status."""

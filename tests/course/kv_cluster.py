@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from tests.course.clerk import CourseClerk
-from tests.course.world import LIMIT_S, WHOLE_TEST, Pending, World, options_for
+from tests.course.world import CourseCluster, Pending, options_for
 from tests.linearizability.checker import check
 from tests.sim.disk import Crash
 from tests.sim.process import Process
@@ -29,17 +29,11 @@ class KVProcess(Process):
             clerk.carry_reply(self.id, request, ok, result)
 
 
-class KVCluster:
+class KVCluster(CourseCluster):
     """`servers` servers, started and connected, with ids from 1 on. `max_raft_state`: bytes, or -1."""
 
     def __init__(self, run: Run, servers: int, *, unreliable: bool, max_raft_state: int) -> None:
-        self.world = run.open(
-            World(run.seed_of("kv"), servers, options_for(max_raft_state), KVProcess, run.say)
-        )
-        self._run = run
-        self.ids = list(range(1, servers + 1))
-        self.rng = self.world.rng
-        self.world.network.unreliable = unreliable
+        super().__init__(run, "kv", servers, options_for(max_raft_state), KVProcess, unreliable)
         self.record = Record(lambda: self.world.now)
         self._clerks = 0
         self.connect_all()
@@ -67,11 +61,8 @@ class KVCluster:
     def leader(self) -> int:
         """A server that believes that it leads."""
         for id, host in self.world.hosts.items():
-            if (
-                host.process is not None
-                and host.process.raft is not None
-                and host.process.raft.get_state()[1]
-            ):
+            raft = host.process and host.process.raft
+            if raft is not None and raft.get_state()[1]:
                 return id
         raise AssertionError("no server leads")
 
@@ -84,9 +75,6 @@ class KVCluster:
             self.world, f"c{self._clerks}", self.ids if servers is None else servers, self.record
         )
 
-    def sleep(self, seconds: float) -> None:
-        self.world.sleep(seconds)
-
     def do(self, call: Pending) -> Any:
         """Wait for the call's result."""
         self.world.wait_for(call)
@@ -98,17 +86,12 @@ class KVCluster:
 
     # -- looking --------------------------------------------------------------------------------------------
 
-    def log_size(self) -> int:
-        """Bytes of Raft's state on the disk where it is largest."""
-        return max(host.log_size() for host in self.world.hosts.values())
-
     def snapshot_size(self) -> int:
         """Bytes of the largest snapshot."""
         return max(host.snapshot_size() for host in self.world.hosts.values())
 
     def end(self) -> None:
-        """The test is over: it was not too long, all logs agree, and the history is linearizable."""
-        self._run.at_most(WHOLE_TEST, round(self.world.now, 1), LIMIT_S)
-        self.world.checks.compare_logs()
+        """And the history is linearizable."""
+        super().end()
         result = check(self.record.operations)
         assert result.verdict == "ok", str(result)

@@ -13,7 +13,6 @@ position.
 from __future__ import annotations
 
 import dataclasses
-import random
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
@@ -22,7 +21,7 @@ from raftkv.kvdb.store import encode_record
 from raftkv.node.interfaces import RoleChange
 from raftkv.raft.types import COMMAND, Entry
 
-from tests.course.world import LIMIT_S, WHOLE_TEST, Machine, Procedure, World, options_for
+from tests.course.world import CourseCluster, Machine, Procedure, options_for
 from tests.sim.process import Process
 
 if TYPE_CHECKING:
@@ -112,7 +111,7 @@ class RaftProcess(Process):
         return len(self.list.commands) + sum(entry.kind == COMMAND for entry in rest)
 
 
-class RaftCluster:
+class RaftCluster(CourseCluster):
     """`servers` servers, all started and connected. Their ids count from 1.
 
     `one_by_one`: a message carries one entry, whatever its size.
@@ -124,13 +123,7 @@ class RaftCluster:
         options = options_for(SNAPSHOT_INTERVAL * ENTRY_BYTES if snapshots else -1)
         if one_by_one:
             options = dataclasses.replace(options, max_append_bytes=1)
-        world = World(run.seed_of("raft"), servers, options, self._make_process, run.say)
-        self.world = run.open(world)
-        self.rng: random.Random = self.world.rng
-        self.network = self.world.network
-        self.network.unreliable = unreliable
-        self._run = run
-        self.ids = list(range(1, servers + 1))
+        super().__init__(run, "raft", servers, options, self._make_process, unreliable)
         self.agreed: list[Any] = []  # the commands, as the first server applied them
         self._applied: dict[int, int] = dict.fromkeys(self.ids, 0)  # server -> how many it has ever applied
         self._next = 0  # whom one() asks first
@@ -181,9 +174,6 @@ class RaftCluster:
 
     # -- looking --------------------------------------------------------------------------------------------
 
-    def sleep(self, seconds: float) -> None:
-        self.world.sleep(seconds)
-
     def number(self) -> int:
         """Some command."""
         return self.rng.randrange(1 << 62)
@@ -199,10 +189,6 @@ class RaftCluster:
     def requests(self) -> int:
         """How many came to all servers, since the beginning."""
         return sum(self.network.requests.values())
-
-    def log_size(self) -> int:
-        """Bytes, of the largest."""
-        return max(host.log_size() for host in self.world.hosts.values())
 
     def committed(self, position: int) -> int:
         """How many servers have ever applied a command there."""
@@ -295,8 +281,3 @@ class RaftCluster:
             if started is not None:
                 return started
         return None
-
-    def end(self) -> None:
-        """The test is over: it was not too long, and all logs agree."""
-        self._run.at_most(WHOLE_TEST, round(self.world.now, 1), LIMIT_S)
-        self.world.checks.compare_logs()

@@ -214,6 +214,31 @@ class World:
             self.schedule(wait, self._go_on, procedure, pending, None)
 
 
+class CourseCluster:
+    """What the clusters of both labs have: servers with ids from 1 on, in a world of their own."""
+
+    def __init__(
+        self, run: Any, what: str, servers: int, options: RaftOptions, make_process: Any, unreliable: bool
+    ) -> None:
+        self._run = run
+        self.world: World = run.open(World(run.seed_of(what), servers, options, make_process, run.say))
+        self.ids = list(self.world.hosts)
+        self.rng, self.network = self.world.rng, self.world.network
+        self.network.unreliable = unreliable
+
+    def sleep(self, seconds: float) -> None:
+        self.world.sleep(seconds)
+
+    def log_size(self) -> int:
+        """Bytes of Raft's state on the disk where it is largest."""
+        return max(host.log_size() for host in self.world.hosts.values())
+
+    def end(self) -> None:
+        """The test is over: it was not too long, and all logs agree."""
+        self._run.at_most(WHOLE_TEST, round(self.world.now, 1), LIMIT_S)
+        self.world.checks.compare_logs()
+
+
 class _Plan(Plan):
     """What tests/sim leaves to the seed, without any trouble in it."""
 

@@ -11,10 +11,10 @@ import sys
 
 from raftkv.cli import server
 
-from tests.cluster import node
+from tests.cluster.node import Node
 from tests.mutants.mutant import break_this_process
 
 break_this_process()
-node.PROGRAM[:] = [sys.executable, "-m", "tests.mutants.plugin"]
+Node.program = [sys.executable, "-m", "tests.mutants.plugin"]
 if __name__ == "__main__":
     sys.exit(server.main())

@@ -47,6 +47,14 @@ def test_a_rejected_probe_moves_to_the_hint_but_back_at_least_one_and_not_below_
     assert progress.next == next and not progress.paused
 
 
+@pytest.mark.parametrize("prev", [5, 3])
+def test_a_rejection_of_what_was_acknowledged_is_no_news(prev: int) -> None:
+    for progress in (new(match=5), replicating()):
+        state = progress.state
+        assert not progress.rejected(prev, 2)
+        assert (progress.state, progress.match) == (state, 5)
+
+
 def test_a_heartbeats_answer_opens_no_window() -> None:
     """What is under way may still be on its way to a slow disk."""
     progress = replicating()
