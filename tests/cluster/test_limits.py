@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from raftkv import Clerk
+from raftkv.cli.cluster_files import prepare_folder
 from raftkv.config import load_server_config
 from raftkv.errors import NotApplied
 
 from tests.cluster.harness import Cluster
+from tests.cluster.node import ROOT
+from tests.cluster.waiting import PATIENCE_S, wait_until
 
 
 def test_strangers_leave_the_open_files_that_snapshots_need(tmp_path: Path) -> None:
@@ -48,3 +55,49 @@ def test_members_are_no_clients_and_a_client_too_many_hears_why(tmp_path: Path) 
             assert status["alive"], "status is answered whoever is connected"
             assert (status["connections"], status["max_connections"]) == (2, 2)
             assert status["refused_connections"] > 0
+
+
+AS_SOMEBODY = """
+import os, resource, sys
+from raftkv.cli.server import main
+threads, ini = int(sys.argv[1]), sys.argv[2]
+resource.setrlimit(resource.RLIMIT_NPROC, (threads, threads))
+os.setgid(54321)
+os.setuid(54321)
+sys.exit(main([ini]))
+"""  # a user that has no other process
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can be somebody else")
+@pytest.mark.parametrize("threads, enough", [(14, True), (6, False)])
+def test_a_server_needs_no_thread_but_those_of_its_start(tmp_path: Path, threads: int, enough: bool) -> None:
+    files = prepare_folder(str(tmp_path), 1)
+    ini = Path(files.server_inis[1])
+    ini.write_text(ini.read_text() + "[raft]\nelection_timeout_ms = 150\nmax_raft_state = 1000\n")
+    for path in (tmp_path, *tmp_path.iterdir()):
+        os.chown(path, 54321, 54321)
+    for folder in tmp_path.parents[:2]:
+        folder.chmod(folder.stat().st_mode | 0o055)
+    command = [sys.executable, "-B", "-c", AS_SOMEBODY, str(threads), str(ini)]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        try:
+            if not enough:
+                assert server.wait(PATIENCE_S) == 1
+                assert re.search(
+                    "^kvserver: this system allows no more threads", server.stderr.read(), re.MULTILINE
+                )
+                return
+            wait_until((tmp_path / "client.key").exists, "the key")
+            config = load_server_config(ini)
+            with Clerk.from_config(files.client_ini) as db, contextlib.ExitStack() as strangers:
+                for _ in range(100):
+                    strangers.enter_context(socket.create_connection(config.servers[1]))
+                for number in range(100):
+                    db.put("k", str(number))
+                wait_until(lambda: db.status()[0]["snapshot_index"] > 0, "a snapshot")
+                assert db.get("k") == "99"
+            server.terminate()
+            assert server.wait(PATIENCE_S) == 0 and "Traceback" not in server.stderr.read()
+        finally:
+            server.kill()
