@@ -162,23 +162,20 @@ def test_a_lost_sector_is_refused_once_a_later_write_has_begun() -> None:
                 assert FIRST_FILE in refused(disk), f"lost {start} to {end}, last write at {later}"
 
 
-def test_a_lost_sector_is_refused_in_a_file_that_was_written_anew() -> None:
-    disk = written([of_size(1, 700)], entries(2, 50, 1))
-    reopened(disk)
-    intact = disk.read(FIRST_FILE)
-    assert intact == file_of([of_size(1, 700)], entries(2, 50, 1)) + MARKER
-    for start, end in spans(len(intact) - 1):
-        disk.overwrite(FIRST_FILE, lose(intact, [(start, end)]))
-        assert FIRST_FILE in refused(disk), f"lost {start} to {end}"
-
-
-def test_a_lost_sector_is_refused_in_an_older_file() -> None:
-    saves = [[of_size(1, 100), *entries(2, 50, 1)], entries(51, 51, 1)]
-    disk = written(*saves, segment_bytes=1)
+@pytest.mark.parametrize("written_anew", [True, False])
+def test_a_lost_sector_is_refused_in_a_file_that_was_written_anew_and_in_an_older_one(
+    written_anew: bool,
+) -> None:
+    saves = [[of_size(1, 700), *entries(2, 50, 1)], [] if written_anew else entries(51, 51, 1)]
+    disk = written(*filter(None, saves), segment_bytes=1 << 20 if written_anew else 1)
     intact = file_of(saves[0])
+    if written_anew:
+        reopened(disk)
+        assert disk.read(FIRST_FILE) == intact + MARKER
     for start, end in spans(len(intact)):
-        disk.overwrite(FIRST_FILE, lose(intact, [(start, end)]) + bytes(ROOM))
-        assert "damaged" in refused(disk), f"lost {start} to {end}"
+        damaged = lose(intact, [(start, end)]) + (MARKER if written_anew else bytes(ROOM))
+        disk.overwrite(FIRST_FILE, damaged)
+        assert FIRST_FILE in refused(disk), f"lost {start} to {end}"
 
 
 def test_zeros_that_are_no_whole_sector_are_refused() -> None:
