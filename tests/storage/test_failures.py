@@ -164,15 +164,9 @@ def test_what_a_failed_fsync_left_in_the_cache_is_not_trusted(step: Step) -> Non
     elif step.method == "receive_chunk":
         for earlier in transfer(snapshot(9, 1))[:2]:
             earlier.run(persister)
-
-    def before(operation: str, path: str) -> None:
-        if operation in ("sync", "sync_folder"):
-            raise OSError(errno.EIO, "Input/output error", path)
-
-    disk.before = before
-    with pytest.raises(StorageError, match="Input/output error"):
+    failed = OSError(errno.EIO, "Input/output error", "data")
+    with disk.failing(failed, "sync", "sync_folder"), pytest.raises(StorageError, match=failed.strerror):
         step.run(persister)
-    disk.before = lambda operation, path: None
     disk.kill()
     persister = open_persister(disk)
     found = visible(persister)

@@ -69,22 +69,13 @@ def test_an_empty_file_does_not_come_back_behind_a_torn_write() -> None:
     last."""
     disk = written(entries(1, 3, 1), segment_bytes=1)
     persister = open_persister(disk, segment_bytes=1)
-
-    def before(operation: str, path: str) -> None:
-        if operation == "write":
-            raise Crash
-
-    disk.before = before
-    with pytest.raises(Crash):
+    with disk.failing(Crash(), "write"), pytest.raises(Crash):
         persister.save(None, entries(4, 4, 1))
-    disk.before = lambda operation, path: None
     disk.power_cut(EVERYTHING)
     assert disk.list_folder("data/log") == ["00000000000000000001.jsonl", "00000000000000000004.jsonl"]
     persister = open_persister(disk, segment_bytes=1000)
-    disk.before = before
-    with pytest.raises(Crash):
+    with disk.failing(Crash(), "write"), pytest.raises(Crash):
         persister.save(None, entries(4, 4, 1))
-    disk.before = lambda operation, path: None
     disk.power_cut(NOTHING)
     disk.overwrite(FIRST_FILE, disk.read(FIRST_FILE) + b"[4,1")
     assert reopened(disk)[0] == entries(1, 3, 1)
