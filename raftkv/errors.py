@@ -52,6 +52,10 @@ class CorruptEntryError(RaftKVError):
     """A log entry's bytes do not match their CRC-32, or are no entry at all."""
 
 
+class InvalidChangeError(RaftKVError):
+    """A change of the cluster's members that is refused. The message says why."""
+
+
 # -- talking -------------------------------------------------------------------------------------------------
 
 

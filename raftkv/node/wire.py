@@ -15,8 +15,9 @@ from typing import Any, TypeVar, get_args, get_type_hints
 from raftkv.errors import CorruptEntryError, ProtocolError
 from raftkv.node.greeting import Greeting
 from raftkv.node.joining import Hello, HelloReply
+from raftkv.raft.configuration import Configuration
 from raftkv.raft.messages import AppendEntries, InstallSnapshot, Message
-from raftkv.raft.types import CONFIG, Configuration, Entry, Snapshot, decode_entries, encode_entries
+from raftkv.raft.types import CONFIG, Entry, Snapshot, decode_entries, encode_entries
 
 MAX_NUMBER = 2**63 - 1  # of ids, terms, indexes, offsets and rounds; none is negative
 

@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
 from raftkv.errors import NotLeaderError, ProtocolError
+from raftkv.raft.configuration import Configuration
 from raftkv.raft.following import FROM_LEADER, Following
 from raftkv.raft.leadership import Leadership
 from raftkv.raft.log import RaftLog
@@ -79,8 +80,9 @@ class Raft:
     # -- what others may ask ---------------------------------------------------------------------------------
 
     @property
-    def voters(self) -> tuple[int, ...]:
-        return self.log.configuration.voters
+    def configuration(self) -> Configuration:
+        """The newest one in the log, committed or not: it is in force (thesis 4.1)."""
+        return self.log.configuration
 
     @property
     def progress(self) -> Mapping[int, Progress]:
@@ -94,7 +96,9 @@ class Raft:
     @property
     def may_vote(self) -> bool:
         """False for a member that lost its disk and has not caught up since: see HardState.rejoin_term."""
-        return self.id in self.voters and (not self.rejoin_term or self.log.last_term > self.rejoin_term)
+        return self.id in self.configuration.all_voters and (
+            not self.rejoin_term or self.log.last_term > self.rejoin_term
+        )
 
     @property
     def disk_hangs(self) -> bool:
@@ -134,7 +138,7 @@ class Raft:
         """
         if peer == self.leader and self.role is Role.FOLLOWER:
             self._leader_heard = float("-inf")
-            turn = sum(voter < self.id for voter in self.voters if voter != peer)
+            turn = sum(voter < self.id for voter in self.configuration.all_voters if voter != peer)
             wait = 0.2 + 0.5 * turn + self._rng.uniform(0.0, 0.2)
             soon = self.now + wait * self.options.heartbeat_interval_s
             self._election_deadline = min(self._election_deadline, soon)
@@ -289,10 +293,10 @@ class Raft:
         self.role, self.role_reason = role, reason
 
     def _others(self) -> list[int]:
-        return [voter for voter in self.voters if voter != self.id]
+        return [voter for voter in self.configuration.all_voters if voter != self.id]
 
     def _count_votes(self) -> None:
-        result = vote_result(self.voters, self._votes)
+        result = vote_result(self.configuration, self._votes)
         if result is VoteResult.LOST:
             self._become_follower(self.term, None, "a majority refused its vote")
         elif result is VoteResult.WON:

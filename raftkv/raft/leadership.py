@@ -94,7 +94,7 @@ class Leadership:
         heard = {peer: progress.last_heard for peer, progress in self.progress.items()}
         heard[self._id] = self._now
         since = self._now - self._options.election_timeout_s
-        return quorum_value(self._log.configuration.voters, heard) > since
+        return quorum_value(self._log.configuration, heard) > since
 
     def lost_contact(self, peer: int) -> None:
         """The connection from `peer` broke: what was under way to it may be lost."""
@@ -282,7 +282,7 @@ class Leadership:
         log = self._log
         held = {peer: progress.match for peer, progress in self.progress.items()}
         held[self._id] = log.stable
-        index = int(quorum_value(self._log.configuration.voters, held))
+        index = int(quorum_value(self._log.configuration, held))
         if index > log.commit and log.term(index) == self._term:
             log.commit_to(index)
             self._advance_reads()
@@ -305,7 +305,7 @@ class Leadership:
         """If a majority has answered the round under way, confirm its reads."""
         rounds = {peer: progress.round for peer, progress in self.progress.items()}
         rounds[self._id] = self.reads.round
-        if self.reads.confirm(int(quorum_value(self._log.configuration.voters, rounds))):
+        if self.reads.confirm(int(quorum_value(self._log.configuration, rounds))):
             self._prompt = [peer for peer in self.progress if rounds[peer] >= self.reads.round]
 
     def _ask_all(self) -> None:

@@ -18,7 +18,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from raftkv.raft.types import CONFIG, Configuration, Entry, Snapshot
+from raftkv.raft.configuration import Configuration
+from raftkv.raft.types import CONFIG, Entry, Snapshot
 
 
 class RaftLog:

@@ -1,9 +1,15 @@
-"""What a set of voters has decided, as pure functions."""
+"""What the voters of a configuration have decided, as pure functions. Nothing else counts heads.
+
+While a change is joint, each decision needs a majority of the voters and one of the outgoing voters (paper
+section 6).
+"""
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
+
+from raftkv.raft.configuration import Configuration
 
 
 class VoteResult(enum.Enum):
@@ -12,28 +18,48 @@ class VoteResult(enum.Enum):
     PENDING = "pending"
 
 
-def quorum_size(voters: Sequence[int]) -> int:
+def vote_result(configuration: Configuration, votes: Mapping[int, bool]) -> VoteResult:
+    """What `votes` (uid -> granted) decide. Votes of others than voters do not count."""
+    results = {_majority_vote(voters, votes) for voters in _majorities(configuration)}
+    if VoteResult.LOST in results:
+        return VoteResult.LOST
+    return VoteResult.PENDING if VoteResult.PENDING in results else VoteResult.WON
+
+
+def quorum_value(configuration: Configuration, values: Mapping[int, float]) -> float:
+    """The largest value that is reached by a majority, while joint by both; a voter without one counts as 0.
+
+    With match indexes this is the highest index that is committed (paper 5.3); with heartbeat rounds, the
+    last round that was answered (thesis 6.4); with times last heard from, the moment since which a majority
+    has been heard (thesis 6.2).
+    """
+    if not configuration.outgoing:
+        return _majority_value(configuration.voters, values)
+    return min(_majority_value(voters, values) for voters in _majorities(configuration))
+
+
+def _majorities(configuration: Configuration) -> list[tuple[int, ...]]:
+    outgoing = [configuration.outgoing] if configuration.outgoing else []
+    return [configuration.voters, *outgoing]
+
+
+def _size(voters: Sequence[int]) -> int:
     """The smallest number of voters that is a majority. Two majorities always share a member."""
     return len(voters) // 2 + 1
 
 
-def vote_result(voters: Sequence[int], votes: Mapping[int, bool]) -> VoteResult:
-    """What `votes` (voter id -> granted) decide among `voters`. Votes of others do not count."""
+def _majority_vote(voters: Sequence[int], votes: Mapping[int, bool]) -> VoteResult:
     granted = sum(1 for voter in voters if votes.get(voter) is True)
     refused = sum(1 for voter in voters if votes.get(voter) is False)
-    if granted >= quorum_size(voters):
+    if granted >= _size(voters):
         return VoteResult.WON
-    if refused > len(voters) - quorum_size(voters):
+    if refused > len(voters) - _size(voters):
         return VoteResult.LOST
     return VoteResult.PENDING
 
 
-def quorum_value(voters: Sequence[int], values: Mapping[int, float]) -> float:
-    """The largest value that a majority of `voters` has reached; a voter without one counts as 0.
-
-    With match indexes this is the highest index that a majority holds (paper 5.3); with heartbeat rounds, the
-    last round that a majority has answered (thesis 6.4); with times last heard from, the moment since which a
-    majority has been heard (thesis 6.2).
-    """
+def _majority_value(voters: Sequence[int], values: Mapping[int, float]) -> float:
+    if not voters:
+        return 0
     ranked = sorted([values.get(voter, 0) for voter in voters], reverse=True)
-    return ranked[quorum_size(voters) - 1]
+    return ranked[_size(voters) - 1]

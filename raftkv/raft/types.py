@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from raftkv.errors import CorruptEntryError
+from raftkv.raft.configuration import Configuration
 
 NOOP = "noop"  # the entry each new leader begins its term with (paper section 8); data is None
 CONFIG = (
@@ -84,25 +85,6 @@ def encode_entries(entries: Iterable[Entry]) -> bytes:
 def decode_entries(lines: bytes) -> list[Entry]:
     """The entries of `lines`, as joined by encode_entries. Raises CorruptEntryError."""
     return [Entry.decode(line) for line in lines.splitlines(keepends=True)]
-
-
-class Configuration(NamedTuple):
-    """Who votes. Ids are positive integers, unique and sorted."""
-
-    voters: tuple[int, ...]
-
-    def to_plain(self) -> dict[str, Any]:
-        return {"voters": list(self.voters)}
-
-    @classmethod
-    def from_plain(cls, plain: dict[str, Any]) -> Configuration:
-        """Raises ValueError, TypeError or KeyError for what is none."""
-        voters = plain["voters"]
-        if type(voters) is not list or not all(type(voter) is int and voter > 0 for voter in voters):
-            raise ValueError("the voters are not a list of ids")
-        if not voters or len(set(voters)) < len(voters):
-            raise ValueError(f"there are no voters, or some twice: {voters}")
-        return cls(tuple(sorted(voters)))
 
 
 class HardState(NamedTuple):

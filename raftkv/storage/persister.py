@@ -34,7 +34,8 @@ from collections.abc import Iterable, Sequence
 from typing import Callable
 
 from raftkv.errors import NoRoomError, StorageError
-from raftkv.raft.types import Configuration, Entry, HardState, Snapshot
+from raftkv.raft.configuration import Configuration
+from raftkv.raft.types import Entry, HardState, Snapshot
 from raftkv.storage import identity, segments, snapshots
 from raftkv.storage.disk import Disk, DiskFullError
 from raftkv.storage.folder import explain, prepare_folder

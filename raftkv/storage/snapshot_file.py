@@ -14,7 +14,8 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from raftkv.raft.types import Configuration, Snapshot
+from raftkv.raft.configuration import Configuration
+from raftkv.raft.types import Snapshot
 from raftkv.storage.disk import Disk, DiskFile
 from raftkv.storage.reserve import Reserve
 from raftkv.storage.sealed import FORMAT, damaged, seal, unseal

@@ -133,8 +133,8 @@ class Driven:
 
     def supporters(self) -> list[int]:
         """As many other voters as, with this node, make the smallest majority."""
-        others = [voter for voter in self.raft.voters if voter != self.raft.id]
-        return others[: len(self.raft.voters) // 2]
+        others = [voter for voter in self.raft.configuration.voters if voter != self.raft.id]
+        return others[: len(self.raft.configuration.voters) // 2]
 
     def become_candidate(self) -> list[Message]:
         """Time out and win the pre-vote. Returns the RequestVotes."""

@@ -8,6 +8,7 @@ from typing import Any, get_args, get_type_hints
 import pytest
 from raftkv.errors import ProtocolError
 from raftkv.node.wire import MAX_NUMBER, from_plain, to_plain
+from raftkv.raft.configuration import Configuration
 from raftkv.raft.messages import (
     AppendAccepted,
     Heartbeat,
@@ -16,7 +17,7 @@ from raftkv.raft.messages import (
     Message,
     RequestVote,
 )
-from raftkv.raft.types import MAX_TERM_LEAP, Configuration, Entry, Role, Snapshot
+from raftkv.raft.types import MAX_TERM_LEAP, Entry, Role, Snapshot
 
 from tests.raft.harness import Driven, append, entry, make_follower, make_leader, make_steady_leader
 

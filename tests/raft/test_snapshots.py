@@ -4,6 +4,7 @@ happens to the log; compaction; and who votes, from log and snapshot (thesis 4.1
 from __future__ import annotations
 
 import pytest
+from raftkv.raft.configuration import Configuration
 from raftkv.raft.messages import (
     AppendAccepted,
     AppendEntries,
@@ -17,7 +18,7 @@ from raftkv.raft.messages import (
     StaleTerm,
 )
 from raftkv.raft.progress import ProgressState
-from raftkv.raft.types import CONFIG, Configuration, Entry, Role, Snapshot
+from raftkv.raft.types import CONFIG, Entry, Role, Snapshot
 
 from tests.raft.harness import (
     HEARTBEAT_S,
@@ -411,9 +412,9 @@ def test_a_configuration_counts_as_soon_as_it_is_in_the_log_and_no_longer_than_t
     driven = make_follower(terms=[1], term=1)
     entry = Entry.create(2, 1, CONFIG, Configuration((1, 2, 3, 4, 5)).to_plain())
     driven.step(AppendEntries(2, 1, 1, 1, 1, (entry,), 0))
-    assert driven.raft.voters == (1, 2, 3, 4, 5)
+    assert driven.raft.configuration.voters == (1, 2, 3, 4, 5)
     assert driven.raft.log.configuration_at(1).voters == (1, 2, 3)
-    driven.step(append(driven.raft, (1, 1), [2], term=2, sender=3))
-    assert driven.raft.voters == (1, 2, 3)
+    driven.step(append(driven.raft, (1, 1), [2], term=2))
+    assert driven.raft.configuration.voters == (1, 2, 3)
     install(driven, Snapshot(9, 1, Configuration((1, 2, 3, 4))))
-    assert driven.raft.voters == (1, 2, 3, 4)
+    assert driven.raft.configuration.voters == (1, 2, 3, 4)

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from raftkv.errors import NoRoomError
-from raftkv.raft.types import COMMAND, Configuration, Entry, HardState, Snapshot
+from raftkv.raft.configuration import Configuration
+from raftkv.raft.types import COMMAND, Entry, HardState, Snapshot
 from raftkv.storage.persister import Persister
 
 from tests.sim.disk import SimDisk

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 from raftkv.errors import ForeignDataError, LockedError, StorageError
-from raftkv.raft.types import Configuration, HardState
+from raftkv.raft.configuration import Configuration
+from raftkv.raft.types import HardState
 from raftkv.storage.persister import Persister
 from raftkv.storage.sealed import seal, unseal
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 
 import pytest
+from raftkv.raft.configuration import Configuration
 from raftkv.raft.log import RaftLog
-from raftkv.raft.types import CONFIG, Configuration, Entry, Snapshot
+from raftkv.raft.types import CONFIG, Entry, Snapshot
 
 from tests.raft.harness import empty_snapshot, entries, entry
 

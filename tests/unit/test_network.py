@@ -27,6 +27,7 @@ from raftkv.node.network import PeerNetwork
 from raftkv.node.problems import Problems
 from raftkv.node.snapshot_source import SnapshotSource
 from raftkv.node.wire import from_plain, hello_from_plain, to_plain
+from raftkv.raft.configuration import Configuration
 from raftkv.raft.messages import (
     AppendAccepted,
     AppendEntries,
@@ -42,7 +43,7 @@ from raftkv.raft.messages import (
     StaleTerm,
     VoteReply,
 )
-from raftkv.raft.types import COMMAND, CONFIG, NOOP, Configuration, Entry, Snapshot, encode_entries
+from raftkv.raft.types import COMMAND, CONFIG, NOOP, Entry, Snapshot, encode_entries
 from raftkv.rpc.wire import FrameReader, dumps, loads
 from raftkv.storage.persister import Persister
 

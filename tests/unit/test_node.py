@@ -15,6 +15,7 @@ from raftkv.errors import NotLeaderError, StorageError
 from raftkv.node import applier
 from raftkv.node.interfaces import RoleChange
 from raftkv.node.node import RaftNode
+from raftkv.raft.configuration import Configuration
 from raftkv.raft.core import Raft
 from raftkv.raft.log import RaftLog
 from raftkv.raft.messages import (
@@ -30,7 +31,7 @@ from raftkv.raft.messages import (
     SnapshotReply,
     VoteReply,
 )
-from raftkv.raft.types import COMMAND, Configuration, Entry, HardState, Role, Snapshot
+from raftkv.raft.types import COMMAND, Entry, HardState, Role, Snapshot
 from raftkv.storage.persister import Persister
 
 from tests.unit.hand_threads import HandLock, HandThreads

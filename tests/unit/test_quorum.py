@@ -1,41 +1,60 @@
-"""What a set of voters has decided: a comparison with the definition, over all small cases."""
+"""What voters decide, alone and while a change is joint."""
 
 from __future__ import annotations
 
-import itertools
+from itertools import combinations
 
 import pytest
-from raftkv.raft.quorum import VoteResult, quorum_size, quorum_value, vote_result
+from raftkv.raft.configuration import Configuration
+from raftkv.raft.quorum import VoteResult, quorum_value, vote_result
+
+SERVERS = (1, 2, 3, 4)
+GROUPS = [group for size in (1, 2, 3, 4) for group in combinations(SERVERS, size)]
 
 
-@pytest.mark.parametrize("voters, size", [(1, 1), (2, 2), (3, 2), (4, 3), (5, 3), (6, 4), (7, 4)])
-def test_two_majorities_share_a_member(voters: int, size: int) -> None:
-    assert quorum_size(range(voters)) == size
-    assert 2 * size > voters and 2 * (size - 1) <= voters
+def test_a_majority_of_one_to_five_voters_wins_and_a_refused_one_loses() -> None:
+    for size in range(1, 6):
+        configuration = Configuration(tuple(range(1, size + 1)))
+        for granted in range(size + 1):
+            votes = {voter: voter <= granted for voter in configuration.voters}
+            expected = VoteResult.WON if 2 * granted > size else VoteResult.LOST
+            assert vote_result(configuration, votes) is expected, (size, granted)
 
 
-@pytest.mark.parametrize("size", range(1, 6))
-def test_vote_result_of_every_combination(size: int) -> None:
-    voters = tuple(range(1, size + 1))
-    for cast in itertools.product([True, False, None], repeat=size):
-        votes = {voter: vote for voter, vote in zip(voters, cast) if vote is not None}
-        can_win = cast.count(True) + cast.count(None) > size / 2
-        expected = VoteResult.PENDING if can_win else VoteResult.LOST
-        if cast.count(True) > size / 2:
-            expected = VoteResult.WON
-        assert vote_result(voters, votes) is expected, f"{votes} of {voters}"
+def test_votes_that_are_missing_decide_nothing() -> None:
+    assert vote_result(Configuration((1, 2, 3)), {1: True, 2: False}) is VoteResult.PENDING
 
 
-@pytest.mark.parametrize("size", range(1, 6))
-def test_quorum_value_is_the_largest_that_a_majority_has_reached(size: int) -> None:
-    voters = tuple(range(1, size + 1))
-    for values in itertools.product(range(4), repeat=size):
-        reached = [value for value in range(4) if sum(v >= value for v in values) > size / 2]
-        assert quorum_value(voters, dict(zip(voters, values))) == max(reached), values
+def test_votes_of_learners_and_strangers_do_not_count() -> None:
+    votes = {1: True, 4: True, 5: True}
+    assert vote_result(Configuration((1, 2, 3), learners=(4,)), votes) is VoteResult.PENDING
 
 
-def test_who_is_no_voter_does_not_count_and_a_voter_without_a_value_has_zero() -> None:
-    for other in (True, False):
-        assert vote_result((1, 2, 3), {1: True, 8: other, 9: other}) is VoteResult.PENDING
-    assert quorum_value((1, 2, 3), {1: 7, 8: 9, 9: 9}) == 0
-    assert quorum_value((1, 2, 3), {1: 7, 2: 5}) == 5
+def test_nobody_decides_in_an_empty_configuration() -> None:
+    assert vote_result(Configuration(), {1: True}) is VoteResult.LOST
+    assert quorum_value(Configuration(), {1: 7}) == 0
+
+
+def decides(configuration: Configuration, servers: tuple[int, ...]) -> bool:
+    by_votes = vote_result(configuration, dict.fromkeys(servers, True)) is VoteResult.WON
+    assert by_votes == (quorum_value(configuration, dict.fromkeys(servers, 1)) == 1), (configuration, servers)
+    return by_votes
+
+
+@pytest.mark.parametrize("old", GROUPS)
+def test_whoever_decides_before_during_and_after_a_change_shares_a_server(old: tuple[int, ...]) -> None:
+    """The safety of joint consensus (paper section 6), for every change among four servers."""
+    for new in GROUPS:
+        joint = Configuration(new, old)
+        for one in (Configuration(old), Configuration(new), joint):
+            for a in filter(lambda group: decides(one, group), GROUPS):
+                for b in filter(lambda group: decides(joint, group), GROUPS):
+                    assert set(a) & set(b), f"{a} decides in {one} and {b} in {joint}"
+
+
+def test_a_quorum_value_is_what_a_majority_has_reached_and_while_joint_both() -> None:
+    match = {1: 9, 2: 5, 3: 4, 4: 1}
+    assert quorum_value(Configuration((1, 2, 3)), match) == 5
+    assert quorum_value(Configuration((1, 2, 3, 4)), match) == 4
+    assert quorum_value(Configuration((1, 2, 3), (3, 4, 5)), match) == 1
+    assert quorum_value(Configuration((1, 2, 7)), match) == 5
