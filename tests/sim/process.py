@@ -156,9 +156,10 @@ class Process:
         if self.host.trap is not None:
             self.host.spring(name)
         fiber = self.world.fibers.current
-        if fiber is not None and name.startswith("node:") and self.world.plan.preemption:
-            if self.rng.random() < self.world.plan.preemption:
-                fiber.suspend(self.rng.random() * 0.01)
+        preemption = self.world.plan.preemption
+        may_stop = fiber is not None and name.startswith("node:") and preemption
+        if may_stop and self.rng.random() < preemption:
+            fiber.suspend(self.rng.random() * 0.01)
 
     # -- threads ---------------------------------------------------------------------------------------------
 
