@@ -13,7 +13,7 @@ What the client and the launcher's prompt share, from the bottom up:
     words.py, arguments.py  lines to words by shell rules, and back; words to options and arguments
     console.py, values.py   the standard streams as commands use them; values from streams and files
     commands.py             the table of commands, used by one-shot, piped and prompt forms alike
-    status.py               one of them
+    status.py, dump.py, load.py, dump_format.py   some of them
     piped.py, prompt.py     commands line by line; line editing, history and a Ctrl-C that abandons a command
     completion.py           what a Tab makes of a line
     line_editor.py, terminal.py   what nodes print, above the line that is being typed

@@ -12,6 +12,8 @@ from typing import Any, Callable, NamedTuple
 from raftkv import errors
 from raftkv.cli.arguments import Arguments, Convert, count, did_you_mean, parse_arguments, text_of
 from raftkv.cli.console import Console
+from raftkv.cli.dump import run_dump
+from raftkv.cli.load import run_load
 from raftkv.cli.outcome import BAD_INPUT, DONE, INTERRUPTED, NO, Outcome, UsageError, exit_status
 from raftkv.cli.printable import one_line
 from raftkv.cli.status import status_outcome
@@ -284,6 +286,26 @@ COMMANDS: dict[str, Command] = {
         {"--start": text_of, "--limit": count},
         takes_keys=1,
         notes="Each line can be given to `put`, in a shell as well as here",
+    ),
+    "dump": Command(
+        "[FILE] [--from-folder DIR]",
+        "all keys and values as of one moment, as JSON lines",
+        run_dump,
+        0,
+        1,
+        {"--from-folder": text_of},
+        offline=lambda arguments: "--from-folder" in arguments.options,
+        notes="To standard output without FILE, or with -. DIR is the data folder of a server that does not run",
+    ),
+    "load": Command(
+        "FILE [--merge]",
+        "write what `dump` wrote",
+        run_load,
+        1,
+        1,
+        {"--merge": None},
+        writes=True,
+        notes="FILE may be -, standard input. All of it is checked first. A database that is not empty needs --merge",
     ),
     "status": Command("", "every server: role, term, progress, problems", _status, 0, 0),
 }

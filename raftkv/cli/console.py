@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 import time
-from typing import BinaryIO
+from typing import BinaryIO, Callable
 
 from raftkv.cli import printable
 from raftkv.cli.outcome import Outcome, OutputError, UsageError
@@ -36,6 +36,7 @@ class Console:
 
     def show(self, outcome: Outcome, prefix: str, place: str = "", **details: object) -> None:
         """Print what there is of a text and of an error. Raises OutputError."""
+        self.end_progress()
         text = outcome.shown
         if is_terminal(sys.stdout):
             if text is None and not outcome.as_json:
@@ -48,11 +49,22 @@ class Console:
 
     def write(self, text: str) -> None:
         """Write to standard output at once: a program behind a pipe may wait for it. Raises OutputError."""
+        self._write(lambda: sys.stdout.write(text))
+
+    def write_visibly(self, text: str) -> None:
+        """Write lines to a terminal. Raises OutputError."""
+        self.end_progress()
+        self.write(printable.lines(text))
+
+    def write_utf8(self, text: str) -> None:
+        """Write to standard output, whatever its encoding. Raises OutputError."""
+        self._write(lambda: sys.stdout.buffer.write(text.encode()))
+
+    def _write(self, write: Callable[[], object]) -> None:
         try:
             if self._output_is_closed:
                 raise OSError(0, "it is closed")
-            self.end_progress()
-            sys.stdout.write(text)
+            write()
             sys.stdout.flush()
         except (OSError, ValueError) as error:
             _silence(sys.stdout)

@@ -25,6 +25,10 @@ class OutputError(errors.RaftKVError):
     """Standard output cannot be written. The message is the system's reason."""
 
 
+class Interrupted(errors.RaftKVError):
+    """Ctrl-C, in the middle of a command that can say how far it came."""
+
+
 class Outcome(NamedTuple):
     """What came of a command: `text` for people (None: nothing is shown), `plain` (JSON-able) for programs;
     `error` is a sentence.
@@ -60,7 +64,11 @@ def exit_status(error: errors.RaftKVError) -> int:
         return NOT_AUTHORISED
     if isinstance(error, OutputError):
         return NOT_WRITTEN
-    if isinstance(error, (errors.InvalidRequestError, errors.ConfigError, UsageError)):
+    if isinstance(error, Interrupted):
+        return INTERRUPTED
+    if isinstance(
+        error, (errors.InvalidRequestError, errors.ConfigError, errors.ForeignDataError, UsageError)
+    ):
         return BAD_INPUT
     if isinstance(error, errors.RemoteError) and error.code == errors.BAD_REQUEST:
         return BAD_INPUT

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -18,6 +20,9 @@ from raftkv.config import load_client_config
 from raftkv.ini import Address, host_problem
 from raftkv.keys import load_key
 from raftkv.kvdb.commands import check_key, check_scan, validate_operation
+from raftkv.rpc import forks
+from raftkv.rpc.client import ClientEnd
+from raftkv.rpc.future import CallFuture
 
 #: What status() says of each server, besides "error". None stands for what a dead server cannot say.
 STATUS_FIELDS = (
@@ -54,9 +59,9 @@ class Clerk:
         self._addresses = _addresses(servers)
         if not isinstance(authkey, bytes) or not authkey:
             raise errors.ConfigError("authkey must be the client key as bytes, such as load_key() returns it")
-        self._timeout_s = _checked_timeout(timeout)
-        self._driver = Driver(self._addresses, authkey, self._timeout_s)
-        self._run = self._driver.run
+        self._authkey, self._timeout_s = authkey, _checked_timeout(timeout)
+        self._driver = Driver(self._addresses, self._authkey, self._timeout_s)
+        forks.register(self)
 
     @classmethod
     def from_config(cls, path: str | os.PathLike[str], timeout: float | None = None) -> Clerk:
@@ -70,6 +75,25 @@ class Clerk:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def __del__(self) -> None:
+        driver = getattr(self, "_driver", None)
+        if driver is not None and driver.is_running():
+            driver.begin_to_close()
+            if not sys.is_finalizing():
+                warnings.warn(
+                    "unclosed Clerk: use it in a with block, or close() it", ResourceWarning, source=self
+                )
+
+    def after_fork_in_child(self) -> None:
+        """See rpc/forks.py: the child has connections of its own, and is another client to the servers."""
+        closed = self._driver.is_closed()
+        self._driver = Driver(self._addresses, self._authkey, self._timeout_s)
+        if closed:
+            self._driver.begin_to_close()
+
+    def _run(self, method: str, args: tuple[Any, ...]) -> Any:
+        return self._driver.run(method, args)
 
     # -- commands --------------------------------------------------------------------------------------------
 
@@ -137,7 +161,7 @@ class Clerk:
             check_key(args[0])
         else:
             validate_operation(op, args)
-        return self._driver.submit(op, args)
+        return self._driver.submit(op, args, self)
 
     def pipeline(self) -> Pipeline:
         """An empty batch of operations, which takes few requests: see Pipeline."""
@@ -156,14 +180,15 @@ class Clerk:
         deadline = time.monotonic() + _checked_timeout(timeout)
         answers = {}
         for server, end in self._driver.ends.items():
-            answers[server] = end.submit("status", (), timeout)
+            answers[server] = _ask_status(end, timeout)
         result, strangers = [], []
         for server, answer in answers.items():
             row = dict.fromkeys(STATUS_FIELDS)
             try:
                 row.update(answer.result(max(0.0, deadline - time.monotonic())), alive=True)
             except (errors.RpcError, FutureTimeoutError) as error:
-                row.update(alive=False, error=str(error) or f"no answer within {timeout:g} s")
+                late = isinstance(error, FutureTimeoutError)
+                row.update(alive=False, error=f"no answer within {timeout:g} s" if late else str(error))
                 if isinstance(error, errors.AuthenticationError):
                     strangers.append(error)
             row.update(id=server, address=str(self._addresses[server]))
@@ -176,6 +201,15 @@ class Clerk:
         """Close all connections. Commands under way fail: with OutcomeUnknown, or with ClosedError if it is
         certain that they did not take effect. May be called twice; not from a Future's callback."""
         self._driver.close()
+
+
+def _ask_status(end: ClientEnd, timeout_s: float) -> Future[Any]:
+    try:
+        return end.submit("status", (), timeout_s)
+    except errors.RpcError as error:  # no thread can be started
+        failed = CallFuture()
+        failed.settle(None, error)
+        return failed
 
 
 def _addresses(servers: Servers) -> dict[int, Address]:

@@ -25,6 +25,7 @@ class Dump:
     ) -> None:
         server, self._id, self.keys, self.index = run("dump", ())
         self._end, self._timeout_s = ends[server], timeout_s
+        self._run = run  # keeps the Clerk, and so the connection, alive
 
     def __iter__(self) -> Iterator[list[Row]]:
         piece, seen = 0, 0

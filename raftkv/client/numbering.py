@@ -1,6 +1,6 @@
 """The numbers that a client gives its commands, so that a server can tell a repeated one from a new one.
 
-The servers' view of them is in sessions.py.
+The servers' view of them is in kvdb/session_table.py.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ class Numbering:
 
     def __init__(self, client: int) -> None:
         self.client = client
-        self._next = 1
+        self._next = 1  # the next one to be given out
         self.acked = 1  # the lowest number that is unanswered, or not given out yet
         self._unanswered: set[int] = set()
 
@@ -39,3 +39,14 @@ class Numbering:
             while acked not in unanswered and acked < self._next:
                 acked += 1
             self.acked = acked
+
+    def lend(self) -> int | None:
+        """The next number, for somebody who counts on from there; None while any is unanswered. Nobody else
+        takes a number until resume()."""
+        return None if self._unanswered else self._next
+
+    def resume(self, next_seq: int, unanswered: int | None) -> None:
+        """Count on from `next_seq`. Of the numbers below, at most `unanswered` is still that."""
+        self._next = next_seq
+        self._unanswered = set() if unanswered is None else {unanswered}
+        self.acked = next_seq if unanswered is None else unanswered

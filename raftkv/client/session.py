@@ -1,8 +1,8 @@
 """ClerkSession: the client's half of "each command takes effect exactly once", without I/O.
 
-The server's half is in sessions.py (thesis section 6.3). Here is what a client must do for it. Nothing in
+The server's half is in kvdb/session_table.py (thesis section 6.3). Here is what a client must do for it. Nothing in
 this file knows sockets, threads or clocks: events go in, with the time as a number of seconds, and actions
-come out, so that Clerk can drive it on real connections and a simulator on a virtual clock.
+come out, so that Driver can drive it on real connections and a simulator on a virtual clock.
 
     events                                             actions
     start(command)     the user wants it               Send(command, attempt, server, method, args, timeout_s)
@@ -69,6 +69,18 @@ _ABOUT_NOW_S = 0.001  # a deadline so near is over
 _FOREVER = float("inf")
 
 
+class Loan:
+    """What ClerkSession.lend() gives: whom to ask, how long to wait for an answer (in seconds), the client id (0:
+    no session yet), and the next number."""
+
+    __slots__ = ("client", "leader", "next_seq", "timeout_s", "used")
+
+    def __init__(self, leader: int, client: int, next_seq: int) -> None:
+        self.leader, self.client, self.next_seq = leader, client, next_seq
+        self.timeout_s = ATTEMPTS_S[0]
+        self.used = False
+
+
 class ClerkSession:
     """The state of one client. Not thread-safe. `servers` are ids; each method returns the actions to
     take."""
@@ -113,6 +125,31 @@ class ClerkSession:
             self._fail(command, errors.UnavailableError("the command was abandoned"))
             self._go_on(now)
         return self._take()
+
+    def lend(self) -> Loan | None:
+        """What a caller needs to make commands by himself, one at a time, while there are no others; None when
+        there are some, or no leader is known. Until take_back() there must be no other event."""
+        leader = self._search.leader
+        if leader is None or self._waiting or self._unnumbered or self._registration is not None:
+            return None
+        numbers = self._numbering
+        if numbers is None:
+            return Loan(leader, 0, 0)
+        next_seq = numbers.lend()
+        return None if next_seq is None else Loan(leader, numbers.client, next_seq)
+
+    def take_back(self, loan: Loan, command: Command | None, now: float) -> None:
+        """The loan is over. `command`, which is in flight, if any is, becomes one of the others."""
+        if command is not None:
+            self._orders += 1
+            command.order, command.attempt, command.server = self._orders, 1, loan.leader
+            if command.seq:
+                command.numbering = self._numbering
+        elif loan.used:
+            self._heard_at = now
+        if self._numbering is not None:
+            seq = command.seq if command is not None else 0
+            self._numbering.resume(max(loan.next_seq, seq + 1), seq or None)
 
     def close(self, now: float) -> Actions:
         """No more commands: those that wait fail now, those in flight when their connection is lost."""
@@ -219,6 +256,9 @@ class ClerkSession:
 
     def _shutting_down(self, command: Command, refusal: errors.RemoteError, now: float) -> None:
         self._doubt_if_proposed(command, refusal.detail)
+        self._failed(command, False, str(refusal), self._search.failed, now)
+
+    def _full(self, command: Command, refusal: errors.RemoteError, now: float) -> None:
         self._failed(command, False, str(refusal), self._search.failed, now)
 
     def _final(self, command: Command, refusal: errors.RemoteError, now: float) -> None:
@@ -388,4 +428,5 @@ _REFUSALS: dict[str, Callable[[ClerkSession, Command, errors.RemoteError, float]
     errors.TOO_MANY_CONNECTIONS: ClerkSession._overloaded,
     errors.SESSION_EXPIRED: ClerkSession._session_expired,
     errors.SHUTTING_DOWN: ClerkSession._shutting_down,
+    errors.TOO_MANY_CONNECTIONS: ClerkSession._full,
 }

@@ -6,6 +6,7 @@
     snapshot_view.py   a store as it was at one moment, read while it goes on
     store.py           Store: the deterministic state machine of all that
     dumps.py           Dumps: views that clients read piece by piece
+    offline.py         the database of a server that does not run
     service.py         KVService: requests in, entries back, answers out
     server.py          KVServer: wires rpc, node and service into a server
 

@@ -31,8 +31,8 @@ class KVServer:
     """One server of the cluster. start() and stop() are for one thread.
 
     `on_fatal(exception)` is called when the server cannot go on (a failed disk, a bug); by default the
-    process ends at once, because a server that lost a thread must not look alive. Raises ConfigError or
-    StorageError, from the constructor or from start(), with a sentence for the operator.
+    process ends at once, because a server that lost a thread must not look alive. Raises ConfigError,
+    StorageError or ResourceError, from the constructor or from start(), with a sentence for the operator.
     """
 
     def __init__(
@@ -59,14 +59,9 @@ class KVServer:
         self._network = PeerNetwork(
             id, config.peers, peer_key, self._persister, config.raft.snapshot_chunk_bytes, on_fatal
         )
+        self._threads = Threads(on_fatal)
         self._member = Member(
-            id,
-            config.cluster,
-            self._persister,
-            self._network,
-            self._service,
-            config.raft,
-            Threads(on_fatal),
+            id, config.cluster, self._persister, self._network, self._service, config.raft, self._threads
         )
         self._service.consensus = self._member
         self._rpc = RpcServer("rpc", on_fatal)
@@ -129,6 +124,7 @@ class KVServer:
     def start(self) -> None:
         """Load what the disk holds, then serve. Returns when the server listens; a leader may not be known
         yet."""
+        self._threads.prepare()
         self._member.start()
         self._rpc.start()
         log.info(
@@ -144,6 +140,8 @@ class KVServer:
         self._rpc.close()
         self._network.close()
         self._member.stop()
+        self._threads.stop()
+        self._threads.join()
         self._persister.close()
 
 

@@ -33,6 +33,7 @@ from raftkv.node.snapshot_source import SnapshotSource
 from raftkv.node.wire import from_plain, hello_from_plain, to_plain
 from raftkv.raft.messages import InstallSnapshot, Message
 from raftkv.raft.types import Snapshot
+from raftkv.rpc.calls import FutureCall
 from raftkv.rpc.channel import Channel, send_replies
 from raftkv.rpc.client import ClientEnd
 from raftkv.rpc.wire import dumps, frame
@@ -276,11 +277,12 @@ class _Link:
     def greet(self) -> None:
         """Say hello once more on the connection, if there is one."""
         method, args = self._hello()
+        call = FutureCall(time.monotonic() + HELLO_TIMEOUT_S)
         try:
-            future = self.end.submit(method, args, HELLO_TIMEOUT_S)
-        except ClosedError:
-            return  # the node is being stopped
-        future.add_done_callback(self._greeted)
+            self.end.begin(call, method, args)  # in its order with what flush() sends
+        except (ClosedError, RpcError):
+            return  # the node is being stopped; or the next connection begins with a hello
+        call.future.add_done_callback(self._greeted)
 
     def _greeted(self, future: Future[Any]) -> None:
         try:

@@ -6,10 +6,19 @@ one of its own, and the node's loops run there as they run here.
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import threading
 import time
 from types import TracebackType
-from typing import Any, Callable, Protocol
+from typing import Any, Callable, NamedTuple, Protocol
+
+from raftkv.errors import ResourceError
+from raftkv.threads import start_thread
+
+SPARE = 4  # threads that stand by: for a snapshot, for applying much at once, and while others of these end
+MOST_AT_ONCE = SPARE + 2  # with the log-writer and the ticker
+_STANDBY = "standby"
 
 
 class Lock(Protocol):
@@ -36,8 +45,19 @@ class Condition(Protocol):
     def notify_all(self) -> None: ...
 
 
+class _Job(NamedTuple):
+    """What a thread does."""
+
+    name: str
+    target: Callable[..., None]
+    args: tuple[Any, ...]
+
+
 class Threads:
     """The threads of one node. Thread-safe.
+
+    Some stand by from prepare() on, so that what is only done at times, a snapshot say, needs no new thread at
+    a moment when the system has none.
 
     `on_fatal(error)` is called at most once, by the first thread that cannot go on.
     """
@@ -46,7 +66,10 @@ class Threads:
         self._on_fatal = on_fatal
         self._failed = threading.Lock()  # acquired by the first thread that cannot go on
         self._stopping = threading.Event()
+        self._lock = threading.Lock()  # on what follows
         self._all: list[threading.Thread] = []
+        self._standing_by: list[queue.SimpleQueue[_Job | None]] = []
+        self._spare = 0  # so many should stand by
 
     def clock(self) -> float:
         """Seconds; never goes back."""
@@ -58,11 +81,25 @@ class Threads:
     def condition(self, lock: Lock) -> Condition:
         return threading.Condition(lock)  # type: ignore[arg-type]
 
+    def prepare(self) -> None:
+        """Have as many threads as a node needs at most. Raises ResourceError."""
+        with self._lock:
+            self._spare = SPARE
+            while len(self._standing_by) < MOST_AT_ONCE:
+                self._begin(None)
+
     def start(self, name: str, target: Callable[..., None], *args: Any) -> None:
-        """Run target(*args) on a thread of its own. If it dies, the node does."""
-        thread = threading.Thread(target=self._run, args=(target, *args), name=name, daemon=True)
-        thread.start()
-        self._all = [*self._alive(), thread]
+        """Run target(*args) on a thread of its own. If it dies, the node does. Raises ResourceError if none
+        stands by and the system has no more."""
+        job = _Job(name, target, args)
+        with self._lock:
+            if self._standing_by:
+                self._standing_by.pop().put(job)
+            else:
+                self._begin(job)
+            with contextlib.suppress(ResourceError):  # then with fewer, until some have done their work
+                while len(self._standing_by) < self._spare and not self.stopping:
+                    self._begin(None)
 
     def sleep(self, seconds: float) -> bool:
         """Wait so long, or until stop(). Returns whether the node stops."""
@@ -74,12 +111,16 @@ class Threads:
 
     def stop(self) -> None:
         """The node stops: whoever sleeps wakes up. (Whoever waits on a condition must be notified.)"""
-        self._stopping.set()
+        with self._lock:
+            self._stopping.set()
+            while self._standing_by:
+                self._standing_by.pop().put(None)
 
     def join(self) -> None:
         """Wait until all threads but the calling one have ended."""
         while True:  # one of them may be about to start another
-            others = [thread for thread in self._alive() if thread is not threading.current_thread()]
+            with self._lock:
+                others = [thread for thread in self._alive() if thread is not threading.current_thread()]
             if not others:
                 return
             for thread in others:
@@ -92,6 +133,30 @@ class Threads:
 
     def _alive(self) -> list[threading.Thread]:
         return [thread for thread in self._all if thread.is_alive()]
+
+    def _begin(self, job: _Job | None) -> None:
+        """With the lock held: a new thread for `job`, or to stand by. Raises ResourceError."""
+        orders: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        thread = start_thread(lambda: self._obey(orders), _STANDBY if job is None else job.name)
+        self._all = [*self._alive(), thread]
+        if job is None:
+            self._standing_by.append(orders)
+        else:
+            orders.put(job)
+
+    def _obey(self, orders: queue.SimpleQueue[_Job | None]) -> None:
+        """A thread's body: work, and stand by again if too few do."""
+        while True:
+            job = orders.get()
+            if job is None:
+                return
+            threading.current_thread().name = job.name
+            self._run(job.target, *job.args)
+            threading.current_thread().name = _STANDBY
+            with self._lock:
+                if self.stopping or len(self._standing_by) >= self._spare:
+                    return
+                self._standing_by.append(orders)
 
     def _run(self, target: Callable[..., None], *args: Any) -> None:
         try:

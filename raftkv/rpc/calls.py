@@ -1,16 +1,13 @@
-"""Calls that wait for their replies: one kind for a thread, one for a Future, and the table of both."""
+"""Calls that wait for their replies, and the table of them."""
 
 from __future__ import annotations
 
 import queue
 from collections.abc import Iterator
-from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Union
+from typing import Any
 
 from raftkv.errors import CallTimeoutError, ConnectionLostError, RemoteError, RpcError
-
-if TYPE_CHECKING:
-    from raftkv.rpc.link import Link
+from raftkv.rpc.future import CallFuture
 
 
 def lost(message: str, *, sent: bool) -> ConnectionLostError:
@@ -27,58 +24,15 @@ def timed_out(message: str, *, sent: bool) -> CallTimeoutError:
     return error
 
 
-class BlockingCall:
-    """A thread waits for this one, or reads the connection itself until the reply is there."""
-
-    __slots__ = ("_signals", "deadline", "frame", "outcome", "reads", "sent")
-
-    def __init__(self, deadline: float, frame: bytes) -> None:
-        self.deadline = deadline  # time.monotonic()
-        self.frame = frame
-        self.sent = False  # whether any of it may have left
-        self.outcome: None | tuple[Any, ...] | RpcError = None  # (ok, result), or what went wrong
-        self.reads: Link | None = None  # the link that the waiting thread has the duty to read
-        self._signals: queue.SimpleQueue[None] = queue.SimpleQueue()
-
-    def resolve(self, ok: bool, result: Any) -> None:
-        self.outcome = (ok, result)
-        self._signals.put(None)
-
-    def fail(self, error: RpcError) -> None:
-        self.outcome = error
-        self._signals.put(None)
-
-    def signal(self) -> None:
-        """Make the waiting thread look round: there is work for it."""
-        self._signals.put(None)
-
-    def wait(self, timeout_s: float) -> None:
-        """Until there is an outcome or a signal, or the time is over; possibly for less."""
-        try:
-            self._signals.get(timeout=timeout_s)
-        except queue.Empty:
-            pass  # the caller looks at the clock anyway
-
-    def result(self) -> Any:
-        """What the outcome means to the caller."""
-        assert self.outcome is not None, "result() of a call without an outcome"
-        if isinstance(self.outcome, RpcError):
-            raise self.outcome
-        ok, result = self.outcome
-        if ok:
-            return result
-        raise RemoteError(*result)
-
-
-class AsyncCall:
-    """Nobody waits for this one: whichever thread reads the reply calls resolve() or fail(), once, holding no
+class Call:
+    """One request, until its reply. Whichever thread has the outcome calls resolve() or fail(), once, holding no
     lock. They must not block."""
 
     __slots__ = ("deadline", "frame", "sent")
 
     def __init__(self, deadline: float) -> None:
         self.deadline = deadline  # time.monotonic()
-        self.frame = b""  # set by ClientEnd.begin()
+        self.frame = b""  # set by ClientEnd
         self.sent = False  # whether any of it may have left
 
     def resolve(self, ok: bool, result: Any) -> None:
@@ -90,62 +44,79 @@ class AsyncCall:
         raise NotImplementedError
 
 
-class FutureCall(AsyncCall):
+class BlockingCall(Call):
+    """A thread waits for this one."""
+
+    __slots__ = ("outcome",)
+
+    def __init__(self, deadline: float) -> None:
+        super().__init__(deadline)
+        self.outcome: queue.SimpleQueue[tuple[Any, RpcError | None]] = queue.SimpleQueue()
+
+    def resolve(self, ok: bool, result: Any) -> None:
+        self.outcome.put((result, None) if ok else (None, RemoteError(*result)))
+
+    def fail(self, error: RpcError) -> None:
+        self.outcome.put((None, error))
+
+    def wait(self, timeout_s: float) -> tuple[Any, RpcError | None]:
+        """(result, error). The thread that fails calls in time has until `timeout_s`."""
+        try:
+            return self.outcome.get(timeout=timeout_s)
+        except queue.Empty:
+            return None, timed_out("no answer in time", sent=True)
+
+
+class FutureCall(Call):
     """A Future waits for this one."""
 
     __slots__ = ("future",)
 
     def __init__(self, deadline: float) -> None:
         super().__init__(deadline)
-        self.future: Future[Any] = Future()
-        self.future.set_running_or_notify_cancel()  # a request that has left cannot be called back
+        self.future = CallFuture()
 
     def resolve(self, ok: bool, result: Any) -> None:
         if ok:
-            self.future.set_result(result)
+            self.future.settle(result)
         else:
-            self.future.set_exception(RemoteError(*result))
+            self.future.settle(None, RemoteError(*result))
 
     def fail(self, error: RpcError) -> None:
-        self.future.set_exception(error)
-
-
-Call = Union[BlockingCall, AsyncCall]
+        self.future.settle(None, error)
 
 
 class CallTable:
     """The calls without an outcome, by request id and oldest first. Guarded by the lock of its ClientEnd."""
 
     def __init__(self) -> None:
-        self.blocking: dict[int, BlockingCall] = {}
-        self.futures: dict[int, AsyncCall] = {}
+        self._calls: dict[int, Call] = {}
         self.waiting_bytes = 0  # of requests that wait for a connection
-        self.next_expiry = float("inf")  # no future's deadline is earlier
+        self.next_expiry = float("inf")  # no deadline is earlier
 
-    def __bool__(self) -> bool:
-        return bool(self.blocking or self.futures)
+    def __len__(self) -> int:
+        return len(self._calls)
 
     def __iter__(self) -> Iterator[Call]:
-        yield from self.blocking.values()
-        yield from self.futures.values()
+        return iter(self._calls.values())
 
-    def add_future(self, request_id: int, call: AsyncCall) -> None:
-        self.futures[request_id] = call
+    def add(self, request_id: int, call: Call) -> None:
+        self._calls[request_id] = call
         self.next_expiry = min(self.next_expiry, call.deadline)
 
     def take(self, request_id: int) -> Call | None:
-        return self.futures.pop(request_id, None) or self.blocking.pop(request_id, None)
+        return self._calls.pop(request_id, None)
 
     def take_all(self) -> list[Call]:
         calls = list(self)
-        self.blocking.clear()
-        self.futures.clear()
+        self._calls.clear()
         self.waiting_bytes = 0
+        self.next_expiry = float("inf")
         return calls
 
-    def take_expired(self, now: float) -> list[AsyncCall]:
-        """The futures whose time is over. (Callers that block look at the clock themselves.)"""
-        expired = [request_id for request_id, call in self.futures.items() if call.deadline <= now]
-        calls = [self.futures.pop(request_id) for request_id in expired]
-        self.next_expiry = min((call.deadline for call in self.futures.values()), default=float("inf"))
+    def take_expired(self, now: float) -> list[Call]:
+        """Those whose time is over."""
+        expired = [request_id for request_id, call in self._calls.items() if call.deadline <= now]
+        calls = [self._calls.pop(request_id) for request_id in expired]
+        self.next_expiry = min((call.deadline for call in self), default=float("inf"))
         return calls

@@ -1,7 +1,11 @@
 """ClientEnd: calls to one server, many at a time, over a connection that mends itself.
 
-Its own thread, the keeper, connects, sends what the socket did not take at once, reads when no caller does,
-watches deadlines and the server's pulse. exchange.py has what callers and keeper share, and who does what.
+Its own thread, the keeper, reads the connection, sends what the socket did not take at once, watches deadlines
+and the server's pulse, and has new connections made (dial.py). A caller who is alone can be lent the connection
+(lane.py).
+
+The keeper does not keep its ClientEnd alive: between two turns it holds a weak reference only, unless calls
+are under way.
 """
 
 from __future__ import annotations
@@ -10,30 +14,41 @@ import itertools
 import logging
 import random
 import selectors
+import sys
 import threading
 import time
+import warnings
+import weakref
+from collections import deque
 from concurrent.futures import Future
 from multiprocessing.connection import Connection
 from typing import Any, Callable
 
-from raftkv.errors import AuthenticationError, ClosedError, RpcError
-from raftkv.rpc import handshake
-from raftkv.rpc.calls import AsyncCall, BlockingCall, FutureCall, lost, timed_out
-from raftkv.rpc.dial import Backoff, Dialer
-from raftkv.rpc.exchange import Exchange
+from raftkv.errors import AuthenticationError, ClosedError, ConnectionLostError, RpcError
+from raftkv.rpc import forks
+from raftkv.rpc.calls import BlockingCall, Call, CallTable, FutureCall, lost, timed_out
+from raftkv.rpc.dial import Backoff, Dial, Dialling, check_reply, connect
+from raftkv.rpc.handshake import reason_of
+from raftkv.rpc.lane import PATIENCE_S, Lane, Reply
 from raftkv.rpc.link import Link
 from raftkv.rpc.waker import Waker
-from raftkv.rpc.wire import dumps, frame
+from raftkv.rpc.wire import dumps, frame, loads
 
 logger = logging.getLogger("raftkv.rpc")
 
 _FOREVER = float("inf")
+_IDLE_S = 0.1  # after so long without a call on a lent connection, the keeper watches it again
+_GRACE_S = 0.15  # between a deadline and the moment when its call must have ended
+_RETRY_S = 0.5  # after too many open files
+_CLOSE_S = 1.0  # close() waits so long for the keeper, which may be in somebody's callback
+
+Events = list[tuple[selectors.SelectorKey, int]]
 
 
 def try_connect(address: tuple[str, int], authkey: bytes, timeout_s: float) -> Connection:
     """An authenticated `multiprocessing.connection.Connection`, as `Client(address, authkey=authkey)` makes
     it, but within `timeout_s`. Raises ConnectionLostError, CallTimeoutError or AuthenticationError."""
-    return Connection(handshake.connect(address, authkey, timeout_s).detach())
+    return Connection(connect(address, authkey, timeout_s).detach())
 
 
 class ClientEnd:
@@ -46,10 +61,13 @@ class ClientEnd:
     under way, since a thousand clients that only stay connected are not to keep it busy. The connection is
     given up when nothing comes for `ping_timeout_s - ping_interval_s` after a ping.
 
-    `hello()`, `on_hello(result)`, `on_up()`, `on_down(reason)` and `on_failure(error)` (of each attempt to
-    connect that failed) are called on the end's own thread, named `name`; they must not block nor wait for
-    calls on this end. Should that thread die of a bug, that is logged, or `on_fatal(exception)` is called if
-    it is given, and the end is closed.
+    `on_hello(result)`, `on_up()`, `on_down(reason)` and `on_failure(error)` (of each attempt to connect that
+    failed) are called on the end's own thread, named `name`, `hello()` on the one that connects; they must not
+    block nor wait for calls on this end. Should one of these threads die of a bug, that is logged, or
+    `on_fatal(exception)` is called if it is given, and the end is closed.
+
+    One that is dropped without close() is closed, with a ResourceWarning, when its calls are over. In a forked
+    child it has no connection, and makes one of its own; the parent's calls do not exist there.
     """
 
     def __init__(
@@ -75,38 +93,61 @@ class ClientEnd:
         assert ping_interval_s < ping_timeout_s, (
             f"a ping every {ping_interval_s} s, given up after {ping_timeout_s}"
         )
+        self._address, self._authkey = address, authkey
         self._where = f"{address[0]}:{address[1]}"
         self._name = name or f"rpc-{self._where}"
-        self._max_frame_bytes = max_frame_bytes
+        self._max_frame_bytes, self._max_buffered_bytes = max_frame_bytes, max_buffered_bytes
         self._ping_times_s = (ping_interval_s, ping_timeout_s, max(ping_interval_s, idle_ping_interval_s))
-        self._on_up = on_up
-        self._on_down = on_down
-        self._on_failure = on_failure
-        self._on_fatal = on_fatal
+        self._hello, self._on_hello = hello, on_hello
+        self._on_up, self._on_down = on_up, on_down
+        self._on_failure, self._on_fatal = on_failure, on_fatal
         self._keep_connected = keep_connected
+        self._connect_timeout_s = connect_timeout_s
+        self._closed = False
+        self._begin_anew()
+        forks.register(self)
+
+    def _begin_anew(self) -> None:
+        self._generation = forks.generation
         self._ids = itertools.count(1)
-        self._dialer = Dialer(address, authkey, hello, on_hello, connect_timeout_s)
         self._backoff = Backoff(random.Random())
-        self._waker = Waker()
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._waker.socket, selectors.EVENT_READ)
-        self._watched = 0  # the events of the connection that the selector watches
-        self._exchange = Exchange(self._where, max_buffered_bytes, self._waker)
+        # Left by those who must not wait for a lock (see post()), for the keeper: new calls, and replies that a
+        # Lane's holder has read.
+        self._posted: deque[tuple[Call, int]] = deque()
+        self._passed_on: deque[Reply] = deque()
+        self._lock = threading.Lock()  # guards what follows, but for what is the keeper's
         self._keeper: threading.Thread | None = None
+        self._waker: Waker | None = None  # while there is a keeper
+        self._calls = CallTable()
+        self._link: Link | None = None  # None: not connected
+        self._lane: Lane | None = None  # on `_link`, while that is lent
+        self._awake = False  # the keeper is; it will send the backlog before it sleeps again
+        self._wakes_at = 0.0  # when the keeper will wake by itself
+        # The keeper's own:
+        self._selector: selectors.BaseSelector | None = None
+        self._watched = 0  # the events of the connection that the selector watches
+        self._tended: Link | None = None  # what it looks after: `_link`, or that one when it was just lost
+        self._dialling: Dialling | None = None
+
+    # -- for callers -----------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start the thread and, with `keep_connected`, connect: now, rather than at the first use."""
-        with self._exchange.lock:
-            if self._exchange.closed:
-                raise ClosedError(f"the connection to {self._where} was closed")
-            if self._keeper is None:
-                self._keeper = threading.Thread(target=self._keep, name=self._name, daemon=True)
-                self._keeper.start()
+        """Start the thread and, with `keep_connected`, connect: now, rather than at the first use.
+
+        Raises ClosedError, or ConnectionLostError when no thread can be started.
+        """
+        self._check_open()
+        if self._keeper is None:
+            thread = threading.Thread(target=_keep, args=(weakref.ref(self),), name=self._name, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                raise lost(f"cannot connect to {self._where}: {error}", sent=False) from None
 
     def connect_now(self) -> None:
         """The server is known to be there: do not wait any longer before the next attempt to connect."""
         self._backoff.forget()
-        self._waker.wake()
+        self._wake()
 
     def call(self, method: str, args: tuple[Any, ...], timeout_s: float) -> Any:
         """The result of `method(*args)` on the server.
@@ -115,203 +156,466 @@ class ClientEnd:
         AuthenticationError, and ClosedError after close(). `sent` of the second and third is False when the
         request certainly never left.
         """
-        exchange = self._exchange
-        request_id = next(self._ids)
-        data = frame(dumps((request_id, method, args)))
-        call = BlockingCall(time.monotonic() + timeout_s, data)
-        if self._keeper is None:
-            self.start()
-        try:
-            exchange.begin_call(request_id, call)
-            while call.outcome is None:
-                remaining_s = call.deadline - time.monotonic()
-                if remaining_s <= 0:
-                    break
-                if call.reads is not None:
-                    exchange.read(call.reads, remaining_s)
-                else:
-                    exchange.await_turn(call, remaining_s)
-        except BaseException as error:
-            if call.reads is not None and not isinstance(error, RpcError):
-                # Ctrl-C, perhaps between taking bytes off the socket and looking at them.
-                exchange.lose(call.reads, "a call was interrupted while it was reading")
-            raise
-        finally:
-            exchange.leave(request_id, call)
-        if call.outcome is None:
-            # Only now is `sent` final: until it left, the call could still go out on a new connection.
-            raise timed_out(f"no answer from {self._where} within {timeout_s:g} s", sent=call.sent)
-        return call.result()
+        call = BlockingCall(time.monotonic() + timeout_s)
+        self.post(call, method, args)
+        result, error = call.wait(timeout_s + _GRACE_S)
+        if error is not None:
+            raise error
+        return result
 
     def submit(self, method: str, args: tuple[Any, ...], timeout_s: float) -> Future[Any]:
         """Like call(), but without waiting: the Future gets the result, or what call() would raise.
 
-        ClosedError is raised at once, and so is ConnectionLostError when too much is waiting to be sent.
+        ClosedError is raised at once, and so is ConnectionLostError when no thread can be started.
 
-        It cannot be cancelled. Its callbacks run on a thread that reads replies, and must not block. The
-        deadline is kept by the end's own thread, which notices it late while it is connecting
-        (`connect_timeout_s`).
+        It cannot be cancelled. Its callbacks run on a thread that reads replies, and must not block.
         """
         call = FutureCall(time.monotonic() + timeout_s)
-        self.begin(call, method, args)
+        self.post(call, method, args)
         return call.future
 
-    def begin(self, call: AsyncCall, method: str, args: tuple[Any, ...]) -> None:
-        """What submit() does, for a call of another kind than a Future: its resolve() or fail() is called."""
+    def post(self, call: Call, method: str, args: tuple[Any, ...]) -> None:
+        """What submit() does, for any kind of call. It takes no lock: an exception out of a signal handler may
+        end it anywhere, and a destructor or a signal handler may call it."""
         request_id = next(self._ids)
         call.frame = frame(dumps((request_id, method, args)))
+        self._check_open()
+        self.start()
+        self._posted.append((call, request_id))
         if self._keeper is None:
             self.start()
-        self._exchange.begin_future(request_id, call)
+        self._wake()
+        while self._closed and self._posted:  # the keeper may have looked for the last time
+            self._posted.popleft()[0].fail(lost(f"the connection to {self._where} was closed", sent=False))
+
+    def begin(self, call: Call, method: str, args: tuple[Any, ...]) -> None:
+        """As post(), and the request leaves in the calling thread, if it can. For threads that no signal
+        handler interrupts. Raises ConnectionLostError, too, when too much waits to be sent."""
+        request_id = next(self._ids)
+        call.frame = frame(dumps((request_id, method, args)))
+        link = self._link
+        if link is not None and link.broken is not None:  # the keeper is about to notice it
+            self._lose(link, link.broken)
+        with self._lock:
+            self._begin(call, request_id)
 
     def notify(self, frames: bytes) -> bool:
-        """Send whole frames of one-way requests, (None, method, args), in order. Never waits.
+        """Send whole frames of one-way requests, (None, method, args), in order. Never waits. For threads that
+        no signal handler interrupts.
 
         Returns False, and drops them, when there is no connection or too much is waiting for it already.
         """
-        return self._exchange.notify(frames)
+        with self._lock:
+            link = self._link
+            if link is None or len(link.backlog) + len(frames) > self._max_buffered_bytes:
+                return False
+            self._transmit(link, frames)
+            return True
+
+    def lend(self, slot: list[Lane], context: Any) -> Lane | None:
+        """Puts a Lane into `slot` if nothing is under way. Only on this end's own thread, from resolve()."""
+        with self._lock:
+            link = self._link
+            if (
+                link is None or self._lane is not None or self._closed or threading.current_thread() is not self._keeper
+                or self._calls or self._posted or link.backlog or link.frames.inside_frame
+            ):  # fmt: skip
+                return None
+            lane = self._lane = Lane(link, self._ids, slot, self._pass_on, context)
+        slot.append(lane)
+        return lane
 
     def close(self) -> None:
-        """Fail all calls with ConnectionLostError, close the connection, join the thread (which, if it is
-        just connecting, takes up to `connect_timeout_s`). May be called twice."""
-        with self._exchange.lock:
-            self._exchange.closed = True
-            link = self._exchange.link
-            keeper = self._keeper
-        if link is not None:
-            self._exchange.lose(link, "this end was closed")
-        self._waker.wake()
-        if keeper is None:
-            self._clean_up()
-        elif keeper is not threading.current_thread():
-            keeper.join()
+        """Fail all calls with ConnectionLostError, close the connection, end the thread. May be called
+        twice."""
+        self._closed = True
+        self._wake()
+        keeper = self._keeper
+        if keeper is not None and keeper is not threading.current_thread():
+            keeper.join(_CLOSE_S)
+
+    def __del__(self) -> None:
+        if getattr(self, "_keeper", None) is None or self._closed or self._generation != forks.generation:
+            return
+        if self._dialling is not None:
+            self._dialling.give_up()
+        self._wake()  # the thread finds that we are gone
+        if not sys.is_finalizing():
+            warnings.warn(f"unclosed connection to {self._where}", ResourceWarning, source=self)
+
+    def after_fork_in_child(self) -> None:
+        """See forks.py. What was under way does not exist here."""
+        for each in (self._selector, self._waker, self._tended or self._link):
+            if each is not None:
+                each.close()
+        if self._dialling is not None:
+            self._dialling.close_in_child()
+        self._begin_anew()
+
+    # -- inside ----------------------------------------------------------------------------------------------
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError(f"the connection to {self._where} was closed")
+
+    def _wake(self) -> None:
+        waker = self._waker
+        if waker is not None:
+            waker.wake()
+
+    def _pass_on(self, replies: list[Reply]) -> None:
+        """A Lane's holder has read `replies` to others, or gives the Lane back."""
+        self._passed_on.extend(replies)
+        self._wake()
+
+    def _begin(self, call: Call, request_id: int) -> None:
+        """Sends a request, or else the keeper will, when there is a connection. With the lock held."""
+        self._check_open()
+        link = self._link
+        waiting = self._calls.waiting_bytes if link is None else len(link.backlog)
+        if waiting + len(call.frame) > self._max_buffered_bytes:
+            raise lost(f"{waiting} bytes of requests to {self._where} are waiting already", sent=False)
+        self.start()
+        self._calls.add(request_id, call)
+        if link is None:
+            self._calls.waiting_bytes += len(call.frame)
+            self._wake()
+            return
+        call.sent = True
+        if self._awake and self._lane is None:
+            link.backlog += call.frame
+        else:
+            self._transmit(link, call.frame)
+            if call.deadline < self._wakes_at or link.next_pulse_at < self._wakes_at:
+                self._wake()
+        call.frame = b""  # thousands may be under way, and large
+
+    def _transmit(self, link: Link, data: bytes) -> None:
+        """With the lock held."""
+        if self._lane is not None and not self._lane.closed:
+            self._lane.close()
+            self._wake()
+        link.transmit(data)
+        if link.backlog or link.broken is not None:
+            self._wake()
+
+    def _lose(self, link: Link, reason: str) -> None:
+        """Gives a connection up, and fails all calls: all were sent on it."""
+        with self._lock:
+            if link.lost is not None:
+                return
+            link.lost = reason
+            link.shut_down()
+            self._link = None
+            calls = self._calls.take_all()
+        for call in calls:
+            call.fail(lost(f"lost {self._where} before it answered: {reason}", sent=True))
+
+    def _fail_all(self, error: Callable[[Call], RpcError]) -> None:
+        with self._lock:
+            calls = self._calls.take_all()
+        while self._posted:
+            calls.append(self._posted.popleft()[0])
+        for call in calls:
+            call.fail(error(call))
 
     # -- the keeper ------------------------------------------------------------------------------------------
 
-    def _keep(self) -> None:
-        """Its body: connect when that is wanted, and look after the connection until it is lost."""
-        try:
-            while True:
-                link = self._connect_when_wanted()
-                if link is None:
-                    break
-                self._look_after(link)
-        except BaseException as error:
-            if self._on_fatal is not None:
-                self._on_fatal(error)
+    def _claim(self, selector: selectors.BaseSelector, waker: Waker) -> bool:
+        """The calling thread becomes the keeper, if there is none."""
+        with self._lock:
+            if self._keeper is not None:
+                return False
+            self._keeper = threading.current_thread()
+            self._selector, self._waker = selector, waker
+            return True
+
+    def _turn(self, events: Events) -> float | None:
+        """What there is to do, and how long to sleep then, in seconds. None: the end was closed."""
+        self._awake = True
+        readable = False
+        for key, mask in events:
+            if key.data is self._waker and self._waker is not None:
+                self._waker.clear()
             else:
-                logger.critical("%s: this thread died", self._name, exc_info=error)
-        finally:
-            where = self._where
-            self._exchange.fail_all(
-                lambda call: lost(f"the connection to {where} was closed", sent=call.sent), close=True
-            )
-            self._clean_up()
+                readable = readable or bool(mask & selectors.EVENT_READ)
+        if self._closed:
+            self._end()
+            return None
+        self._begin_posted()
+        now = time.monotonic()
+        self._expire(now)
+        if self._tended is None:
+            self._seek_connection(now)
+        if self._tended is not None:
+            self._tend(self._tended, readable, now)
+        return self._prepare_sleep(time.monotonic())
 
-    def _clean_up(self) -> None:
-        self._selector.close()
-        self._waker.close()
-
-    def _connect_when_wanted(self) -> Link | None:
-        """The next connection; None after close()."""
-        exchange = self._exchange
-        while True:
-            now = time.monotonic()
-            exchange.expire(now)
-            with exchange.lock:
-                if exchange.closed:
-                    return None
-                wanted = self._keep_connected or exchange.calls
-                next_try_at = self._backoff.next_at if wanted else _FOREVER
-                exchange.wakes_at = min(exchange.calls.next_expiry, next_try_at)
-            if now < next_try_at:
-                self._sleep()
-                continue
-            link = self._connect()
+    def _prepare_sleep(self, now: float) -> float:
+        """Plans what wakes the keeper; says how long it may sleep, in seconds."""
+        watched, link = 0, self._tended
+        with self._lock:
             if link is not None:
-                return link
+                link.flush()
+                if link.broken is not None or link.lost is not None:
+                    return 0.0
+                watched |= selectors.EVENT_WRITE if link.backlog else 0
+                watched |= selectors.EVENT_READ if self._is_to_read(link, now) else 0
+                self._watch(link, watched)
+            if self._posted or self._passed_on or self._closed:
+                return 0.0
+            self._wakes_at = self._next_duty_at(now)
+            self._awake = False
+            return max(0.0, self._wakes_at - now)
 
-    def _connect(self) -> Link | None:
-        """One attempt. When it fails, so do all calls that waited for it: they may have better to do than
-        wait."""
-        try:
-            return Link(self._dialer.dial(), self._max_frame_bytes, *self._ping_times_s)
-        except RpcError as error:
-            failure = error
-        message = str(failure)
-        if isinstance(failure, AuthenticationError):
-            self._exchange.fail_all(lambda call: AuthenticationError(message))
+    def _begin_posted(self) -> None:
+        while self._posted:
+            call, request_id = self._posted.popleft()
+            try:
+                with self._lock:
+                    self._begin(call, request_id)
+            except RpcError as error:
+                call.fail(error)
+            except ClosedError as error:
+                call.fail(lost(str(error), sent=False))
+
+    def _expire(self, now: float) -> None:
+        if now >= self._calls.next_expiry:
+            with self._lock:
+                calls = self._calls.take_expired(now)
+            for call in calls:
+                call.fail(timed_out(f"no answer from {self._where} in time", sent=call.sent))
+
+    def _next_duty_at(self, now: float) -> float:
+        """When the keeper must wake by itself. With the lock held."""
+        duty_at = self._calls.next_expiry
+        link, lane = self._tended, self._lane
+        if self._dialling is not None:
+            return min(duty_at, self._dialling.deadline + _GRACE_S)
+        if link is None:
+            wanted = bool(self._calls) or self._keep_connected
+            return min(duty_at, self._backoff.next_at) if wanted else duty_at
+        pulse_at = link.next_pulse_at
+        if pulse_at <= now and not self._calls:  # silence, and nobody waits for a word
+            pulse_at = link.next_idle_pulse_at
+        if lane is not None and not self._watched & selectors.EVENT_READ:
+            pulse_at = min(pulse_at, lane.closed_at + PATIENCE_S if lane.closed else now + _IDLE_S)
+        return min(duty_at, pulse_at)
+
+    def is_busy(self) -> bool:
+        """Whether calls are under way."""
+        return bool(self._calls or self._posted)
+
+    def _cannot_run(self, reason: str) -> bool:
+        """There are too many open files for a keeper. Returns whether to do without."""
+        message = f"cannot connect to {self._where}: {reason}"
+        self._fail_all(lambda call: lost(message, sent=False))
+        return self._closed or not self._keep_connected
+
+    def _end(self) -> None:
+        """After close()."""
+        if self._tended is not None:
+            self._lose(self._tended, "this end was closed")
+            self._bury(self._tended)
+        if self._dialling is not None:
+            self._dialling.give_up()
+        where = self._where
+        self._fail_all(lambda call: lost(f"the connection to {where} was closed", sent=call.sent))
+
+    def _died(self, error: BaseException) -> None:
+        self._closed = True
+        if self._on_fatal is not None:
+            self._on_fatal(error)
         else:
-            self._exchange.fail_all(lambda call: lost(message, sent=False))
+            logger.critical("%s: this thread died", self._name, exc_info=error)
+        self._end()
+
+    # -- the keeper, without a connection --------------------------------------------------------------------
+
+    def _seek_connection(self, now: float) -> None:
+        dialling = self._dialling
+        if dialling is None:
+            if (self._keep_connected or self._calls) and now >= self._backoff.next_at:
+                self._dial(now + self._connect_timeout_s)
+            return
+        if dialling.outcome is None and now < dialling.deadline + _GRACE_S:
+            return
+        self._dialling = None
+        try:
+            link = self._adopt(dialling)
+        except RpcError as error:
+            self._failed_to_connect(error)
+            return
+        self._expire(time.monotonic())
+        self._install(link)
+
+    def _dial(self, deadline: float) -> None:
+        dial = Dial(self._address, self._authkey, deadline)
+        try:
+            self._dialling = Dialling(dial, self._hello, self._wake, f"{self._name}-dial")
+        except RpcError as error:
+            self._failed_to_connect(error)
+
+    def _adopt(self, dialling: Dialling) -> Link:
+        """The connection that was made. Raises RpcError if there is none, or it is refused."""
+        outcome = dialling.outcome
+        if outcome is None:
+            dialling.give_up()
+            raise ConnectionLostError(f"cannot connect to {self._where}: no answer in time")
+        if isinstance(outcome, BaseException):
+            raise outcome
+        sock, answer = outcome
+        link = Link(sock, self._max_frame_bytes, *self._ping_times_s)
+        try:
+            if self._hello is not None and self._on_hello is not None:
+                self._on_hello(answer)
+        except BaseException:
+            link.close()
+            raise
+        return link
+
+    def _failed_to_connect(self, error: RpcError) -> None:
+        """All calls that waited for it fail, too: they may have better to do than wait."""
+        message = str(error)
+        if isinstance(error, AuthenticationError):
+            self._fail_all(lambda call: AuthenticationError(message))
+        else:
+            self._fail_all(lambda call: lost(message, sent=False))
         logger.debug("%s: %s", self._name, message)
         if self._on_failure is not None:
-            self._on_failure(failure)
+            self._on_failure(error)
         self._backoff.failed()
-        return None
 
-    def _look_after(self, link: Link) -> None:
-        """From the first moment of a connection to its last."""
-        exchange = self._exchange
-        exchange.expire(time.monotonic())
-        exchange.install(link)
+    def _install(self, link: Link) -> None:
+        """A new connection: sends the requests that have been waiting for it."""
+        with self._lock:
+            self._link = self._tended = link
+            self._calls.waiting_bytes = 0
+            for call in self._calls:
+                call.sent = True
+                link.transmit(call.frame)
+                call.frame = b""
+        if self._on_up is not None:
+            self._on_up()
+
+    # -- the keeper, with a connection -----------------------------------------------------------------------
+
+    def _tend(self, link: Link, readable: bool, now: float) -> None:
+        """Reads and pings; and lets go of a connection that is lost."""
+        while self._passed_on:
+            self._deliver([self._passed_on.popleft()])
+        if readable and self._may_read(link, now):
+            self._read(link)
+        if link.needs_ping(now, bool(self._calls)):
+            with self._lock:
+                self._transmit(link, frame(dumps((next(self._ids), "ping", ()))))
+        if link.is_dead(now):
+            self._lose(link, "nothing was heard of it any more")
+        if link.broken is not None:
+            self._lose(link, link.broken)
+        if link.lost is not None:
+            self._bury(link)
+        elif self._lane is not None and self._lane.returned:
+            self._lane = None
+
+    def _is_to_read(self, link: Link, now: float) -> bool:
+        """Whether the keeper is to look what comes: not while somebody uses the connection's Lane."""
+        lane = self._lane
+        if lane is None:
+            return True
+        if lane.closed:
+            return lane.returned or now >= lane.closed_at + PATIENCE_S
+        return lane.is_idle() and now - link.heard_at >= _IDLE_S
+
+    def _may_read(self, link: Link, now: float) -> bool:
+        """Something has come: whether it is for the keeper."""
+        lane = self._lane
+        if lane is None or lane.returned or (not lane.closed and lane.take_home()):
+            self._lane = None
+            return True
+        if lane.closed and now >= lane.closed_at + PATIENCE_S:
+            self._lose(link, "the thread that was to read it went away")
+        return False
+
+    def _read(self, link: Link) -> None:
         try:
-            if self._on_up is not None:
-                self._on_up()
-            self._tend(link)
-        finally:
-            exchange.lose(link, link.broken or "this end was closed")
-            self._watch(link, 0)
-            exchange.bury(link)
+            data = link.receive(0.0)
+            if data is not None:
+                self._deliver([check_reply(loads(payload)) for payload in link.frames.feed(data)])
+        except RpcError as error:
+            self._lose(link, str(error))
+
+    def _deliver(self, replies: list[Reply]) -> None:
+        with self._lock:
+            calls = [self._calls.take(request_id) for request_id, _, _ in replies]
+        for call, (_, ok, result) in zip(calls, replies):
+            if call is not None:  # else its caller waits no longer, or it is the answer to a ping
+                call.resolve(ok, result)
+
+    def _bury(self, link: Link) -> None:
+        """The connection is lost, and the keeper lets go of it."""
+        self._watch(link, 0)
+        lane = self._lane
+        if lane is None or lane.take_home() or lane.returned:
+            link.close()  # else its last reader does, by letting go
+        self._tended = None
+        self._lane = None
         self._backoff.worked(time.monotonic() - link.since)
         logger.debug("%s: %s", self._name, link.lost)
-        if self._on_down is not None:
+        if self._on_down is not None and not self._closed:
             self._on_down(str(link.lost))
-
-    def _tend(self, link: Link) -> None:
-        """Until the connection is lost: send, read, expire and ping."""
-        exchange = self._exchange
-        to_caller = False
-        while True:
-            now = time.monotonic()
-            exchange.expire(now)
-            if link.needs_ping(now, bool(exchange.calls)):
-                exchange.ping(link, frame(dumps((next(self._ids), "ping", ()))))
-            if link.is_dead(now):
-                exchange.lose(link, "nothing was heard of it any more")
-            with exchange.lock:
-                link.flush()
-                if link.broken is not None or link.lost is not None or exchange.closed:
-                    return
-                exchange.settle_reading(link, now, to_caller)
-                exchange.plan_sleep(link, now)
-                events = selectors.EVENT_READ if exchange.keeper_reads else 0
-                events |= selectors.EVENT_WRITE if link.backlog else 0
-                exchange.awake = False
-            self._watch(link, events)
-            readable = self._sleep()
-            exchange.awake = True
-            to_caller = readable and exchange.read(link, 0.0)
 
     def _watch(self, link: Link, events: int) -> None:
         """Has the selector watch the connection for `events`, 0 for none."""
-        if events == self._watched:
+        selector = self._selector
+        if events == self._watched or selector is None:
             return
         if not self._watched:
-            self._selector.register(link.sock, events)
+            selector.register(link.sock, events)
         elif not events:
-            self._selector.unregister(link.sock)
+            selector.unregister(link.sock)
         else:
-            self._selector.modify(link.sock, events)
+            selector.modify(link.sock, events)
         self._watched = events
 
-    def _sleep(self) -> bool:
-        """Until `wakes_at`, a wake-up, or events on the connection; says whether that is readable."""
-        wakes_at = self._exchange.wakes_at
-        timeout_s = None if wakes_at == _FOREVER else max(0.0, wakes_at - time.monotonic())
-        readable = False
-        for key, events in self._selector.select(timeout_s):
-            if key.fileobj is self._waker.socket:
-                self._waker.clear()
-            elif events & selectors.EVENT_READ:
-                readable = True
-        return readable
+
+def _keep(ref: weakref.ref[ClientEnd]) -> None:
+    """The body of a keeper."""
+    while True:
+        end = ref()
+        if end is None:
+            return
+        try:
+            waker, selector = Waker(), selectors.DefaultSelector()
+            break
+        except OSError as error:
+            if end._cannot_run(reason_of(error)):
+                return
+        del end
+        time.sleep(_RETRY_S)
+    selector.register(waker.socket, selectors.EVENT_READ, waker)
+    if end._claim(selector, waker):
+        del end
+        _turn_until_closed(ref, selector)
+    selector.close()
+    waker.close()
+
+
+def _turn_until_closed(ref: weakref.ref[ClientEnd], selector: selectors.BaseSelector) -> None:
+    timeout_s = 0.0
+    end: ClientEnd | None = None  # held over the sleep while it is busy
+    while True:
+        events = selector.select(None if timeout_s == _FOREVER else timeout_s)
+        end = ref()
+        if end is None:
+            return
+        try:
+            sleep_s = end._turn(events)
+        except BaseException as error:
+            end._died(error)
+            return
+        if sleep_s is None:
+            return
+        timeout_s = sleep_s
+        if not end.is_busy():
+            end = None

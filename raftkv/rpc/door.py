@@ -146,5 +146,8 @@ def _cannot_listen(address: tuple[str, int], error: Exception) -> ConfigError:
             f"cannot listen on {where}: the port is in use; stop what uses it, or choose another"
         )
     if error.errno == errno.EADDRNOTAVAIL:
-        return ConfigError(f"cannot listen on {where}: that is not an address of this machine")
+        return ConfigError(
+            f"cannot listen on {where}: that is not an address of this machine; if others reach it by that one, "
+            "say what to listen on in [node] listen_clients and listen_peers (0.0.0.0: on all)"
+        )
     return ConfigError(f"cannot listen on {where}: {reason_of(error)}")

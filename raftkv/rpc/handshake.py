@@ -1,4 +1,4 @@
-"""Making a connection and proving that both sides hold the same key: the client's half.
+"""Proving that both sides of a connection hold the same key: the client's half.
 
 The proof is the one of multiprocessing.connection (two HMAC challenges, first the server's, then the
 client's), so that a plain `multiprocessing.connection.Client` can talk to a server. What is added is a
@@ -26,43 +26,9 @@ _SIZE = struct.Struct("!i")
 _VIGILANCE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 60_000))
 
 
-def connect(address: tuple[str, int], authkey: bytes, timeout_s: float) -> socket.socket:
-    """A connected socket whose other side has proved that it holds `authkey`, and to which we have proved it.
-
-    Raises ConnectionLostError (nobody listens, or the connection broke), CallTimeoutError,
-    AuthenticationError, ProtocolError (something else than raftkv answered). All within `timeout_s` (but
-    for a slow name server).
-    """
-    deadline = time.monotonic() + timeout_s
-    where = f"{address[0]}:{address[1]}"
-    try:
-        sock = socket.create_connection((address[0], address[1]), timeout=timeout_s)
-    except socket.timeout:
-        raise CallTimeoutError(f"no connection to {where} within {timeout_s:g} s") from None
-    except OSError as error:
-        raise ConnectionLostError(f"cannot connect to {where}: {reason_of(error)}") from None
-    try:
-        if _is_own_end(sock):
-            raise ConnectionLostError(f"cannot connect to {where}: nobody listens there")
-        prove_as_client(sock, authkey, deadline, where)
-        sock.settimeout(None)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def _is_own_end(sock: socket.socket) -> bool:
-    """Whether TCP connected us to ourselves: while nobody listens on a port of the ephemeral range, it may
-    choose that very port for our end. That would also keep the server from ever coming back to its port."""
-    try:
-        return bool(sock.getsockname() == sock.getpeername())
-    except OSError:
-        return False  # already reset by the other side, which the handshake will say
-
-
 def prove_as_client(sock: socket.socket, authkey: bytes, deadline: float, peer: str) -> None:
-    """Both challenges, over by `deadline` (time.monotonic()). Raises as connect() does."""
+    """Both challenges, over by `deadline` (time.monotonic()). Raises ConnectionLostError, CallTimeoutError,
+    AuthenticationError, ProtocolError (something else than raftkv answered)."""
     frames = _TimedFrames(sock, deadline)
     with _clear_errors(peer):
         set_options(sock)
@@ -80,7 +46,9 @@ def _clear_errors(peer: str) -> Iterator[None]:
     except socket.timeout:
         raise CallTimeoutError(f"{peer} did not finish the handshake in time") from None
     except EOFError:
-        raise ConnectionLostError(f"{peer} closed the connection during the handshake") from None
+        raise ConnectionLostError(
+            f"{peer} closed the connection during the handshake: it may be full, or stopping; its log says it"
+        ) from None
     except OSError as error:
         raise ConnectionLostError(f"{peer} was lost during the handshake: {reason_of(error)}") from None
     except (

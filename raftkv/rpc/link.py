@@ -13,10 +13,10 @@ from raftkv.rpc.wire import FrameReader
 class Link:
     """An authenticated socket, what it has not taken yet, and the signs of life of the other side.
 
-    All is guarded by the lock of the ClientEnd, except receive() and `frames`: they belong to the one
-    thread that has set `reading`. `lost` is set once, with the reason. The socket is closed by whoever is
-    last to let go of it, the reader or the ClientEnd's own thread (`buried`): a descriptor that somebody
-    still waits on must not be given to somebody else.
+    All is guarded by the lock of the ClientEnd, except receive() and `frames`: they belong to the one thread
+    that reads, the ClientEnd's own or the one that has its Lane. `lost` is set once, with the reason. The
+    socket is closed when nobody reads any more: a descriptor that somebody still waits on must not be given to
+    somebody else.
     """
 
     def __init__(
@@ -42,8 +42,6 @@ class Link:
         self.backlog = bytearray()
         self.broken: str | None = None  # why nothing can be sent any more
         self.lost: str | None = None
-        self.reading = False
-        self.buried = False
         self.since = self.heard_at = time.monotonic()
         self._pinged_at: float | None = None  # when a ping left that nothing has come after
         self._ping_interval_s, self._idle_ping_interval_s = ping_interval_s, idle_ping_interval_s
@@ -106,10 +104,6 @@ class Link:
         """The same if nobody does."""
         return self.heard_at + self._idle_ping_interval_s
 
-    @property
-    def awaits_pong(self) -> bool:
-        return self._pinged_at is not None
-
     def is_dead(self, now: float) -> bool:
         """Whether nothing has been heard for too long, in spite of a ping. (Not "since the last byte": a
         process that was stopped for a minute must look at what came meanwhile before it blames the other
@@ -124,8 +118,13 @@ class Link:
             pass  # it had already ended
 
     def close(self) -> None:
+        """Only when nobody reads any more."""
         self.sock.close()
         self._read_sock.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_read_sock"):
+            self.close()
 
     def _try(self, data: bytes | bytearray) -> int:
         try:

@@ -11,6 +11,7 @@ From the bottom up:
     segments.py           SegmentedLog: the log, in files that are only ever appended to
     snapshot_file.py      one snapshot's file, read and written
     snapshots.py          SnapshotStore: the newest snapshot, and those on the way to replace it
+    reading.py            FolderReader: the folder of a node that does not run, read without a change
     persister.py          Persister: all of it together
 
 When a method of Persister returns, what it was given is durable. A torn last write is cut off at the next

@@ -179,7 +179,14 @@ class Disk:
 
         Raises BlockingIOError if another process, or another part of this one, holds it.
         """
-        return _Lock(path)
+        return _Lock(path, os.O_RDWR | os.O_CREAT)
+
+    def lock_for_reading(self, path: str) -> DiskLock:
+        """Keep lock() from succeeding, without changing the file `path`, which is there.
+
+        Raises BlockingIOError if somebody holds it.
+        """
+        return _Lock(path, os.O_RDONLY)
 
 
 @contextmanager
@@ -271,23 +278,25 @@ def _fsync(fd: int) -> None:
 
 
 class _Lock:
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, flags: int) -> None:
         self._path = path
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | _BINARY, 0o600)
+        self._fd = os.open(path, flags | _BINARY, 0o600)
         try:
-            self._acquire()
+            self._acquire(shared=flags == os.O_RDONLY)
         except OSError:
             os.close(self._fd)
             raise
+        if flags == os.O_RDONLY:
+            return
         try:
             os.ftruncate(self._fd, os.write(self._fd, b"%d\n" % os.getpid()))
         except OSError:
             pass  # a full disk: the pid only helps a message
 
-    def _acquire(self) -> None:
+    def _acquire(self, shared: bool) -> None:
         if fcntl is not None:
             try:
-                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(self._fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
             except OSError as error:
                 raise OSError(error.errno, error.strerror, self._path) from None
             return

@@ -53,15 +53,28 @@ class Identity(NamedTuple):
 
 def lock_folder(disk: Disk, folder: str) -> DiskLock:
     """Raises LockedError, which names the process that has it."""
-    path = os.path.join(folder, LOCK)
     try:
-        return disk.lock(path)
+        return disk.lock(os.path.join(folder, LOCK))
     except BlockingIOError:
-        pid = disk.read(path).decode(errors="replace").strip() or "unknown"
         raise LockedError(
-            f"the data folder {folder} is in use by the process {pid}: stop that one first, or give this "
-            "node a data_dir of its own"
+            f"the data folder {folder} is in use by the process {_holder(disk, folder)}: stop that one first, or "
+            "give this node a data_dir of its own"
         ) from None
+
+
+def lock_for_reading(disk: Disk, folder: str) -> DiskLock:
+    """Keep nodes from starting on `folder`, which has a LOCK. Raises LockedError if one uses it."""
+    try:
+        return disk.lock_for_reading(os.path.join(folder, LOCK))
+    except BlockingIOError:
+        raise LockedError(
+            f"the data folder {folder} is in use by the process {_holder(disk, folder)}: stop that server first, or "
+            "ask it as a client"
+        ) from None
+
+
+def _holder(disk: Disk, folder: str) -> str:
+    return disk.read(os.path.join(folder, LOCK)).decode(errors="replace").strip() or "unknown"
 
 
 def check_identity(

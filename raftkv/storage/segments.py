@@ -63,6 +63,11 @@ SMALL = 8  # while there is little room, a file ends at this part of its usual s
 _NAME = re.compile(r"\d{20}\.jsonl")
 
 
+def log_names(disk: Disk, folder: str) -> list[str]:
+    """The names of the log's files in `folder`, in their order. Each begins with its first entry's index."""
+    return [name for name in disk.list_folder(folder) if _NAME.fullmatch(name)]
+
+
 class _Segment:
     """One file. `first`: the index of its first entry. `size`: bytes of its entries and markers. `end`: bytes
     with the zeros, as far as it has any from this process."""
@@ -189,7 +194,7 @@ class SegmentedLog:
     def recover(self, snapshot: Snapshot | None) -> list[Entry]:
         """Replay the files; returns the entries after `snapshot`. Raises DamagedDataError."""
         replay = Replay(snapshot.index if snapshot else 0)
-        names = [name for name in self._disk.list_folder(self._folder) if _NAME.fullmatch(name)]
+        names = log_names(self._disk, self._folder)
         data = b""
         for name in names:
             path = os.path.join(self._folder, name)

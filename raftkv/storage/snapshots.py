@@ -41,6 +41,12 @@ _NAME = re.compile(r"(\d{20})-(\d+)\.jsonl")
 _SYNC_EVERY = 4 << 20  # bytes
 
 
+def newest_name(names: Iterable[str]) -> str | None:
+    """Of the names in a folder, that of the newest complete snapshot; None if there is none."""
+    found = [(int(match[1]), int(match[2]), match[0]) for match in map(_NAME.fullmatch, names) if match]
+    return max(found)[2] if found else None
+
+
 class SnapshotStore:
     """The snapshots in `folder`. `newest` is None if there is none; `newest_bytes` is the size of its file.
 
@@ -58,9 +64,11 @@ class SnapshotStore:
     def recover(self) -> None:
         """Find the newest one, and remove all others. Raises DamagedDataError."""
         names = self._disk.list_folder(self._folder)
-        found = [(int(match[1]), int(match[2]), match[0]) for match in map(_NAME.fullmatch, names) if match]
-        if found:
-            index, term, name = max(found)
+        name = newest_name(names)
+        if name is not None:
+            match = _NAME.fullmatch(name)
+            assert match is not None, f"{name} is no snapshot's name"
+            index, term = int(match[1]), int(match[2])
             path = os.path.join(self._folder, name)
             with SnapshotReader(self._disk, path) as reader:
                 self.newest, self.newest_bytes = reader.snapshot, reader.size

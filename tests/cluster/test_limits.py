@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 import socket
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 from raftkv import Clerk
+from raftkv.cli.cluster_files import ClusterFiles, prepare_folder
 from raftkv.config import load_server_config
 from raftkv.errors import NotApplied
 
 from tests.cluster.harness import Cluster
+from tests.cluster.node import ROOT
+from tests.cluster.waiting import PATIENCE_S, wait_until
 
 
 def test_strangers_leave_the_open_files_that_snapshots_need(tmp_path: Path) -> None:
@@ -48,3 +56,49 @@ def test_members_are_no_clients_and_a_client_too_many_hears_why(tmp_path: Path) 
             assert status["alive"], "status is answered whoever is connected"
             assert (status["connections"], status["max_connections"]) == (2, 2)
             assert status["refused_connections"] > 0
+
+
+AS_SOMEBODY = """
+import os, resource, sys
+from raftkv.cli.server import main
+threads, ini = int(sys.argv[1]), sys.argv[2]
+resource.setrlimit(resource.RLIMIT_NPROC, (threads, threads))
+os.setgid(54321)
+os.setuid(54321)
+sys.exit(main([ini]))
+"""  # a user that has no other process
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can be somebody else")
+@pytest.mark.parametrize("threads, enough", [(14, True), (6, False)])
+def test_a_server_needs_no_thread_but_those_of_its_start(threads: int, enough: bool) -> None:
+    with tempfile.TemporaryDirectory() as folder:  # not tmp_path: pytest lets nobody else into that
+        files = prepare_folder(folder, 1)
+        ini = Path(files.server_inis[1])
+        ini.write_text(ini.read_text() + "[raft]\nelection_timeout_ms = 150\nmax_raft_state = 1000\n")
+        for path in (Path(folder), *Path(folder).iterdir()):
+            os.chown(path, 54321, 54321)
+        command = [sys.executable, "-B", "-c", AS_SOMEBODY, str(threads), str(ini)]
+        with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as server:
+            try:
+                if enough:
+                    fill(files, load_server_config(ini).servers[1])
+                    server.terminate()
+                _, log = server.communicate(timeout=PATIENCE_S)
+            finally:
+                server.kill()
+    assert server.returncode == (0 if enough else 1) and "Traceback" not in log
+    assert enough or re.search("^kvserver: this system allows no more threads", log, re.MULTILINE)
+
+
+def fill(files: ClusterFiles, address: tuple[str, int]) -> None:
+    """Have a snapshot taken while there are a hundred silent strangers."""
+    wait_until(Path(files.client_ini).with_name("client.key").exists, "the key")
+    with Clerk.from_config(files.client_ini) as db, contextlib.ExitStack() as strangers:
+        db.put("k", "")
+        for _ in range(100):
+            strangers.enter_context(socket.create_connection(address))
+        for number in range(100):
+            db.put("k", str(number))
+        wait_until(lambda: db.status()[0]["snapshot_index"] > 0, "a snapshot")
+        assert db.get("k") == "99"

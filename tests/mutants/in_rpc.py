@@ -9,7 +9,7 @@ from tests.mutants.mutant import Mutant
 
 
 def _by_age(take: Function) -> Function:
-    return lambda calls, request: take(calls, next(iter([*calls.futures, *calls.blocking]), request))
+    return lambda calls, request: take(calls, next(iter(calls._calls), request))
 
 
 # fmt: off
@@ -55,21 +55,21 @@ MUTANTS: list[Mutant] = [
            Edit("rpc.client", "itertools.count(1)", "itertools.repeat(1)")),
     Mutant("calls that ended are kept", "13", "a client keeps each call that has ended",
            "rpc/test_client.py::test_a_call_that_ended_is_forgotten",
-           Edit("rpc.exchange", "A.blocking.pop(B, None)", "None")),
-    Mutant("no next reader is appointed", "15",
-           "lost wakeup: who leaves with its reply wakes nobody to read on",
-           "rpc/test_client.py::test_who_waits_takes_over_when_the_reader_leaves",
-           Edit("rpc.exchange", "next(iter(A.blocking.values())).signal()", "None")),
+           Edit("rpc.calls", "A.pop(B, None)", "A.get(B)")),
+    Mutant("who reads for others tells nobody", "15",
+           "lost wakeup: a caller who was alone reads the reply to another one, and does not wake its thread",
+           "unit/test_clerk.py::test_a_caller_who_was_alone_reads_for_those_who_come",
+           Edit("rpc.client", "self.X.extend(A); self.Y()", "self.X.extend(A)")),
     Mutant("the loop is not woken", "15", "lost wakeup: a new connection waits for the loop's next turn",
            "rpc/test_server.py::test_a_new_connection_is_served_at_once",
            Edit("rpc.server", "self.X.append(channel); self.Y.wake()", "self.X.append(channel)")),
     Mutant("nobody wakes who dozes", "11 15",
            "lost wakeup: a call on a connection that was idle does not have it pinged",
            "rpc/test_client.py::test_a_server_that_vanished_meanwhile_is_noticed_by_the_next_call",
-           Edit("rpc.exchange", "if self.dozing: self.X.wake()", "pass")),
+           Edit("rpc.client", "if A.deadline < self.X or B: self.Y()", "pass")),
     Mutant("sent, said not to be", "8", "a request that left is reported as one that did not",
            "rpc/test_client.py::test_a_deadline_ends_a_call_and_a_late_reply_goes_to_nobody",
-           Edit("rpc.exchange", "A.sent = True; self.X(B, A.frame)", "self.X(B, A.frame)")),
+           Edit("rpc.client", "A.sent = True; B.transmit(A.frame)", "B.transmit(A.frame)")),
     Mutant("key file's mode not checked", "", "a key that others can read is used",
            "unit/test_keys.py::test_a_key_that_others_can_read_is_refused",
            Edit("keys", "if os.name == 'posix': X(A, B)", "pass")),

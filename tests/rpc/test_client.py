@@ -21,9 +21,9 @@ from raftkv.errors import (
     ProtocolError,
     RemoteError,
 )
+from raftkv.rpc import client as client_module
 from raftkv.rpc import dial as dial_module
-from raftkv.rpc import exchange as exchange_module
-from raftkv.rpc import handshake
+from raftkv.rpc.calls import FutureCall
 from raftkv.rpc.channel import send_replies
 from raftkv.rpc.client import try_connect
 from raftkv.rpc.dial import Backoff
@@ -97,14 +97,22 @@ def answer(held: tuple, result: Any = "done") -> None:
 @pytest.fixture
 def no_second_chance(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Options for an end whose keeper looks round only when it is told to."""
-    monkeypatch.setattr(exchange_module, "_IDLE_S", 60.0)
+    monkeypatch.setattr(client_module, "_IDLE_S", 60.0)
     return {"ping_interval_s": 60.0, "ping_timeout_s": 120.0}
+
+
+def begun(end: Any, method: str, args: tuple) -> Future[Any]:
+    """A call that the calling thread sends itself."""
+    call = FutureCall(time.monotonic() + 60.0)
+    end.begin(call, method, args)
+    return call.future
 
 
 #: How each kind of call begins, and ends with an error.
 KINDS = {
     "blocking": lambda end: Background(end.call, "echo", (), 60.0).join().error,
     "future": lambda end: end.submit("echo", (), 60.0).exception(20),
+    "begun": lambda end: begun(end, "echo", ()).exception(20),
 }
 
 
@@ -163,25 +171,6 @@ def test_large_requests_and_replies(serve: Any, connect: Any, no_second_chance: 
 # -- who reads -----------------------------------------------------------------------------------------------
 
 
-def test_a_lone_caller_reads_his_own_reply(serve: Any, connect: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    readers: list[str] = []
-    receive = Link.receive
-
-    def noting(link: Link, timeout_s: float) -> Any:
-        data = receive(link, timeout_s)
-        if data:
-            readers.append(threading.current_thread().name)
-        return data
-
-    end = connect(serve().address, name="keeper")
-    end.call("echo", (), 5.0)
-    monkeypatch.setattr(Link, "receive", noting)
-    for number in range(200):
-        end.call("echo", (number,), 5.0)
-    # The keeper steps back after the first; it may look in again when this process was held up for a while.
-    assert readers.count("MainThread") > 150
-
-
 def test_who_waits_takes_over_when_the_reader_leaves(serve: Any, connect: Any, no_second_chance: Any) -> None:
     served = serve()
     end = connect(served.address, **no_second_chance)
@@ -237,29 +226,6 @@ def test_a_future_is_resolved_while_a_caller_reads(serve: Any, connect: Any, no_
     assert caller.join().result == "done"
 
 
-def test_an_interrupted_reader_loses_the_connection_and_nothing_else(
-    serve: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    served = serve()
-    end = connect(served.address)
-    end.call("echo", (), 5.0)
-    receive = Link.receive
-
-    def interrupted(link: Link, timeout_s: float) -> Any:
-        if threading.current_thread() is threading.main_thread():
-            assert receive(link, timeout_s), "took bytes off the socket"
-            monkeypatch.setattr(Link, "receive", receive)
-            raise KeyboardInterrupt
-        return receive(link, timeout_s)
-
-    monkeypatch.setattr(Link, "receive", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        for number in range(1000):
-            end.call("echo", (number,), 5.0)
-    assert served.handler.closed.get(timeout=5)
-    assert end.call("echo", ("again",), 5.0) == ("again",)
-
-
 # -- deadlines -----------------------------------------------------------------------------------------------
 
 
@@ -267,7 +233,7 @@ def test_a_deadline_ends_a_call_and_a_late_reply_goes_to_nobody(serve: Any, conn
     served = serve()
     end = connect(served.address)
     for _ in range(2):  # the first one waits for the connection, the second one finds it
-        with pytest.raises(CallTimeoutError, match="within 0.1 s") as info:
+        with pytest.raises(CallTimeoutError, match="in time") as info:
             end.call("hold", (), 0.1)
         assert info.value.sent is True
     future = end.submit("hold", (), 0.1)
@@ -283,6 +249,7 @@ def test_a_deadline_ends_a_call_and_a_late_reply_goes_to_nobody(serve: Any, conn
 def test_a_late_reply_is_not_that_of_the_next_call(serve: Any, connect: Any) -> None:
     served = serve()
     end = connect(served.address)
+    end.call("echo", (), 5.0)
     with pytest.raises(CallTimeoutError):
         end.call("hold", (), 0.1)
     late = served.handler.seen.get(timeout=5)
@@ -301,7 +268,7 @@ def test_a_call_that_ended_is_forgotten(serve: Any, connect: Any) -> None:
         end.call("hold", (), 0.05)
     with pytest.raises(CallTimeoutError):
         end.submit("hold", (), 0.05).result(5)
-    assert not end._exchange.calls
+    assert not end._calls
 
 
 def test_each_future_has_its_own_deadline(serve: Any, connect: Any, no_second_chance: Any) -> None:
@@ -352,16 +319,16 @@ def test_a_wrong_key_is_said(serve: Any, connect: Any) -> None:
 
 
 def test_a_connection_to_oneself_is_none(dead: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
-    def connected_to_itself(address: tuple, timeout: float) -> socket.socket:
-        sock = socket.socket()
-        sock.settimeout(timeout)
-        sock.bind(("127.0.0.1", 0))
-        sock.connect(sock.getsockname())
-        return sock
+    """TCP connects a socket to itself when it happens to get the port that it connects to."""
 
-    monkeypatch.setattr(socket, "create_connection", connected_to_itself)
+    class Bound(socket.socket):
+        def connect(self, address: tuple) -> None:
+            self.bind(("127.0.0.1", 0))
+            super().connect(self.getsockname())
+
+    monkeypatch.setattr(socket, "socket", Bound)
     with pytest.raises(ConnectionLostError, match="nobody listens there"):
-        handshake.connect(dead, KEY, 5.0)
+        try_connect(dead, KEY, 5.0)
 
 
 def test_what_was_under_way_is_lost_with_the_connection(serve: Any, connect: Any) -> None:
@@ -510,7 +477,7 @@ def test_a_server_that_vanished_meanwhile_is_noticed_by_the_next_call(
     address, between = proxy(serve().address)
     end = connect(address, connect_timeout_s=0.3, **{**FAST, "idle_ping_interval_s": 45.0})
     end.call("echo", (), 5.0)
-    wait_until(lambda: end._exchange.dozing, "its keeper to sleep until it pings")
+    wait_until(lambda: end._wakes_at > time.monotonic() + 20, "its keeper to sleep until it pings")
     between.set(between.links, hold=True)
     assert isinstance(KINDS[kind](end), ConnectionLostError)
 
@@ -620,7 +587,7 @@ def test_notify_keeps_the_order(serve: Any, connect: Any) -> None:
     for number in range(500):
         assert end.notify(frame(dumps((None, "tell", (number,)))))
         if number % 50 == 0:
-            end.submit("tell", (number + 0.5,), 20.0)
+            begun(end, "tell", (number + 0.5,))
     told = [served.handler.seen.get(timeout=5)[3][0] for _ in range(510)]
     assert told == sorted(told)
 
@@ -741,9 +708,9 @@ def test_close_from_a_callback(serve: Any, connect: Any) -> None:
 def test_too_much_waiting_for_a_connection_is_refused_at_once(mute: tuple, connect: Any) -> None:
     end = connect(mute, connect_timeout_s=0.5, max_buffered_bytes=1 << 20)
     end.submit("hold", (b"x" * (900 << 10),), 20.0)
-    with pytest.raises(ConnectionLostError, match="are waiting already") as info:
-        end.submit("hold", (b"x" * (900 << 10),), 20.0)
-    assert info.value.sent is False
+    error = end.submit("hold", (b"x" * (900 << 10),), 20.0).exception(0.4)
+    assert "are waiting already" in str(error)
+    assert error.sent is False
 
 
 def test_a_bug_in_a_callback_of_the_keeper_is_said_and_closes_the_end(serve: Any, connect: Any) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from raftkv.errors import TOO_MANY_CONNECTIONS, AuthenticationError
 from raftkv.rpc import complaints as complaints_module
-from raftkv.rpc import handshake
+from raftkv.rpc import dial
 from raftkv.rpc import server as server_module
 from raftkv.rpc.door import Door
 from raftkv.rpc.wire import dumps, frame
@@ -50,7 +50,7 @@ def assert_serves(address: tuple) -> None:
 def test_a_wrong_key_gets_nowhere(serve: Any, warnings: Any) -> None:
     served = serve()
     with pytest.raises(AuthenticationError, match="does not hold the same key"):
-        handshake.connect(served.address, b"guess", 5.0)
+        dial.connect(served.address, b"guess", 5.0)
     assert_serves(served.address)
     assert served.handler.closed.get(timeout=5)
     assert served.handler.closed.empty(), "a channel was made for who has no key"
@@ -159,7 +159,7 @@ BAD_PAYLOADS = {
 @pytest.mark.parametrize("payload", BAD_PAYLOADS.values(), ids=BAD_PAYLOADS.keys())
 def test_a_bad_payload_closes_the_connection_with_one_line(serve: Any, warnings: Any, payload: bytes) -> None:
     served = serve()
-    with handshake.connect(served.address, KEY, 5.0) as sock:
+    with dial.connect(served.address, KEY, 5.0) as sock:
         sock.sendall(frame(payload) + frame(dumps((1, "hold", ()))))
         assert drain(sock) == b""
         peer = "{}:{}".format(*sock.getsockname())
@@ -174,7 +174,7 @@ def test_a_pickle_that_would_run_code_runs_none(serve: Any, tmp_path: Any, warni
     served = serve()
     trace = str(tmp_path / "was here")
     for protocol in range(6):
-        with handshake.connect(served.address, KEY, 5.0) as sock:
+        with dial.connect(served.address, KEY, 5.0) as sock:
             sock.sendall(frame(pickle.dumps((1, "echo", (_Mkdir(trace),)), protocol)))
             assert drain(sock) == b""
     assert not os.path.exists(trace)
@@ -188,7 +188,7 @@ def test_a_pickle_that_would_run_code_runs_none(serve: Any, tmp_path: Any, warni
 )
 def test_a_frame_too_large_is_refused_when_it_is_announced(serve: Any, warnings: Any, header: bytes) -> None:
     served = serve(max_frame_bytes=1 << 20)
-    with handshake.connect(served.address, KEY, 5.0) as sock:
+    with dial.connect(served.address, KEY, 5.0) as sock:
         sock.sendall(header)
         assert drain(sock) == b"", "closed at the header: nothing else was sent"
     assert "and 1048576 are allowed" in warnings(1)[0]
@@ -197,7 +197,7 @@ def test_a_frame_too_large_is_refused_when_it_is_announced(serve: Any, warnings:
 
 def test_good_requests_before_a_bad_one_are_served(serve: Any) -> None:
     served = serve()
-    with handshake.connect(served.address, KEY, 5.0) as sock:
+    with dial.connect(served.address, KEY, 5.0) as sock:
         sock.sendall(frame(dumps((1, "hold", ("good",)))) + frame(b"bad"))
         drain(sock)
     assert served.handler.seen.get(timeout=5)[3] == ("good",)
@@ -212,7 +212,7 @@ def test_a_frame_that_does_not_end_closes_the_connection(
     request = frame(dumps((1, "echo", ("x" * 300,))))
     patient = Client(served.address, authkey=KEY)  # idle, which is no crime
     started = time.monotonic()
-    with handshake.connect(served.address, KEY, 5.0) as sock:
+    with dial.connect(served.address, KEY, 5.0) as sock:
         sock.settimeout(0.02)
         for byte in request:
             try:
@@ -238,7 +238,7 @@ def test_a_client_that_takes_no_replies_is_closed(
     monkeypatch.setattr(server_module, "_STALLED_S", 0.3)
     monkeypatch.setattr(server_module, "_SWEEP_INTERVAL_S", 0.05)
     served = serve()
-    with handshake.connect(served.address, KEY, 5.0) as sock:
+    with dial.connect(served.address, KEY, 5.0) as sock:
         sock.sendall(frame(dumps((1, "blob", (20 << 20,)))))
         assert served.handler.closed.get(timeout=10)
     assert "it has taken nothing of its replies for 0.3 s" in warnings(1)[0]
@@ -250,7 +250,7 @@ def test_a_flood_from_one_client_does_not_starve_another(serve: Any) -> None:
     stop = threading.Event()
 
     def pour() -> None:
-        with handshake.connect(served.address, KEY, 5.0) as sock:
+        with dial.connect(served.address, KEY, 5.0) as sock:
             while not stop.is_set():
                 sock.sendall(flood)
 
@@ -269,7 +269,7 @@ def test_a_flood_from_one_client_does_not_starve_another(serve: Any) -> None:
 def test_a_flood_of_refusals_does_not_fill_the_log(serve: Any, warnings: Any) -> None:
     served = serve()
     for _ in range(100):
-        with handshake.connect(served.address, KEY, 5.0) as sock:
+        with dial.connect(served.address, KEY, 5.0) as sock:
             sock.sendall(frame(b"nonsense"))
             drain(sock)
     assert 1 <= len(warnings()) <= 20
@@ -423,11 +423,11 @@ def test_the_same_complaint_of_the_same_host_is_said_once_until_it_is_over(
     served = serve()
     for _ in range(5):
         with pytest.raises(AuthenticationError):
-            handshake.connect(served.address, b"guess", 5.0)
+            dial.connect(served.address, b"guess", 5.0)
     lines = warnings(2)
     assert "does not hold the same key" in lines[0] and "closed 4 more from 127.0.0.1" in lines[1]
     assert served.server.occupancy(served.address).complaints == []
     with pytest.raises(AuthenticationError):
-        handshake.connect(served.address, b"guess", 5.0)
+        dial.connect(served.address, b"guess", 5.0)
     assert "does not hold the same key" in warnings(3)[2], "it is said again when it begins again"
     assert served.server.occupancy(served.address).complaints == ["127.0.0.1: it does not hold the same key"]

@@ -13,9 +13,9 @@ from multiprocessing.connection import Client
 from typing import Any, NamedTuple
 
 import pytest
-from raftkv.errors import ConfigError
+from raftkv.errors import AuthenticationError, ConfigError
 from raftkv.rpc import channel as channel_module
-from raftkv.rpc import handshake
+from raftkv.rpc import dial
 from raftkv.rpc import server as server_module
 from raftkv.rpc.channel import send_replies
 from raftkv.rpc.server import RpcServer
@@ -49,7 +49,7 @@ def test_a_plain_multiprocessing_client_can_talk(serve: Any, protocol: int) -> N
 
 def test_requests_of_a_turn_are_one_batch_and_replies_come_in_any_order(serve: Any) -> None:
     served = serve()
-    with handshake.connect(served.address, KEY, 5.0) as sock:
+    with dial.connect(served.address, KEY, 5.0) as sock:
         sock.sendall(b"".join(frame(dumps((number, "hold", (number,)))) for number in range(50)))
         held = [served.handler.seen.get(timeout=5) for _ in range(50)]
         assert [number for _, number, _, _ in held] == list(range(50)), (
@@ -74,8 +74,7 @@ def test_requests_of_several_channels_are_one_batch(serve: Any) -> None:
     )  # also: a listener of a running server
     with contextlib.ExitStack() as stack:
         stop, *ends = [
-            stack.enter_context(handshake.connect(where, KEY, 5.0))
-            for where in (address, *[served.address] * 20)
+            stack.enter_context(dial.connect(where, KEY, 5.0)) for where in (address, *[served.address] * 20)
         ]
         for end in ends:
             end.sendall(frame(dumps((1, "ping", ()))))
@@ -92,7 +91,7 @@ def test_requests_of_several_channels_are_one_batch(serve: Any) -> None:
 
 def test_a_one_way_request_gets_no_reply(serve: Any) -> None:
     served = serve()
-    with handshake.connect(served.address, KEY, 5.0) as sock:
+    with dial.connect(served.address, KEY, 5.0) as sock:
         for method, args in (("tell", ("news",)), ("ping", ()), ("echo", ("answered all the same",))):
             sock.sendall(frame(dumps((None, method, args))))
         sock.sendall(frame(dumps((5, "ping", ()))))
@@ -111,7 +110,7 @@ def test_all_replies_for_a_channel_leave_in_one_write(serve: Any, monkeypatch: p
         send(channel, data)
 
     served = serve()
-    with handshake.connect(served.address, KEY, 5.0) as sock:
+    with dial.connect(served.address, KEY, 5.0) as sock:
         sock.sendall(b"".join(frame(dumps((number, "hold", ()))) for number in range(20)))
         held = [served.handler.seen.get(timeout=5) for _ in range(20)]
         monkeypatch.setattr(channel_module.Channel, "send", counting)
@@ -131,8 +130,8 @@ def test_each_listener_has_its_own_key_and_handler(serve: Any, warnings: Any) ->
         connection.send((1, "raft", ("message",)))
         assert peers.seen.get(timeout=5)[2:] == ("raft", ("message",))
     for address, key in ((peer_address, KEY), (served.address, b"the peers' key")):
-        with pytest.raises(handshake.AuthenticationError):
-            handshake.connect(address, key, 5.0)
+        with pytest.raises(AuthenticationError):
+            dial.connect(address, key, 5.0)
     assert peers.seen.empty()
     assert served.handler.seen.empty()
     assert all("does not hold the same key" in line for line in warnings(2))
@@ -163,7 +162,7 @@ def test_a_foreign_address_is_said_in_one_sentence(serve: Any) -> None:
 
 def test_on_close_is_called_once_for_every_channel(serve: Any) -> None:
     served = serve()
-    talker = handshake.connect(served.address, KEY, 5.0)
+    talker = dial.connect(served.address, KEY, 5.0)
     talker.sendall(frame(dumps((1, "hold", ()))))
     channel = served.handler.seen.get(timeout=5)[0]
     assert channel.peer == "{}:{}".format(*talker.getsockname())
@@ -172,7 +171,7 @@ def test_on_close_is_called_once_for_every_channel(serve: Any) -> None:
     assert served.handler.closed.get(timeout=5) is channel
     channel.send(frame(dumps((1, True, None))))  # late replies go nowhere, and hurt nobody
     channel.close("again")
-    with handshake.connect(served.address, KEY, 5.0) as silent:
+    with dial.connect(served.address, KEY, 5.0) as silent:
         silent.shutdown(socket.SHUT_WR)
         assert served.handler.closed.get(timeout=5) is not channel
     assert served.handler.closed.empty()
@@ -180,7 +179,7 @@ def test_on_close_is_called_once_for_every_channel(serve: Any) -> None:
 
 def test_the_handler_can_close_a_channel(serve: Any, warnings: Any) -> None:
     served = serve()
-    with handshake.connect(served.address, KEY, 5.0) as sock:
+    with dial.connect(served.address, KEY, 5.0) as sock:
         sock.sendall(frame(dumps((1, "hold", ()))))
         channel = served.handler.seen.get(timeout=5)[0]
         channel.close("it said something silly")
@@ -197,7 +196,7 @@ def test_the_handler_can_close_a_channel(serve: Any, warnings: Any) -> None:
 def test_a_reply_larger_than_the_socket_takes_is_sent_on_while_others_are_served(serve: Any) -> None:
     served = serve()
     size = 20 << 20
-    with handshake.connect(served.address, KEY, 5.0) as sock, Client(served.address, authkey=KEY) as other:
+    with dial.connect(served.address, KEY, 5.0) as sock, Client(served.address, authkey=KEY) as other:
         sock.sendall(frame(dumps((1, "blob", (size,)))) + frame(dumps((2, "blob", (10,)))))
         for number in range(100):
             other.send((number, "echo", (number,)))
@@ -210,7 +209,7 @@ def test_a_reply_larger_than_the_socket_takes_is_sent_on_while_others_are_served
 def test_who_does_not_take_replies_is_not_given_more_to_wait_for(serve: Any) -> None:
     served = serve()
     size = 20 << 20
-    with handshake.connect(served.address, KEY, 5.0) as sock, Client(served.address, authkey=KEY) as other:
+    with dial.connect(served.address, KEY, 5.0) as sock, Client(served.address, authkey=KEY) as other:
         sock.sendall(frame(dumps((1, "hold", ()))))
         channel = served.handler.seen.get(timeout=5)[0]
         send_replies([(channel, 1, True, b"x" * size)])
@@ -232,7 +231,7 @@ def test_a_backlog_beyond_its_bound_closes_the_channel(
 ) -> None:
     monkeypatch.setattr(channel_module, "MAX_BACKLOG_BYTES", 30 << 20)
     served = serve()
-    with handshake.connect(served.address, KEY, 5.0) as sock:
+    with dial.connect(served.address, KEY, 5.0) as sock:
         sock.sendall(frame(dumps((1, "hold", ()))))
         channel = served.handler.seen.get(timeout=5)[0]
         for _ in range(5):
@@ -243,7 +242,7 @@ def test_a_backlog_beyond_its_bound_closes_the_channel(
 
 def test_replies_from_many_threads_do_not_mix(serve: Any) -> None:
     served = serve()
-    with handshake.connect(served.address, KEY, 5.0) as sock:
+    with dial.connect(served.address, KEY, 5.0) as sock:
         sock.sendall(frame(dumps((1, "hold", ()))))
         channel = served.handler.seen.get(timeout=5)[0]
 
@@ -285,7 +284,7 @@ def test_threads_take_turns_at_the_socket(serve: Any) -> None:
         def __getattr__(self, name: str) -> Any:
             return getattr(self._sock, name)
 
-    with handshake.connect(served.address, KEY, 5.0) as sock:
+    with dial.connect(served.address, KEY, 5.0) as sock:
         sock.sendall(frame(dumps((1, "hold", ()))))
         channel = served.handler.seen.get(timeout=5)[0]
         channel.sock = OneAtATime(channel.sock)
@@ -306,7 +305,7 @@ def test_threads_take_turns_at_the_socket(serve: Any) -> None:
 
 def test_close_ends_connections_and_handshakes_and_leaves_no_thread(serve: Any) -> None:
     served = serve()
-    talker = handshake.connect(served.address, KEY, 5.0)
+    talker = dial.connect(served.address, KEY, 5.0)
     talker.sendall(frame(dumps((1, "hold", ()))))
     channel = served.handler.seen.get(timeout=5)[0]
     stranger = socket.create_connection(served.address)

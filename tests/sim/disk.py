@@ -10,9 +10,11 @@ Not thread-safe.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import random
+from collections.abc import Iterator
 from typing import Callable
 
 from raftkv.storage.disk import FULL, SECTOR, Disk, DiskFullError
@@ -110,6 +112,20 @@ class SimDisk(Disk):
                 if id(inode) not in seen:
                     seen.add(id(inode))
                     self._cut(inode, keep)
+
+    @contextlib.contextmanager
+    def failing(self, error: BaseException, *operations: str) -> Iterator[None]:
+        """Meanwhile, each of these operations raises `error`."""
+
+        def before(operation: str, path: str) -> None:
+            if operation in operations:
+                raise error
+
+        usual, self.before = self.before, before
+        try:
+            yield
+        finally:
+            self.before = usual
 
     def flip(self, path: str, bit: int) -> None:
         """Flip one bit of the file, as a failing drive does."""

@@ -103,14 +103,8 @@ def test_a_failed_fsync_is_not_made_good_by_the_next() -> None:
     disk = make_disk()
     file = disk.update(PATH)
     file.write_at(len(OLD), NEW)
-
-    def fail(operation: str, path: str) -> None:
-        raise OSError(errno.EIO, "Input/output error", path)
-
-    disk.before = fail
-    with pytest.raises(OSError):
+    with disk.failing(OSError(errno.EIO, "Input/output error"), "sync"), pytest.raises(OSError):
         file.sync()
-    disk.before = lambda operation, path: None
     file.sync()
     disk.power_cut(EVERYTHING)
     assert content(disk) == OLD

@@ -226,13 +226,7 @@ def test_a_snapshot_under_another_name_or_without_a_header_is_refused_on_opening
 
 
 def test_a_disk_that_cannot_be_read_is_no_damage() -> None:
-    disk = written(entries(1, 3, 1))
-
-    def before(operation: str, path: str) -> None:
-        if operation == "read" and path == FIRST_FILE:
-            raise OSError(5, "Input/output error", path)
-
-    disk.before = before
-    with pytest.raises(StorageError, match="Input/output error") as caught:
+    disk, failed = written(entries(1, 3, 1)), OSError(5, "Input/output error", FIRST_FILE)
+    with disk.failing(failed, "read"), pytest.raises(StorageError, match=failed.strerror) as caught:
         open_persister(disk)
     assert not isinstance(caught.value, DamagedDataError)

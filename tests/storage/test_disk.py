@@ -73,13 +73,6 @@ def test_files(tmp_path: Path) -> None:
     reader.close()
 
 
-def test_create_empties_what_is_there(tmp_path: Path) -> None:
-    path = str(tmp_path / "a")
-    (tmp_path / "a").write_text("old")
-    Disk().create(path).close()
-    assert Disk().read(path) == b""
-
-
 def test_errors_name_the_file(tmp_path: Path) -> None:
     disk, path = Disk(), str(tmp_path / "a")
     for attempt in (disk.read, disk.update, disk.open, disk.remove, disk.list_folder, disk.sync_folder):
@@ -100,38 +93,29 @@ def test_errors_name_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("write_at", [disk_module._write_at, disk_module._seek_and_write])
+@pytest.mark.parametrize("takes, offsets", [(3, [5, 8, 11, 14]), (1 << 30, [5])])
 def test_a_short_write_in_place_is_completed(
-    write_at: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    takes: int,
+    offsets: list[int],
+    write_at: Callable[..., int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    offsets: list[int] = []
+    """And one that is not short is one call."""
+    asked: list[int] = []
 
     def short_write(fd: int, data: Any, offset: int) -> int:
-        offsets.append(offset)
-        return write_at(fd, bytes(data[:3]), offset)
+        asked.append(offset)
+        return write_at(fd, bytes(data[:takes]), offset)
 
     path = str(tmp_path / "a")
     Disk().create(path).close()
     file = Disk().update(path)
-    monkeypatch.setattr(disk_module, "_write_at", short_write)
     file.write_at(0, b"....................")
+    monkeypatch.setattr(disk_module, "_write_at", short_write)
     file.write_at(5, b"0123456789")
     file.close()
-    assert Disk().read(path) == b".....0123456789....." and offsets[-4:] == [5, 8, 11, 14]
-
-
-def test_a_write_is_one_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes: list[int] = []
-    write_at = disk_module._write_at
-    file = Disk().create(str(tmp_path / "a"))
-
-    def counted_write(fd: int, data: Any, offset: int) -> int:
-        sizes.append(len(data))
-        return write_at(fd, data, offset)
-
-    monkeypatch.setattr(disk_module, "_write_at", counted_write)
-    file.write_at(0, b"x" * 5_000_000)
-    file.close()
-    assert sizes == [5_000_000]
+    assert Disk().read(path) == b".....0123456789....." and asked == offsets
 
 
 @posix

@@ -164,15 +164,9 @@ def test_what_a_failed_fsync_left_in_the_cache_is_not_trusted(step: Step) -> Non
     elif step.method == "receive_chunk":
         for earlier in transfer(snapshot(9, 1))[:2]:
             earlier.run(persister)
-
-    def before(operation: str, path: str) -> None:
-        if operation in ("sync", "sync_folder"):
-            raise OSError(errno.EIO, "Input/output error", path)
-
-    disk.before = before
-    with pytest.raises(StorageError, match="Input/output error"):
+    failed = OSError(errno.EIO, "Input/output error", "data")
+    with disk.failing(failed, "sync", "sync_folder"), pytest.raises(StorageError, match=failed.strerror):
         step.run(persister)
-    disk.before = lambda operation, path: None
     disk.kill()
     persister = open_persister(disk)
     found = visible(persister)
@@ -182,18 +176,3 @@ def test_what_a_failed_fsync_left_in_the_cache_is_not_trusted(step: Step) -> Non
     persister = open_persister(disk)
     last = persister.entries.pop()
     assert visible(persister) == found and [last] == entries(first, first, 1)
-
-
-def test_a_power_cut_may_take_what_was_not_fsynced() -> None:
-    """That the simulated disk really loses things, or these tests would show nothing."""
-    disk = SimDisk()
-    persister = open_persister(disk)
-    persister.save(HardState(1, 1), entries(1, 3, 1))
-    disk.before = lambda operation, path: (
-        (_ for _ in ()).throw(OSError(errno.EIO, "no")) if operation == "sync" else None
-    )
-    with pytest.raises(StorageError):
-        persister.save(None, entries(4, 6, 1))
-    disk.before = lambda operation, path: None
-    disk.power_cut(NOTHING)
-    assert open_persister(disk).entries == entries(1, 3, 1)

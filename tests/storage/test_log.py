@@ -149,7 +149,9 @@ def test_compaction_removes_the_files_that_a_snapshot_made_superfluous() -> None
         persister.save(None, entries(first, first + 9, 1))
     assert log_files(disk) == [1, 11, 21, 31]
     persister.write_snapshot(snapshot(20, 1), lines(snapshot(20, 1)))
+    syncs = disk.syncs
     persister.compact(20)
+    assert disk.syncs == syncs, "it costs no fsync: clients wait for the log-writer's thread"
     assert log_files(disk) == [11, 21, 31], "the file with the snapshot's last entry stays"
     assert persister.log_bytes == sum(len(entry.line) for entry in entries(21, 40, 1))
     persister.write_snapshot(snapshot(40, 1), lines(snapshot(40, 1)))
@@ -198,18 +200,6 @@ def test_recovered_entries_can_be_forgotten() -> None:
     persister = open_persister(disk)
     persister.forget_recovered()
     assert persister.entries == [] and persister.last_index == 3
-
-
-def test_compacting_costs_no_fsync() -> None:
-    """It happens on the log-writer's thread: clients wait for that one."""
-    disk = SimDisk()
-    persister = begun(disk)
-    for first in (1, 11, 21):
-        persister.save(None, entries(first, first + 9, 1))
-    persister.write_snapshot(snapshot(30, 1), lines(snapshot(30, 1)))
-    before = disk.syncs
-    persister.compact(30)
-    assert disk.syncs == before
 
 
 def test_recovery_of_100_000_entries_is_quick(tmp_path: Path) -> None:

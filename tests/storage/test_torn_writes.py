@@ -69,22 +69,13 @@ def test_an_empty_file_does_not_come_back_behind_a_torn_write() -> None:
     last."""
     disk = written(entries(1, 3, 1), segment_bytes=1)
     persister = open_persister(disk, segment_bytes=1)
-
-    def before(operation: str, path: str) -> None:
-        if operation == "write":
-            raise Crash
-
-    disk.before = before
-    with pytest.raises(Crash):
+    with disk.failing(Crash(), "write"), pytest.raises(Crash):
         persister.save(None, entries(4, 4, 1))
-    disk.before = lambda operation, path: None
     disk.power_cut(EVERYTHING)
     assert disk.list_folder("data/log") == ["00000000000000000001.jsonl", "00000000000000000004.jsonl"]
     persister = open_persister(disk, segment_bytes=1000)
-    disk.before = before
-    with pytest.raises(Crash):
+    with disk.failing(Crash(), "write"), pytest.raises(Crash):
         persister.save(None, entries(4, 4, 1))
-    disk.before = lambda operation, path: None
     disk.power_cut(NOTHING)
     disk.overwrite(FIRST_FILE, disk.read(FIRST_FILE) + b"[4,1")
     assert reopened(disk)[0] == entries(1, 3, 1)
@@ -162,23 +153,20 @@ def test_a_lost_sector_is_refused_once_a_later_write_has_begun() -> None:
                 assert FIRST_FILE in refused(disk), f"lost {start} to {end}, last write at {later}"
 
 
-def test_a_lost_sector_is_refused_in_a_file_that_was_written_anew() -> None:
-    disk = written([of_size(1, 700)], entries(2, 50, 1))
-    reopened(disk)
-    intact = disk.read(FIRST_FILE)
-    assert intact == file_of([of_size(1, 700)], entries(2, 50, 1)) + MARKER
-    for start, end in spans(len(intact) - 1):
-        disk.overwrite(FIRST_FILE, lose(intact, [(start, end)]))
-        assert FIRST_FILE in refused(disk), f"lost {start} to {end}"
-
-
-def test_a_lost_sector_is_refused_in_an_older_file() -> None:
-    saves = [[of_size(1, 100), *entries(2, 50, 1)], entries(51, 51, 1)]
-    disk = written(*saves, segment_bytes=1)
+@pytest.mark.parametrize("written_anew", [True, False])
+def test_a_lost_sector_is_refused_in_a_file_that_was_written_anew_and_in_an_older_one(
+    written_anew: bool,
+) -> None:
+    saves = [[of_size(1, 700), *entries(2, 50, 1)], [] if written_anew else entries(51, 51, 1)]
+    disk = written(*filter(None, saves), segment_bytes=1 << 20 if written_anew else 1)
     intact = file_of(saves[0])
+    if written_anew:
+        reopened(disk)
+        assert disk.read(FIRST_FILE) == intact + MARKER
     for start, end in spans(len(intact)):
-        disk.overwrite(FIRST_FILE, lose(intact, [(start, end)]) + bytes(ROOM))
-        assert "damaged" in refused(disk), f"lost {start} to {end}"
+        damaged = lose(intact, [(start, end)]) + (MARKER if written_anew else bytes(ROOM))
+        disk.overwrite(FIRST_FILE, damaged)
+        assert FIRST_FILE in refused(disk), f"lost {start} to {end}"
 
 
 def test_zeros_that_are_no_whole_sector_are_refused() -> None:

@@ -221,7 +221,7 @@ def test_an_address_that_is_not_ours(ini):
     make_keys(ini)
     status, line = fails(ini)
     assert status == 2
-    assert "192.0.2.1" in line
+    assert "192.0.2.1" in line and "listen_clients" in line
 
 
 def test_no_key_for_a_cluster_on_several_machines(ini):

@@ -88,9 +88,10 @@ def test_who_reached_the_snapshots_index_is_replicated_to(match: int, state: Pro
     assert (progress.snapshot is None) is (state is ProgressState.REPLICATE)
 
 
-def test_a_rejection_while_a_snapshot_is_sent_is_old() -> None:
+def test_an_old_answer_while_a_snapshot_is_sent_is_no_news() -> None:
     progress = sending()
-    assert not progress.rejected(2, 1) and progress.state is ProgressState.SNAPSHOT
+    assert not progress.rejected(2, 1) and not progress.received_chunk(9, 200)
+    assert progress.state is ProgressState.SNAPSHOT
 
 
 def test_the_answered_round_never_goes_back() -> None:

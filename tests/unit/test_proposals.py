@@ -22,19 +22,11 @@ def waiting() -> Proposals:
     return proposals
 
 
-def test_each_is_handed_out_with_its_own_entry(waiting: Proposals) -> None:
-    assert waiting.committed(entries("5@2")) == ["a"]
-    assert waiting.committed(entries("6@2", "7@2")) == ["b", "c"]
-    assert waiting.committed(entries("8@2")) == [] and waiting.lost() == []
-
-
-def test_what_is_committed_before_the_first_is_nobodys(waiting: Proposals) -> None:
-    assert waiting.committed(entries("3@1", "4@2")) == []
+def test_each_is_handed_out_with_its_own_entry_and_the_others_are_nobodys(waiting: Proposals) -> None:
+    assert waiting.committed(entries("2@1")) == []
     assert waiting.committed(entries("3@1", "4@2", "5@2")) == [None, None, "a"]
-
-
-def test_what_is_committed_after_the_last_is_nobodys(waiting: Proposals) -> None:
-    assert waiting.committed(entries("5@2", "6@2", "7@2", "8@3")) == ["a", "b", "c", None]
+    assert waiting.committed(entries("6@2", "7@2", "8@3")) == ["b", "c", None]
+    assert waiting.committed(entries("9@3")) == [] and waiting.lost() == []
 
 
 def test_an_entry_of_another_leader_at_the_same_index_is_another_one(waiting: Proposals) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 
+import pytest
+from raftkv.errors import ResourceError
 from raftkv.node.threads import Threads
+
+from tests.cluster.waiting import wait_until
 
 
 def test_join_waits_for_a_thread_that_is_only_just_begun() -> None:
@@ -38,3 +43,42 @@ def test_only_the_first_death_is_reported() -> None:
         threads.start(word, die, word)
         threads.join()
     assert [str(death) for death in deaths] == ["first"]
+
+
+def no_thread_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+
+def test_work_that_comes_at_times_is_done_though_the_system_has_no_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads, done = Threads(pytest.fail), queue.SimpleQueue[str]()
+
+    def work(both: threading.Barrier) -> None:
+        both.wait(5)
+        done.put(threading.current_thread().name)
+
+    threads.prepare()
+    threads.start("log-writer", threads.sleep, 60.0)
+    no_thread_can_be_had(monkeypatch)
+    threads.start("ticker", threads.sleep, 60.0)
+    for _ in range(10):
+        both = threading.Barrier(2)
+        for name in ("snapshot", "apply"):
+            threads.start(name, work, both)
+        assert {done.get(timeout=5), done.get(timeout=5)} == {"snapshot", "apply"}
+        wait_until(
+            lambda: not {"snapshot", "apply"} & {thread.name for thread in threading.enumerate()}, "both"
+        )
+    threads.stop()
+    threads.join()
+
+
+def test_a_node_that_cannot_have_its_threads_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = Threads(pytest.fail)
+    no_thread_can_be_had(monkeypatch)
+    with pytest.raises(ResourceError, match="this system allows no more threads"):
+        threads.prepare()

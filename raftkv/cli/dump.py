@@ -1,0 +1,103 @@
+"""The `dump` command: all keys and values as of one moment, as a file that `load` reads."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from typing import Any, Callable
+
+from raftkv.cli.arguments import Arguments
+from raftkv.cli.console import Console, is_terminal
+from raftkv.cli.dump_format import Row, end_line, header_line, row_lines
+from raftkv.cli.outcome import DONE, Interrupted, Outcome, OutputError
+from raftkv.kvdb.offline import OfflineData, read_folder
+
+_ROWS = 500  # read at a time from a folder's view
+
+Write = Callable[[str], None]
+
+
+def run_dump(clerk: Any, arguments: Arguments, console: Console) -> Outcome:
+    """`dump [FILE] [--from-folder DIR]`. `clerk` is None with --from-folder."""
+    folder = arguments.options.get("--from-folder")
+    if folder is not None:
+        data = read_folder(os.path.expanduser(folder))
+        _warn(data, console)
+        keys, index, parts = data.keys, data.last_index, _parts_of(data)
+    else:
+        dump = clerk.dump()
+        keys, index, parts = dump.keys, dump.index, iter(dump)
+    path = arguments.words[0] if arguments.words else "-"
+    shows_itself = path == "-" and is_terminal(sys.stdout)
+    with _target(path, console) as write:
+        write(header_line(keys, index))
+        done = 0
+        for rows in parts:
+            if console.cancel.is_set():
+                raise Interrupted("the dump was given up")
+            write(row_lines(rows))
+            done += len(rows)
+            if not shows_itself:
+                console.progress(f"{done:,} of {keys:,} keys")
+        write(end_line(keys))
+    console.end_progress()
+    if path == "-":
+        return Outcome(DONE)
+    return Outcome(DONE, f"{keys} keys", {"keys": keys, "index": index})
+
+
+def _parts_of(data: OfflineData) -> Iterator[list[Row]]:
+    while (rows := data.view.next_rows(_ROWS)) is not None:
+        yield rows
+
+
+def _warn(data: OfflineData, console: Console) -> None:
+    for notice in data.notices:
+        console.complain(f"note: {notice}")
+    if data.uncertain:
+        console.complain(
+            f"note: the last {data.uncertain} entries of this log, up to {data.last_index}, are in the dump; a server "
+            "that does not run cannot tell whether the last ones were ever committed"
+        )
+
+
+@contextlib.contextmanager
+def _target(path: str, console: Console) -> Iterator[Write]:
+    """Where the dump goes. A file gets its name when all of it is there. Raises OutputError."""
+    if path == "-":
+        try:
+            yield console.write_visibly if is_terminal(sys.stdout) else console.write_utf8
+        except OutputError as error:
+            raise OutputError(f"the dump could not be written: {error}") from None
+        return
+    aside = path if _is_special(path) else f"{path}.tmp"
+    try:
+        with open(aside, "w", encoding="utf-8", newline="\n", opener=_private) as file:
+            yield file.write  # type: ignore[misc]
+            file.flush()
+            if aside != path:
+                os.fsync(file.fileno())
+        if aside != path:
+            os.replace(aside, path)
+    except BaseException as error:
+        if aside != path:
+            with contextlib.suppress(OSError):
+                os.remove(aside)
+        if isinstance(error, OSError):
+            raise OutputError(f"cannot write {path}: {error.strerror or error}") from None
+        raise
+
+
+def _is_special(path: str) -> bool:
+    """Whether it is a pipe, a device or such: then it is written to, not replaced."""
+    try:
+        return not stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)  # a dump is as secret as the data

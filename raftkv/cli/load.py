@@ -1,0 +1,101 @@
+"""The `load` command: writes what `dump` wrote. All of the file is checked before any of it is written."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from raftkv import errors
+from raftkv.cli.arguments import Arguments
+from raftkv.cli.console import Console
+from raftkv.cli.dump_format import read_rows
+from raftkv.cli.outcome import DONE, Interrupted, Outcome, UsageError
+
+BATCH_KEYS = 500
+BATCH_CHARS = 256 * 1024
+
+
+def run_load(clerk: Any, arguments: Arguments, console: Console) -> Outcome:
+    """`load FILE [--merge]`."""
+    with _source(arguments.words[0], console) as file:
+        total = 0
+        for _ in read_rows(file):
+            total += 1
+            if total % 1000 == 0:
+                _go_on(console, f"checked {total:,} keys")
+        if "--merge" not in arguments.options and clerk.scan("", "", 1):
+            raise UsageError(
+                "the database is not empty: --merge writes the keys of the file over those that are there, and "
+                "leaves all others as they are"
+            )
+        file.seek(0)
+        _write(clerk, file, total, console)
+    console.end_progress()
+    return Outcome(DONE, f"{total} keys", {"keys": total})
+
+
+def _write(clerk: Any, file: BinaryIO, total: int, console: Console) -> None:
+    done = under_way = 0
+    try:
+        for batch in _batches(file):
+            pipeline = clerk.pipeline()
+            for key, value in batch:
+                pipeline.put(key, value)
+            under_way = len(batch)
+            pipeline.execute()
+            done, under_way = done + len(batch), 0
+            _go_on(console, f"loaded {done:,} of {total:,} keys")
+    except Interrupted as error:
+        raise Interrupted(_how_far(done, under_way, total, str(error))) from None
+    except (errors.RaftKVError, OSError) as error:
+        raise errors.OutcomeUnknown(_how_far(done, under_way, total, str(error))) from None
+    except KeyboardInterrupt:
+        raise Interrupted(_how_far(done, under_way, total, "interrupted")) from None
+
+
+def _how_far(done: int, under_way: int, total: int, why: str) -> str:
+    may_be = f", the next {under_way} may be" if under_way else ""
+    return f"{done} of {total} keys are loaded{may_be}: {why}; `load --merge` writes all of them once more"
+
+
+def _batches(file: BinaryIO) -> Iterator[list[tuple[str, str]]]:
+    batch: list[tuple[str, str]] = []
+    room = BATCH_CHARS
+    for key, value in read_rows(file):
+        room -= len(key) + len(value)
+        if batch and (room < 0 or len(batch) == BATCH_KEYS):
+            yield batch
+            batch, room = [], BATCH_CHARS - len(key) - len(value)
+        batch.append((key, value))
+    if batch:
+        yield batch
+
+
+def _go_on(console: Console, progress: str) -> None:
+    if console.cancel.is_set():
+        raise Interrupted("it was given up")
+    console.progress(progress)
+
+
+@contextlib.contextmanager
+def _source(path: str, console: Console) -> Iterator[BinaryIO]:
+    """The file, which can be read twice: what comes from a pipe is kept aside. Raises UsageError."""
+    name = "standard input" if path == "-" else path
+    try:
+        with contextlib.ExitStack() as stack:
+            file: Any = console.input() if path == "-" else stack.enter_context(open(path, "rb"))
+            if not file.seekable() or file.tell():
+                aside = stack.enter_context(tempfile.TemporaryFile())
+                shutil.copyfileobj(file, aside)
+                aside.seek(0)
+                file = aside
+            yield file
+    except (OSError, ValueError) as error:
+        if isinstance(error, errors.RaftKVError):
+            raise
+        why = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"cannot read {os.fspath(name)}: {why}") from None

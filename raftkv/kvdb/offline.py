@@ -1,0 +1,37 @@
+"""The database of a server that does not run, read from its data folder."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from raftkv.kvdb.snapshot_view import KeysView
+from raftkv.kvdb.store import Store
+from raftkv.raft.types import COMMAND
+from raftkv.storage.reading import FolderReader
+
+
+class OfflineData(NamedTuple):
+    """`keys`: how many there are. `last_index`: of the last entry that is in it; the last `uncertain` ones may never
+    have been committed. `notices`: sentences for whoever reads it."""
+
+    view: KeysView
+    keys: int
+    last_index: int
+    uncertain: int
+    notices: list[str]
+
+
+def read_folder(folder: str) -> OfflineData:
+    """The snapshot, and all of the log after it: a stopped server does not know up to where that was committed.
+
+    Changes nothing in the folder. Raises StorageError; LockedError if a server uses it.
+    """
+    with FolderReader(folder) as reader:
+        store = Store.restore(reader.records()) if reader.snapshot else Store()
+        for entry in reader.entries:
+            if entry.kind == COMMAND:
+                store.apply(entry.index, entry.data)
+        index = (
+            reader.entries[-1].index if reader.entries else reader.snapshot.index if reader.snapshot else 0
+        )
+        return OfflineData(store.begin_view(), len(store), index, len(reader.entries), reader.notices)

@@ -1,0 +1,63 @@
+"""A dump is of one moment, whatever is written and compacted meanwhile; so is one of a stopped server."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from raftkv.errors import LockedError, UnavailableError
+from raftkv.kvdb.offline import read_folder
+
+from tests.cluster.harness import Cluster
+from tests.cluster.test_snapshots import SMALL, put_all
+
+
+def content(folder: Path) -> list[tuple[str, int, bytes]]:
+    return sorted(
+        (str(path), path.stat().st_mode, b"" if path.is_dir() else path.read_bytes())
+        for path in folder.rglob("*")
+    )
+
+
+def test_a_dump_of_a_running_server_and_of_a_stopped_one(tmp_path: Path) -> None:
+    data = {f"key{n:04}": "x" * 400 for n in range(1200)}
+    with Cluster(tmp_path, raft={**SMALL, "snapshot_growth_percent": 0}) as cluster, cluster.clerk() as db:
+        batch = db.pipeline()
+        for key, value in data.items():
+            batch.put(key, value)
+        batch.execute()
+        before = dict(data)
+        leader = cluster.wait_for_leader()
+        dump = db.dump()
+        pieces = iter(dump)
+        rows = next(pieces)
+        put_all(db, range(1150, 1250), data)
+        for key in sorted(data)[1100:1150]:
+            batch.delete(key)
+            del data[key]
+        batch.execute()
+        cluster.wait_until_compacted(dump.index, leader)  # the node's own snapshots go on
+        rows += [row for piece in pieces for row in piece]
+        assert {key: value for key, value, _ in rows} == before
+        assert len(rows) == dump.keys == 1200
+
+        cluster.wait_until_equal()
+        with pytest.raises(LockedError, match="is in use by the process"):
+            read_folder(str(cluster.nodes[1].data_dir))
+        cut_off = iter(db.dump())
+        next(cut_off)
+        cluster.stop(*cluster.nodes)
+        with pytest.raises(UnavailableError, match="the dump broke off after"):
+            list(cut_off)
+        folder = cluster.nodes[1].data_dir
+        as_it_was = content(folder)
+        found = read_folder(str(folder))
+        stored = {}
+        while (more := found.view.next_rows(500)) is not None:
+            stored.update({key: value for key, value, _ in more})
+        assert stored == data and found.keys == len(data)
+        assert 0 < found.uncertain < found.last_index
+        assert content(folder) == as_it_was, "nothing was changed there"
+        assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700

@@ -1,0 +1,184 @@
+"""`dump` and `load`: what one writes the other reads, and nothing is loaded of what is not whole."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import stat
+import sys
+
+import pytest
+from raftkv import errors
+from raftkv.cli.commands import COMMANDS, execute
+from raftkv.cli.console import Console
+from raftkv.cli.load import BATCH_KEYS
+from raftkv.cli.outcome import BAD_INPUT, DONE, INTERRUPTED, NOT_WRITTEN, UNAVAILABLE
+
+from tests.unit.test_cli_commands import AWKWARD, FakeClerk, Input
+
+END = b'{"end": true, "keys": 1}\n'
+ROW = b'{"key": "k", "value": "v"}\n'
+
+
+class Dump:
+    index = 7
+
+    def __init__(self, rows):
+        self.rows, self.keys = rows, len(rows)
+
+    def __iter__(self):
+        return (self.rows[at : at + 10] for at in range(0, self.keys, 10))
+
+
+class Clerk(FakeClerk):
+    """`batches`: the sizes of the pipelines. After `good` of them, `failure` is raised."""
+
+    def __init__(self, data=None, good=1 << 30, failure=None):
+        super().__init__(data)
+        self.batches, self._good, self._failure, self._puts = [], good, failure, []
+
+    def dump(self):
+        return Dump(self.scan())
+
+    def pipeline(self):
+        self._puts = []
+        return self
+
+    def put(self, key, value):
+        self._puts.append((key, value))
+
+    def execute(self):
+        if len(self.batches) == self._good:
+            raise self._failure
+        self.batches.append(len(self._puts))
+        for key, value in self._puts:
+            self._write(key, value)
+
+
+def run(clerk, *words, as_json=False):
+    return execute(COMMANDS, clerk, words, as_json, Console(input_is_free=True))
+
+
+def values(clerk):
+    return {key: value for key, (value, _) in clerk.data.items()}
+
+
+def test_what_is_dumped_can_be_loaded(tmp_path, capfdbinary, monkeypatch):
+    path = str(tmp_path / "x.dump")
+    data = {
+        **{text: text for text in AWKWARD if text},
+        **{f"n{n}": "x" for n in range(2 * BATCH_KEYS)},
+        "none": "",
+    }
+    assert run(Clerk(data), "dump", path)[:3] == (DONE, f"{len(data)} keys", {"keys": len(data), "index": 7})
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    assert os.listdir(tmp_path) == ["x.dump"]
+    assert run(Clerk(data), "dump")[:2] == run(Clerk(data), "dump", "-")[:2] == (DONE, None)
+    with open(path, "rb") as file:
+        written = file.read()
+    assert capfdbinary.readouterr().out == written * 2
+    assert len(written.splitlines()) == len(data) + 2
+    for source in (path, "-"):
+        monkeypatch.setattr(sys, "stdin", Input(b"\xef\xbb\xbf" + written))
+        clerk = Clerk()
+        assert run(clerk, "load", source)[:2] == (DONE, f"{len(data)} keys")
+        assert values(clerk) == data
+        assert len(clerk.batches) > 2 and max(clerk.batches) == BATCH_KEYS
+
+
+def test_a_database_that_is_not_empty_needs_merge(tmp_path):
+    path = str(tmp_path / "x.dump")
+    run(Clerk({"a": "1", "b": "2"}), "dump", path)
+    clerk = Clerk({"b": "old", "c": "3"})
+    outcome = run(clerk, "load", path)
+    assert (outcome.status, outcome.error[:30]) == (BAD_INPUT, "the database is not empty: --m")
+    assert clerk.batches == []
+    assert run(clerk, "load", "--merge", path).status == DONE
+    assert values(clerk) == {"a": "1", "b": "2", "c": "3"}
+
+
+@pytest.mark.parametrize(
+    "content, why",
+    [
+        (b"", 'line 1 of the dump: the file ends without its end line {"end": true, "keys": 0}'),
+        (ROW, "line 2 of the dump: the file ends without its end line"),
+        (ROW + ROW[:-9], "line 2 of the dump: it is an incomplete JSON object"),
+        (
+            ROW + b'{"end": true, "keys": 2}\n',
+            "line 2 of the dump: the end line says that there are 2 keys, but there are 1",
+        ),
+        (ROW + END + ROW, "line 3 of the dump: something follows the end line"),
+        (
+            b'{"raftkv_dump": 2}\n' + ROW + END,
+            "line 1 of the dump: this version of raftkv reads one dump of format 1",
+        ),
+        (b"put a b\n" + END, "line 1 of the dump: it is no JSON object"),
+        (b"[1]\n", "line 1 of the dump: it is no JSON object"),
+        (b"[" * 100_000, "line 1 of the dump: it is no JSON object"),
+        (b"\xff\xfe{\0", "line 1 of the dump: it is not UTF-8"),
+        (b'{"key": "k"}\n' + END, "line 1 of the dump: the value must be text (str), not NoneType"),
+        (b'{"key": "", "value": "v"}\n' + END, "line 1 of the dump: the key is empty"),
+        (b'{"key": "k", "value": 1}\n' + END, "line 1 of the dump: the value must be text"),
+        (b'{"key": "\\ud800", "value": ""}\n' + END, "line 1 of the dump: the key is not valid Unicode"),
+        (
+            b'{"key": "k", "value": "v", "lease": 1}\n' + END,
+            "line 1 of the dump: 'lease' is nothing that a key",
+        ),
+    ],
+)
+def test_a_file_that_is_not_whole_and_right_is_not_loaded(content, why, tmp_path):
+    (tmp_path / "x.dump").write_bytes(content)
+    clerk = Clerk()
+    outcome = run(clerk, "load", str(tmp_path / "x.dump"))
+    assert outcome.status == BAD_INPUT
+    assert outcome.error.startswith(why)
+    assert outcome.error.endswith("; nothing was loaded")
+    assert clerk.batches == []
+
+
+@pytest.mark.parametrize(
+    "failure, status",
+    [(errors.OutcomeUnknown("no answer"), UNAVAILABLE), (KeyboardInterrupt(), INTERRUPTED)],
+)
+def test_a_load_that_breaks_off_says_how_far_it_came(failure, status, tmp_path):
+    path = str(tmp_path / "x.dump")
+    run(Clerk({f"n{n}": "x" for n in range(BATCH_KEYS + 5)}), "dump", path)
+    outcome = run(Clerk(good=1, failure=failure), "load", path)
+    assert outcome.status == status
+    assert outcome.error.startswith(f"{BATCH_KEYS} of {BATCH_KEYS + 5} keys are loaded, the next 5 may be: ")
+
+
+def test_a_dump_that_cannot_be_written_or_read(tmp_path):
+    clerk = Clerk({"a": "1"})
+    outcome = run(clerk, "dump", "/dev/full")
+    assert (outcome.status, outcome.error) == (NOT_WRITTEN, "cannot write /dev/full: No space left on device")
+    outcome = run(clerk, "dump", str(tmp_path / "none" / "x"))
+    assert (outcome.status, outcome.error[-25:]) == (NOT_WRITTEN, "No such file or directory")
+    (tmp_path / "x").write_text("as it was")
+    clerk.dump = lambda: Dump([("a", "1", 1), (1 / 3, object(), 1)])
+    with pytest.raises(TypeError):
+        run(clerk, "dump", str(tmp_path / "x"))
+    assert (tmp_path / "x").read_text() == "as it was"
+    assert os.listdir(tmp_path) == ["x"]
+    assert run(clerk, "load", str(tmp_path / "none")).error.endswith("No such file or directory")
+    assert run(clerk, "load", str(tmp_path)).error.endswith("Is a directory")
+
+
+@pytest.mark.parametrize("folder", ["none", "."])
+def test_a_folder_that_is_no_servers(folder, tmp_path):
+    outcome = run(None, "dump", "--from-folder", str(tmp_path / folder))
+    assert (outcome.status, outcome.error[-35:]) == (
+        BAD_INPUT,
+        "no server's data folder: it has no node.json"[-35:],
+    )
+
+
+def test_the_header_is_for_programs_too(capfdbinary):
+    run(Clerk({"a": "1"}), "dump")
+    lines = [json.loads(line) for line in io.BytesIO(capfdbinary.readouterr().out)]
+    assert lines == [
+        {"raftkv_dump": 1, "keys": 1, "index": 7},
+        {"key": "a", "value": "1", "revision": 1},
+        {"end": True, "keys": 1},
+    ]
