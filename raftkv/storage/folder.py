@@ -104,6 +104,8 @@ def explain(error: OSError, folder: str, option: str = "data_dir") -> str:
 def _advice(error: OSError, path: str, folder: str, option: str) -> str:
     if error.errno in FULL:
         return "make room on that disk, then start this node again; nothing that was acknowledged is lost"
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return "raise the limit of open files (ulimit -n, or the system's), then start this node again"
     if error.errno == errno.EROFS:
         return f"mount that file system writable, or set {option} to a folder on another one"
     if error.errno in _NO_LOCKS and os.path.basename(path) == LOCK:
