@@ -172,7 +172,8 @@ class PeerNetwork:
             self.handler.on_lost_contact(peer)
 
     def _answer_hello(self, channel: Channel, id: Any, args: tuple[Any, ...]) -> None:
-        caller: Any = channel.peer.rpartition(":")[0]  # until it said who it is
+        host = _host(channel)
+        caller: Any = host  # until it said who it is
         try:
             greeting = hello_from_plain(Greeting, args[: len(Greeting._fields)])
             hello = hello_from_plain(Hello, args[len(Greeting._fields) :])
@@ -181,7 +182,7 @@ class PeerNetwork:
             self._check_caller(channel, greeting, hello)
             reply, accepted = self.handler.on_hello(hello)
         except ProtocolError as error:
-            self.problems.set(("refused", caller), f"refused {channel.peer}: {error}", REFUSED_S)
+            self.problems.set(("refused", caller), f"refused a server at {host}: {error}", REFUSED_S)
             send_replies([(channel, id, False, (BAD_REQUEST, str(error), None))])
             return
         self._callers[hello.id] = _Caller(channel, greeting.process)
@@ -199,6 +200,10 @@ class PeerNetwork:
 
     def _check_caller(self, channel: Channel, greeting: Greeting, hello: Hello) -> None:
         """Raises ProtocolError if it did not mean to call this node, or is not the only one with its id."""
+        if greeting.process == self.process:
+            raise ProtocolError(
+                f"[peers] has this node's own address for node {greeting.to}: correct that line"
+            )
         check_called(hello.id, greeting.to, self._id)
         other = self._callers.get(hello.id)
         if (
@@ -208,8 +213,8 @@ class PeerNetwork:
             and channel.heard_at - other.channel.heard_at < ALIVE_S
         ):
             raise ProtocolError(
-                f"two servers say that they are node {hello.id}: {channel.peer} and, still connected, "
-                f"{other.channel.peer}; stop one, and correct its [node] id and data_dir"
+                f"two servers say that they are node {hello.id}: one at {_host(channel)} and, still connected, "
+                f"one at {_host(other.channel)}; stop one, and correct its [node] id and data_dir"
             )
 
     def compare(self, peer: int, addresses: str) -> None:
@@ -219,6 +224,11 @@ class PeerNetwork:
             self.problems.clear(("addresses", peer))
         else:
             self.problems.set(("addresses", peer), text)
+
+
+def _host(channel: Channel) -> str:
+    """Without the port, which is another one each time."""
+    return channel.peer.rpartition(":")[0]
 
 
 class _Link:

@@ -178,7 +178,7 @@ class FakeChannel:
     """A connection that a peer made. `replies`: what it was answered."""
 
     def __init__(self) -> None:
-        self.peer, self.context, self.faults, self.closed = "somewhere:1", None, [], False  # type: ignore[var-annotated]
+        self.peer, self.context, self.faults, self.closed = f"somewhere:{id(self)}", None, [], False  # type: ignore[var-annotated]
         self.heard_at = 0.0
         self.replies: list[Any] = []
 
@@ -331,20 +331,30 @@ def test_hello_may_be_said_again_on_one_connection(network: PeerNetwork) -> None
 # -- pointed at the wrong peers ------------------------------------------------------------------------------
 
 
-def test_who_takes_this_node_for_another_is_refused(network: PeerNetwork) -> None:
-    channel = greeted(network, to=3)
+def test_who_takes_this_node_for_another_is_refused(
+    network: PeerNetwork, caplog: pytest.LogCaptureFixture
+) -> None:
+    channel = [greeted(network, to=3) for _ in range(3)][-1]
+    assert len(caplog.records) == 1, "it is said once"
     assert channel.replies[0][2][1] == problem(network).partition(": ")[2]
-    assert problem(network).startswith("refused somewhere:1: node 2 takes node 1 for node 3: compare")
+    assert problem(network).startswith(
+        "refused a server at somewhere: node 2 takes node 1 for node 3: compare"
+    )
     assert channel.context is None and not member_of(network).replies
     greeted(network)
     assert network.problems.sentences() == []
+
+
+def test_a_node_that_calls_itself_hears_so(network: PeerNetwork) -> None:
+    greeted(network, to=2, process=network.process)
+    assert "[peers] has this node's own address for node 2: correct that line" in problem(network)
 
 
 def test_of_two_servers_with_one_id_the_first_stays_while_it_is_alive(network: PeerNetwork) -> None:
     first = greeted(network, process="a")
     second = greeted(network, process="b")
     assert second.context is None and not first.closed and first.context == 2
-    assert "two servers say that they are node 2: somewhere:1 and, still connected," in problem(network)
+    assert "two servers say that they are node 2: one at somewhere and, still connected," in problem(network)
     silent_since = FakeChannel()
     silent_since.heard_at = first.heard_at + network_module.ALIVE_S
     receive(network, silent_since, 0, "hello", said(hello_of(2), process="b"))
