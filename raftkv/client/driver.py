@@ -142,6 +142,7 @@ class Driver:
                 self._post(lambda: self._begin(command), command)
         except BaseException:
             self._submitted.pop(command, None)
+            self._inbox.put(lambda: self._abandon(command))
             raise
         return future
 
@@ -183,7 +184,7 @@ class Driver:
         except errors.RpcError as failure:
             ok, result, error = False, None, failure
         except BaseException:
-            lane.spoil("a call was interrupted")
+            lane.spoil()
             lane.give_back()
             self._inbox.put(lambda: self._abandon(command))
             raise
@@ -200,7 +201,7 @@ class Driver:
             lane.give_back(error if not isinstance(error, errors.RemoteError) else None)
             self._inbox.put(lambda: self._handed_over(command, None, error))
         except BaseException:
-            lane.spoil("a call was interrupted")
+            lane.spoil()
             lane.give_back()
             self._inbox.put(lambda: self._abandon(command))
             raise

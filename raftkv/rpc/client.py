@@ -560,7 +560,10 @@ class ClientEnd:
             link.close()  # else its last reader does, by letting go
         self._tended = None
         self._lane = None
-        self._backoff.worked(time.monotonic() - link.since)
+        if link.interrupted:
+            self._backoff.forget()
+        else:
+            self._backoff.worked(time.monotonic() - link.since)
         logger.debug("%s: %s", self._name, link.lost)
         if self._on_down is not None and not self._closed:
             self._on_down(str(link.lost))

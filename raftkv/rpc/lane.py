@@ -122,18 +122,19 @@ class Lane:
         return True
 
     def give_back(self, error: RpcError | None = None) -> None:
-        """The holder reads no more. After an `error`, or after an interruption, the connection is worth
+        """The holder reads no more. After an `error` other than that the time was over the connection is worth
         nothing."""
         if error is not None and not isinstance(error, CallTimeoutError):
-            self.spoil(str(error))
+            self._link.break_off(str(error))
         self.closed = True
         self.returned = True
         self._pass_on([])
 
-    def spoil(self, reason: str) -> None:
-        """What is on the connection is not known any more. May be called anywhere, and more than once."""
-        self._link.broken = self._link.broken or reason
-        self._link.shut_down()
+    def spoil(self) -> None:
+        """The holder was interrupted: what is on the connection is not known any more. May be called more than
+        once."""
+        self._link.interrupted = True
+        self._link.break_off("a call was interrupted")
 
     # -- for the others --------------------------------------------------------------------------------------
 
@@ -143,7 +144,7 @@ class Lane:
             self._mark_closed()
             self._gate.release()
         else:  # its holder was interrupted in a bad moment
-            self.spoil("a call was interrupted while it was sent")
+            self.spoil()
             self._mark_closed()
         self.take_home()
 

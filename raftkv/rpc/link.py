@@ -42,6 +42,7 @@ class Link:
         self.backlog = bytearray()
         self.broken: str | None = None  # why nothing can be sent any more
         self.lost: str | None = None
+        self.interrupted = False  # that is why: the other side is well
         self.since = self.heard_at = time.monotonic()
         self._pinged_at: float | None = None  # when a ping left that nothing has come after
         self._ping_interval_s, self._idle_ping_interval_s = ping_interval_s, idle_ping_interval_s
@@ -110,6 +111,11 @@ class Link:
         side.)"""
         return self._pinged_at is not None and now - self._pinged_at >= self._patience_s
 
+    def break_off(self, reason: str) -> None:
+        """Nothing more is to be sent or read. Thread-safe, without a lock."""
+        self.broken = self.broken or reason
+        self.shut_down()
+
     def shut_down(self) -> None:
         """Ends the connection, and any receive() on it."""
         try:
@@ -132,6 +138,5 @@ class Link:
         except BlockingIOError:
             return 0
         except OSError as error:
-            self.broken = f"the connection was lost: {reason_of(error)}"
-            self.shut_down()
+            self.break_off(f"the connection was lost: {reason_of(error)}")
             return 0

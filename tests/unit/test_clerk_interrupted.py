@@ -1,0 +1,144 @@
+"""Exceptions out of signal handlers, at any place in a command: the caller gets them, and the Clerk goes on."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import threading
+import time
+
+import pytest
+from raftkv.client.clerk import Clerk
+
+from tests.unit.fake_cluster import KEY, Cluster
+
+OURS = os.sep + "raftkv" + os.sep
+
+
+class Interrupted(BaseException):
+    """What the signal handler raises."""
+
+
+@pytest.fixture
+def cluster():
+    cluster = Cluster([1])
+    yield cluster
+    cluster.close()
+
+
+def interrupt_at(number, function):
+    """Calls `function` and raises Interrupted at the `number`-th step in raftkv's code of this thread. Returns
+    whether there were so many."""
+    left = number
+
+    def trace(frame, event, _):
+        nonlocal left
+        if OURS not in frame.f_code.co_filename or frame.f_code.co_name == "__del__":
+            return None
+        frame.f_trace_opcodes = True
+        if event in ("opcode", "line"):
+            left -= 1
+            if left == 0:
+                raise Interrupted
+        return trace
+
+    sys.settrace(trace)
+    try:
+        function()
+    except Interrupted:
+        pass
+    finally:
+        sys.settrace(None)
+    return left <= 0
+
+
+OPERATIONS = {
+    "put": lambda clerk: clerk.append("k", "x"),
+    "get": lambda clerk: clerk.get("k"),
+    "submit": lambda clerk: clerk.submit("append", "k", "x"),
+    "result": lambda clerk: clerk.submit("append", "k", "x").result(5),
+    "pipeline": lambda clerk: clerk.pipeline().append("k", "x").get("k").execute(),
+    "status": lambda clerk: clerk.status(),
+}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("alone", [True, False])
+def test_interrupted_at_any_step(cluster, name, alone):
+    """`alone`: the caller has been lent the connection."""
+    with Clerk(cluster.addresses, authkey=KEY, timeout=5.0) as clerk:
+        number = 0
+        while True:
+            number += random.randint(5, 35)
+            for _ in range(4 if alone else 0):
+                clerk.put("k", "")
+            if not interrupt_at(number, lambda: OPERATIONS[name](clerk)):
+                break
+            started = time.monotonic()
+            clerk.put("k", "")
+            clerk.append("k", "y")
+            value = clerk.get("k")
+            assert value.count("y") == 1 and value.count("x") <= 1 and len(value) <= 2
+            assert time.monotonic() - started < 2.0, f"interrupted at step {number}"
+        assert clerk.submit("get", "k").result(5) is not None
+        assert number > 60
+    assert not any(thread.name.startswith("clerk") for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize("used", [True, False])
+def test_close_interrupted_at_any_step(cluster, used):
+    for number in range(1, 400, 7):
+        clerk = Clerk(cluster.addresses, authkey=KEY, timeout=5.0)
+        if used:
+            clerk.put("k", "")
+        more = interrupt_at(number, clerk.close)
+        clerk.close()
+        assert not any(thread.name.startswith("clerk") for thread in threading.enumerate())
+        if not more:
+            return
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="a system without setitimer")
+def test_a_storm_of_signals(cluster):
+    """Each acknowledged append is there once, and those that were interrupted at most once."""
+    acknowledged, tried = [], 0
+
+    def handler(*_):
+        raise Interrupted
+
+    with Clerk(cluster.addresses, authkey=KEY, timeout=5.0) as clerk:
+        clerk.put("k", "")
+        before = signal.signal(signal.SIGALRM, handler)
+        try:
+            end = time.monotonic() + 2.0
+            while time.monotonic() < end:
+                tried += 1
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-5, 2e-3))
+                    if tried % 3:
+                        clerk.append("k", f"<{tried}>")
+                    else:
+                        clerk.submit("append", "k", f"<{tried}>").result(5)
+                    acknowledged.append(tried)
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+                except Interrupted:
+                    pass
+        finally:
+            while True:
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+                    signal.signal(signal.SIGALRM, before)
+                    break
+                except Interrupted:
+                    pass
+        started = time.monotonic()
+        clerk.append("k", "end")
+        value = clerk.get("k")
+        assert time.monotonic() - started < 2.0
+        futures = [clerk.submit("append", "f", "x") for _ in range(1500)]
+        assert all(future.result(10) for future in futures)
+    assert len(acknowledged) > 20 and tried - len(acknowledged) > 20, (len(acknowledged), tried)
+    assert all(value.count(f"<{number}>") == 1 for number in acknowledged)
+    assert all(value.count(f"<{number}>") <= 1 for number in range(tried + 1))
