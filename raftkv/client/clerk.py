@@ -30,6 +30,8 @@ STATUS_FIELDS = (
     "log_last_index", "log_bytes", "snapshot_index", "pid", "version",
 )  # fmt: skip
 
+_GRACE_S = 0.1  # in which an end says why there was no answer in time
+
 Row = tuple[str, str, int]  # key, value, revision
 Servers = Union[Mapping[int, tuple[str, int]], Sequence[str]]
 
@@ -81,9 +83,7 @@ class Clerk:
         if driver is not None and driver.is_running():
             driver.begin_to_close()
             if not sys.is_finalizing():
-                warnings.warn(
-                    "unclosed Clerk: use it in a with block, or close() it", ResourceWarning, source=self
-                )
+                warnings.warn("unclosed Clerk: use it in a with block, or close() it", ResourceWarning)
 
     def after_fork_in_child(self) -> None:
         """See rpc/forks.py: the child has connections of its own, and is another client to the servers."""
@@ -185,7 +185,7 @@ class Clerk:
         for server, answer in answers.items():
             row = dict.fromkeys(STATUS_FIELDS)
             try:
-                row.update(answer.result(max(0.0, deadline - time.monotonic())), alive=True)
+                row.update(answer.result(max(0.0, deadline - time.monotonic()) + _GRACE_S), alive=True)
             except (errors.RpcError, FutureTimeoutError) as error:
                 late = isinstance(error, FutureTimeoutError)
                 row.update(alive=False, error=f"no answer within {timeout:g} s" if late else str(error))

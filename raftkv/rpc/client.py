@@ -128,6 +128,7 @@ class ClientEnd:
         self._watched = 0  # the events of the connection that the selector watches
         self._tended: Link | None = None  # what it looks after: `_link`, or that one when it was just lost
         self._dialling: Dialling | None = None
+        self._trouble: str | None = None  # why there is no connection
 
     # -- for callers -----------------------------------------------------------------------------------------
 
@@ -237,11 +238,12 @@ class ClientEnd:
     def __del__(self) -> None:
         if getattr(self, "_keeper", None) is None or self._closed or self._generation != forks.generation:
             return
+        self._closed = True
         if self._dialling is not None:
             self._dialling.give_up()
         self._wake()  # the thread finds that we are gone
         if not sys.is_finalizing():
-            warnings.warn(f"unclosed connection to {self._where}", ResourceWarning, source=self)
+            warnings.warn(f"unclosed connection to {self._where}", ResourceWarning)
 
     def after_fork_in_child(self) -> None:
         """See forks.py. What was under way does not exist here."""
@@ -383,8 +385,12 @@ class ClientEnd:
         if now >= self._calls.next_expiry:
             with self._lock:
                 calls = self._calls.take_expired(now)
+            trouble = self._trouble
             for call in calls:
-                call.fail(timed_out(f"no answer from {self._where} in time", sent=call.sent))
+                if trouble is not None and not call.sent:
+                    call.fail(lost(trouble, sent=False))
+                else:
+                    call.fail(timed_out(f"no answer from {self._where} in time", sent=call.sent))
 
     def _next_duty_at(self, now: float) -> float:
         """When the keeper must wake by itself. With the lock held."""
@@ -476,7 +482,7 @@ class ClientEnd:
 
     def _failed_to_connect(self, error: RpcError) -> None:
         """All calls that waited for it fail, too: they may have better to do than wait."""
-        message = str(error)
+        message = self._trouble = str(error)
         if isinstance(error, AuthenticationError):
             self._fail_all(lambda call: AuthenticationError(message))
         else:
@@ -488,6 +494,7 @@ class ClientEnd:
 
     def _install(self, link: Link) -> None:
         """A new connection: sends the requests that have been waiting for it."""
+        self._trouble = None
         with self._lock:
             self._link = self._tended = link
             self._calls.waiting_bytes = 0

@@ -71,7 +71,7 @@ def test_interrupted_at_any_step(cluster, name, alone):
     with Clerk(cluster.addresses, authkey=KEY, timeout=5.0) as clerk:
         number = 0
         while True:
-            number += random.randint(5, 35)
+            number += random.randint(10, 60)
             for _ in range(4 if alone else 0):
                 clerk.put("k", "")
             if not interrupt_at(number, lambda: OPERATIONS[name](clerk)):
@@ -89,7 +89,7 @@ def test_interrupted_at_any_step(cluster, name, alone):
 
 @pytest.mark.parametrize("used", [True, False])
 def test_close_interrupted_at_any_step(cluster, used):
-    for number in range(1, 400, 7):
+    for number in range(1, 400, 17):
         clerk = Clerk(cluster.addresses, authkey=KEY, timeout=5.0)
         if used:
             clerk.put("k", "")
@@ -112,7 +112,7 @@ def test_a_storm_of_signals(cluster):
         clerk.put("k", "")
         before = signal.signal(signal.SIGALRM, handler)
         try:
-            end = time.monotonic() + 2.0
+            end = time.monotonic() + 1.0
             while time.monotonic() < end:
                 tried += 1
                 try:
