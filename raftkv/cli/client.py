@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
 from typing import NamedTuple
 
@@ -11,13 +13,11 @@ from raftkv.cli.arguments import parse_arguments, seconds, text_of
 from raftkv.cli.commands import COMMANDS, Call, help_text, parse_call
 from raftkv.cli.console import Console, is_terminal
 from raftkv.cli.outcome import (
-    BAD_INPUT,
     DONE,
     INTERRUPTED,
     NOT_WRITTEN,
     Outcome,
     OutputError,
-    UsageError,
     exit_status,
 )
 from raftkv.cli.piped import Lines, run_lines
@@ -60,13 +60,23 @@ class _Asked(NamedTuple):
 
 def main(argv: list[str] | None = None) -> int:
     """Run the client. Returns the exit status, as `kvclient --help` lists them."""
+    if argv is not None:
+        return _run(argv)
+    status = _run(sys.argv[1:])
+    with contextlib.suppress(ValueError):  # not in the main thread
+        signal.signal(
+            signal.SIGINT, signal.SIG_IGN
+        )  # it is said what happened: only the end of Python is left
+    return status
+
+
+def _run(words: list[str]) -> int:
     closed = open_standard_streams()
-    words = sys.argv[1:] if argv is None else argv
     console = Console(output_is_closed="stdout" in closed)
     try:
         return _main(words, console)
-    except UsageError as error:
-        outcome = Outcome(BAD_INPUT, error=str(error))
+    except OutputError as error:
+        outcome = Outcome(NOT_WRITTEN, error=f"the output could not be written ({error})")
     except RaftKVError as error:
         outcome = Outcome(exit_status(error), error=str(error))
     except KeyboardInterrupt:
@@ -89,7 +99,7 @@ def _main(words: list[str], console: Console) -> int:
             return _finish(call.run(clerk, console), call.name, console)
         if not is_terminal(sys.stdin):
             return run_lines(clerk, COMMANDS, Lines(sys.stdin), asked.as_json, console)
-        print(f"raftkv {__version__}; `help` lists the commands")
+        console.write(f"raftkv {__version__}; `help` lists the commands\n")
         Prompt(clerk, COMMANDS, as_json=asked.as_json).run()
         return DONE
 

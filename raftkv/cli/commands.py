@@ -72,7 +72,7 @@ class Call(NamedTuple):
         return f": the {self.name} may or may not take effect; read before you repeat it"
 
 
-HELP_WORDS = ("help", "--help", "-h")
+HELP_WORDS = ("help", "--help", "-h", "?")
 
 
 def parse_call(commands: Mapping[str, Command], words: Sequence[str], as_json: bool = False) -> Call:

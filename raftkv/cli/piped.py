@@ -33,28 +33,36 @@ def run_lines(
             break
         else:
             outcome = execute(commands, clerk, read.words, as_json, console)
+        ends_here = outcome.status >= UNAVAILABLE
+        if ends_here and outcome.error:
+            outcome = outcome._replace(error=f"{outcome.error}; {_not_run(lines)}")
         try:
             console.show(outcome, "kvclient: ", f"line {read.number}: ", line=read.number)
         except OutputError as error:
             return _not_written(read.number, lines, error, as_json, console)
         status = max(status, outcome.status)
-        if outcome.status >= UNAVAILABLE:
+        if ends_here:
             break
     return status
 
 
 def _not_written(number: int, lines: Lines, error: OutputError, as_json: bool, console: Console) -> int:
-    rest = lines.count_rest()
-    if rest == 0:
-        after = "it was the last one"
-    elif rest is None:
-        after = "the lines after it were not run"
-    else:
-        after = f"the {rest} line{'s' * (rest != 1)} after it {'were' if rest != 1 else 'was'} not run"
-    sentence = f"line {number} was carried out, but its result could not be written ({error}); {after}"
-    outcome = Outcome(NOT_WRITTEN, error=sentence, as_json=as_json)
-    console.complain(outcome.error_line("kvclient: ", line=number, not_run=rest))
+    sentence = (
+        f"line {number} was carried out, but its result could not be written ({error}); {_not_run(lines)}"
+    )
+    console.complain(
+        Outcome(NOT_WRITTEN, error=sentence, as_json=as_json).error_line("kvclient: ", line=number)
+    )
     return NOT_WRITTEN
+
+
+def _not_run(lines: Lines) -> str:
+    rest = lines.count_rest()
+    if rest is None:
+        return "the lines after it were not run"
+    if rest == 0:
+        return "it was the last line"
+    return "the line after it was not run" if rest == 1 else f"the {rest} lines after it were not run"
 
 
 class _Read(NamedTuple):

@@ -69,7 +69,7 @@ class Prompt:
         try:
             return self.run_one()
         except KeyboardInterrupt:
-            print()  # Ctrl-C at the prompt drops what was typed
+            Console().write("\n")  # Ctrl-C at the prompt drops what was typed
             return True
 
     def run_one(self) -> bool:
@@ -77,7 +77,7 @@ class Prompt:
         try:
             words = self._read_command()
         except EOFError:
-            print()
+            Console().write("\n")
             return False
         except UsageError as error:
             self._complain(error)
@@ -113,7 +113,7 @@ class Prompt:
             except EOFError:
                 if not splitter.open:
                     raise
-                print()
+                Console().write("\n")
                 raise splitter.complain() from None
             if not lines and line.startswith("#"):
                 return []
@@ -139,13 +139,13 @@ class Prompt:
             outcome = call_abandonable(lambda: call.run(self._clerk, console))
         except KeyboardInterrupt:
             console.cancel.set()
-            print(file=sys.stderr)
+            console.write("\n")
             console.complain(f"abandoned{call.doubt}")
             return
         console.show(outcome, "error: ")
         duration_s = time.monotonic() - started
         if duration_s >= SLOW_ANSWER_S:
-            print(f"({duration_s:.2f} s)", flush=True)
+            console.write(f"({duration_s:.2f} s)\n")
 
     def _complain(self, error: UsageError) -> None:
         Console().show(Outcome(BAD_INPUT, error=str(error), as_json=self._as_json), "error: ")

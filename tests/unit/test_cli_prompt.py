@@ -174,8 +174,8 @@ def test_ctrl_c_abandons_the_command_only(clerk, capsys):
     thread.join()
     shell.run_one()
     out, err = capsys.readouterr()
-    assert out == "(put waits)\n1\n", "the prompt goes on while the abandoned write still waits"
-    assert err == "\nabandoned: the put may or may not take effect; read before you repeat it\n"
+    assert out == "(put waits)\n\n1\n", "the prompt goes on while the abandoned write still waits"
+    assert err == "abandoned: the put may or may not take effect; read before you repeat it\n"
 
 
 def test_an_abandonable_call_returns_raises_and_gives_up():

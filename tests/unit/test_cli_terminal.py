@@ -96,9 +96,11 @@ def test_lines_come_above_what_is_being_typed_which_stays_as_it_is(tmp_path):
         screen.expect_screen(*wrapped, "> put k " + "x" * 30 + "Y|x", "x" * 19)
         screen.type("\n")
         screen.expect_screen("typed put k " + "x" * 28, "xxYxx" + "x" * 18, "> |")
+        screen.type("abc")
+        screen.expect_screen("> abc|")
         for number in range(30):
             print(number, file=lines, flush=True)
-        screen.type("abc\x03")  # Ctrl-C in the midst of them
+        screen.type("\x03")  # Ctrl-C in the midst of them
         screen.expect("typed Ctrl-C")
         print("end", file=lines, flush=True)
         screen.expect_screen("[node 1] end", "> |")
