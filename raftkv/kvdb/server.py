@@ -19,6 +19,7 @@ from raftkv.node.threads import Threads
 from raftkv.rpc.channel import send_replies
 from raftkv.rpc.server import RpcServer, die
 from raftkv.storage.persister import Persister
+from raftkv.threads import start_thread
 
 log = logging.getLogger("raftkv")
 
@@ -60,11 +61,18 @@ class KVServer:
             id, config.peers, peer_key, self._persister, config.raft.snapshot_chunk_bytes, on_fatal
         )
         self._threads = Threads(on_fatal)
+        self._rpc = RpcServer("rpc", on_fatal)
         self._member = Member(
-            id, config.cluster, self._persister, self._network, self._service, config.raft, self._threads
+            id,
+            config.cluster,
+            self._persister,
+            self._network,
+            self._service,
+            config.raft,
+            self._threads,
+            relieve=self._rpc.relieve,
         )
         self._service.consensus = self._member
-        self._rpc = RpcServer("rpc", on_fatal)
         try:
             # In a turn of the loop peers come first: what they acknowledge lets clients be answered.
             self.peer_address = self._listen_for_peers(config.listen_peers, peer_key)
@@ -110,7 +118,7 @@ class KVServer:
     def _describe(self) -> dict[str, Any]:
         """What `status` says besides what the member knows."""
         clients, peers = map(self._rpc.occupancy, (self.client_address, self.peer_address))
-        problems = self._network.problems.sentences()
+        problems = [*self._member.problems(), *self._network.problems.sentences()]
         problems += [f"refused at the port of peers: {complaint}" for complaint in peers.complaints]
         if any(self._full() in complaint for complaint in clients.complaints):
             problems.append(f"clients are refused: {self._full()}")
@@ -136,12 +144,25 @@ class KVServer:
         )
 
     def stop(self) -> None:
-        """Stop serving, and release the ports and the data folder. May be called twice."""
+        """Stop serving, and release the ports and the data folder. May be called twice.
+
+        Returns within some seconds, whatever the disk does: the connections end first, and with them what
+        this server leads. A write that hangs is left alone; nothing of it was acknowledged. The folder stays
+        locked until it is over, or the process ends.
+        """
         self._rpc.close()
         self._network.close()
-        self._member.stop()
-        self._threads.stop()
-        self._threads.join()
+        if self._member.stop():
+            self._persister.close()
+        else:
+            log.warning(
+                "stopped while the disk has not finished a write: nothing that was acknowledged is lost"
+            )
+            start_thread(self._close_when_written, "closer")
+
+    def _close_when_written(self) -> None:
+        while not self._member.stop():
+            pass  # each waits for a while
         self._persister.close()
 
 

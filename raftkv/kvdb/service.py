@@ -97,14 +97,16 @@ class KVService:
                 pieces.append(request)
             else:
                 reads.append(request)
-        if writes:
-            replies += self._try(writes, lambda: self.consensus.propose(commands, writes))
         if reads:
             replies += self._try(reads, lambda: self.consensus.read_index(reads))
         if pieces:
             replies += self._try(pieces, lambda: self.consensus.read_now(pieces))
         if replies:
             self._send_replies(replies)
+        if writes:  # last: this thread may write them itself, and the disk may take its time
+            refusals = self._try(writes, lambda: self.consensus.propose(commands, writes))
+            if refusals:
+                self._send_replies(refusals)
 
     def on_close(self, channel: Any) -> None:
         """Replies to a closed channel are dropped by the channel; of what is kept here, only dumps are its."""

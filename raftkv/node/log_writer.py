@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Callable
+from typing import Any, Callable
 
 from raftkv.node.crash_points import reach
 from raftkv.node.interfaces import Network
@@ -29,6 +29,11 @@ from raftkv.storage.persister import Persister
 log = logging.getLogger("raftkv.raft")
 
 SLOW_FSYNC_S = 0.5  # a write that takes longer is reported
+HANGS = (
+    "the disk of this node has not finished a write for {:.1f} s: this node acknowledges nothing meanwhile, and "
+    "does not lead if the others can do without it; check that disk, or stop this node, which loses nothing"
+)
+LONE_WRITE_S = 0.03  # the thread that makes one for longer is relieved of what else it does
 QUICK_FSYNC_S = 0.001  # while writes are this quick, a lone entry is written by the thread that brings it
 
 
@@ -36,7 +41,8 @@ class LogWriter:
     """The one way from the core to the disk. Its state is guarded by `mutex`, which guards `raft`, too.
 
     `sort_ready()` is called with the mutex held when the core has something new to hand out, `work()` without
-    it when there may be something to send or apply.
+    it when there may be something to send or apply. `relieve(thread)` is called with the mutex held when
+    `thread` (see Threads.current) hangs in a lone write.
     """
 
     def __init__(
@@ -49,16 +55,20 @@ class LogWriter:
         *,
         sort_ready: Callable[[], None],
         work: Callable[[], None],
+        relieve: Callable[[Any], None],
     ) -> None:
         self._raft, self._persister, self._network = raft, persister, network
         self._threads, self._mutex = threads, mutex
-        self._sort_ready, self._work = sort_ready, work
+        self._sort_ready, self._work, self._relieve = sort_ready, work, relieve
         # Something waits for the disk and nobody writes, or the node stops. Only the log-writer waits.
         self._work_waits = threads.condition(mutex)
         self._queue: list[Ready] = []
         self._compact_to: Snapshot | None = None
         self._busy = False  # some thread writes
         self._last_write_s = 0.0
+        self._writing_since: float | None = None
+        self._lone_writer: Any = None  # the thread that makes a lone write
+        self._is_late = False  # the present write was reported to hang
 
     # -- what others call ------------------------------------------------------------------------------------
 
@@ -66,6 +76,11 @@ class LogWriter:
     def is_idle(self) -> bool:
         """With the mutex held: is all durable that was handed in?"""
         return not (self._busy or self._queue)
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Does no thread write?"""
+        return not self._busy
 
     @property
     def has_work(self) -> bool:
@@ -82,18 +97,42 @@ class LogWriter:
         self._compact_to = snapshot
         self._work_waits.notify()
 
-    def write_or_wake(self) -> None:
-        """Have somebody write what waits for the disk: this thread, if it is a lone entry."""
+    def write_or_wake(self, may_write: bool = True) -> None:
+        """Have somebody write what waits for the disk: this thread, if it is a lone entry and it may."""
         if not self._queue:
             return
         with self._mutex:
             if self._busy or not self._queue:
                 return  # who writes now looks again
-            if not self._is_lone():
+            if not (may_write and self._is_lone()):
                 self._work_waits.notify()
                 return
             batch, _ = self._take()
+            self._lone_writer = self._threads.current()
         self._write(batch, None)
+
+    @property
+    def hangs_for_s(self) -> float:
+        """How long the present write has taken, if that is an election timeout or more; else 0."""
+        since = self._writing_since
+        took = 0.0 if since is None else self._threads.clock() - since
+        return took if took >= self._raft.options.election_timeout_s else 0.0
+
+    def watch(self) -> None:
+        """For the ticker: a thread that hangs in a lone write is relieved, and a disk that hangs is
+        reported."""
+        since = self._writing_since
+        if since is None:
+            return
+        if self._lone_writer is not None and self._threads.clock() >= since + LONE_WRITE_S:
+            with self._mutex:
+                if self._writing_since == since and self._lone_writer is not None:
+                    self._relieve(self._lone_writer)
+                    self._lone_writer = None
+        took = self.hangs_for_s
+        if took and not self._is_late:
+            self._is_late = True
+            log.warning("%s", HANGS.format(took))
 
     def run(self) -> None:
         """The thread `log-writer`. Ends when the node stops and wake() is called."""
@@ -161,6 +200,7 @@ class LogWriter:
             self._end_write(compact_to is None)
         self._network.flush()
         if compact_to is not None:
+            self._writing_since = self._threads.clock()
             self._persister.compact(compact_to.index)
             with self._mutex:
                 self._end_write(True)
@@ -168,6 +208,7 @@ class LogWriter:
     def _end_write(self, done: bool) -> None:
         """With the mutex held: sort what the write led to. `done`: others may write now."""
         self._busy = not done
+        self._writing_since = self._lone_writer = None
         self._sort_ready()
         if done and self.has_work:
             self._work_waits.notify()
@@ -176,7 +217,8 @@ class LogWriter:
         """Make a batch durable: one write and one fsync, unless it holds a snapshot chunk or replaces
         entries."""
         reach("node:before-save")
-        started = self._threads.clock()
+        self._is_late = False
+        self._writing_since = started = self._threads.clock()
         hard_state: HardState | None = None
         entries: list[Entry] = []
         for ready in batch:
@@ -192,7 +234,7 @@ class LogWriter:
         if hard_state or entries:
             self._persister.save(hard_state, entries)
         self._last_write_s = took = self._threads.clock() - started
-        if took > SLOW_FSYNC_S:
+        if took > SLOW_FSYNC_S or self._is_late:
             log.warning("writing the log took %.1f s: the disk is slow", took)
         reach("node:saved")
 

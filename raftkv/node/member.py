@@ -10,14 +10,14 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Callable
 
 from raftkv.config import RaftOptions
 from raftkv.errors import NotLeaderError
 from raftkv.node.interfaces import Refusal, StateMachine
 from raftkv.node.joining import NEW, Acquaintance, Hello, HelloReply, Joining
 from raftkv.node.network import PeerNetwork
-from raftkv.node.node import RaftNode
+from raftkv.node.node import STOP_S, RaftNode
 from raftkv.node.threads import Threads
 from raftkv.raft.core import Raft
 from raftkv.raft.log import RaftLog
@@ -31,8 +31,8 @@ log = logging.getLogger("raftkv.raft")
 class Member:
     """The disk, the network and the node of one member. Thread-safe.
 
-    `machine` is what is replicated. `threads` are this member's own; it stops them. A simulator gives `rng`,
-    too.
+    `machine` is what is replicated. `threads` are this member's own; it stops them. `relieve`: see LogWriter.
+    A simulator gives `rng`, too.
     """
 
     def __init__(
@@ -45,13 +45,16 @@ class Member:
         options: RaftOptions,
         threads: Threads,
         *,
+        relieve: Callable[[Any], None] = lambda thread: None,
         rng: random.Random | None = None,
     ) -> None:
         self._persister, self._network, self._machine = persister, network, machine
         self._options, self._threads, self._rng = options, threads, rng or random.Random()
+        self._relieve = relieve
         self.id = id
         self.node: RaftNode | None = None
         self._mutex = threads.lock()  # guards _joining; the node has a mutex of its own
+        self._remembering = threads.lock()  # held by who makes durable what is known of the others
         self._joining = Joining(
             id,
             persister.uid,
@@ -68,9 +71,11 @@ class Member:
         self._network.start(self)
         self._join()
 
-    def stop(self) -> None:
-        if self.node is not None:
-            self.node.stop()
+    def stop(self) -> bool:
+        """Returns whether all has ended; see RaftNode.stop."""
+        at_rest = self.node is None or self.node.stop()
+        self._threads.stop()
+        return self._threads.join(STOP_S) and at_rest
 
     # -- what the database asks of it ------------------------------------------------------------------------
 
@@ -100,6 +105,10 @@ class Member:
         joining = {"id": self.id, "role": "joining", "leader": None, "log_first_index": 1}
         return {**joining, **dict.fromkeys(numbers, 0)}
 
+    def problems(self) -> list[str]:
+        """See RaftNode.problems."""
+        return [] if self.node is None else self.node.problems()
+
     # -- what the network asks of it (network.PeerHandler) ---------------------------------------------------
 
     def on_messages(self, messages: list[Message]) -> list[Refusal]:
@@ -117,26 +126,32 @@ class Member:
         with self._mutex:
             return self._joining.hello()
 
+    def is_remembered(self, hello: Hello) -> bool:
+        """Is all durable that on_hello(hello) would have to remember? Else that waits for the disk."""
+        known = self._persister.known_peers.get(hello.id)
+        return known is not None and (known[0], known[2]) == (hello.uid, hello.rejoin_term)
+
     def on_hello(self, hello: Hello) -> tuple[HelloReply, bool]:
         term = self.node.get_state()[0] if self.node is not None else 0
         with self._mutex:
-            before = self._joining.known.get(hello.id)
             reply = self._joining.answer(hello, term)
-            self._remember(hello.id, before)
-            return reply, self._joining.accepts(hello)
+            accepted = self._joining.accepts(hello)
+        self._remember(hello.id)
+        return reply, accepted
 
     def on_hello_reply(self, reply: HelloReply) -> None:
         with self._mutex:
-            before = self._joining.known.get(reply.id)
             self._joining.heard(reply)
-            self._remember(reply.id, before)
+        self._remember(reply.id)
         self._join()
 
-    def _remember(self, peer: int, before: Acquaintance | None) -> None:
-        """With the mutex held: make durable what is known of `peer`, if it is not what it was before."""
-        known = self._joining.known[peer]
-        if known != before:
-            self._persister.remember_peer(peer, *known)
+    def _remember(self, peer: int) -> None:
+        """Make durable what is known of `peer`. The mutex is not held meanwhile: others may say hello."""
+        with self._remembering:
+            with self._mutex:
+                known = self._joining.known[peer]
+            if self._persister.known_peers.get(peer) != known:
+                self._persister.remember_peer(peer, *known)
 
     # -- taking part -----------------------------------------------------------------------------------------
 
@@ -182,6 +197,7 @@ class Member:
             self._network,
             self._machine,
             self._threads,
+            relieve=self._relieve,
             max_raft_state=options.max_raft_state,
             snapshot_growth=options.snapshot_growth_percent / 100,
         )

@@ -11,6 +11,7 @@ before it, or from who does not belong here, closes the connection. What is wron
 
 from __future__ import annotations
 
+import queue
 import secrets
 import threading
 import time
@@ -38,8 +39,10 @@ from raftkv.rpc.channel import Channel, send_replies
 from raftkv.rpc.client import ClientEnd
 from raftkv.rpc.wire import dumps, frame
 from raftkv.storage.persister import Persister
+from raftkv.threads import start_thread
 
 HELLO_TIMEOUT_S = 5.0
+CLOSE_S = 0.5  # at most, for the thread that reads snapshots
 ALIVE_S = 3.0  # a connection that brought something so lately is alive: its other side sends pings
 UNREACHABLE_S = 5.0  # a peer that cannot be reached for so long is a problem
 REFUSED_S = 10.0  # a peer that was refused, and does not come again for so long, is none any more
@@ -57,14 +60,17 @@ class PeerHandler(Protocol):
 
     def make_hello(self) -> Hello: ...
 
+    def is_remembered(self, hello: Hello) -> bool:
+        """Need on_hello(hello) not wait for the disk?"""
+
     def on_hello(self, hello: Hello) -> tuple[HelloReply, bool]:
-        """The answer to a peer's hello, and whether its Raft messages are accepted. Raises ProtocolError."""
+        """The answer to a peer's hello, and whether its Raft messages are accepted. May wait for the disk.
+        Raises ProtocolError."""
 
     def on_hello_reply(self, reply: HelloReply) -> None: ...
 
     def on_snapshot_unreadable(self, peer: int, snapshot: Snapshot) -> None:
-        """The snapshot that `peer` is being sent is not there any more. Called with no lock held but the
-        link's."""
+        """The snapshot that `peer` is being sent is not there any more. Called with no lock held."""
 
 
 class _Caller(NamedTuple):
@@ -100,18 +106,51 @@ class PeerNetwork:
             for peer, address in addresses.items()
             if peer != id
         }
+        self._on_fatal = on_fatal
+        self._chunks: queue.SimpleQueue[tuple[_Link, InstallSnapshot] | None] = queue.SimpleQueue()
+        self._chunk_reader: threading.Thread | None = None
         self._channels: dict[int, Channel] = {}  # the newest accepted connection from each peer
         self._callers: dict[int, _Caller] = {}  # the newest one that greeted as it, accepted or not
 
     def start(self, handler: PeerHandler) -> None:
         """Connect to the others. `handler` gets what arrives."""
         self.handler = handler
+        self._chunk_reader = self._start_thread(self._read_chunks, "snapshot-reader")
         for link in self._links.values():
             link.end.start()
 
     def close(self) -> None:
+        self._chunks.put(None)
         for link in self._links.values():
-            link.close()
+            link.end.close()
+        if self._chunk_reader is not None:
+            self._chunk_reader.join(CLOSE_S)
+            if self._chunk_reader.is_alive():
+                return  # the disk holds it up
+        for link in self._links.values():
+            link.snapshots.close()
+
+    def _start_thread(self, body: Callable[[], None], name: str) -> threading.Thread:
+        def run() -> None:
+            try:
+                body()
+            except BaseException as error:
+                self._on_fatal(error)
+
+        return start_thread(run, name)
+
+    def read_chunk(self, link: _Link, message: InstallSnapshot) -> None:
+        """Have the chunk that `message` is about read and sent, by a thread that may wait for the disk."""
+        self._chunks.put((link, message))
+
+    def _read_chunks(self) -> None:
+        """The thread `snapshot-reader`."""
+        while True:
+            item = self._chunks.get()
+            if item is None:
+                return
+            link, message = item
+            link.send_chunk(message)
 
     def greet(self) -> None:
         """Say hello again on every connection: this node is another one now than when it connected."""
@@ -180,10 +219,24 @@ class PeerNetwork:
             if hello.id in self._links:
                 caller = hello.id
             self._check_caller(channel, greeting, hello)
+        except ProtocolError as error:
+            self._refuse_hello(channel, id, caller, error)
+            return
+        if self.handler.is_remembered(hello):
+            self._welcome(channel, id, caller, greeting, hello)
+        else:  # it is new here, and waits for the disk: nobody else should
+            self._start_thread(lambda: self._welcome(channel, id, caller, greeting, hello), "hello")
+
+    def _refuse_hello(self, channel: Channel, id: Any, caller: Any, error: ProtocolError) -> None:
+        host = channel.peer.rpartition(":")[0]
+        self.problems.set(("refused", caller), f"refused a server at {host}: {error}", REFUSED_S)
+        send_replies([(channel, id, False, (BAD_REQUEST, str(error), None))])
+
+    def _welcome(self, channel: Channel, id: Any, caller: Any, greeting: Greeting, hello: Hello) -> None:
+        try:
             reply, accepted = self.handler.on_hello(hello)
         except ProtocolError as error:
-            self.problems.set(("refused", caller), f"refused a server at {host}: {error}", REFUSED_S)
-            send_replies([(channel, id, False, (BAD_REQUEST, str(error), None))])
+            self._refuse_hello(channel, id, caller, error)
             return
         self._callers[hello.id] = _Caller(channel, greeting.process)
         self.problems.clear(("refused", hello.id))
@@ -197,6 +250,8 @@ class PeerNetwork:
             self._channels[hello.id] = channel
             self._links[hello.id].end.connect_now()  # who comes back is reached again without waiting
         send_replies([(channel, id, True, (self.addresses, *reply))])
+        if channel.closing:  # on_close() may have been called before it was known whose it is
+            self.on_close(channel)
 
     def _check_caller(self, channel: Channel, greeting: Greeting, hello: Hello) -> None:
         """Raises ProtocolError if it did not mean to call this node, or is not the only one with its id."""
@@ -269,20 +324,15 @@ class _Link:
             try:
                 frames = []
                 while outbox:
-                    message: Message | None = outbox.popleft()
+                    message = outbox.popleft()
                     if type(message) is InstallSnapshot:
-                        message = self._with_chunk(message)
-                    if message is not None:
+                        self._network.read_chunk(self, message)
+                    else:
                         frames.append(frame(dumps((None, "raft", to_plain(message)))))
                 if frames:
                     self.end.notify(b"".join(frames))
             finally:
                 self._sending.release()
-
-    def close(self) -> None:
-        self.end.close()
-        with self._sending:  # the node's threads may still be reading a chunk
-            self.snapshots.close()
 
     def greet(self) -> None:
         """Say hello once more on the connection, if there is one."""
@@ -331,10 +381,11 @@ class _Link:
         if reason is not None:
             self._network.problems.set(("call", self._peer), f"{self._where} {reason}")
 
-    def _with_chunk(self, message: InstallSnapshot) -> InstallSnapshot | None:
-        """`message` with the bytes that belong to it, or None if that snapshot is not there any more."""
+    def send_chunk(self, message: InstallSnapshot) -> None:
+        """Send `message` with the bytes that belong to it, unless that snapshot is not there any more."""
         chunk = self.snapshots.read(message.snapshot, message.offset)
         if chunk is None:
             self._network.handler.on_snapshot_unreadable(self._peer, message.snapshot)
-            return None
-        return message._replace(data=chunk[0], done=chunk[1])
+            return
+        whole = message._replace(data=chunk[0], done=chunk[1])
+        self.end.notify(frame(dumps((None, "raft", to_plain(whole)))))

@@ -26,14 +26,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Callable
 
 from raftkv.errors import ProtocolError
 from raftkv.node.applier import Applier, Work
 from raftkv.node.checked_lock import CheckedLock
 from raftkv.node.crash_points import reach
 from raftkv.node.interfaces import Network, Refusal, RoleChange, StateMachine
-from raftkv.node.log_writer import LogWriter
+from raftkv.node.log_writer import HANGS, LogWriter
 from raftkv.node.proposals import Proposals
 from raftkv.node.snapshotter import Snapshotter
 from raftkv.node.threads import Threads
@@ -42,9 +42,12 @@ from raftkv.raft.messages import Message
 from raftkv.raft.types import Role, Snapshot
 from raftkv.storage.persister import Persister
 
+STOP_S = 0.5  # at most, for the threads to end
+
 
 class RaftNode:
-    """One node. All public methods are thread-safe. `max_raft_state`, `snapshot_growth`: see Snapshotter."""
+    """One node. All public methods are thread-safe. `max_raft_state`, `snapshot_growth`: see Snapshotter,
+    `relieve`: see LogWriter."""
 
     def __init__(
         self,
@@ -56,6 +59,7 @@ class RaftNode:
         *,
         max_raft_state: int,
         snapshot_growth: float = 0.0,
+        relieve: Callable[[Any], None] = lambda thread: None,
     ) -> None:
         self._raft, self._network, self._threads = raft, network, threads
         mutex, machine_lock = threads.lock(), threads.lock()
@@ -64,7 +68,14 @@ class RaftNode:
         self._proposals = Proposals()
         self._last_role = RoleChange(raft.role, raft.term, raft.leader, "")
         self.log_writer = LogWriter(
-            raft, persister, network, threads, mutex, sort_ready=self._sort_ready, work=self._work
+            raft,
+            persister,
+            network,
+            threads,
+            mutex,
+            sort_ready=self._sort_ready,
+            work=self._work,
+            relieve=relieve,
         )
         # with locks of their own
         self._snapshotter = Snapshotter(
@@ -98,11 +109,12 @@ class RaftNode:
         self._threads.start("log-writer", self.log_writer.run)
         self._threads.start("ticker", self._run_ticker)
 
-    def stop(self) -> None:
-        """Stop taking part. What is acknowledged is durable already; nothing else is waited for."""
+    def stop(self) -> bool:
+        """Stop taking part. What is acknowledged is durable already; nothing else is waited for. Returns
+        whether all threads have ended: one that the disk holds up is left after STOP_S."""
         self._threads.stop()
         self.log_writer.wake()
-        self._threads.join()
+        return self._threads.join(STOP_S) and self.log_writer.is_at_rest
 
     # -- input -----------------------------------------------------------------------------------------------
 
@@ -122,7 +134,7 @@ class RaftNode:
         with self._mutex:
             self._raft.read_index(contexts)
             self._sort_ready()
-        self._work()
+        self._work(may_write=False)
 
     def read_now(self, contexts: Sequence[Any]) -> None:
         """Have the state machine read for `contexts` as it is now on this node, whoever leads."""
@@ -148,14 +160,14 @@ class RaftNode:
         with self._mutex:
             self._raft.lost_contact(peer)
             self._sort_ready()
-        self._work()
+        self._work(may_write=False)
 
     def snapshot_unreadable(self, peer: int, snapshot: Snapshot) -> None:
         """The snapshot that `peer` is being sent was replaced before its file could be opened."""
         with self._mutex:
             self._raft.snapshot_unreadable(peer, snapshot)
             self._sort_ready()
-        self._work()
+        self._work(may_write=False)
 
     def get_state(self) -> tuple[int, bool]:
         """(current term, whether this node believes it is the leader)."""
@@ -179,12 +191,18 @@ class RaftNode:
                 "snapshot_index": raft.latest_snapshot.index if raft.latest_snapshot else 0,
             }
 
+    def problems(self) -> list[str]:
+        """What is wrong with this node now: sentences for its operator."""
+        hangs_for_s = self.log_writer.hangs_for_s
+        return [HANGS.format(hangs_for_s)] if hangs_for_s else []
+
     def tick(self) -> None:
         """Tell the core what time it is."""
         with self._mutex:
             self._raft.tick(self._threads.clock())
             self._sort_ready()
-        self._work()
+        self._work(may_write=False)  # whoever tells the time must not hang with the disk
+        self.log_writer.watch()
 
     def _run_ticker(self) -> None:
         interval_s = self._raft.options.heartbeat_interval_s / 5
@@ -227,9 +245,13 @@ class RaftNode:
 
     # -- output: working, without the mutex ------------------------------------------------------------------
 
-    def _work(self) -> None:
-        """Send what may leave, have what must be durable written, apply what is committed."""
+    def _work(self, may_write: bool = True) -> None:
+        """Send what may leave, have what must be durable written, apply what is committed.
+
+        `may_write`: this thread may be held up by the disk. Only those may that have nothing to do after it:
+        another thread reads connections meanwhile, see LogWriter.watch().
+        """
         reach("node:before-send")
         self._network.flush()
-        self.log_writer.write_or_wake()
+        self.log_writer.write_or_wake(may_write)
         self._applier.run()

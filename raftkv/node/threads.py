@@ -75,6 +75,10 @@ class Threads:
         """Seconds; never goes back."""
         return time.monotonic()
 
+    def current(self) -> Any:
+        """The thread that calls: what is equal for one and the same."""
+        return threading.get_ident()
+
     def lock(self) -> Lock:
         return threading.Lock()
 
@@ -116,15 +120,15 @@ class Threads:
             while self._standing_by:
                 self._standing_by.pop().put(None)
 
-    def join(self) -> None:
-        """Wait until all threads but the calling one have ended."""
+    def join(self, timeout_s: float) -> bool:
+        """Wait until all threads but the calling one have ended, for so long. Returns whether they have."""
+        deadline = time.monotonic() + timeout_s
         while True:  # one of them may be about to start another
             with self._lock:
                 others = [thread for thread in self._alive() if thread is not threading.current_thread()]
-            if not others:
-                return
-            for thread in others:
-                thread.join()
+            if not others or time.monotonic() >= deadline:
+                return not others
+            others[0].join(max(0.0, deadline - time.monotonic()))
 
     def fail(self, error: BaseException) -> None:
         """The node cannot go on."""

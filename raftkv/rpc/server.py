@@ -4,7 +4,9 @@ A turn of its loop reads what every ready connection has sent, and then gives ea
 its requests as one batch: the handler can make one log entry batch, one fsync, one write a client of what a
 thread a connection would make a thousand of.
 
-Threads, by name: `<name>` (the loop) and `<name>-accept` (all listeners and all handshakes).
+Threads, by name: `<name>` and `<name>-spare`, one of which runs the loop, and `<name>-accept` (all listeners
+and all handshakes). When a handler is held up by the disk, relieve() has the spare one run the loop; the other
+one is the spare from then on, as soon as it can.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ _STALLED_S = (
     30.0  # a frame that takes longer to come in, or a reply that long not taken, closes the connection
 )
 _SWEEP_INTERVAL_S = 1.0
+_CLOSE_S = 0.2  # close() waits so long for a handler before it leaves it alone
 _REFUSED_S = 2.0  # how long a connection that is one too many is answered
 MOST_REFUSED = 4  # such connections at a time, a listener
 
@@ -41,7 +44,8 @@ Request = tuple[Channel, Optional[int], str, tuple[Any, ...]]
 
 class Handler(Protocol):
     """What a listener needs of whoever answers its requests. Both methods are called on the loop thread and
-    must not block; one that raises is a bug, and ends the server by `on_fatal`."""
+    must not block (on_requests may, for a while, if relieve() is called then); one that raises is a bug, and
+    ends the server by `on_fatal`."""
 
     def on_requests(self, batch: list[Request]) -> None:
         """All requests of this listener that came in during one turn of the loop, in order for each channel.
@@ -123,7 +127,12 @@ class RpcServer:
         # New, closing, or with a new backlog.
         self._attention: collections.deque[_Connection] = collections.deque()
         self._acceptor = Acceptor(name, self._start_thread)
-        self._loop_thread: threading.Thread | None = None
+        self._readers: list[threading.Thread] = []
+        self._turns = threading.Semaphore(0)  # a permit: nobody runs the loop
+        self._lock = threading.Lock()  # guards the next three
+        self._reader: int | None = None  # the identity of the thread that runs the loop
+        self._in_handler = False  # set by that thread without the lock
+        self._torn_down = False
         self._closing = False
         self._closed = False
 
@@ -169,22 +178,36 @@ class RpcServer:
 
     def start(self) -> None:
         """Raises ResourceError when the system allows no more threads."""
-        self._loop_thread = self._start_thread(self._run, self._name)
+        for name in (self._name, f"{self._name}-spare"):
+            self._readers.append(self._start_thread(self._read_in_turn, name))
+        self._turns.release()
         self._acceptor.start()
 
+    def relieve(self, thread: int) -> None:
+        """If the thread with this identity (threading.get_ident()) runs the loop, and is in a handler, another
+        one runs the loop from now on. Thread-safe. For who knows that the handler is done with its batch and
+        only waits."""
+        with self._lock:
+            if self._reader == thread and self._in_handler:
+                self._reader = None
+                self._turns.release()
+
     def close(self) -> None:
-        """Close all listeners and connections and join all threads. May be called twice; not on the loop
-        thread."""
+        """Close all listeners and connections and join all threads, but for those that a handler holds up for
+        longer than _CLOSE_S. May be called twice; not on the loop thread."""
         if self._closed:
             return
         self._closed = True
         self._acceptor.close()
         self._closing = True
-        if self._loop_thread is None:
-            self._tear_down()
-        else:
-            self._waker.wake()
-            self._loop_thread.join()
+        self._waker.wake()
+        self._turns.release(len(self._readers) + 1)  # who waits for one sees that there are none any more
+        deadline = time.monotonic() + _CLOSE_S
+        for reader in self._readers:
+            reader.join(max(0.0, deadline - time.monotonic()))
+        with self._lock:
+            self._reader = None  # one that is in a handler still does nothing after it
+        self._tear_down()
 
     def _attend(self, channel: _Connection) -> None:
         """Have the loop look after `channel`. Thread-safe."""
@@ -204,19 +227,38 @@ class RpcServer:
 
     # -- the loop --------------------------------------------------------------------------------------------
 
-    def _run(self) -> None:
-        next_sweep = time.monotonic() + _SWEEP_INTERVAL_S
-        try:
-            while not self._closing:
-                self._turn(time.monotonic())
-                now = time.monotonic()
-                if now >= next_sweep:
-                    self._sweep(now)
-                    next_sweep = now + _SWEEP_INTERVAL_S
-        finally:
-            self._tear_down()
+    def _read_in_turn(self) -> None:
+        """The body of each reader: run the loop whenever nobody does."""
+        while True:
+            self._turns.acquire()
+            if self._closing:
+                return
+            with self._lock:
+                self._reader, self._in_handler = threading.get_ident(), False
+            self._run()
 
-    def _turn(self, now: float) -> None:
+    def _run(self) -> None:
+        """Until the server is closed, or this thread is relieved."""
+        next_sweep = time.monotonic() + _SWEEP_INTERVAL_S
+        while not self._closing and self._turn(time.monotonic()):
+            now = time.monotonic()
+            if now >= next_sweep:
+                self._sweep(now)
+                next_sweep = now + _SWEEP_INTERVAL_S
+
+    def _handle(self, port: _Port) -> bool:
+        """Give the handler its batch. False: this thread was relieved meanwhile, and touches nothing more."""
+        batch, port.batch = port.batch, []
+        self._in_handler = True
+        port.handler.on_requests(batch)
+        with self._lock:
+            if self._reader != threading.get_ident():
+                return False
+            self._in_handler = False
+            return True
+
+    def _turn(self, now: float) -> bool:
+        """False: this thread was relieved."""
         pings: list[Reply] = []
         for key, events in self._selector.select(_SWEEP_INTERVAL_S):
             channel = key.data
@@ -230,11 +272,11 @@ class RpcServer:
         if pings:
             send_replies(pings)
         for port in self._ports:
-            if port.batch:
-                batch, port.batch = port.batch, []
-                port.handler.on_requests(batch)
+            if port.batch and not self._handle(port):
+                return False
         while self._attention:
             self._look_after(self._attention.popleft())
+        return True
 
     def _receive(self, channel: _Connection, pings: list[Reply], now: float) -> None:
         """Reads some of what has come (so much that no other has to wait long), and adds the requests in it
@@ -344,7 +386,11 @@ class RpcServer:
                 channel.close()
 
     def _tear_down(self) -> None:
-        """Ends what is left, when the loop no longer runs."""
+        """Ends what is left, when the loop no longer runs. Once."""
+        with self._lock:
+            if self._torn_down:
+                return
+            self._torn_down = True
         for channel in [*self._channels, *self._attention]:
             channel.close()
             self._drop(channel)

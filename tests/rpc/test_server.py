@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import pickle
+import queue
 import socket
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from multiprocessing.connection import Client
 from typing import Any, NamedTuple
 
@@ -338,6 +340,82 @@ def test_a_new_connection_is_served_at_once(serve: Any, monkeypatch: pytest.Monk
         assert connection.poll(5), "the loop sleeps on"
 
 
+class HeldUp:
+    """A handler that "wait" holds up until the test lets it go on."""
+
+    def __init__(self) -> None:
+        self.waits: queue.Queue[int] = queue.Queue()  # identities of threads
+        self.goes_on = threading.Event()
+
+    def on_requests(self, batch: list) -> None:
+        for channel, request_id, method, _ in batch:
+            if method == "wait":
+                self.waits.put(threading.get_ident())
+                self.goes_on.wait(30)
+            send_replies([(channel, request_id, True, method)])
+
+    def on_close(self, channel: Any) -> None:
+        """Not looked at here."""
+
+
+@pytest.fixture
+def held_up(serve: Any) -> Iterator[tuple[Any, HeldUp]]:
+    """(a server, the handler of its listener)."""
+    served, handler = serve(), HeldUp()
+    served.address = served.server.listen(("127.0.0.1", 0), KEY, handler, **OPTIONS)
+    yield served, handler
+    handler.goes_on.set()
+
+
+def test_another_thread_reads_on_when_the_one_that_a_handler_holds_up_is_relieved(held_up: Any) -> None:
+    served, handler = held_up
+    with Client(served.address, authkey=KEY) as first, Client(served.address, authkey=KEY) as other:
+        for round in (1, 2):  # who was relieved is the one who relieves in the second round
+            first.send((round, "wait", ()))
+            thread = handler.waits.get(timeout=5)
+            served.server.relieve(threading.get_ident())  # not the one that reads: nothing happens
+            served.server.relieve(thread)
+            served.server.relieve(thread)
+            other.send((round, "echo", ()))
+            assert other.recv() == (round, True, "echo")
+            assert not first.poll()
+            handler.goes_on.set()
+            assert first.recv() == (round, True, "wait")
+            handler.goes_on.clear()
+
+
+def test_who_is_in_no_handler_is_not_relieved(held_up: Any) -> None:
+    served, handler = held_up
+    handler.goes_on.set()
+    with Client(served.address, authkey=KEY) as connection:
+        connection.send((1, "wait", ()))
+        thread = handler.waits.get(timeout=5)
+        assert connection.recv() == (1, True, "wait")
+        connection.send((2, "echo", ()))  # a turn later it is out of the handler
+        assert connection.recv() == (2, True, "echo")
+        served.server.relieve(thread)
+        for number in (3, 4):
+            connection.send((number, "wait", ()))
+            assert connection.recv() == (number, True, "wait")
+            assert handler.waits.get(timeout=5) in [reader.ident for reader in served.server._readers]
+
+
+def test_close_waits_for_no_handler_that_is_held_up(held_up: Any) -> None:
+    served, handler = held_up
+    with Client(served.address, authkey=KEY) as connection:
+        connection.send((1, "wait", ()))
+        handler.waits.get(timeout=5)
+        served.server.close()
+        with pytest.raises((EOFError, ConnectionError)):
+            connection.recv()
+        with pytest.raises(OSError):
+            Client(served.address, authkey=KEY)
+    handler.goes_on.set()
+    for reader in served.server._readers:
+        reader.join(5)
+        assert not reader.is_alive()
+
+
 def test_close_before_start() -> None:
     server = RpcServer()
     address = server.listen(("127.0.0.1", 0), KEY, Script(), **OPTIONS)
@@ -363,7 +441,7 @@ def test_by_default_a_thread_that_dies_ends_the_process() -> None:
         "server.start()\n"
         "connection = Client(address, authkey=KEY)\n"
         "connection.send((1, 'raise', ()))\n"
-        "server._loop_thread.join()\n"
+        "[reader.join() for reader in server._readers]\n"
         "connection.recv()\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)

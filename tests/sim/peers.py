@@ -84,22 +84,22 @@ class PeerPort:
             if outbox and peer not in self._flushing:
                 self._flushing.append(peer)
                 while outbox:
-                    message = self._with_chunk(peer, outbox.popleft())
-                    if message is not None:
+                    message = outbox.popleft()
+                    if type(message) is InstallSnapshot:
+                        self._later(0.0, self._send_chunk, peer, message)
+                    else:
                         self._send(message)
                 self._flushing.remove(peer)
 
     # -- sending ---------------------------------------------------------------------------------------------
 
-    def _with_chunk(self, peer: int, message: Message) -> Message | None:
-        """Fill in a snapshot's bytes, as network._Link does."""
-        if type(message) is not InstallSnapshot:
-            return message
+    def _send_chunk(self, peer: int, message: InstallSnapshot) -> None:
+        """Fill in a snapshot's bytes, as the thread snapshot-reader does."""
         chunk = self._sources[peer].read(message.snapshot, message.offset)
         if chunk is None:
             self._handler.on_snapshot_unreadable(peer, message.snapshot)
-            return None
-        return message._replace(data=chunk[0], done=chunk[1])
+        else:
+            self._send(message._replace(data=chunk[0], done=chunk[1]))
 
     def _send(self, message: Message) -> None:
         world, connection = self._world, self.dialled.get(message.to)
@@ -173,6 +173,12 @@ class PeerPort:
     def receive_hello(self, connection: Connection, hello: Hello) -> None:
         if not connection.open:
             return
+        if self._handler.is_remembered(hello):
+            self._welcome(connection, hello)
+        else:  # it waits for the disk
+            self._later(0.0, self._welcome, connection, hello)
+
+    def _welcome(self, connection: Connection, hello: Hello) -> None:
         reply: HelloReply | None
         try:
             reply, accepted = self._handler.on_hello(hello)

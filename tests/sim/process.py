@@ -62,6 +62,7 @@ class Process:
         self._peer_inbox: list[Any] = []
         self._request_inbox: list[Any] = []
         self._reads = False  # the rpc thread is at work, or will be in a moment
+        self._reader: Fiber | None = None  # it, while it is at work
         ids = sorted(self.world.hosts)
         options = plan.options
         self.persister = Persister(
@@ -86,6 +87,7 @@ class Process:
             self._service,
             options,
             self.threads,  # type: ignore[arg-type]  # they stand for real ones
+            relieve=self._relieve,
             rng=self.rng,
         )
         self._service.consensus = self.member
@@ -108,8 +110,8 @@ class Process:
         self.world.say(f"n{self.id} is stopped")
         self.stopped = True
         self.port.close()
-        self.member.stop()
-        self.persister.close()
+        if self.member.stop():
+            self.persister.close()
         self.world.schedule(0.0, self.host.stopped, self)
 
     def die(self) -> Promised:
@@ -249,8 +251,9 @@ class Process:
             self.run(self._read)
 
     def _read(self) -> None:
-        """The turns of the rpc thread until nothing is there to be read."""
-        while self._inbox:
+        """The turns of the rpc thread until nothing is there to be read, or it is relieved."""
+        self._reader = reader = self.threads.current()
+        while self._inbox and self._reader is reader:
             inbox, self._inbox = self._inbox, []
             for action, args in inbox:
                 action(*args)
@@ -260,7 +263,17 @@ class Process:
                 self.port.receive(peers)
             if requests:
                 self._service.on_requests(requests)
-        self._reads = False
+        if self._reader is reader:
+            self._reader, self._reads = None, False
+
+    def _relieve(self, thread: Fiber) -> None:
+        """As RpcServer.relieve: another fiber reads on."""
+        if self._reader is thread:
+            self.world.count["relieved readers"] += 1
+            self._reader, self._reads = None, False
+            if self._inbox:
+                self._reads = True
+                self.world.schedule(self.rng.random() * SWITCH_S, self.run, self._read)
 
     def _send_replies(self, replies: list[tuple[Any, int, bool, Any]]) -> None:
         if self.dead:

@@ -55,21 +55,21 @@ class SimThreads:
         for fiber in sleeping:
             self.wake(fiber)
 
-    def join(self) -> None:
-        fiber = self.current()
-        while self._process.fibers != [fiber]:
+    def join(self, timeout_s: float) -> bool:
+        fiber, deadline = self.current(), self._process.world.now + timeout_s
+        while self._process.fibers != [fiber] and self._process.world.now < deadline:
             fiber.suspend(JOIN_EVERY_S)
+        return self._process.fibers == [fiber]
 
     def fail(self, error: BaseException) -> None:
         raise error
 
-    # -- for locks and conditions ----------------------------------------------------------------------------
-
     def current(self) -> Fiber:
-        """The fiber that runs."""
         fiber = self._fibers.current
         assert fiber is not None, "nobody can wait here but a fiber"
         return fiber
+
+    # -- for locks and conditions ----------------------------------------------------------------------------
 
     def wake(self, fiber: Fiber) -> None:
         """It goes on as soon as its processor has come to it."""

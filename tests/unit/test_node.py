@@ -124,6 +124,7 @@ class Bench:
         self.raft = Raft(
             1, RaftLog(snapshot, self.persister.entries), self.persister.hard_state, rng=random.Random(1)
         )
+        self.relieved: list[Any] = []  # threads
         self.node = RaftNode(
             self.raft,
             self.persister,
@@ -132,6 +133,7 @@ class Bench:
             self.threads,
             max_raft_state=max_raft_state,
             snapshot_growth=snapshot_growth,
+            relieve=self.relieved.append,
         )
         self.node.start()
         self.threads.started.clear()
@@ -329,6 +331,55 @@ def test_nobody_writes_while_another_thread_does(quick: Bench, monkeypatch: pyte
     assert quick.persister.last_index == 2 and quick.node.log_writer.has_work
     quick.node.log_writer.write_waiting()
     assert quick.persister.last_index == 3
+
+
+def ticking(bench: Bench, monkeypatch: pytest.MonkeyPatch, tick_s: float, ticks: int) -> list[list[str]]:
+    """From now on each write takes `ticks` ticks. Returns what problems() says at each, as they come."""
+    save, said = bench.persister.save, []  # type: ignore[var-annotated]
+
+    def save_slowly(*args: Any) -> None:
+        for _ in range(ticks):
+            bench.threads.now += tick_s
+            bench.node.tick()
+            said.append(bench.node.problems())
+        save(*args)
+
+    monkeypatch.setattr(bench.persister, "save", save_slowly)
+    return said
+
+
+def test_who_hangs_in_a_lone_write_is_relieved_once(quick: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticking(quick, monkeypatch, 0.02, 4)
+    quick.node.propose(["a"], [None])
+    assert quick.relieved == [threading.get_ident()]
+
+
+def test_the_log_writer_needs_no_relief(quick: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticking(quick, monkeypatch, 0.02, 4)
+    quick.node.propose(["a", "b"], [None, None])
+    quick.node.log_writer.write_waiting()
+    assert quick.persister.last_index == 3 and not quick.relieved
+
+
+def test_a_disk_that_hangs_is_reported_while_it_does(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    said = ticking(bench, monkeypatch, 0.2, 4)
+    bench.node.step([append(entry(1))])
+    bench.node.log_writer.write_waiting()
+    assert said[:2] == [[], []] and ["0.6 s" in sentences[0] for sentences in said[2:]] == [True, False]
+    assert bench.node.problems() == []
+    assert [record.levelname for record in caplog.records if "finished a write" in record.message] == [
+        "WARNING"
+    ]
+    assert "writing the log took 0.8 s" in caplog.records[-1].message
+
+
+def test_the_ticker_never_writes(quick: Bench) -> None:
+    quick.raft.propose(["a"])
+    quick.threads.now += 0.01
+    quick.node.tick()
+    assert quick.node.log_writer.has_work and quick.persister.last_index == 1
 
 
 def start_log_writer(bench: Bench) -> queue.SimpleQueue[None]:

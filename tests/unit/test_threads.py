@@ -28,7 +28,7 @@ def test_join_waits_for_a_thread_that_is_only_just_begun() -> None:
 
     threads.start("first", first)
     threads.stop()
-    threads.join()
+    assert threads.join(5.0)
     assert finished.is_set() and not deaths
 
 
@@ -41,7 +41,7 @@ def test_only_the_first_death_is_reported() -> None:
 
     for word in ("first", "second"):
         threads.start(word, die, word)
-        threads.join()
+        assert threads.join(5.0)
     assert [str(death) for death in deaths] == ["first"]
 
 
@@ -74,7 +74,7 @@ def test_work_that_comes_at_times_is_done_though_the_system_has_no_thread(
             lambda: not {"snapshot", "apply"} & {thread.name for thread in threading.enumerate()}, "both"
         )
     threads.stop()
-    threads.join()
+    assert threads.join(5.0)
 
 
 def test_a_node_that_cannot_have_its_threads_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
