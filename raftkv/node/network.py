@@ -211,8 +211,7 @@ class PeerNetwork:
             self.handler.on_lost_contact(peer)
 
     def _answer_hello(self, channel: Channel, id: Any, args: tuple[Any, ...]) -> None:
-        host = _host(channel)
-        caller: Any = host  # until it said who it is
+        caller: Any = _host(channel)  # until it said who it is
         try:
             greeting = hello_from_plain(Greeting, args[: len(Greeting._fields)])
             hello = hello_from_plain(Hello, args[len(Greeting._fields) :])
@@ -228,7 +227,7 @@ class PeerNetwork:
             self._start_thread(lambda: self._welcome(channel, id, caller, greeting, hello), "hello")
 
     def _refuse_hello(self, channel: Channel, id: Any, caller: Any, error: ProtocolError) -> None:
-        host = channel.peer.rpartition(":")[0]
+        host = _host(channel)
         self.problems.set(("refused", caller), f"refused a server at {host}: {error}", REFUSED_S)
         send_replies([(channel, id, False, (BAD_REQUEST, str(error), None))])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+import threading
 from collections.abc import Iterable
 from concurrent.futures import Future
 from pathlib import Path
@@ -47,6 +48,7 @@ from raftkv.raft.types import COMMAND, CONFIG, NOOP, Entry, Snapshot, encode_ent
 from raftkv.rpc.wire import FrameReader, dumps, loads
 from raftkv.storage.persister import Persister
 
+from tests.cluster.waiting import wait_until
 from tests.sim.disk import SimDisk
 
 VOTERS = (1, 2, 3)
@@ -185,6 +187,10 @@ class FakeChannel:
     def send(self, data: bytes) -> None:
         self.replies += [loads(payload) for payload in FrameReader(1 << 20).feed(data)]
 
+    @property
+    def closing(self) -> bool:
+        return self.closed
+
     def close(self, fault: str | None = None) -> None:
         self.closed = True
         self.faults.append(fault)
@@ -198,6 +204,8 @@ class FakeMember:
         self.refusals: list[Refusal] = []
         self.lost: list[int] = []
         self.replies: list[HelloReply] = []
+        self.remembers = True
+        self.greeted_on: list[str] = []  # names of threads
 
     def on_messages(self, messages: list[Message]) -> list[Refusal]:
         self.messages += messages
@@ -209,7 +217,11 @@ class FakeMember:
     def make_hello(self) -> Hello:
         return hello_of(1)
 
+    def is_remembered(self, hello: Hello) -> bool:
+        return self.remembers
+
     def on_hello(self, hello: Hello) -> tuple[HelloReply, bool]:
+        self.greeted_on.append(threading.current_thread().name)
         if hello.id == 3:
             raise ProtocolError("node 3 is not wanted")
         return HelloReply("c", 1, "uid1", 4, True, False, 0), hello.state != NEW
@@ -277,6 +289,14 @@ def test_who_says_nothing_or_is_new_or_refused_sends_no_messages(network: PeerNe
             receive(network, channel, 0, "hello", said(hello))
         receive(network, channel, None, "raft", to_plain(StaleTerm(2, 1, 3)))
         assert channel.closed and member_of(network).messages == []
+
+
+def test_who_is_new_here_is_answered_by_a_thread_that_may_wait_for_the_disk(network: PeerNetwork) -> None:
+    channel, member = FakeChannel(), member_of(network)
+    member.remembers = False
+    receive(network, channel, 0, "hello", said(hello_of(2)))
+    wait_until(lambda: channel.replies, "the answer")
+    assert member.greeted_on == ["hello"] and channel.context == 2
 
 
 def test_nobody_speaks_for_another(network: PeerNetwork) -> None:
@@ -463,7 +483,7 @@ def test_the_outbox_leaves_in_its_order_and_whoever_sends_takes_what_comes_meanw
     assert sent.messages == [*messages, late] and not link.outbox
 
 
-def test_a_chunk_is_read_as_it_leaves(network: PeerNetwork) -> None:
+def test_a_chunk_is_read_by_a_thread_that_may_wait_for_the_disk(network: PeerNetwork) -> None:
     link, sent = network._links[2], Sent()
     link.end.notify = sent  # type: ignore[method-assign]
     persister = link.snapshots._persister
@@ -475,6 +495,9 @@ def test_a_chunk_is_read_as_it_leaves(network: PeerNetwork) -> None:
     network.enqueue([InstallSnapshot(1, 2, 3, SNAPSHOT, 0, b"", False)])
     network.enqueue([InstallSnapshot(1, 2, 3, SNAPSHOT, 1000, b"", False)])
     network.flush()
+    assert sent.messages == [], "whoever flushes does not read"
+    network._chunks.put(None)
+    network._read_chunks()
     chunks = [(m.offset, m.data, m.done) for m in sent.messages if isinstance(m, InstallSnapshot)]
     assert chunks == [(0, whole[:1000], False), (1000, whole[1000:], True)]
 
