@@ -85,9 +85,12 @@ class SnapshotReader:
     def _read_header(self) -> tuple[Snapshot, int]:
         head = self._file.read(0, MAX_HEADER)
         size = head.find(b"\n") + 1
-        plain = unseal(head[:size], self._path)
-        configuration = Configuration.from_plain(plain["configuration"])
-        return Snapshot(plain["index"], plain["term"], configuration), size
+        try:
+            plain = unseal(head[:size], self._path)
+            configuration = Configuration.from_plain(plain["configuration"])
+            return Snapshot(plain["index"], plain["term"], configuration), size
+        except (KeyError, TypeError, ValueError):  # sealed, and yet none: of another member with a bug
+            raise damaged(self._path, "its header is none", 1) from None
 
     def _checked_end(self) -> int:
         """Where the records end and the footer begins."""

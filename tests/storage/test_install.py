@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import zlib
+
 import pytest
 from raftkv.raft.types import Entry, HardState, Snapshot
+from raftkv.storage.sealed import FORMAT, seal
+from raftkv.storage.snapshot_file import encode_footer
 
 from tests.sim.disk import SimDisk
 from tests.storage.model import entries, lines, open_persister, snapshot
@@ -111,3 +115,22 @@ def test_a_snapshot_of_a_later_term_than_the_disk_knows() -> None:
         assert persister.hard_state == HardState(12, None, 0), (
             "no vote was promised in a term that was not durable"
         )
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {},
+        {"index": 20, "term": 2},
+        {"index": 20, "term": 2, "configuration": 5},
+        {"index": 20, "term": 2, "configuration": {"voters": []}},
+        {"index": [], "term": 2, "configuration": {"voters": [1]}},
+    ],
+)
+def test_a_received_snapshot_with_a_header_that_is_none_is_asked_for_again(header: dict[str, object]) -> None:
+    persister = begun(SimDisk())
+    sealed = seal({"format": FORMAT, **header})
+    file = sealed + encode_footer(0, zlib.crc32(sealed))
+    assert persister.receive_chunk(snapshot(20, 2), 0, file, True) == 0
+    receive(persister, snapshot(20, 2))
+    assert persister.install(snapshot(20, 2))
