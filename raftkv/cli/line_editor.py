@@ -14,6 +14,7 @@ import ctypes
 import os
 import signal
 import threading
+import time
 from types import FrameType
 from typing import Callable
 
@@ -48,7 +49,7 @@ class LineEditor:
         self._wanted: Callable[[], None] | None = None
         if signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
             signal.signal(signal.SIGUSR1, lambda _number, _frame: None)
-        self._ctrl_c = False
+        self._ctrl_c = False  # one came in the callback, and waits to be seen
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, self._on_ctrl_c)
 
@@ -64,10 +65,6 @@ class LineEditor:
         function, self._wanted = self._wanted, None
         if function is not None:
             function()
-        if self._ctrl_c:
-            self._ctrl_c = False
-            again = (threading.main_thread().ident or 0, signal.SIGINT)
-            threading.Timer(_CTRL_C_AGAIN_S, signal.pthread_kill, again).start()
         return 0
 
     def _on_ctrl_c(self, number: int, frame: FrameType | None) -> None:
@@ -75,8 +72,17 @@ class LineEditor:
         while frame is not None and frame.f_code is not LineEditor._on_interruption.__code__:
             frame = frame.f_back
         if frame is None:
+            self._ctrl_c = False
             raise KeyboardInterrupt
-        self._ctrl_c = True
+        if not self._ctrl_c:
+            self._ctrl_c = True
+            threading.Thread(target=self._send_again, name="ctrl-c", daemon=True).start()
+
+    def _send_again(self) -> None:
+        time.sleep(_CTRL_C_AGAIN_S)
+        while self._ctrl_c:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            time.sleep(_CTRL_C_AGAIN_S)
 
     def print_above(self, write: Callable[[], None]) -> None:
         """Call write(), which prints whole lines, above the line that is being edited. Within call_soon()."""

@@ -7,6 +7,7 @@ may still take effect, and the prompt says so.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import queue
@@ -66,11 +67,12 @@ class Prompt:
                 _save_history()
 
     def _run_one_whatever_comes(self) -> bool:
-        try:
-            return self.run_one()
-        except KeyboardInterrupt:
-            Console().write("\n")  # Ctrl-C at the prompt drops what was typed
-            return True
+        with contextlib.suppress(KeyboardInterrupt):  # one more
+            try:
+                return self.run_one()
+            except KeyboardInterrupt:
+                Console().write("\n")  # Ctrl-C at the prompt drops what was typed
+        return True
 
     def run_one(self) -> bool:
         """Read and run one command. False: the user leaves. Raises OutputError or KeyboardInterrupt."""

@@ -73,7 +73,7 @@ PROGRAM = textwrap.dedent(
             line = "Ctrl-C"
         except EOFError:
             break
-        print("typed", line)
+        print(f"typed {{line}}\\n", end="")
     """
 )
 
