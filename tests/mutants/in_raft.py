@@ -19,6 +19,12 @@ def _promising_at_once(ready: Function) -> Function:
 # fmt: off
 MUTANTS: list[Mutant] = [
     # elections
+    Mutant("two leaders of a term are both believed", "", "a follower does not notice a second leader",
+           "raft/test_lies.py::test_what_contradicts_the_rules_is_refused_and_changes_nothing",
+           Edit("raft.core", "self.leader is not None and self.leader != A", "False")),
+    Mutant("an acknowledgement of what does not exist is believed", "3", "a leader counts entries it does not have",
+           "raft/test_lies.py::test_no_lie_ends_a_core",
+           Edit("raft.leadership", "A.match_index > self._log.last_index", "False")),
     Mutant("no election restriction", "2", "votes go to logs that are less complete (5.4.1)", SIMULATOR,
            Instead("raft.log:RaftLog.is_up_to_date", always(True))),
     Mutant("two votes in a term", "1", "a vote is given to whoever asks", SIMULATOR,
