@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from raftkv.cli.streams import open_standard_streams
@@ -22,3 +25,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def pytest_configure(config: pytest.Config) -> None:
     if wanted(config):
         config.pluginmanager.register(Beside(config))
+
+
+@pytest.fixture
+def public_path() -> Iterator[Path]:
+    """As tmp_path, but every user of the machine may enter it; pytest closes its own to others."""
+    with tempfile.TemporaryDirectory(prefix="raftkv-test-") as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)

@@ -98,13 +98,13 @@ def test_an_empty_folder_made_by_hand_is_taken_and_closed_to_others(tmp_path: Pa
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root may become somebody else")
-def test_a_folder_that_others_own_is_taken_if_it_can_be_written(tmp_path: Path) -> None:
+def test_a_folder_that_others_own_is_taken_if_it_can_be_written(public_path: Path) -> None:
     """As a volume that belongs to root and to a group of ours."""
-    folder = tmp_path / "data"
+    folder = public_path / "data"
     folder.mkdir()
     os.chown(folder, 0, 4711)
     folder.chmod(0o2770)
-    said = open_as_somebody(tmp_path, folder)
+    said = open_as_somebody(folder)
     assert f"others have rights on {folder}, which cannot be taken from them" in said
     assert "is new" in said and "error" not in said
 
@@ -276,10 +276,8 @@ except StorageError as error:
 """
 
 
-def open_as_somebody(tmp_path: Path, folder: Path) -> str:
+def open_as_somebody(folder: Path) -> str:
     """What a process of another user, whose groups are 4711 and 4712, says when it opens `folder`."""
-    for above in (tmp_path, *list(tmp_path.parents)[:2]):
-        above.chmod(0o755)
     command = [sys.executable, "-B", "-c", AS_SOMEBODY, str(folder)]
     done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True)
     return done.stdout + done.stderr
@@ -287,13 +285,13 @@ def open_as_somebody(tmp_path: Path, folder: Path) -> str:
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root may become somebody else")
 @pytest.mark.parametrize("name", ["locked", "locked/data", "locked/above/data", "used"])
-def test_a_folder_that_may_not_be_used(tmp_path: Path, name: str) -> None:
-    (tmp_path / "locked").mkdir(mode=0o700)
-    opened(tmp_path / "used").close()
-    (tmp_path / "used").chmod(0o777)
-    said = open_as_somebody(tmp_path, tmp_path / name)
+def test_a_folder_that_may_not_be_used(public_path: Path, name: str) -> None:
+    (public_path / "locked").mkdir(mode=0o700)
+    opened(public_path / "used").close()
+    (public_path / "used").chmod(0o777)
+    said = open_as_somebody(public_path / name)
     assert said.startswith("error: cannot read or write ") and said.count("\n") == 1
-    assert f"give the user that runs this program (id 4713) the rights on {tmp_path / name}" in said
+    assert f"give the user that runs this program (id 4713) the rights on {public_path / name}" in said
 
 
 # -- in use --------------------------------------------------------------------------------------------------

@@ -91,12 +91,10 @@ except ConfigError as error:
         (0, 0, 0o440, "cannot read the key file: Permission denied: its owner can give it to a group of"),
     ],
 )
-def test_who_may_read_a_key_of_somebody_else(owner, group, mode, answer, tmp_path):
-    path = write_key(tmp_path / "a.key", b"k" * 64)
+def test_who_may_read_a_key_of_somebody_else(owner, group, mode, answer, public_path):
+    path = write_key(public_path / "a.key", b"k" * 64)
     os.chmod(path, mode)
     os.chown(path, owner, group)
-    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
-        os.chmod(folder, 0o755)
     done = subprocess.run([sys.executable, "-c", AS_SOMEBODY, path], cwd=ROOT, capture_output=True, text=True)
     assert answer in done.stdout, done.stderr
 
