@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, Union
 
-from raftkv import errors
+from raftkv import errors, forks
 from raftkv.client.driver import Driver
 from raftkv.client.dump import Dump
 from raftkv.client.pipeline import Pipeline
@@ -20,7 +20,6 @@ from raftkv.config import load_client_config
 from raftkv.ini import Address, host_problem
 from raftkv.keys import load_key
 from raftkv.kvdb.commands import check_key, check_scan, validate_operation
-from raftkv.rpc import forks
 from raftkv.rpc.client import ClientEnd
 from raftkv.rpc.future import CallFuture
 
@@ -86,7 +85,7 @@ class Clerk:
                 warnings.warn("unclosed Clerk: use it in a with block, or close() it", ResourceWarning)
 
     def after_fork_in_child(self) -> None:
-        """See rpc/forks.py: the child has connections of its own, and is another client to the servers."""
+        """See forks.py: the child has connections of its own, and is another client to the servers."""
         closed = self._driver.is_closed()
         self._driver = Driver(self._addresses, self._authkey, self._timeout_s)
         if closed:

@@ -6,9 +6,9 @@ import logging
 import os
 from typing import Any, Callable
 
-from raftkv import __version__
+from raftkv import __version__, forks
 from raftkv.config import Address, ServerConfig
-from raftkv.errors import StorageError
+from raftkv.errors import ClosedError, StorageError
 from raftkv.kvdb.commands import MAX_REQUEST_BYTES
 from raftkv.kvdb.open_files import allow_open_files
 from raftkv.kvdb.service import KVService
@@ -40,6 +40,7 @@ class KVServer:
         self, config: ServerConfig, *, on_fatal: Callable[[BaseException], None] | None = None
     ) -> None:
         self._config = config
+        self._generation = forks.generation
         on_fatal = on_fatal or _end
         client_key, peer_key = config.load_keys()
         self._places = allow_open_files(config.limits, len(config.peers))
@@ -131,7 +132,9 @@ class KVServer:
 
     def start(self) -> None:
         """Load what the disk holds, then serve. Returns when the server listens; a leader may not be known
-        yet."""
+        yet. Raises ClosedError in a forked child: the server is its parent's."""
+        if self._generation != forks.generation:
+            raise ClosedError("this server belongs to the process that forked this one")
         self._threads.prepare()
         self._member.start()
         self._rpc.start()
@@ -144,12 +147,15 @@ class KVServer:
         )
 
     def stop(self) -> None:
-        """Stop serving, and release the ports and the data folder. May be called twice.
+        """Stop serving, and release the ports and the data folder. May be called twice; does nothing in a forked
+        child, which holds neither.
 
         Returns within some seconds, whatever the disk does: the connections end first, and with them what
         this server leads. A write that hangs is left alone; nothing of it was acknowledged. The folder stays
         locked until it is over, or the process ends.
         """
+        if self._generation != forks.generation:
+            return
         self._rpc.close()
         self._network.close()
         if self._member.stop():

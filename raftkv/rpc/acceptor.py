@@ -17,6 +17,7 @@ import time
 from collections import deque
 from typing import Callable
 
+from raftkv import forks
 from raftkv.errors import AuthenticationError, RpcError
 from raftkv.rpc.challenge import REFUSAL
 from raftkv.rpc.door import Door, Stranger
@@ -43,6 +44,7 @@ class Acceptor:
         self._new_doors: deque[Door] = deque()
         self._selector = selectors.DefaultSelector()
         self._waker = Waker()
+        forks.close_in_child(self._selector, self._waker)
         self._selector.register(self._waker.socket, selectors.EVENT_READ, None)
         self._thread: threading.Thread | None = None
         self._closing = False

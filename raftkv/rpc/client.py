@@ -24,8 +24,8 @@ from concurrent.futures import Future
 from multiprocessing.connection import Connection
 from typing import Any, Callable
 
+from raftkv import forks
 from raftkv.errors import AuthenticationError, ClosedError, ConnectionLostError, RpcError
-from raftkv.rpc import forks
 from raftkv.rpc.calls import BlockingCall, Call, CallTable, FutureCall, lost, timed_out
 from raftkv.rpc.dial import Backoff, Dial, Dialling, check_reply, connect
 from raftkv.rpc.handshake import reason_of

@@ -10,6 +10,7 @@ import time
 from multiprocessing.connection import wait
 from typing import Callable, NamedTuple, Optional
 
+from raftkv import forks
 from raftkv.errors import ConfigError
 from raftkv.rpc.challenge import Challenge
 from raftkv.rpc.complaints import Complaints
@@ -62,6 +63,7 @@ class Door:
         """Binds and listens; raises ConfigError when that cannot be done."""
         self.admission, self.on_admitted = admission, on_admitted
         self.sock = _listen(address)
+        forks.close_in_child(self.sock)
         self.address: tuple[str, int] = self.sock.getsockname()
         self.complaints = Complaints(f"{name} {self.address[0]}:{self.address[1]}")
         self.strangers: dict[Stranger, None] = {}  # oldest first
@@ -83,6 +85,7 @@ class Door:
         """The next connection, if one waits. Raises OSError."""
         try:
             sock, address = self.sock.accept()
+            forks.close_in_child(sock)
         except (BlockingIOError, ConnectionAbortedError):
             return None
         sock.setblocking(False)

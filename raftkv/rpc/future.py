@@ -15,8 +15,8 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, Callable
 
+from raftkv import forks
 from raftkv.errors import ClosedError
-from raftkv.rpc import forks
 
 logger = logging.getLogger("raftkv.rpc")
 

@@ -13,8 +13,8 @@ import threading
 import time
 from typing import Any, NamedTuple
 
+from raftkv import forks
 from raftkv.errors import CallTimeoutError, ConnectionLostError, RpcError
-from raftkv.rpc import forks
 
 _MOST_LOOKUPS = 32  # at once; each is a thread, perhaps for half a minute
 

@@ -20,6 +20,7 @@ import threading
 import time
 from typing import Any, Callable, NamedTuple, Optional, Protocol
 
+from raftkv import forks
 from raftkv.errors import TOO_MANY_CONNECTIONS, ProtocolError
 from raftkv.rpc.acceptor import Acceptor
 from raftkv.rpc.channel import Channel, Reply, send_replies
@@ -123,6 +124,7 @@ class RpcServer:
         self._channels: set[_Connection] = set()
         self._selector = selectors.DefaultSelector()
         self._waker = Waker()
+        forks.close_in_child(self._selector, self._waker)
         self._selector.register(self._waker.socket, selectors.EVENT_READ, None)
         # New, closing, or with a new backlog.
         self._attention: collections.deque[_Connection] = collections.deque()

@@ -30,6 +30,8 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
     import msvcrt
 
+from raftkv import forks
+
 SECTOR = 512  # bytes that a disk writes whole or not at all
 
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows translates line ends without it
@@ -204,6 +206,7 @@ class _File:
         self._path = path
         with _naming(path):
             self._fd = os.open(path, flags | _BINARY, 0o600)
+        forks.close_in_child(self)
 
     def write_at(self, offset: int, data: bytes) -> None:
         try:
@@ -281,6 +284,7 @@ class _Lock:
     def __init__(self, path: str, flags: int) -> None:
         self._path = path
         self._fd = os.open(path, flags | _BINARY, 0o600)
+        forks.close_in_child(self)
         try:
             self._acquire(shared=flags == os.O_RDONLY)
         except OSError:
@@ -307,8 +311,11 @@ class _Lock:
             raise BlockingIOError(error.errno, error.strerror) from None
         os.lseek(self._fd, 0, os.SEEK_SET)
 
+    def close(self) -> None:
+        self.release()
+
     def release(self) -> None:
-        """Closing the file is what releases it."""
+        """Closing the file is what releases it: in a forked child, only when the parent has done so, too."""
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             os.close(fd)

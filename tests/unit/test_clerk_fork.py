@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +17,8 @@ import time
 import pytest
 from raftkv import errors
 from raftkv.client.clerk import Clerk
+from raftkv.config import load_server_config
+from raftkv.kvdb.server import KVServer
 from raftkv.rpc.client import ClientEnd
 
 from tests.unit.fake_cluster import HOLD, KEY, Cluster
@@ -78,13 +81,13 @@ def work(clerk, name, count=50):
         assert clerk.get(f"{name}{number}") == "x"
 
 
-def sockets():
-    """The kernel's names of this process's sockets."""
+def sockets(folder="socket"):
+    """The kernel's names of this process's sockets, and of its files in `folder`."""
     found = set()
     for fd in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):
             found.add(os.readlink(f"/proc/self/fd/{fd}"))
-    return {name for name in found if name.startswith(("socket", "anon_inode"))}
+    return {name for name in found if name.startswith(("socket", str(folder)))}
 
 
 def test_parent_and_child_both_go_on(clerk, cluster):
@@ -227,3 +230,55 @@ def test_a_signal_handler_that_forks_in_the_middle_of_a_command(clerk, cluster):
     time.sleep(0)
     children[0].result()
     assert cluster.value("a") == "2" and cluster.value("h1") == "x"
+
+
+@pytest.fixture
+def embedded(tmp_path):
+    """A server of a cluster of one, in this process, and its addresses."""
+    with socket.socket() as client, socket.socket() as peer:
+        for sock in (client, peer):
+            sock.bind(("127.0.0.1", 0))
+        ports = client.getsockname()[1], peer.getsockname()[1]
+    path = tmp_path / "server.ini"
+    path.write_text(
+        f"[node]\nid = 1\ndata_dir = data\n[servers]\n1 = 127.0.0.1:{ports[0]}\n[peers]\n"
+        f"1 = 127.0.0.1:{ports[1]}\n[auth]\nclient_key_file = client.key\npeer_key_file = peer.key\n"
+    )
+    config = load_server_config(path)
+    server = KVServer(config)
+    server.start()
+    yield server, config
+    server.stop()
+
+
+def test_an_embedded_server_stays_with_its_parent(embedded, tmp_path):
+    server, config = embedded
+    key = (tmp_path / "client.key").read_bytes().strip()
+    ended, end = os.pipe()
+    with Clerk([str(server.client_address)], authkey=key) as clerk:
+        clerk.put("a", "1")
+        ours = sockets(tmp_path)
+
+        def child():
+            kept = sockets(tmp_path) & ours
+            with pytest.raises(errors.ClosedError, match="forked"):
+                server.start()
+            server.stop()
+            work(clerk, "c", 3)  # the parent's server serves it
+            return kept
+
+        assert Child(child).result() == set()
+        sleeper = os.fork()
+        if sleeper == 0:
+            os.close(end)
+            os.read(ended, 1)
+            os._exit(0)
+        work(clerk, "p", 3)
+    try:
+        server.stop()
+        again = KVServer(config)  # the ports and the lock of the folder are free, though a child lives
+        again.stop()
+    finally:
+        os.close(end)
+        os.waitpid(sleeper, 0)
+        os.close(ended)
