@@ -17,6 +17,7 @@ log = logging.getLogger("raftkv.raft")
 
 SNAPSHOT_CHUNK_KEYS = 500  # read from the state machine at a time: about a millisecond
 LONGEST_PAUSE_S = 0.2  # of the snapshot thread after each of these
+COMPACT_ENTRIES = 10_000  # let go of at a time, with the mutex held: about a millisecond
 
 
 class Snapshotter:
@@ -106,14 +107,19 @@ class Snapshotter:
             self._work()
         reach("node:snapshot-written")
         log.info("wrote the snapshot at %d in %.1f s", snapshot.index, self._threads.clock() - started)
+        self._compact(snapshot)
+
+    def _compact(self, snapshot: Snapshot) -> None:
+        """Let go of the log up to `snapshot`, in steps: others need the mutex meanwhile."""
+        log_, more = self._raft.log, True
+        while more:
+            with self._mutex:
+                # False at first: a newer one was received meanwhile.
+                more = log_.snapshot.index < snapshot.index and self._raft.compact(snapshot, COMPACT_ENTRIES)
         with self._mutex:
             self._running = False
-            if snapshot.index > self._raft.log.snapshot.index:
-                self._raft.compact(snapshot)
-                log_ = self._raft.log
-                kept = log_.slice(log_.first_index, snapshot.index)
-                self._kept_bytes = sum([len(entry.line) for entry in kept])
-                self._compact_to(snapshot)
+            self._kept_bytes = log_.bytes_of(log_.first_index, snapshot.index)
+            self._compact_to(snapshot)
 
     def _lines(self, view: SnapshotView) -> Iterator[bytes]:
         """The lines of the file. After each piece, other threads get as much time as it took (unless the node

@@ -355,16 +355,21 @@ class Raft:
         if self.following.chunk_stored(chunk, offset, installed, self.term):
             self.latest_snapshot = chunk.snapshot
 
-    def compact(self, snapshot: Snapshot) -> None:
+    def compact(self, snapshot: Snapshot, most: int | None = None) -> bool:
         """A snapshot of this node's own state machine is durable: the entries up to it are let go of, but for
-        those that a leader keeps for its followers."""
+        those that a leader keeps for its followers.
+
+        Not more than `most` at a time: to free a million entries takes long. Returns whether there are more.
+        """
         if self.latest_snapshot is not None and snapshot.index < self.latest_snapshot.index:
-            return  # it was written so slowly that a newer one was received meanwhile
+            return False  # it was written so slowly that a newer one was received meanwhile
         self.latest_snapshot = snapshot
         index = snapshot.index
         if self.leadership is not None:
             index = self.leadership.compacted(snapshot)
-        self.log.compact(index)
+        end = index if most is None else min(index, self.log.first_index - 1 + most)
+        self.log.compact(end)
+        return end < index
 
     def snapshot_unreadable(self, peer: int, snapshot: Snapshot) -> None:
         """The snapshot being sent to `peer` is not there any more: begin again with the latest."""

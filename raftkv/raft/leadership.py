@@ -253,8 +253,7 @@ class Leadership:
             if held < log.snapshot.index:
                 break  # what it and all that lag more need is gone already
             if held < keep_after:
-                size = sum([len(entry.line) for entry in log.slice(held + 1, index)])
-                if size > self._options.max_kept_bytes:
+                if log.bytes_of(held + 1, index) > self._options.max_kept_bytes:
                     break
                 keep_after = held
         return keep_after

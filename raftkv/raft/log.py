@@ -10,12 +10,16 @@ Invariants, always:
 * `stable <= last_index`: entries after it are not known to be on this node's own disk.
   (`commit` may be beyond `stable`: a majority of others can commit an entry first, thesis 10.2.1.)
 * Entries up to `commit` never change and are never removed, other than into the snapshot.
+* `_ends[i]` is the number of bytes of all entries that ever were before `entries[i]`, and of that one, so that
+  the bytes of any stretch are known without walking through it.
 
 Not thread-safe; no I/O.
 """
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_right
 from collections.abc import Sequence
 
 from raftkv.raft.configuration import Configuration
@@ -40,9 +44,28 @@ class RaftLog:
         self.snapshot, self.entries = snapshot, entries
         self.first_index = snapshot.index + 1  # of the first entry that is still here, or will be
         self.last_index = snapshot.index + len(entries)
-        self.bytes = sum([len(entry.line) for entry in entries])  # of the encoded entries held here
+        self._ends, self._start = array("q"), 0  # _start: the end of the entry before the first
+        self._measure(entries)
+
+    def _measure(self, entries: Sequence[Entry]) -> None:
+        end, ends = self._ends[-1] if self._ends else self._start, self._ends
+        for entry in entries:
+            end += len(entry.line)
+            ends.append(end)
 
     # -- asking ----------------------------------------------------------------------------------------------
+
+    @property
+    def bytes(self) -> int:
+        """Of the encoded entries held here."""
+        return self.bytes_of(self.first_index, self.last_index)
+
+    def bytes_of(self, low: int, high: int) -> int:
+        """The bytes of the entries low..high, both included."""
+        return self._end(high) - self._end(low - 1)
+
+    def _end(self, index: int) -> int:
+        return self._ends[index - self.first_index] if index >= self.first_index else self._start
 
     @property
     def last_term(self) -> int:
@@ -71,14 +94,10 @@ class RaftLog:
         assert self.first_index <= low <= high + 1, (
             f"entries {low}..{high} asked of a log from {self.first_index}"
         )
-        found = self.entries[low - self.first_index : high + 1 - self.first_index]
-        if max_bytes is not None:
-            size = 0
-            for count, entry in enumerate(found):
-                size += len(entry.line)
-                if size > max_bytes and count:
-                    return found[:count]
-        return found
+        start, end = low - self.first_index, high + 1 - self.first_index
+        if max_bytes is not None and start < end:
+            end = max(start + 1, bisect_right(self._ends, self._end(low - 1) + max_bytes, start, end))
+        return self.entries[start:end]
 
     def is_up_to_date(self, last_index: int, last_term: int) -> bool:
         """Is a log that ends so at least as complete as this one? The election restriction (paper 5.4.1)."""
@@ -98,9 +117,14 @@ class RaftLog:
         If the other log has `term` at `index`, all after this place differs for certain: a whole divergent
         term is skipped in one step (paper 5.3, end). The term is 0 where it is compacted away.
         """
-        index = min(index, self.last_index)
-        while index >= self.first_index and self.entries[index - self.first_index].term > term:
-            index -= 1
+        low, high = self.first_index, min(index, self.last_index) + 1  # terms only rise: halve the range
+        while low < high:
+            middle = (low + high) // 2
+            if self.entries[middle - self.first_index].term > term:
+                high = middle
+            else:
+                low = middle + 1
+        index = min(index, low - 1)
         return index, self.term(index) or 0
 
     # -- changing --------------------------------------------------------------------------------------------
@@ -117,7 +141,7 @@ class RaftLog:
             self._truncate(index)
         self.entries.extend(entries)
         self.last_index += len(entries)
-        self.bytes += sum([len(entry.line) for entry in entries])
+        self._measure(entries)
         self._note_configurations(entries)
 
     def stable_to(self, entry: Entry) -> None:
@@ -149,8 +173,8 @@ class RaftLog:
         assert term is not None
         snapshot = Snapshot(index, term, self.configuration_at(index))
         forgotten = index - self.snapshot.index
-        self.bytes -= sum([len(entry.line) for entry in self.entries[:forgotten]])
-        del self.entries[:forgotten]
+        self._start = self._end(index)
+        del self.entries[:forgotten], self._ends[:forgotten]
         self.snapshot, self.first_index = snapshot, index + 1
         self.stable = max(self.stable, index)
         self._configurations = [(at, c) for at, c in self._configurations if at > index]
@@ -173,8 +197,7 @@ class RaftLog:
     def _truncate(self, index: int) -> None:
         """Remove the entry `index` and all after it."""
         kept = index - self.first_index
-        self.bytes -= sum([len(entry.line) for entry in self.entries[kept:]])
-        del self.entries[kept:]
+        del self.entries[kept:], self._ends[kept:]
         self.last_index = index - 1
         self.stable = min(self.stable, index - 1)
         while self._configurations and self._configurations[-1][0] >= index:

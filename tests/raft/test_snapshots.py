@@ -49,6 +49,16 @@ def make_compacted_leader(at: int = 5) -> Driven:
     return driven
 
 
+def test_a_long_log_is_let_go_of_in_steps() -> None:
+    driven = make(terms=[1] * 9, term=1)
+    driven.raft.log.commit_to(9)
+    driven.raft.log.applied_to(9)
+    firsts = []
+    while driven.raft.compact(snap(8, 1), most=3):
+        firsts.append(driven.raft.log.first_index)
+    assert firsts == [4, 7] and driven.raft.log.first_index == 9
+
+
 def send_snapshot(driven: Driven, peer: int = 2) -> InstallSnapshot:
     """Let `peer` lack what is compacted away. Returns the first chunk that the leader sends it."""
     raft = driven.raft
