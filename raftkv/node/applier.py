@@ -2,14 +2,18 @@
 
 There is no thread for it: whoever has seen something committed applies it, if it gets `machine_lock`. That is
 only ever tried for; a thread that does not get it leaves its work in the queue to the one that has it, which
-looks again after it let go. So entries are applied in order, and nobody waits. Very much at once is handed,
-with the lock, to a thread of its own.
+looks again after it let go. So entries are applied in order, and nobody waits.
+
+The thread that has seen it is mostly the one that reads what clients and peers send, heartbeats among it. So
+more than MANY_BYTES at once is handed, with the lock, to a thread of its own, as after a restart. Bytes are what
+is counted because an entry can hold one operation or ten thousand, and none is shorter than a dozen bytes.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Iterator
 from typing import Any, Callable, NamedTuple
 
 from raftkv.node.crash_points import reach
@@ -20,7 +24,9 @@ from raftkv.raft.types import Entry, Snapshot
 log = logging.getLogger("raftkv.raft")
 
 SLOW_APPLY_S = 0.5
-MANY_ENTRIES = 5000  # so many at once are applied on a thread of their own: some ten milliseconds of work
+MANY_BYTES = 1 << 18  # of encoded entries; of the shortest operations it is some 20 ms of work
+SLICE_BYTES = 1 << 16  # of encoded entries are applied in one go
+PAUSE_S = 0.0001  # after each of these on the thread of its own: others get the GIL at once, not after 5 ms
 
 
 class Work(NamedTuple):
@@ -33,6 +39,7 @@ class Work(NamedTuple):
     lost_proposals: list[Any]
     lost_reads: list[Any]
     role_change: RoleChange | None
+    bytes: int = 0  # of the encoded entries
 
 
 class Applier:
@@ -59,6 +66,9 @@ class Applier:
         self._machine, self._threads = machine, threads
         self._load, self._on_applied, self._work = load, on_applied, work
         self._queue: deque[Work] = deque()
+        self._given_up = (
+            False  # the node stopped in the middle of some work: what follows it must not be done
+        )
         self._machine_lock = machine_lock
         self.applied = applied
 
@@ -73,19 +83,21 @@ class Applier:
 
     def run(self) -> None:
         """Apply what waits, unless another thread uses the state machine: then that one does."""
-        while self._queue and self._machine_lock.acquire(blocking=False):
+        while self._queue and not self._given_up and self._machine_lock.acquire(blocking=False):
             if not self._apply_queued():
                 return  # another thread has the lock now, and goes on here when it is done
             self._machine_lock.release()
 
     def _apply_queued(self) -> bool:
         """With machine_lock held: do all that is queued. False if the lock was handed to another thread."""
-        while self._queue:
+        room = MANY_BYTES
+        while self._queue and not self._given_up:
             work = self._queue.popleft()
             if work.restore is not None:
                 self._threads.start("snapshot", self._restore_and_go_on, work)
                 return False
-            if len(work.entries) > MANY_ENTRIES:
+            room -= work.bytes
+            if room < 0:
                 self._threads.start("apply", self._apply_and_go_on, work)
                 return False
             self._apply(work)
@@ -99,11 +111,12 @@ class Applier:
     def _apply_and_go_on(self, work: Work) -> None:
         """The body of a thread that got machine_lock from the one that started it. (That one reads, perhaps:
         a leader that hears nobody while it applies a whole log would think that it is alone.)"""
-        self._apply(work)
+        self._given_up = not self._apply(work, PAUSE_S)
         self._machine_lock.release()
         self._work()
 
-    def _apply(self, work: Work) -> None:
+    def _apply(self, work: Work, pause_s: float = 0.0) -> bool:
+        """Do `work`, with pauses in which other threads run. False if the node was stopped in one of them."""
         machine = self._machine
         if work.role_change is not None:
             machine.role_changed(work.role_change)
@@ -111,13 +124,29 @@ class Applier:
         if work.entries and work.entries[0].index > self.applied:
             reach("node:before-apply")
             started = self._threads.clock()
-            machine.apply(work.entries, work.contexts)
+            for start, end in _slices(work.entries):
+                machine.apply(work.entries[start:end], work.contexts[start:end])
+                self.applied = work.entries[end - 1].index
+                self._on_applied(self.applied)
+                if pause_s and self._threads.sleep(pause_s):
+                    return False
             took = self._threads.clock() - started
             if took > SLOW_APPLY_S:
-                log.warning("applying %d entries took %.1f s", len(work.entries), took)
-            self.applied = work.entries[-1].index
-            self._on_applied(self.applied)
+                log.info("applying %d entries took %.1f s", len(work.entries), took)
         if work.reads:
             machine.read(work.reads)
         if work.lost_proposals or work.lost_reads:
             machine.refuse(work.lost_proposals, work.lost_reads)
+        return True
+
+
+def _slices(entries: list[Entry]) -> Iterator[tuple[int, int]]:
+    """Where `entries` are to be cut, as (start, end): no slice is longer than SLICE_BYTES but by one entry."""
+    start = size = 0
+    for end, entry in enumerate(entries, 1):
+        size += len(entry.line)
+        if size >= SLICE_BYTES:
+            yield start, end
+            start, size = end, 0
+    if start < len(entries):
+        yield start, len(entries)

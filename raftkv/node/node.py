@@ -229,8 +229,11 @@ class RaftNode:
         if ready.committed or ready.reads or ready.lost_reads or ready.restore or role_change:
             reads = [context for contexts_, _ in ready.reads for context in contexts_]
             lost_reads = [context for contexts_ in ready.lost_reads for context in contexts_]
-            work = Work(ready.restore, ready.committed, contexts, reads, lost, lost_reads, role_change)
-            self._applier.add(work)
+            committed = ready.committed
+            size = raft.log.bytes_of(committed[0].index, committed[-1].index) if committed else 0
+            self._applier.add(
+                Work(ready.restore, committed, contexts, reads, lost, lost_reads, role_change, size)
+            )
 
     def _role_has_changed(self) -> bool:
         raft, last = self._raft, self._last_role

@@ -448,7 +448,7 @@ def test_a_whole_log_is_applied_on_a_thread_of_its_own_and_in_order(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The thread that reads is not kept from hearing the others by it."""
-    monkeypatch.setattr(applier, "MANY_ENTRIES", 2)
+    monkeypatch.setattr(applier, "MANY_BYTES", 2 * len(entry(1).line))
     bench.node.step([append(entry(1), entry(2), entry(3), commit=3)])
     bench.node.step([append(entry(4), prev_term=1, commit=4)])
     assert bench.machine.state == [] and len(bench.threads.started) == 1
@@ -456,6 +456,45 @@ def test_a_whole_log_is_applied_on_a_thread_of_its_own_and_in_order(
     assert bench.machine.state == ["1@1", "2@1", "3@1", "4@1"]
     bench.node.step([append(entry(5), entry(6), prev_term=1, commit=6)])
     assert bench.machine.state[4:] == ["5@1", "6@1"] and bench.threads.started == []
+
+
+def test_small_work_that_piles_up_is_applied_on_a_thread_of_its_own(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(applier, "MANY_BYTES", 2 * len(entry(1).line))
+
+    def more_comes() -> None:
+        index = bench.raft.log.last_index + 1
+        if index <= 4:
+            bench.node.step([append(entry(index), prev_term=1, commit=index)])
+
+    bench.machine.before_apply = more_comes
+    bench.node.step([append(entry(1), commit=1)])
+    assert bench.machine.state == ["1@1", "2@1"]
+    assert bench.threads.run_last() == "apply"
+    assert bench.machine.state == ["1@1", "2@1", "3@1", "4@1"]
+
+
+def test_a_long_log_is_applied_in_slices_of_bounded_bytes(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = len(entry(1).line)
+    monkeypatch.setattr(applier, "SLICE_BYTES", 2 * size)
+    bench.node.step([append(*map(entry, range(1, 6)), commit=5)])
+    assert bench.machine.calls == [("apply", 1, 2, []), ("apply", 3, 4, []), ("apply", 5, 5, [])]
+
+
+def test_a_node_that_stops_while_it_applies_a_whole_log_leaves_the_rest_and_what_follows_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(applier, "MANY_BYTES", 0)
+    monkeypatch.setattr(applier, "SLICE_BYTES", 1)
+    bench.node.step([append(entry(1), entry(2), entry(3), commit=3)])
+    bench.node.step([append(entry(4), prev_term=1, commit=4)])
+    bench.threads.stop()
+    bench.threads.run_last()
+    bench.node.tick()
+    assert bench.machine.state == ["1@1"] and not bench.machine_lock.locked()
 
 
 def test_clients_are_answered_for_their_own_entries_and_refused_when_leadership_ends(bench: Bench) -> None:
