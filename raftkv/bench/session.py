@@ -65,7 +65,8 @@ class Session:
             progress.say(f"{workload.name:<8} warming up for {workload.warmup:g} s")
             result = run(target.config, workload, random.getrandbits(32), on_begin, on_slice)
             line = report.plain(result, target.nodes, target.term() - term)
-            line["server_us"] = cpu.us_per_op(result.operations)
+            # An interrupted run did not come to the moment of the second reading.
+            line["server_us"] = None if result.interrupted else cpu.us_per_op(result.operations)
             if killer is not None:
                 line.update(killer.findings(result))
         return result, line
