@@ -59,12 +59,14 @@ class RaftOptions:
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """[limits]: what strangers and too many clients may cost a server."""
+    """[limits]: what strangers, too many clients and too much data may cost a server."""
 
     max_connections: int = _option(2048, 1, 1_000_000)  # of clients
     # For each listener: connections that have not shown their key yet, and how long they have for it.
     max_unauthenticated: int = _option(128, 1, 100_000)
     handshake_timeout_ms: int = _option(5000, 100, 600_000)
+    max_data_bytes: int = _option(2 << 30, 0, 1 << 50)  # of memory, by the count of Store; 0: no limit
+    disk_reserve_bytes: int = _option(-1, -1, 1 << 50)  # see storage.reserve; 0: none; -1: by its own rule
 
 
 @dataclasses.dataclass(frozen=True)

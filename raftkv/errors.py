@@ -99,6 +99,7 @@ class RemoteError(RpcError):
 
 #: The codes of a refusal on the wire, `(id, False, (code, message, detail))`.
 NOT_LEADER = "not_leader"  # detail: the leader's node id, or None when unknown
+NO_SPACE = "no_space"  # a disk is full, or the data as large as it may be; nothing was proposed
 OVERLOADED = "overloaded"  # the proposal queue is full; nothing was proposed
 SESSION_EXPIRED = (
     "session_expired"  # the client id is not (or no longer) registered; this attempt was not applied
@@ -137,6 +138,11 @@ class UnavailableError(RaftKVError):
 
 class NotApplied(UnavailableError):
     """The cluster was not available and the command certainly did not take effect: repeating it is safe."""
+
+
+class NoSpaceError(NotApplied):
+    """A disk of the cluster is full, or the data has the largest size that is allowed. Writes that make it
+    larger are refused; deletes and reads go on. Delete something, or make room, then repeat it."""
 
 
 class OutcomeUnknown(UnavailableError):

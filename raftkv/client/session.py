@@ -24,8 +24,8 @@ The rules:
    session on the servers, which they forget in time.
 3. In doubt is a write that may be in some server's log although we have no answer: one that was sent and then
    lost, or timed out, or refused by a server that had proposed it before (`proposed` in the refusal's detail;
-   without one, only OVERLOADED certainly proposed nothing). A write once in doubt stays so, whatever becomes
-   of its later attempts, until one is answered with a result.
+   without one, only OVERLOADED and NO_SPACE certainly proposed nothing). A write once in doubt stays so,
+   whatever becomes of its later attempts, until one is answered with a result.
 4. Retry. A command is sent again, to whichever server leads then, until it is answered or its deadline is
    over. If it is in doubt then, its error is OutcomeUnknown, else NotApplied; a read's is UnavailableError.
 5. A silent server. An attempt has ATTEMPTS_S, which grows with each that times out: one dead server must not
@@ -246,6 +246,13 @@ class ClerkSession:
             self._search.overloaded(command.server, now)
         self._retry(command, now)
 
+    def _no_space(self, command: Command, refusal: errors.RemoteError, now: float) -> None:
+        """Only a leader says so, and not until it is true no more: that may take as long as somebody needs to
+        delete something."""
+        if command is self._asking:
+            self._found_leader(command.server)
+        self._fail(command, errors.NoSpaceError(f"the {command.method} was not applied: {refusal}"))
+
     def _session_expired(self, command: Command, refusal: errors.RemoteError, now: float) -> None:
         if command is self._asking:
             self._found_leader(command.server)
@@ -423,6 +430,7 @@ class ClerkSession:
 
 _REFUSALS: dict[str, Callable[[ClerkSession, Command, errors.RemoteError, float], None]] = {
     errors.NOT_LEADER: ClerkSession._not_leader,
+    errors.NO_SPACE: ClerkSession._no_space,
     errors.OVERLOADED: ClerkSession._overloaded,
     errors.TOO_MANY_IN_FLIGHT: ClerkSession._overloaded,
     errors.TOO_MANY_CONNECTIONS: ClerkSession._overloaded,

@@ -29,14 +29,18 @@ MAX_VALUE_BYTES = MAX_REQUEST_BYTES  # of a stored value, which `append` lets gr
 MAX_BATCH_OPS = 10_000
 MAX_SCAN_ROWS = 1000  # a page of `scan` holds no more keys than this,
 MAX_SCAN_BYTES = 1024 * 1024  # nor more bytes of keys and values (but always one key)
+KEY_BYTES = (
+    256  # of memory that a key takes beside its own bytes and its value's; measured, with some to spare
+)
 MAX_NUMBER = 2**63 - 1  # of ids, sequence numbers and limits
 
 #: The methods that become an entry of the log; all others only read.
 WRITES = frozenset(["register", "put", "append", "delete", "cas", "batch"])
 
 
-def validate(method: str, args: tuple[Any, ...]) -> None:
-    """Check a request as a client sent it: types exact, sizes within the limits, text valid Unicode.
+def validate(method: str, args: tuple[Any, ...]) -> int:
+    """Check a request as a client sent it: types exact, sizes within the limits, text valid Unicode. Returns
+    the bytes by which it can make the data grow; 0 if it cannot.
 
     `args` is (client, seq, acked, *operation's arguments) for a write, (key,) for "get", (keys,) for "gets",
     (prefix, start, limit) for "scan", (dump, piece) for "dump_piece", () for "register", "dump" and "status".
@@ -47,7 +51,7 @@ def validate(method: str, args: tuple[Any, ...]) -> None:
         raise InvalidRequestError(f"there is no method {_name(method)}")
     if type(args) is not tuple:
         raise InvalidRequestError(f"the arguments of {method} must be a tuple, not {_type(args)}")
-    check(method, args)
+    return check(method, args)
 
 
 def command(method: str, args: tuple[Any, ...]) -> list[Any]:
@@ -81,19 +85,24 @@ def validate_operation(op: str, args: Sequence[Any]) -> int:
     return size
 
 
-def validate_batch(operations: Sequence[Sequence[Any]]) -> None:
-    """Check the operations of a batch, each [op, *args]. Raises InvalidRequestError."""
+def validate_batch(operations: Sequence[Sequence[Any]]) -> int:
+    """Check the operations of a batch, each [op, *args]. Returns what validate() does. Raises
+    InvalidRequestError."""
     if type(operations) is not list and type(operations) is not tuple:
         raise InvalidRequestError(f"a batch must be a list of operations, not {_type(operations)}")
     if not 1 <= len(operations) <= MAX_BATCH_OPS:
         raise InvalidRequestError(f"a batch has 1 to {MAX_BATCH_OPS} operations, not {len(operations)}")
-    size = 0
+    size = growth = 0
     for operation in operations:
         if (type(operation) is not list and type(operation) is not tuple) or not operation:
             raise InvalidRequestError("each operation of a batch must be a list: [operation, argument, …]")
-        size += validate_operation(operation[0], operation[1:])
+        added = validate_operation(operation[0], operation[1:])
+        size += added
         if size > MAX_REQUEST_BYTES:
             raise _too_large("batch", MAX_REQUEST_BYTES)
+        if operation[0] != "delete":
+            growth += KEY_BYTES + added
+    return growth
 
 
 def check_key(key: Any) -> int:
@@ -125,7 +134,7 @@ def utf8_size(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
 
 
-def _validate_write(method: str, args: tuple[Any, ...]) -> None:
+def _validate_write(method: str, args: tuple[Any, ...]) -> int:
     if len(args) < 3:
         raise InvalidRequestError(f"{method} takes client, seq and acked before its own arguments")
     client, seq, acked = args[:3]
@@ -135,21 +144,23 @@ def _validate_write(method: str, args: tuple[Any, ...]) -> None:
         raise InvalidRequestError("client must be a registered id, and acked from 0 to seq")
     if method == "batch":
         _count(method, args[3:], 1)
-        validate_batch(args[3])
-    else:
-        validate_operation(method, args[3:])
+        return validate_batch(args[3])
+    size = validate_operation(method, args[3:])
+    return 0 if method == "delete" else KEY_BYTES + size
 
 
-def _validate_nothing(method: str, args: tuple[Any, ...]) -> None:
+def _validate_nothing(method: str, args: tuple[Any, ...]) -> int:
     _count(method, args, 0)
+    return 0
 
 
-def _validate_get(method: str, args: tuple[Any, ...]) -> None:
+def _validate_get(method: str, args: tuple[Any, ...]) -> int:
     _count(method, args, 1)
     check_key(args[0])
+    return 0
 
 
-def _validate_gets(method: str, args: tuple[Any, ...]) -> None:
+def _validate_gets(method: str, args: tuple[Any, ...]) -> int:
     _count(method, args, 1)
     keys = args[0]
     if type(keys) is not list and type(keys) is not tuple:
@@ -159,20 +170,23 @@ def _validate_gets(method: str, args: tuple[Any, ...]) -> None:
     size = sum(map(check_key, keys))
     if size > MAX_REQUEST_BYTES:
         raise _too_large("request", MAX_REQUEST_BYTES)
+    return 0
 
 
-def _validate_scan(method: str, args: tuple[Any, ...]) -> None:
+def _validate_scan(method: str, args: tuple[Any, ...]) -> int:
     _count(method, args, 3)
     check_scan(*args)
+    return 0
 
 
-def _validate_piece(method: str, args: tuple[Any, ...]) -> None:
+def _validate_piece(method: str, args: tuple[Any, ...]) -> int:
     _count(method, args, 2)
     if not all(type(number) is int and 0 <= number <= MAX_NUMBER for number in args):
         raise InvalidRequestError("a piece of a dump is asked for by two whole numbers")
+    return 0
 
 
-_CHECKS: dict[str, Callable[[str, tuple[Any, ...]], None]] = {
+_CHECKS: dict[str, Callable[[str, tuple[Any, ...]], int]] = {
     "register": _validate_nothing,
     "put": _validate_write,
     "append": _validate_write,

@@ -46,7 +46,9 @@ class KVServer:
         self._places = allow_open_files(config.limits, len(config.peers))
         if self._places.warning:
             log.warning("%s", self._places.warning)
-        self._service = KVService(send_replies, __version__, self._describe)
+        self._service = KVService(
+            send_replies, __version__, self._describe, max_data_bytes=config.limits.max_data_bytes
+        )
         id = config.node_id
         self._persister = Persister(
             config.data_dir,
@@ -54,6 +56,7 @@ class KVServer:
             cluster=config.cluster,
             voters=sorted(config.peers),
             segment_bytes=config.raft.segment_bytes,
+            reserve_bytes=config.limits.disk_reserve_bytes,
             crash_point=reach,
         )
         for notice in self._persister.notices:

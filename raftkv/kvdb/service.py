@@ -15,6 +15,7 @@ from typing import Any, Callable, Protocol
 
 from raftkv.errors import (
     BAD_REQUEST,
+    NO_SPACE,
     NOT_LEADER,
     OVERLOADED,
     InvalidRequestError,
@@ -22,6 +23,7 @@ from raftkv.errors import (
     OverloadedError,
 )
 from raftkv.kvdb.commands import WRITES, command, validate
+from raftkv.kvdb.data_limit import DataLimit
 from raftkv.kvdb.dumps import Dumps
 from raftkv.kvdb.snapshot_view import SnapshotView
 from raftkv.kvdb.store import Store, encode_record
@@ -31,11 +33,14 @@ from raftkv.raft.types import COMMAND, Entry, Role
 
 log = logging.getLogger("raftkv")
 
+NOSPACE = "NOSPACE"  # the alarm in status, by etcd's name
 MAX_GETS_CHARS = 8 << 20  # of values in the answer to one "gets"
 
 #: A request: (channel, id, method, args). A reply: (channel, id, ok, result).
 Request = tuple[Any, Any, str, tuple[Any, ...]]
 Reply = tuple[Any, Any, bool, Any]
+#: A write on its way: (channel, id, command, bytes by which it can make the data grow).
+Write = tuple[Any, Any, list[Any], int]
 
 
 class Consensus(Protocol):
@@ -47,6 +52,10 @@ class Consensus(Protocol):
 
     def read_now(self, contexts: Sequence[Any]) -> None: ...
 
+    @property
+    def no_room(self) -> str:
+        """Why this leader takes no writes that make the data larger; "" if it does, or does not lead."""
+
     def status(self) -> dict[str, Any]: ...
 
 
@@ -54,7 +63,8 @@ class KVService:
     """The replicated state machine (raft.node.StateMachine), and the handler of the clients' requests.
 
     `consensus` is set before the first request comes. `send_replies` takes a list of replies.
-    `version` is what status() says of the program; `describe()` gives what else it says.
+    `version` is what status() says of the program; `describe()` gives what else it says. `max_data_bytes`: see
+    DataLimit.
     """
 
     def __init__(
@@ -63,40 +73,44 @@ class KVService:
         version: str,
         describe: Callable[[], dict[str, Any]] = dict,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        max_data_bytes: int = 0,
     ) -> None:
         self._send_replies = send_replies
         self._version = version
         self._describe = describe
         self._store = Store()
         self._dumps = Dumps(clock)
+        self._limit = DataLimit(max_data_bytes)
         self._role = RoleChange(Role.FOLLOWER, 0, None, "")
         self.consensus: Consensus
 
     # -- requests (the rpc server's handler) -----------------------------------------------------------------
 
     def on_requests(self, batch: Sequence[Request]) -> None:
-        commands: list[Any] = []
-        writes: list[tuple[Any, Any, Any]] = []  # (channel, id, command)
+        writes: list[Write] = []
+        growth = 0
         reads: list[Request] = []
         pieces: list[Request] = []  # of dumps
         replies: list[Reply] = []
         for request in batch:
             channel, id, method, args = request
             try:
-                validate(method, args)
+                most = validate(method, args)
             except InvalidRequestError as error:
                 replies.append((channel, id, False, (BAD_REQUEST, str(error), None)))
                 continue
             if method in WRITES:
-                data = command(method, args)
-                commands.append(data)
-                writes.append((channel, id, data))
+                writes.append((channel, id, command(method, args), most))
+                growth += most
             elif method == "status":
                 replies.append((channel, id, True, self.status()))
             elif method == "dump_piece":
                 pieces.append(request)
             else:
                 reads.append(request)
+        if growth and self._role.role is Role.LEADER:
+            writes, growth = self._with_room(writes, growth, replies)
         if reads:
             replies += self._try(reads, lambda: self.consensus.read_index(reads))
         if pieces:
@@ -104,9 +118,32 @@ class KVService:
         if replies:
             self._send_replies(replies)
         if writes:  # last: this thread may write them itself, and the disk may take its time
-            refusals = self._try(writes, lambda: self.consensus.propose(commands, writes))
+            refusals = self._try(writes, lambda: self._propose(writes, growth))
             if refusals:
                 self._send_replies(refusals)
+
+    def _with_room(self, writes: list[Write], growth: int, replies: list[Reply]) -> tuple[list[Write], int]:
+        """Those of `writes` for which there is room, and their growth; the others are refused in `replies`."""
+        no_room, limit, data_bytes = self.consensus.no_room, self._limit, self._store.data_bytes
+        if not no_room and limit.admits(growth, data_bytes):
+            return writes, growth
+        taken, growth = [], 0
+        for write in writes:
+            channel, id, _, most = write
+            if most and (no_room or not limit.admit(growth + most, data_bytes)):
+                replies.append((channel, id, False, (NO_SPACE, no_room or limit.reason, {"proposed": False})))
+            else:
+                taken.append(write)
+                growth += most
+        return taken, growth
+
+    def _propose(self, writes: list[Write], growth: int) -> None:
+        self._limit.proposed(growth)
+        try:
+            self.consensus.propose([write[2] for write in writes], writes)
+        except BaseException:
+            self._limit.proposed(-growth)
+            raise
 
     def on_close(self, channel: Any) -> None:
         """Replies to a closed channel are dropped by the channel; of what is kept here, only dumps are its."""
@@ -114,8 +151,12 @@ class KVService:
 
     def status(self) -> dict[str, Any]:
         """What this server knows of itself, as plain data (DESIGN: `status --json`)."""
-        own = {"pid": os.getpid(), "version": self._version}
-        return {**self.consensus.status(), **own, **self._describe()}
+        node, server = self.consensus.status(), self._describe()
+        alarms, problems = node.get("alarms", []), server.get("problems", [])
+        if self._limit.is_reached:
+            alarms, problems = [NOSPACE], [*problems, self._limit.reason]
+        own = {"pid": os.getpid(), "version": self._version, "data_bytes": self._store.data_bytes}
+        return {**node, **own, **server, "alarms": alarms, "problems": problems}
 
     def _try(self, requests: Sequence[tuple[Any, ...]], action: Callable[[], None]) -> list[Reply]:
         """Do it, or return the refusals."""
@@ -140,13 +181,18 @@ class KVService:
                     apply(entry.index, entry.data)
             return
         replies: list[Reply] = []
+        growth = 0
         for entry, context in zip(entries, contexts):
             if context is not None:
-                channel, id, data = context  # decoding the entry would bring the same data, and takes longer
+                channel, id, data, most = (
+                    context  # decoding the entry would bring the same data, and takes longer
+                )
                 ok, result = apply(entry.index, data)
                 replies.append((channel, id, ok, result))
+                growth += most
             elif entry.kind == COMMAND:
                 apply(entry.index, entry.data)
+        self._limit.finished(growth, self._store.data_bytes)
         reach("node:before-reply")
         self._send_replies(replies)
 
@@ -157,6 +203,7 @@ class KVService:
 
     def refuse(self, proposals: list[Any], reads: list[Any]) -> None:
         leader = self._role.leader
+        self._limit.finished(sum([growth for _, _, _, growth in proposals]), self._store.data_bytes)
         message = "this node lost the leadership before it could answer"
         for requests, proposed in ((proposals, True), (reads, False)):
             refusal = (NOT_LEADER, message, {"leader": leader, "proposed": proposed})
@@ -165,10 +212,15 @@ class KVService:
     def role_changed(self, change: RoleChange) -> None:
         """One log line a change."""
         before, self._role = self._role, change
+        if change.role is not Role.LEADER:
+            self._limit.is_reached = False  # the next leader looks for itself
         if change.role is not before.role:
             log.info("%s in term %d: %s", change.role.value, change.term, change.reason)
         if change.leader is not None and change.role is Role.FOLLOWER:
             log.info("follows node %d in term %d", change.leader, change.term)
+
+    def snapshot_bytes(self) -> int:
+        return self._store.snapshot_bytes
 
     def begin_snapshot(self) -> SnapshotView:
         return self._store.begin_snapshot()

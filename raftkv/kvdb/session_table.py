@@ -30,6 +30,8 @@ MAX_SESSIONS = 10_000
 MAX_IN_FLIGHT = 1024  # sequence numbers from a session's floor on
 MAX_RESULTS = 1_000_000  # remembered by all sessions; a batch has one for each of its operations
 MAX_SESSION_RESULTS = MAX_RESULTS // 4
+SESSION_BYTES = 448  # of memory that a session takes, and an outcome; measured, with some to spare
+RESULT_BYTES = 64
 
 #: What became of a command: a revision, a truth value, the name of a refusal, or for a batch the list of its
 #: operations' outcomes. Plain and small (a batch's revisions are one shared int), and never changed once
@@ -115,6 +117,16 @@ class Sessions:
         self._sessions: OrderedDict[int, Session] = OrderedDict()
         self._size = 0
         self._undumped: dict[int, Session] | None = None
+
+    @property
+    def results(self) -> int:
+        """How many outcomes are remembered."""
+        return self._size
+
+    @property
+    def data_bytes(self) -> int:
+        """About the memory that they take."""
+        return len(self._sessions) * SESSION_BYTES + self._size * RESULT_BYTES
 
     def register(self, client: int) -> None:
         """Open the session of a new client."""

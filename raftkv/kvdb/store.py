@@ -15,10 +15,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Callable
 
 from raftkv.errors import ForeignDataError
-from raftkv.kvdb.commands import MAX_SCAN_BYTES, MAX_SCAN_ROWS, MAX_VALUE_BYTES, utf8_size
+from raftkv.kvdb.commands import KEY_BYTES, MAX_SCAN_BYTES, MAX_SCAN_ROWS, MAX_VALUE_BYTES, utf8_size
 from raftkv.kvdb.index import SortedKeys
 from raftkv.kvdb.session_table import VALUE_TOO_LARGE, Answer, Outcome, Sessions, answer_of
 from raftkv.kvdb.snapshot_view import FORMAT, Item, KeysView, SnapshotView
+
+ROW_BYTES = 24  # of a snapshot, about: a key's beside its text, or a remembered outcome's
 
 _encode_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
@@ -30,6 +32,7 @@ class Store:
         self._items: dict[str, Item] = {}
         self._keys = SortedKeys()  # the keys of _items
         self._sessions = Sessions()
+        self._bytes = 0  # of the items
         self._views: list[KeysView] = []  # to be told of each change
         self._snapshot_is_open = False
 
@@ -65,6 +68,9 @@ class Store:
             view.keep(key, old)
         if old is None:
             self._keys.add(key)
+            self._bytes += KEY_BYTES + utf8_size(key) + utf8_size(value)
+        else:
+            self._bytes += utf8_size(value) - utf8_size(old[0])
         self._items[key] = (value, index)
         return index
 
@@ -83,6 +89,7 @@ class Store:
         for view in self._views:
             view.keep(key, item)
         self._keys.remove(key)
+        self._bytes -= KEY_BYTES + utf8_size(key) + utf8_size(item[0])
         return True
 
     def _cas(self, index: int, key: str, expected: str | None, value: str) -> Outcome:
@@ -91,6 +98,17 @@ class Store:
             return False
         self._put(index, key, value)
         return True
+
+    @property
+    def data_bytes(self) -> int:
+        """About the memory that the state takes, in bytes; the same on every server."""
+        return self._bytes + self._sessions.data_bytes
+
+    @property
+    def snapshot_bytes(self) -> int:
+        """About the size that a snapshot of it would have, if nothing in it must be escaped."""
+        keys = len(self._items)
+        return self._bytes + (ROW_BYTES - KEY_BYTES) * keys + self._sessions.results * ROW_BYTES
 
     # -- reading ---------------------------------------------------------------------------------------------
 

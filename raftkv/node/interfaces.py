@@ -42,6 +42,9 @@ class StateMachine(Protocol):
 
     def role_changed(self, change: RoleChange) -> None: ...
 
+    def snapshot_bytes(self) -> int:
+        """About the size that a snapshot of it would have."""
+
     def begin_snapshot(self) -> SnapshotView:
         """Fix the state as it is now, to be written while the state machine goes on."""
 

@@ -8,7 +8,9 @@ The order of effects
     1. term and vote, then entries, then snapshot chunks are made durable
     2. the core is told, and the promises leave: the messages that say that it is durable
     3. the log before a new snapshot is let go
-A failed write or fsync ends the node: what the disk holds is not known any more (see Persister).
+A failed write or fsync ends the node: what the disk holds is not known any more (see Persister). A full disk
+does not: the log-writer waits for room, and with it all promises. To the others this node is one whose disk
+hangs; it answers heartbeats, and its clients' reads.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any, Callable
 
+from raftkv.errors import NoRoomError
 from raftkv.node.crash_points import reach
 from raftkv.node.interfaces import Network
 from raftkv.node.threads import Lock, Threads
@@ -34,6 +37,7 @@ HANGS = (
     "does not lead if the others can do without it; check that disk, or stop this node, which loses nothing"
 )
 LONE_WRITE_S = 0.03  # the thread that makes one for longer is relieved of what else it does
+NO_ROOM_S = 0.1  # after a write that found no room, until it is made again
 QUICK_FSYNC_S = 0.001  # while writes are this quick, a lone entry is written by the thread that brings it
 
 
@@ -69,6 +73,7 @@ class LogWriter:
         self._writing_since: float | None = None
         self._lone_writer: Any = None  # the thread that makes a lone write
         self._is_late = False  # the present write was reported to hang
+        self._has_waited = False  # for room, in the present write
 
     # -- what others call ------------------------------------------------------------------------------------
 
@@ -109,7 +114,14 @@ class LogWriter:
                 return
             batch, _ = self._take()
             self._lone_writer = self._threads.current()
-        self._write(batch, None)
+        try:
+            self._write(batch, None, patient=False)
+        except NoRoomError:
+            with self._mutex:
+                self._queue[:0] = batch
+                self._busy = False
+                self._writing_since = self._lone_writer = None
+                self._work_waits.notify()
 
     @property
     def hangs_for_s(self) -> float:
@@ -130,14 +142,17 @@ class LogWriter:
                     self._relieve(self._lone_writer)
                     self._lone_writer = None
         took = self.hangs_for_s
-        if took and not self._is_late:
+        if took and not self._is_late and not self._persister.is_short_of_room:
             self._is_late = True
             log.warning("%s", HANGS.format(took))
 
     def run(self) -> None:
         """The thread `log-writer`. Ends when the node stops and wake() is called."""
         while self._wait_for_work():
-            self.write_waiting()
+            try:
+                self.write_waiting()
+            except _Stopped:
+                return
 
     def wake(self) -> None:
         """Have run() see that the node stops."""
@@ -169,7 +184,8 @@ class LogWriter:
         Then nothing else is under way that this thread should go on with meanwhile, and a switch to another
         thread, which costs as much as a quick fsync, would only delay it. Several entries mostly come from
         several clients, the next requests of which should be read while the disk works. A slow disk is left
-        to the log-writer: this thread may be the one that reads what clients and peers send.
+        to the log-writer, and so is one that may have no room: this thread may be the one that reads what
+        clients and peers send.
         """
         ready = self._queue[0]
         return (
@@ -178,6 +194,7 @@ class LogWriter:
             and not (ready.hard_state or ready.chunk or self._compact_to)
             and len(ready.entries) == 1
             and ready.entries[0].index == self._raft.log.commit + 1
+            and not self._persister.is_short_of_room
         )
 
     def _take(self) -> tuple[list[Ready], Snapshot | None]:
@@ -190,9 +207,10 @@ class LogWriter:
 
     # -- writing, without the mutex --------------------------------------------------------------------------
 
-    def _write(self, batch: Sequence[Ready], compact_to: Snapshot | None) -> None:
-        """Make `batch` durable, let its promises leave, and let go of the log up to `compact_to`."""
-        self._save(batch)
+    def _write(self, batch: Sequence[Ready], compact_to: Snapshot | None, patient: bool = True) -> None:
+        """Make `batch` durable, let its promises leave, and let go of the log up to `compact_to`. If there is
+        no room for it, wait until there is if this thread is `patient`, or else raise NoRoomError."""
+        self._save(batch, patient)
         with self._mutex:
             for ready in batch:
                 self._raft.advance(ready)
@@ -213,30 +231,46 @@ class LogWriter:
         if done and self.has_work:
             self._work_waits.notify()
 
-    def _save(self, batch: Sequence[Ready]) -> None:
+    def _save(self, batch: Sequence[Ready], patient: bool) -> None:
         """Make a batch durable: one write and one fsync, unless it holds a snapshot chunk or replaces
         entries."""
         reach("node:before-save")
-        self._is_late = False
+        self._is_late = self._has_waited = False
         self._writing_since = started = self._threads.clock()
         hard_state: HardState | None = None
         entries: list[Entry] = []
         for ready in batch:
             hard_state = ready.hard_state or hard_state  # the newest says it all
             if entries and ready.entries and ready.entries[0].index != entries[-1].index + 1:
-                self._persister.save(hard_state, entries)
+                self._persist(hard_state, entries, patient)
                 hard_state, entries = None, []
             entries += ready.entries
             if ready.chunk is not None:
-                self._persister.save(hard_state, entries)
+                self._persist(hard_state, entries, patient)
                 hard_state, entries = None, []
                 self._store_chunk(ready.chunk)
         if hard_state or entries:
-            self._persister.save(hard_state, entries)
+            self._persist(hard_state, entries, patient)
         self._last_write_s = took = self._threads.clock() - started
-        if took > SLOW_FSYNC_S or self._is_late:
+        if (took > SLOW_FSYNC_S or self._is_late) and not self._has_waited:
             log.warning("writing the log took %.1f s: the disk is slow", took)
         reach("node:saved")
+
+    def _persist(self, hard_state: HardState | None, entries: list[Entry], patient: bool) -> None:
+        while True:
+            try:
+                self._persister.save(hard_state, entries)
+                break
+            except NoRoomError:
+                if not patient:
+                    raise
+                if not self._has_waited:
+                    log.warning("the reserve of the disk is used up: nothing is written until there is room")
+                self._has_waited = True
+                if self._threads.sleep(NO_ROOM_S):
+                    raise _Stopped from None
+        if self._has_waited:
+            log.info("there was room for what waited for the disk")
 
     def _store_chunk(self, chunk: InstallSnapshot) -> None:
         held = self._persister.receive_chunk(chunk.snapshot, chunk.offset, chunk.data, chunk.done)
@@ -246,3 +280,7 @@ class LogWriter:
         with self._mutex:
             self._raft.chunk_stored(chunk, held, installed)
             self._sort_ready()
+
+
+class _Stopped(Exception):
+    """The node stops while it waits for room; what waits was promised to nobody."""

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any, Callable
 
 from raftkv.config import RaftOptions
-from raftkv.errors import NotLeaderError
+from raftkv.errors import NoRoomError, NotLeaderError, ProtocolError
 from raftkv.node.interfaces import Refusal, StateMachine
 from raftkv.node.joining import NEW, Acquaintance, Hello, HelloReply, Joining
 from raftkv.node.network import PeerNetwork
@@ -97,6 +97,11 @@ class Member:
             raise NotLeaderError(None)
         self.node.read_now(contexts)
 
+    @property
+    def no_room(self) -> str:
+        """See RaftNode.no_room."""
+        return self.node.no_room if self.node is not None else ""
+
     def status(self) -> dict[str, Any]:
         """See RaftNode.status; the role of a member that takes no part yet is "joining"."""
         if self.node is not None:
@@ -136,14 +141,20 @@ class Member:
         with self._mutex:
             reply = self._joining.answer(hello, term)
             accepted = self._joining.accepts(hello)
-        self._remember(hello.id)
+        try:
+            self._remember(hello.id)
+        except NoRoomError as error:
+            raise ProtocolError(f"node {hello.id} cannot be remembered: {error}") from None
         return reply, accepted
 
     def on_hello_reply(self, reply: HelloReply) -> None:
         with self._mutex:
             self._joining.heard(reply)
-        self._remember(reply.id)
-        self._join()
+        try:
+            self._remember(reply.id)
+            self._join()
+        except NoRoomError as error:
+            raise ProtocolError(f"this node cannot take part yet: {error}") from None
 
     def _remember(self, peer: int) -> None:
         """Make durable what is known of `peer`. The mutex is not held meanwhile: others may say hello."""

@@ -9,6 +9,7 @@ every release of it.
 Threads
     ticker        tells the core the time, every fifth of a heartbeat interval.
     log-writer    see log_writer.py
+    room          keeps a reserve on the disk; see room.py.
     snapshot      at times: writes a snapshot, or begins anew from a received one; see snapshotter.py.
     apply         at times: applies very many entries at once, as after a restart; see applier.py.
     (callers)     the threads of the rpc layer: they call propose(), read_index() and step(), send what may
@@ -35,6 +36,7 @@ from raftkv.node.crash_points import reach
 from raftkv.node.interfaces import Network, Refusal, RoleChange, StateMachine
 from raftkv.node.log_writer import HANGS, LogWriter
 from raftkv.node.proposals import Proposals
+from raftkv.node.room import RoomWatch
 from raftkv.node.snapshotter import Snapshotter
 from raftkv.node.threads import Threads
 from raftkv.raft.core import Raft
@@ -90,6 +92,7 @@ class RaftNode:
             compact_to=self.log_writer.compact_to,
             work=self._work,
         )
+        self._room = RoomWatch(raft, persister, self._snapshotter, threads)
         self._applier = Applier(
             machine,
             threads,
@@ -108,6 +111,7 @@ class RaftNode:
             self._applier.load_snapshot()
         self._threads.start("log-writer", self.log_writer.run)
         self._threads.start("ticker", self._run_ticker)
+        self._threads.start("room", self._room.run)
 
     def stop(self) -> bool:
         """Stop taking part. What is acknowledged is durable already; nothing else is waited for. Returns
@@ -174,6 +178,11 @@ class RaftNode:
         with self._mutex:
             return self._raft.get_state()
 
+    @property
+    def no_room(self) -> str:
+        """Why this leader takes no writes that make the data larger; "" if it does, or does not lead."""
+        return self._room.no_room
+
     def status(self) -> dict[str, Any]:
         """What this node knows of itself, as plain data."""
         with self._mutex:
@@ -189,17 +198,20 @@ class RaftNode:
                 "log_last_index": log_.last_index,
                 "log_bytes": log_.bytes,
                 "snapshot_index": raft.latest_snapshot.index if raft.latest_snapshot else 0,
+                "alarms": self._room.alarms,
             }
 
     def problems(self) -> list[str]:
         """What is wrong with this node now: sentences for its operator."""
         hangs_for_s = self.log_writer.hangs_for_s
-        return [HANGS.format(hangs_for_s)] if hangs_for_s else []
+        hangs = [HANGS.format(hangs_for_s)] if hangs_for_s and not self._room.is_short else []
+        return [*hangs, *self._room.problems]
 
     def tick(self) -> None:
         """Tell the core what time it is."""
         with self._mutex:
             self._raft.tick(self._threads.clock())
+            self._room.look()
             self._sort_ready()
         self._work(may_write=False)  # whoever tells the time must not hang with the disk
         self.log_writer.watch()

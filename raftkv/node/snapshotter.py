@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from typing import Callable
 
+from raftkv.errors import NoRoomError
 from raftkv.node.crash_points import reach
 from raftkv.node.interfaces import SnapshotView, StateMachine
 from raftkv.node.threads import Lock, Threads
@@ -16,6 +17,7 @@ from raftkv.storage.persister import Persister
 log = logging.getLogger("raftkv.raft")
 
 SNAPSHOT_CHUNK_KEYS = 500  # read from the state machine at a time: about a millisecond
+RETRY_S = 5.0  # after a snapshot for which there was no room
 LONGEST_PAUSE_S = 0.2  # of the snapshot thread after each of these
 COMPACT_ENTRIES = 10_000  # let go of at a time, with the mutex held: about a millisecond
 
@@ -26,8 +28,9 @@ class Snapshotter:
 
     `max_raft_state`: bytes of log after which a snapshot is taken; -1 for never. `growth`: but not before
     they are so many times the newest snapshot's (thesis 5.1.2), lest a large state be written again and
-    again. `machine_lock` is held by whoever uses the state machine. `compact_to(snapshot)` is called with the mutex held when the log up to there may go, `work()`
-    without it when others could not use the state machine for a moment.
+    again. `machine_lock` is held by whoever uses the state machine. `compact_to(snapshot)` is called with the
+    mutex held when the log up to there may go, `work()` without it when others could not use the state
+    machine for a moment.
     """
 
     def __init__(
@@ -49,6 +52,8 @@ class Snapshotter:
         self._max_raft_state, self._growth = max_raft_state, growth
         self._compact_to, self._work = compact_to, work
         self._running = False
+        self._not_before = threads.clock()
+        self._machine_at = 0  # what the state machine has applied; guarded by machine_lock
         self._kept_bytes = 0  # of the log: entries that an own snapshot has, kept for a follower
 
     def load(self) -> int:
@@ -64,34 +69,52 @@ class Snapshotter:
                 self._kept_bytes = 0
         finally:
             reader.close()
-        index = reader.snapshot.index
+        self._machine_at = index = reader.snapshot.index
         log.info("loaded the snapshot at %d in %.1f s", index, self._threads.clock() - started)
         return index
 
     def applied(self, index: int) -> None:
         """With machine_lock held: the state machine has come to `index`. Tell the core, and begin a snapshot
         if the log has grown past its bound."""
+        self._machine_at = index
         with self._mutex:
             self._raft.applied_to(index)
-            snapshot = self._due(index)
-            if snapshot is None:
-                return
-            self._running = True
-        self._threads.start("snapshot", self._write, snapshot, self._machine.begin_snapshot())
+            grown = self._raft.log.bytes - self._kept_bytes
+            is_due = 0 <= self._max_raft_state < grown >= self._growth * self._persister.snapshot_bytes
+            snapshot = self._next(index) if is_due else None
+        self._begin(snapshot)
 
-    def _due(self, applied: int) -> Snapshot | None:
-        """With the mutex held: the snapshot to take now, if any."""
+    def make_room(self) -> None:
+        """The disk is short of room: begin a snapshot if that gives some. Not with the mutex held, nor
+        machine_lock."""
+        if self._max_raft_state < 0 or not self._machine_lock.acquire(blocking=False):
+            return
+        try:
+            index, size = self._machine_at, self._machine.snapshot_bytes()
+            with self._mutex:
+                gives_room = self._persister.would_give_room(index, size)
+                snapshot = self._next(index) if gives_room else None
+            self._begin(snapshot)
+        finally:
+            self._machine_lock.release()
+        self._work()  # what others could not apply meanwhile
+
+    def _next(self, applied: int) -> Snapshot | None:
+        """With the mutex held: the snapshot to take now, if one can be taken. Then _begin() must follow."""
         log_ = self._raft.log
-        grown = log_.bytes - self._kept_bytes
-        if not 0 <= self._max_raft_state < grown or self._running:
-            return None
-        if grown < self._growth * self._persister.snapshot_bytes:
+        if self._running or self._threads.clock() < self._not_before:
             return None
         if applied <= log_.snapshot.index:  # less: one was received meanwhile
             return None
         term = log_.term(applied)
         assert term is not None
+        self._running = True
         return Snapshot(applied, term, log_.configuration_at(applied))
+
+    def _begin(self, snapshot: Snapshot | None) -> None:
+        """With machine_lock held."""
+        if snapshot is not None:
+            self._threads.start("snapshot", self._write, snapshot, self._machine.begin_snapshot())
 
     def _write(self, snapshot: Snapshot, view: SnapshotView) -> None:
         """Write the state machine's state at `snapshot` while it goes on, then let go of the log up to
@@ -100,6 +123,11 @@ class Snapshotter:
         try:
             self._persister.write_snapshot(snapshot, self._lines(view))
         except _Stopped:
+            return
+        except NoRoomError:
+            log.warning("there is no room for a snapshot at %d: tried again in some seconds", snapshot.index)
+            with self._mutex:
+                self._running, self._not_before = False, self._threads.clock() + RETRY_S
             return
         finally:
             with self._machine_lock:

@@ -156,6 +156,19 @@ class Raft:
             return True  # tick() would have ended that had a majority gone
         return self.leader is not None and self.now < self._leader_heard + self.options.election_timeout_s
 
+    def note_room(self, is_short: bool) -> None:
+        """Is this node's disk full, but for what is kept for deletes and votes? Its leader is told."""
+        self.following.is_short_of_room = is_short
+
+    @property
+    def short_of_room(self) -> tuple[int, ...]:
+        """The live voters, by id, that have no room for data to grow, as far as this leader knows; () if it
+        does not lead."""
+        if self.leadership is None:
+            return ()
+        own = [self.id] if self.following.is_short_of_room else []
+        return tuple(sorted(own + self.leadership.short_of_room))
+
     # -- input: clients --------------------------------------------------------------------------------------
 
     def start(self, command: Any) -> tuple[int, int]:

@@ -30,6 +30,7 @@ class Following:
     def __init__(self, id: int, log: RaftLog, output: Output) -> None:
         self._id, self._log, self._output = id, log, output
         self.installing: Snapshot | None = None  # its last chunk is on the way to the disk
+        self.is_short_of_room = False  # see Raft.note_room()
 
     def check(self, message: Message) -> None:
         """Raises ProtocolError if `message` contradicts what is committed: a leader has all of that (5.4.3)."""
@@ -82,7 +83,7 @@ class Following:
             self._log.commit_to(min(m.commit, self._log.last_index))
         # Not a promise: it says that this node follows now, which no crash makes untrue. So a slow disk
         # neither holds up reads nor makes a live follower look dead.
-        self._output.send(HeartbeatReply(self._id, m.sender, m.term, m.round))
+        self._output.send(HeartbeatReply(self._id, m.sender, m.term, m.round, self.is_short_of_room))
 
     def _step_install_snapshot(self, m: InstallSnapshot) -> None:
         if m.snapshot.index <= self._log.commit:  # older than what is here: never applied over it

@@ -96,6 +96,17 @@ class Leadership:
         since = self._now - self._options.election_timeout_s
         return quorum_value(self._log.configuration, heard) > since
 
+    @property
+    def short_of_room(self) -> list[int]:
+        """The followers that said so. One that is not heard must not hold up the others: it cannot say that it
+        has room again."""
+        alive_since = self._now - self._options.election_timeout_s
+        return [
+            peer
+            for peer, progress in self.progress.items()
+            if progress.is_short_of_room and progress.last_heard > alive_since
+        ]
+
     def lost_contact(self, peer: int) -> None:
         """The connection from `peer` broke: what was under way to it may be lost."""
         progress = self.progress.get(peer)
@@ -156,6 +167,7 @@ class Leadership:
         # Not at each heartbeat's answer: rounds for reads come by the thousand, and a disk takes its time.
         overdue = self._now >= progress.answer_due
         progress.heartbeat_answered(m.round, overdue)
+        progress.is_short_of_room = m.is_short_of_room
         self._replicate(m.sender, progress)
         if progress.state is ProgressState.REPLICATE and progress.match < self._log.last_index:
             if progress.next < self._log.first_index:  # the window is full, what follows it compacted away

@@ -97,10 +97,13 @@ class Heartbeat(NamedTuple):
 
 
 class HeartbeatReply(NamedTuple):
+    """`is_short_of_room`: the sender's disk is full, but for what it keeps for deletes and votes."""
+
     sender: int
     to: int
     term: int
     round: int
+    is_short_of_room: bool = False
 
 
 class InstallSnapshot(NamedTuple):

@@ -33,6 +33,7 @@ class Progress:
         self.last_heard = now  # when its last message arrived, for check-quorum
         self.answer_due = now  # if nothing is answered until then, what is under way may be lost
         self.round = 0  # the last heartbeat round it answered, for ReadIndex
+        self.is_short_of_room = False  # as its last answer to a heartbeat said
         self.snapshot: Snapshot | None = None  # what is being sent, in SNAPSHOT
         self.snapshot_offset = 0  # the follower holds that many bytes of it
         self._waiting = (

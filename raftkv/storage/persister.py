@@ -149,6 +149,10 @@ class Persister:
     # -- what is there ---------------------------------------------------------------------------------------
 
     @property
+    def folder(self) -> str:
+        return self._folder
+
+    @property
     def uid(self) -> str:
         return self._identity.uid
 
@@ -182,9 +186,11 @@ class Persister:
         thread."""
         return self._starved or self._reserve.is_short
 
-    def removable_bytes(self, index: int) -> int:
-        """About how much a snapshot at `index` would remove from the disk. For any thread."""
-        return self._log.removable_bytes(index) + self._snapshots.newest_bytes
+    def would_give_room(self, index: int, size: int) -> bool:
+        """Would a snapshot at `index` of about `size` bytes remove more from the disk than it takes, by a
+        piece of the reserve at least? For any thread."""
+        removed = self._log.removable_bytes(index) + self._snapshots.newest_bytes
+        return removed - size >= self._reserve.piece
 
     @property
     def known_peers(self) -> dict[int, tuple[str, bool, int]]:

@@ -38,7 +38,7 @@ SHARE = 10  # but not more than this part of the file system
 PIECES = 16
 LARGEST_PIECE = 4 << 20  # bytes
 
-_MARGIN = 64 << 10  # bytes that must be free for the alarm to end where there is no reserve
+_MARGIN = 64 << 10  # bytes
 _TOO_LARGE = FULL[-1]  # giving room back does not help
 
 _NAME = re.compile(r"\d{8}")
@@ -79,6 +79,11 @@ class Reserve:
         with self._lock:
             return sum(size for _, size in self._pieces)
 
+    @property
+    def piece(self) -> int:
+        """Bytes of one; where there is no reserve, what must be free for the alarm to end."""
+        return max(1, min(self.target // PIECES, LARGEST_PIECE)) if self.target else _MARGIN
+
     # -- giving ----------------------------------------------------------------------------------------------
 
     def find_room(self, write: Callable[[], _T], leave: float = 0.0) -> _T:
@@ -117,8 +122,7 @@ class Reserve:
         if self._wanted < 0:
             most = disk.total_bytes(folder) // SHARE
             self.target = min(max(LEAST, SNAPSHOTS * snapshot_bytes), most)
-        target, held = self.target, self.held
-        piece = max(1, min(target // PIECES, LARGEST_PIECE)) if target else _MARGIN
+        target, held, piece = self.target, self.held, self.piece
         free = disk.free_bytes(folder)
         if held < target:
             size = min(piece, target - held)

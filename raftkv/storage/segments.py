@@ -23,7 +23,8 @@ and one fsync as well, and a full disk is noticed before anything is promised. W
 
 **The last file is written anew when the log is opened**; that is also how a torn tail (replay.py) is cut off.
 What the page cache shows need not be what the disk holds: the process may have been killed before its fsync,
-or the fsync may have failed, after which another one of the same file says yes to anything.
+or the fsync may have failed, after which another one of the same file says yes to anything. (On a full disk
+it is written over itself.)
 
 Not thread-safe: one thread appends and compacts.
 """
@@ -37,7 +38,7 @@ from collections.abc import Sequence
 from typing import Callable
 
 from raftkv.raft.types import Entry, Snapshot
-from raftkv.storage.disk import Disk, DiskFile
+from raftkv.storage.disk import Disk, DiskFile, DiskFullError
 from raftkv.storage.replay import MARKER, Replay
 from raftkv.storage.reserve import Reserve
 from raftkv.storage.sealed import replace_file
@@ -224,14 +225,31 @@ class SegmentedLog:
             last = self._segments[-1]
             if last.size:
                 anew = data[: last.size] + MARKER
-                self._reserve.find_room(
-                    lambda: replace_file(self._disk, last.path, anew, self._reach, "segment-rewrite")
-                )
+                try:
+                    replace_file(self._disk, last.path, anew, self._reach, "segment-rewrite")
+                except DiskFullError:
+                    self._reserve.find_room(lambda: self._rewrite_in_place(last, data))
             else:
                 self._disk.remove(last.path)
                 self._reach("segment-discarded")
                 self._disk.sync_folder(self._folder)  # or it may come back, behind one that is torn then
                 self._segments.pop()
+
+    def _rewrite_in_place(self, last: _Segment, data: bytes) -> None:
+        """There is no room for a second copy. Whatever a crash leaves of this, of each sector there is what
+        was, which had been durable if it was acknowledged, or the same again; or zeros in the torn tail,
+        which stays one."""
+        temporary = last.path + ".tmp"
+        if self._disk.exists(temporary):
+            self._disk.remove(temporary)
+        file = self._disk.update(last.path)
+        try:
+            file.write_at(0, data[: last.size] + bytes(len(data) - last.size))
+            file.sync()
+            file.write_at(last.size, MARKER)
+            file.sync()
+        finally:
+            file.close()
 
     def _after(self, snapshot: Snapshot, entries: list[Entry], first: int) -> list[Entry]:
         """What is left of `entries`, the first of which is `first`, after `snapshot`."""

@@ -55,7 +55,8 @@ class ProcessFaults:
             "wiped member": self.wipe,
         }
         if CAN_FILL_DISKS:
-            kinds["disk full"] = self.disk_full
+            kinds["a disk full"] = lambda: self._full_disks([self._rng.choice(list(self._cluster.nodes))])
+            kinds["all disks full"] = lambda: self._full_disks(list(self._cluster.nodes))
         return kinds
 
     # -- processes -------------------------------------------------------------------------------------------
@@ -129,13 +130,17 @@ class ProcessFaults:
 
     # -- disks -----------------------------------------------------------------------------------------------
 
-    def disk_full(self) -> Fault:
-        id = self._rng.choice(self._mortal)
-        node = self._cluster.chaos_nodes[id]
-        node.may_end = True
-        said = node.log.count(STORAGE_ERROR)  # before: it may end at once
-        node.fill_disk(self._rng.randrange(1, 6000))
-        yield from self._until_disk_ends(id, said, node.free_disk)
+    def _full_disks(self, ids: list[int]) -> Fault:
+        """No node ends for want of room, and each goes on by itself once there is some."""
+        nodes = [self._cluster.chaos_nodes[id] for id in ids]
+        try:
+            for node in nodes:
+                node.fill_disk(self._rng.randrange(1, 6000))
+            yield self._rng.uniform(2, 6)
+        finally:
+            for node in nodes:
+                node.free_disk()
+        yield from self._until_answering(*ids)
 
     def fsync_fails(self) -> Fault:
         id = self._rng.choice(self._mortal)

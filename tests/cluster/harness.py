@@ -134,9 +134,9 @@ class Cluster:
 
     # -- what happens to nodes -------------------------------------------------------------------------------
 
-    def start(self, *ids: int, crash_point: str = "", max_file_bytes: int = 0, ulimit: str = "") -> None:
+    def start(self, *ids: int, crash_point: str = "", ulimit: str = "") -> None:
         for id in ids:
-            self.nodes[id].start(crash_point, max_file_bytes, ulimit)
+            self.nodes[id].start(crash_point, ulimit)
 
     def kill(self, *ids: int) -> None:
         """kill -9. Returns when they are gone."""

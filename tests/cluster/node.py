@@ -41,17 +41,15 @@ class Node:
         """All that the node has ever printed."""
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
-    def start(self, crash_point: str = "", max_file_bytes: int = 0, ulimit: str = "") -> None:
-        """Start the server. `crash_point`: end at that place. `max_file_bytes`: no file may grow larger.
-        `ulimit`: another limit, in the shell's words."""
+    def start(self, crash_point: str = "", ulimit: str = "") -> None:
+        """Start the server. `crash_point`: end at that place. `ulimit`: a limit, in the shell's
+        words."""
         assert not self.running, f"node {self.id} runs already"
         self.close()
         command = [*self.program, str(self.ini), "--exit-with-parent"]
-        if max_file_bytes:
-            ulimit = f"-f {max_file_bytes // 512}"
         if ulimit:
             command = ["sh", "-c", f'ulimit {ulimit}; exec "$@"', "sh", *command]
-        self.crash_point, self.may_end = crash_point, bool(crash_point or max_file_bytes)
+        self.crash_point, self.may_end = crash_point, bool(crash_point)
         environment = {**os.environ, "RAFTKV_CHECK": "1", "RAFTKV_CRASH_POINT": crash_point}
         # Its standard input is a pipe whose other end is here: should the tests be killed, it stops.
         self.process = self.spawn(command, env=environment, cwd=ROOT, stdin=subprocess.PIPE)

@@ -68,6 +68,9 @@ class CommandList:
             for command in commands:
                 self._add(command)
 
+    def snapshot_bytes(self) -> int:
+        return 0
+
     def begin_snapshot(self) -> CommandList.View:
         return self.View([[self.index, list(self.commands)]])
 

@@ -94,8 +94,8 @@ MUTANTS: list[Mutant] = [
            Edit("node.node", "A.needs_disk or B", "A.needs_disk")),
     Mutant("heartbeats wait for the disk", "", "a slow disk makes a live follower look dead",
            "unit/test_node.py::test_the_answer_to_a_heartbeat_waits_for_no_disk",
-           Edit("raft.following", "A.send(HeartbeatReply(B, C, D, E))",
-                "A.promise(HeartbeatReply(B, C, D, E))")),
+           Edit("raft.following", "A.send(HeartbeatReply(B, C, D, E, F))",
+                "A.promise(HeartbeatReply(B, C, D, E, F))")),
     # snapshots
     Mutant("snapshot over newer state", "7", "an older snapshot is installed",
            "raft/test_snapshots.py::test_an_older_snapshot_is_never_applied_over_newer_state",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from raftkv.client.command import Command, Done, Send
 from raftkv.client.session import ClerkSession
-from raftkv.errors import InvalidRequestError, NotApplied, SessionExpiredError, UnavailableError
+from raftkv.errors import InvalidRequestError, NoSpaceError, NotApplied, SessionExpiredError, UnavailableError
 from raftkv.kvdb.commands import WRITES
 
 from tests.sim.record import Record
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tests.sim.world import World
 
 REFUSED_S = 0.002  # until a machine without the process says so
+ROOM_S = 5.0  # after the faults all take writes again
 LAST = 3
 LAST_S = 60.0  # for the commands after the faults: longer than the simulator waits
 
@@ -244,7 +245,11 @@ class SimClient:
             f"{self.name}: {command.method} {command.args}: {error}"
         )
         assert isinstance(error, UnavailableError), f"{self.name}: {command.method}: {error!r}"
-        if self.world.calm and not isinstance(error, SessionExpiredError):
+        if self.world.calm and isinstance(error, NoSpaceError):
+            late_s = self.world.now - self.world.calm_since
+            assert late_s < ROOM_S, f"{self.name}: no room {late_s:.1f} s after the faults: {error}"
+            self._last += 1  # once more
+        elif self.world.calm and not isinstance(error, SessionExpiredError):
             assert command.deadline < self.world.now + 1, f"{self.name}: failed in peace: {error!r}"
         return "fail" if isinstance(error, NotApplied) or command.method not in WRITES else "info"
 

@@ -7,6 +7,7 @@ strikes while a majority of whole disks is left besides (docs/divergence.md).
 from __future__ import annotations
 
 from tests.sim.fault import Fault
+from tests.sim.host import Host
 
 LOCK_FILE = "data/LOCK"  # holds a pid that nobody relies on
 
@@ -20,12 +21,27 @@ def slow_disk(fault: Fault) -> bool | None:
 
 
 def full_disk(fault: Fault) -> bool | None:
-    host = fault.host()
-    disk = host.disk
-    disk.capacity = disk.used() + fault.rng.choice([0, 100, 1000, 5000])
-    fault.say(f"the disk of n{host.id} has room for {disk.capacity - disk.used()} bytes")
-    fault.until(lambda: setattr(disk, "capacity", None))
+    _fill(fault, [fault.host()])
     return None
+
+
+def full_disks(fault: Fault) -> bool | None:
+    """All at once: replicas grow alike."""
+    _fill(fault, fault.hosts)
+    return None
+
+
+def _fill(fault: Fault, hosts: list[Host]) -> None:
+    disks = [host.disk for host in hosts]
+    for host, disk in zip(hosts, disks):
+        disk.capacity = disk.used() + fault.rng.choice([0, 100, 1000, 5000])
+        fault.say(f"the disk of n{host.id} has room for {disk.capacity - disk.used()} bytes")
+
+    def free() -> None:
+        for disk in disks:
+            disk.capacity = None
+
+    fault.until(free)
 
 
 def failing_fsync(fault: Fault) -> bool | None:
@@ -40,7 +56,11 @@ def failing_fsync(fault: Fault) -> bool | None:
 def bit_flip(fault: Fault) -> bool | None:
     """A bit changes on a disk, and nobody notices yet."""
     host = fault.host()
-    files = [path for path in host.disk.files() if path != LOCK_FILE and host.disk.size_of(path)]
+    files = [
+        path
+        for path in host.disk.files()
+        if path != LOCK_FILE and "/reserve/" not in path and host.disk.size_of(path)
+    ]
     if not files or not fault.may_lose_a_disk(host):
         return False
     logs = [path for path in files if "/log/" in path]

@@ -45,6 +45,7 @@ KINDS: tuple[Kind, ...] = (
     server_faults.clock_jump,
     disk_faults.slow_disk,
     disk_faults.full_disk,
+    disk_faults.full_disks,
     disk_faults.failing_fsync,
     disk_faults.bit_flip,
     disk_faults.lost_disk,

@@ -165,7 +165,11 @@ class PeerPort:
         if reply is None:
             self.end(connection)
             return
-        self._handler.on_hello_reply(reply)
+        try:
+            self._handler.on_hello_reply(reply)
+        except ProtocolError:
+            self.end(connection)
+            return
         connection.up = True
 
     # -- connections, as the one who is called ---------------------------------------------------------------

@@ -97,6 +97,8 @@ class Plan:
         self.preemption = rng.choice(
             [0.0, 0.05, 0.3]
         )  # how often a thread stops at a crash point for a moment
+        # Drawn apart, so that all else is as it was before this was there.
+        self.reserve_bytes = random.Random(f"{seed}/reserve").choice([0, 1000, 4000])
         # the clients
         self.clients = rng.choice([2, 3, 5])
         self.window = rng.choice([1, 1, 3])  # commands of a client under way at once

@@ -13,7 +13,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any, Callable
 
-from raftkv.errors import StorageError
+from raftkv.errors import NoRoomError, StorageError
 from raftkv.kvdb.service import KVService
 from raftkv.node.member import Member
 from raftkv.raft import invariants
@@ -71,6 +71,7 @@ class Process:
             cluster=CLUSTER,
             voters=ids,
             segment_bytes=options.segment_bytes,
+            reserve_bytes=plan.reserve_bytes,
             disk=host.disk,
             crash_point=self.reach,
             uid=f"disk-{self.id}.{host.disks}",
@@ -167,7 +168,7 @@ class Process:
 
     def begin(self, name: str, target: Callable[..., None], *args: Any) -> None:
         """Start a thread."""
-        if name not in ("ticker", "log-writer"):
+        if name not in ("ticker", "log-writer", "room"):
             self.world.count[_JOBS[target.__name__]] += 1
         self.go_on_after(self.rng.random() * SWITCH_S, self._new_fiber(name, target, args))
 
@@ -198,6 +199,7 @@ class Process:
             self.world.checks.at_death(self)
             self.host.crashed()
         except StorageError as error:
+            assert not isinstance(error, NoRoomError), f"n{self.id} ends because its disk is full: {error}"
             self.world.checks.at_death(self)
             self.host.failed(error)
         else:

@@ -40,10 +40,10 @@ class SimThreads:
 
     def sleep(self, seconds: float) -> bool:
         fiber = self.current()
-        fiber.idle = fiber.name == "ticker"
+        fiber.idle = fiber.name in ("ticker", "room")
         if not self.stopping:
             self._sleeping.append(fiber)
-            fiber.suspend(self._process.until_tick_s(1.0) if fiber.idle else seconds)
+            fiber.suspend(self._process.until_tick_s(1.0) if fiber.name == "ticker" else seconds)
             if fiber in self._sleeping:
                 self._sleeping.remove(fiber)
         fiber.idle = False

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import random
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from raftkv.storage.disk import Disk
 from raftkv.storage.persister import Persister
 from raftkv.storage.reserve import LEAST, PIECES, SHARE, Reserve
 
-from tests.sim.disk import SimDisk
+from tests.sim.disk import Crash, SimDisk
 from tests.storage.model import entries, lines, open_persister, snapshot, visible
 from tests.storage.steps import file_of
 
@@ -217,3 +219,42 @@ def test_a_write_goes_on_in_the_file_where_it_found_no_room() -> None:
     assert len([path for path in disk.files() if "/log/" in path]) > 1
     disk.kill()
     assert [entry.index for entry in open_persister(disk).entries] == list(range(1, 93))
+
+
+@pytest.mark.parametrize("torn", [False, True])
+def test_a_start_on_a_full_disk_takes_no_room_and_a_crash_in_it_loses_nothing(torn: bool) -> None:
+    """The last file of the log is written anew at the start: there may be no room for a second copy."""
+    crashed, number = True, 0
+    while crashed:
+        disk = SimDisk(random.Random(number))
+        persister = begun(disk, wanted=0)
+        persister.save(None, entries(4, 9, 1))
+        if torn:
+            disk.capacity = disk.used() + 170  # what does not fit is cut off
+            with pytest.raises(NoRoomError):
+                persister.save(None, entries(10, 40, 1))
+        fill(disk)
+        disk.power_cut()
+        number, crashed, left = number + 1, False, number
+
+        def before(operation: str, path: str) -> None:
+            nonlocal crashed, left
+            left -= 1
+            if left < 0:
+                crashed = True
+                raise Crash
+
+        disk.before = before
+        with contextlib.suppress(Crash):
+            persister = open_persister(disk)
+            assert disk.used() <= disk.capacity
+        disk.before = lambda operation, path: None
+        disk.power_cut()
+        persister = open_persister(disk)
+        found = [entry.index for entry in persister.entries]
+        assert found[:9] == list(range(1, 10)) and found == list(range(1, len(found) + 1)), number
+        disk.capacity = None
+        persister.save(None, entries(len(found) + 1, 50, 1))
+        disk.power_cut()
+        assert [entry.index for entry in open_persister(disk).entries] == list(range(1, 51))
+    assert number > 8

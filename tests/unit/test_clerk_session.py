@@ -297,6 +297,23 @@ def test_what_no_server_takes_is_not_retried(client):
     assert client.take().server == client.leader
 
 
+def test_no_room_is_told_at_once_and_keeps_the_leader(client):
+    command = client.start("put", "k", "v")
+    client.refuse(client.take(), errors.NO_SPACE, {"proposed": False})
+    assert type(command.error) is errors.NoSpaceError and isinstance(command.error, errors.NotApplied)
+    assert "the put was not applied: refused" in str(command.error)
+    client.start("get", "k")
+    assert client.take().server == client.leader
+
+
+def test_no_room_for_a_write_that_was_sent_before_leaves_it_in_doubt(client):
+    command = client.start("put", "k", "v")
+    client.lose(client.take(), sent=True)
+    again = client.take()
+    client.refuse(again, errors.NO_SPACE, {"proposed": False})
+    assert type(command.error) is errors.OutcomeUnknown and client.session._search.leader == again.server
+
+
 def test_an_unknown_refusal_is_final_and_honest(client):
     sure, unsure = client.start("put", "k", "1"), client.start("put", "k", "2")
     first, second = client.take_all()

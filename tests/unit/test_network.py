@@ -64,7 +64,7 @@ MESSAGES: tuple[Message, ...] = (
     AppendAccepted(2, 1, 3, 9),
     AppendRejected(2, 1, 3, 9, 8, 2),
     Heartbeat(2, 1, 3, 9, 4),
-    HeartbeatReply(2, 1, 3, 4),
+    HeartbeatReply(2, 1, 3, 4, True),
     InstallSnapshot(2, 1, 3, SNAPSHOT, 17, b"\0data", True),
     SnapshotReply(2, 1, 3, 5, 17),
     StaleTerm(2, 1, 3),

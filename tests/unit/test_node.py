@@ -81,6 +81,9 @@ class Commands:
     def role_changed(self, change: RoleChange) -> None:
         """Not looked at here."""
 
+    def snapshot_bytes(self) -> int:
+        return len(self.state)
+
     def begin_snapshot(self) -> View:
         return View(self)
 
@@ -112,9 +115,15 @@ def line_of(record: Any) -> bytes:
 class Bench:
     """A node of three on a real disk. Its threads run when a test runs them."""
 
-    def __init__(self, folder: Path, max_raft_state: int = -1, snapshot_growth: float = 0.0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        max_raft_state: int = -1,
+        snapshot_growth: float = 0.0,
+        persister: Persister | None = None,
+    ) -> None:
         self.folder = folder
-        self.persister = open_disk(folder)
+        self.persister = persister or open_disk(folder)
         if self.persister.fresh:
             self.persister.save(HardState(), [])
         self.wire, self.machine = Wire(), Commands()

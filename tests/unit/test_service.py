@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from raftkv.errors import BAD_REQUEST, NOT_LEADER, OVERLOADED, NotLeaderError, OverloadedError
+from raftkv.errors import BAD_REQUEST, NO_SPACE, NOT_LEADER, OVERLOADED, NotLeaderError, OverloadedError
 from raftkv.kvdb import service as service_module
 from raftkv.kvdb.service import KVService
 from raftkv.node.interfaces import RoleChange
@@ -21,6 +21,7 @@ class Consensus:
         self.proposed: list[tuple[Sequence[Any], Sequence[Any]]] = []
         self.reads: list[Sequence[Any]] = []
         self.error: Exception | None = None
+        self.no_room = ""
 
     def propose(self, commands: Sequence[Any], contexts: Sequence[Any]) -> None:
         if self.error is not None:
@@ -37,10 +38,10 @@ class Consensus:
 
 
 class Bench:
-    def __init__(self) -> None:
+    def __init__(self, max_data_bytes: int = 0) -> None:
         self.replies: list[Any] = []
         self.consensus = Consensus()
-        self.service = KVService(self.replies.extend, "1.2.3")
+        self.service = KVService(self.replies.extend, "1.2.3", max_data_bytes=max_data_bytes)
         self.service.consensus = self.consensus
 
     def take(self) -> list[Any]:
@@ -87,10 +88,12 @@ def test_a_turn_is_one_proposal_and_one_round_of_reads(bench: Bench) -> None:
     bench.service.on_requests(batch)
     commands, contexts = bench.consensus.proposed[0]
     assert commands == [[1, 1, 1, "put", "k", "v"], [1, 2, 1, "put", "k", "w"]]
-    assert list(contexts) == [("A", 1, commands[0]), ("B", 2, commands[1])]
+    assert [context[:3] for context in contexts] == [("A", 1, commands[0]), ("B", 2, commands[1])]
     assert bench.consensus.reads == [[batch[1], batch[3]]]
     replies = {(channel, id): (ok, result) for channel, id, ok, result in bench.take()}
-    assert replies.pop(("C", 9)) == (True, {"id": 1, "pid": os.getpid(), "version": "1.2.3"})
+    ok, status = replies.pop(("C", 9))
+    assert ok and status.pop("data_bytes") > 0
+    assert status == {"id": 1, "pid": os.getpid(), "version": "1.2.3", "alarms": [], "problems": []}
     assert {key: (ok, result[0]) for key, (ok, result) in replies.items()} == {
         ("C", 8): (False, BAD_REQUEST),
         ("C", 7): (False, BAD_REQUEST),
@@ -109,10 +112,89 @@ def test_who_is_refused_is_told_once_and_that_nothing_was_proposed(
 ) -> None:
     bench.consensus.error = error
     bench.service.on_requests([("A", 1, "put", (1, 1, 1, "k", "v")), ("A", 2, "get", ("k",))])
-    assert [(id, ok, result[0], result[2]) for _, id, ok, result in bench.take()] == [
-        (1, False, code, detail),
-        (2, False, code, detail),
+    replies = {id: (ok, result[0], result[2]) for _, id, ok, result in bench.take()}
+    assert replies == dict.fromkeys((1, 2), (False, code, detail))
+
+
+GROWING: list[Any] = [
+    ("put", (1, 1, 1, "k", "v")),
+    ("append", (1, 2, 1, "k", "v")),
+    ("cas", (1, 3, 1, "k", None, "v")),
+    ("batch", (1, 4, 1, [("delete", "k"), ("put", "k", "v")])),
+]
+OTHERS: list[Any] = [
+    ("register", ()),
+    ("delete", (1, 5, 1, "k")),
+    ("batch", (1, 6, 1, [("delete", "k"), ("delete", "l")])),
+    ("get", ("k",)),
+    ("scan", ("", "", None)),
+]
+
+
+def leading(max_data_bytes: int = 0) -> Bench:
+    """With one client, 1."""
+    bench = Bench(max_data_bytes)
+    bench.service.role_changed(RoleChange(Role.LEADER, 1, 1, ""))
+    bench.commit(1, [0, 0, 0, "register"])
+    return bench
+
+
+def ask(bench: Bench, requests: Sequence[Any]) -> dict[str, Any]:
+    """All in one turn. Returns the refusals by method."""
+    bench.service.on_requests([("A", method, method, args) for method, args in requests])
+    return {id: result for _, id, ok, result in bench.take() if not ok}
+
+
+def test_what_makes_data_grow_is_refused_while_a_disk_is_full_and_all_else_goes_on() -> None:
+    bench = leading()
+    bench.consensus.no_room = "node 2 has no room"
+    refused = (NO_SPACE, "node 2 has no room", {"proposed": False})
+    assert ask(bench, [*GROWING, *OTHERS]) == {method: refused for method, _ in GROWING}
+    assert [command[3] for command in bench.consensus.proposed[0][0]] == ["register", "delete", "batch"]
+    assert len(bench.consensus.reads[0]) == 2
+    bench.consensus.no_room = ""
+    assert ask(bench, GROWING) == {}
+
+
+def test_what_does_not_lead_says_so_and_not_that_there_is_no_room() -> None:
+    bench = Bench(max_data_bytes=1)
+    bench.consensus.error = NotLeaderError(3)
+    assert {result[0] for result in ask(bench, GROWING).values()} == {NOT_LEADER}
+
+
+def test_data_grows_to_its_limit_with_what_is_not_applied_yet_and_again_after_a_delete() -> None:
+    bench, value = leading(10_000), "v" * 2000
+    writes = [("put", (1, seq, 1, f"k{seq}", value)) for seq in range(1, 9)]
+    refused = [
+        id
+        for seq, write in enumerate(writes)
+        for id in ask(bench, [write])  # one turn each, and nothing is applied meanwhile
     ]
+    assert len(refused) == 8 - 4 and bench.service.status()["alarms"] == ["NOSPACE"]
+    assert "max_data_bytes = 10000" in bench.service.status()["problems"][0]
+    for index, (commands, contexts) in enumerate(bench.consensus.proposed, 2):
+        bench.commit(index, *commands, contexts=contexts)
+    assert bench.service.status()["data_bytes"] <= 10_000
+    assert ask(bench, writes[:1]) and not ask(bench, [("delete", (1, 9, 1, "k1"))])
+    bench.commit(10, [1, 9, 1, "delete", "k1"])
+    bench.service.refuse([], [])
+    assert bench.service.status()["alarms"] == [] and ask(bench, writes[:1]) == {}
+
+
+@pytest.mark.parametrize("end", ["lost", "not proposed"])
+def test_what_is_never_applied_takes_no_room(end: str) -> None:
+    bench = leading(10_000)
+    write = ("put", (1, 1, 1, "k", "v" * 5000))
+    for _ in range(5):
+        if end == "lost":
+            assert ask(bench, [write]) == {}
+            bench.service.refuse(list(bench.consensus.proposed[-1][1]), [])
+            bench.take()
+        else:
+            bench.consensus.error = OverloadedError("too much")
+            assert ask(bench, [write])["put"][0] == OVERLOADED
+    bench.consensus.error = None
+    assert ask(bench, [write]) == {}
 
 
 def test_a_bug_is_not_taken_for_a_refusal(bench: Bench) -> None:
@@ -125,7 +207,7 @@ def test_entries_are_answered_to_who_proposed_them_and_only_to_them(bench: Bench
     commands = [put(seq, "k", "v") for seq in (1, 2, 3)]
     entries = [Entry.create(2, 1, NOOP, None)]
     entries += [Entry.create(index, 1, COMMAND, command) for index, command in enumerate(commands, 3)]
-    bench.service.apply(entries, [None, ("A", 5, commands[0]), None, ("B", 6, commands[2])])
+    bench.service.apply(entries, [None, ("A", 5, commands[0], 0), None, ("B", 6, commands[2], 0)])
     assert bench.take() == [("A", 5, True, 3), ("B", 6, True, 5)]
 
 
@@ -151,7 +233,7 @@ def test_who_proposed_applies_the_same_as_who_reads_the_log() -> None:
 
 def test_a_repeated_command_gets_its_first_answer(bench: Bench) -> None:
     again = put(1, "k", "v")
-    bench.commit(2, put(1, "k", "v"), again, contexts=[None, ("A", 2, again)])
+    bench.commit(2, put(1, "k", "v"), again, contexts=[None, ("A", 2, again, 0)])
     assert bench.take() == [("A", 2, True, 2)]
 
 
@@ -184,7 +266,7 @@ def test_one_answer_does_not_grow_without_bound(bench: Bench, monkeypatch: pytes
 
 def test_the_end_of_a_leadership_says_what_is_in_doubt_and_who_leads_now(bench: Bench) -> None:
     bench.service.role_changed(RoleChange(Role.FOLLOWER, 4, 2, "deposed"))
-    bench.service.refuse([("A", 1, put(1, "k", "v"))], [("B", 2, "get", ())])
+    bench.service.refuse([("A", 1, put(1, "k", "v"), 0)], [("B", 2, "get", ())])
     assert [(channel, id, ok, result[0], result[2]) for channel, id, ok, result in bench.take()] == [
         ("A", 1, False, NOT_LEADER, {"leader": 2, "proposed": True}),
         ("B", 2, False, NOT_LEADER, {"leader": 2, "proposed": False}),
@@ -198,6 +280,6 @@ def test_a_snapshot_is_begun_from_with_sessions_and_all(bench: Bench) -> None:
     again.commit(1, [0, 0, 0, "register"], [2, 1, 1, "put", "stays", "not"])
     again.service.restore(records)
     other = put(1, "k", "other")
-    again.commit(3, other, contexts=[("A", 1, other)])
+    again.commit(3, other, contexts=[("A", 1, other, 0)])
     again.service.read([("A", 2, "scan", ("", "", None))])
     assert again.take() == [("A", 1, True, 2), ("A", 2, True, ([("k", "v", 2)], False))]

@@ -14,7 +14,7 @@ from raftkv.errors import (
 )
 from raftkv.kvdb import index, snapshot_view, store
 from raftkv.kvdb import session_table as sessions
-from raftkv.kvdb.commands import MAX_SCAN_BYTES, MAX_SCAN_ROWS, MAX_VALUE_BYTES
+from raftkv.kvdb.commands import KEY_BYTES, MAX_SCAN_BYTES, MAX_SCAN_ROWS, MAX_VALUE_BYTES, utf8_size
 from raftkv.kvdb.store import Store, encode_record
 
 
@@ -433,6 +433,13 @@ def test_the_same_commands_make_the_same_bytes(tight_limits, seed):
             restarted = restore(lines)
             assert dump(restarted) == dump(leader) == dump(follower)
     assert dump(restarted) == dump(leader) == dump(follower)
+    assert restarted.data_bytes == leader.data_bytes == follower.data_bytes
+    size = leader.data_bytes
+    for page in all_pages(leader, "", None):
+        for key, value, _ in page:
+            restarted._delete(0, key)
+            size -= KEY_BYTES + utf8_size(key) + utf8_size(value)
+    assert restarted.data_bytes == size, "all that is left are sessions"
 
 
 @pytest.mark.parametrize("seed", range(40))
