@@ -57,7 +57,7 @@ def test_a_slow_disk_that_moves_ends_no_leadership() -> None:
     script = led(3)
     script.command("slow n1")
     script.command("propose n1 a")
-    raft = pass_time(script, 20, ("propose n1 b", "write n1"))
+    raft = pass_time(script, 20, ("propose n1 b", "stabilize", "write n1"))
     assert (raft.role, raft.term) == (Role.LEADER, 1) and raft.log.commit > raft.log.stable
 
 
