@@ -13,13 +13,15 @@ From the bottom up:
     leadership.py           Leadership: what a node does, and all that it knows, only while it leads
     following.py            Following: what it does with the messages of a leader
     output.py               Output: what it wants done, until somebody asks for it
+    configuration.py, changes.py   who belongs to the cluster, and what comes after what
+    membership.py           Membership: the leader's part in a change of it
     core.py                 Raft: the algorithm, as a state machine
     invariants.py           the paper's properties, runnable anywhere
 
-Inputs are `step(message)`, `tick(now)`, `propose(batch)` and `read_index(context)`; the output is a Ready.
+Inputs are `step(message)`, `tick(now)`, `propose(batch)`, `read_index(context)`, `propose_configuration(change)` and
+`transfer_leadership(to)`; the output is a Ready.
 The same class runs under the threads of raftkv/node, and under the simulator of the tests.
 
 What this layer does not do: it stores and sends nothing (it says what is to be stored and sent, and in which
-order), it does not know what a command means, and it does not yet change the membership of a running cluster,
-although voters are already read from the log.
+order), it does not know what a command means, and it connects to nobody: who joins must be reachable.
 """

@@ -45,26 +45,36 @@ def change(old: Configuration, wanted: Change) -> Configuration:
             raise InvalidChangeError(f"{_name(old, uid)} is no learner")
         learners.discard(uid)
         voters.add(uid)
-        records[uid] = records[uid]._replace(held=False)
+        if uid in records:
+            records[uid] = records[uid]._replace(held=False)
     for record in wanted.update:
         if record.uid not in voters | learners:
             raise InvalidChangeError(f"member {record.id} is no member")
         records[record.uid] = record
     if not voters:
         raise InvalidChangeError("nobody would be left to vote")
-    joint = Configuration(
-        tuple(sorted(voters)), old.voters, tuple(sorted(learners)), tuple(records.values()), old.left
+    staying = voters | learners
+    outgoing = old.voters if set(old.voters) != voters else ()
+    known = {*staying, *outgoing}
+    return Configuration(
+        tuple(sorted(voters)),
+        outgoing,
+        tuple(sorted(learners)),
+        tuple(record for record in records.values() if record.uid in known),
+        _and_left(old, set(old.members) - known),
     )
-    return joint if set(old.voters) != voters else leave_joint(joint)
 
 
 def leave_joint(joint: Configuration) -> Configuration:
     """C_new: what `joint` leads to."""
     staying = {*joint.voters, *joint.learners}
-    gone = [record.uid for record in joint.records if record.uid not in staying]
-    left = (*joint.left, *gone)[-MAX_LEFT:]
     records = tuple(record for record in joint.records if record.uid in staying)
+    left = _and_left(joint, set(joint.outgoing) - staying)
     return Configuration(joint.voters, (), joint.learners, records, left)
+
+
+def _and_left(configuration: Configuration, gone: set[int]) -> tuple[int, ...]:
+    return (*configuration.left, *sorted(gone))[-MAX_LEFT:]
 
 
 def _check_new(old: Configuration, wanted: Change, record: MemberRecord) -> None:

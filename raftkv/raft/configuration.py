@@ -140,5 +140,5 @@ def _check(configuration: Configuration) -> None:
     ids = [record.id for record in configuration.records if record.uid in staying]
     if len(set(uids)) < len(uids) or len(set(ids)) < len(ids):
         raise ValueError("two records of one member, or with one id")
-    if configuration.records and set(uids) != set(configuration.members):
-        raise ValueError("the records are not those of the members")
+    if not set(uids) <= set(configuration.members):
+        raise ValueError("a record is of no member")

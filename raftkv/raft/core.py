@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
 from raftkv.errors import NotLeaderError, ProtocolError
+from raftkv.raft.changes import Change
 from raftkv.raft.configuration import Configuration
 from raftkv.raft.following import FROM_LEADER, Following
 from raftkv.raft.leadership import Leadership
@@ -32,6 +33,7 @@ from raftkv.raft.messages import (
     RequestVote,
     Resigned,
     StaleTerm,
+    TimeoutNow,
     VoteReply,
 )
 from raftkv.raft.output import Output
@@ -95,10 +97,19 @@ class Raft:
 
     @property
     def may_vote(self) -> bool:
-        """False for a member that lost its disk and has not caught up since: see HardState.rejoin_term."""
-        return self.id in self.configuration.all_voters and (
-            not self.rejoin_term or self.log.last_term > self.rejoin_term
-        )
+        """False for a member that lost its disk and has not caught up since: see HardState.rejoin_term.
+
+        Not asked is whether it is a voter: who counts is decided by the configuration of who counts. A learner
+        that was promoted may not know it yet; were it to refuse, two of three might elect nobody.
+        """
+        return not self.rejoin_term or self.log.last_term > self.rejoin_term
+
+    @property
+    def may_campaign(self) -> bool:
+        """Only a removal that is committed ends that: another one may be undone by the next leader."""
+        log = self.log
+        known = (log.configuration, log.configuration_at(log.commit))
+        return self.may_vote and any(self.id in configuration.all_voters for configuration in known)
 
     @property
     def disk_hangs(self) -> bool:
@@ -123,7 +134,7 @@ class Raft:
             if reason is not None:
                 self._become_follower(self.term, None, reason)
         elif self.now >= self._election_deadline and not self.disk_hangs:
-            if self.may_vote:
+            if self.may_campaign:
                 self._become_pre_candidate()
             else:
                 self._reset_election_timer()
@@ -186,6 +197,26 @@ class Raft:
             raise NotLeaderError(self.leader)
         return self.leadership.propose(batch), self.term
 
+    def propose_configuration(self, wanted: Change) -> int:
+        """Begin to change the members. Returns the index of the first entry of the change.
+
+        The change is done when the newest configuration is not joint and is committed; the steps to there are
+        this leader's, or those of the next ones. Raises NotLeaderError, or InvalidChangeError with the reason.
+        """
+        if self.leadership is None:
+            raise NotLeaderError(self.leader)
+        return self.leadership.propose_configuration(wanted)
+
+    def transfer_leadership(self, to: int | None = None) -> int:
+        """Hand the leadership to the voter `to`, or to the one that holds most (thesis 3.10). Returns its uid.
+
+        No proposal is taken meanwhile. It is given up after an election timeout. Raises NotLeaderError, or
+        InvalidChangeError if there is no such voter.
+        """
+        if self.leadership is None:
+            raise NotLeaderError(self.leader)
+        return self.leadership.transfer(to)
+
     def read_index(self, context: Any) -> None:
         """Ask for the right to read: `context` comes back in Ready.reads with the index that must be applied
         first.
@@ -214,7 +245,7 @@ class Raft:
                 raise ProtocolError(f"it is at term {message.term}, and this node only at {self.term}")
             if isinstance(message, RequestPreVote):
                 pass  # asks about a term that nobody has begun
-            elif isinstance(message, RequestVote) and self._leader_is_alive():
+            elif isinstance(message, RequestVote) and self._leader_is_alive() and not message.is_transfer:
                 return  # a server that was removed or cut off must not depose a working leader (thesis 4.2.3)
             else:
                 leader = message.sender if isinstance(message, FROM_LEADER) else None
@@ -234,6 +265,7 @@ class Raft:
             return
         if self.leadership is not None:
             self.leadership.step(message)
+            self._leave_if_removed()
         if type(message) in _STEP:
             _STEP[type(message)](self, message)
 
@@ -271,6 +303,12 @@ class Raft:
             self._send(Resigned(self.id, peer, self.term))
         self._become_follower(self.term, None, "its disk hangs, and those of a majority do not")
 
+    def _leave_if_removed(self) -> None:
+        """A leader that is no member any more ends its leadership when that is committed (paper section 6)."""
+        if self.leadership is not None and self.leadership.membership.has_left:
+            self.leadership.resign()
+            self._become_follower(self.term, None, "it was removed from the cluster")
+
     def _become_pre_candidate(self) -> None:
         """Ask who would vote for this node, before a term is spent on it: a node that cannot win must not
         disturb those that can (thesis 9.6)."""
@@ -282,16 +320,17 @@ class Raft:
             self._send(RequestPreVote(self.id, peer, self.term, self.log.last_index, self.log.last_term))
         self._count_votes()
 
-    def _become_candidate(self) -> None:
+    def _become_candidate(self, reason: str, is_transfer: bool = False) -> None:
         """5.2. The promises wait for term and vote to be durable; so does the vote for itself, see
         advance()."""
         self.term, self.vote = self.term + 1, self.id
-        self._set_role(Role.CANDIDATE, f"a majority would vote for it in term {self.term}")
+        self._set_role(Role.CANDIDATE, reason)
         self.leader = None
         self._reset_election_timer()
         self._votes = {}
         for peer in self._others():
-            self._promise(RequestVote(self.id, peer, self.term, self.log.last_index, self.log.last_term))
+            last_index, last_term = self.log.last_index, self.log.last_term
+            self._promise(RequestVote(self.id, peer, self.term, last_index, last_term, is_transfer))
 
     def _become_leader(self) -> None:
         self._set_role(
@@ -314,7 +353,7 @@ class Raft:
             self._become_follower(self.term, None, "a majority refused its vote")
         elif result is VoteResult.WON:
             if self.role is Role.PRE_CANDIDATE:
-                self._become_candidate()
+                self._become_candidate(f"a majority would vote for it in term {self.term + 1}")
             else:
                 self._become_leader()
 
@@ -339,6 +378,11 @@ class Raft:
             self.vote = m.sender
             self._reset_election_timer()
         self._promise(VoteReply(self.id, m.sender, self.term, granted))
+
+    def _step_timeout_now(self, m: TimeoutNow) -> None:
+        """The leader wants this node to lead, which holds all that it does (thesis 3.10)."""
+        if self.role is Role.FOLLOWER and self.may_campaign and not self.disk_hangs:
+            self._become_candidate(f"node {m.sender} hands the leadership to it", is_transfer=True)
 
     def _step_vote_reply(self, m: VoteReply) -> None:
         if self.role is Role.CANDIDATE:
@@ -422,6 +466,7 @@ class Raft:
             self.log.stable_to(ready.entries[-1])
             if self.leadership is not None:
                 self.leadership.maybe_commit()
+                self._leave_if_removed()
         if (
             ready.hard_state is not None
             and self.role is Role.CANDIDATE
@@ -440,5 +485,6 @@ _STEP: dict[type, Callable[[Raft, Any], None]] = {
     PreVoteReply: Raft._step_pre_vote_reply,
     RequestVote: Raft._step_request_vote,
     VoteReply: Raft._step_vote_reply,
+    TimeoutNow: Raft._step_timeout_now,
     Resigned: Raft._step_resigned,
 }  # StaleTerm has done its work through its term

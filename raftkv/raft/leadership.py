@@ -4,6 +4,8 @@
     commitment    what a majority holds durably is committed, if it is of this term         5.3, 5.4.2
     heartbeats    they keep the followers from campaigning; check-quorum counts answers     5.2, thesis 6.2
     reads         they wait for a majority to confirm that this node still leads            thesis 6.4
+    members       changes of the configuration, one step after the other (membership.py)    section 6
+    transfer      a follower that holds everything is told to stand for election            thesis 3.10
 
 It is made when an election is won and dropped when the leadership ends, whatever ends it. So nothing in here
 can be of another term; terms and elections (core.py) need not know what is in here, nor this of them.
@@ -17,8 +19,11 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any, Callable
 
-from raftkv.errors import OverloadedError, ProtocolError
+from raftkv.errors import InvalidChangeError, OverloadedError, ProtocolError
+from raftkv.raft.changes import Change
+from raftkv.raft.configuration import Configuration
 from raftkv.raft.log import RaftLog
+from raftkv.raft.membership import Membership
 from raftkv.raft.messages import (
     AppendAccepted,
     AppendEntries,
@@ -28,11 +33,12 @@ from raftkv.raft.messages import (
     InstallSnapshot,
     Message,
     SnapshotReply,
+    TimeoutNow,
 )
 from raftkv.raft.progress import Progress, ProgressState
 from raftkv.raft.quorum import quorum_value
 from raftkv.raft.reads import ReadQueue
-from raftkv.raft.types import COMMAND, NOOP, Entry, Options, Snapshot
+from raftkv.raft.types import COMMAND, CONFIG, NOOP, Entry, Options, Snapshot
 
 
 class Leadership:
@@ -54,18 +60,17 @@ class Leadership:
         self._now, self._snapshot = now, snapshot
         self.reads = ReadQueue()
         self._term_start = log.last_index + 1  # the index of the no-op
-        self.progress: dict[int, Progress] = {
-            peer: Progress(self._term_start, now, options.max_inflight_appends, options.max_inflight_bytes)
-            for peer in log.configuration.voters
-            if peer != id
-        }
+        self.progress: dict[int, Progress] = {}  # of each other member
+        self.membership = Membership(id, log, self._term_start, options.election_timeout_s)
+        self._transfer: tuple[int, float] | None = None  # to whom, and when it is given up
         self._pending: deque[tuple[int, int]] = (
             deque()
         )  # (last index, bytes) of each batch; see _forget_pending()
         self._pending_bytes = 0
         self._note_pending(log.slice(min(log.commit, log.stable) + 1, log.last_index))
         self._heartbeat_due = now + options.heartbeat_interval_s
-        self._prompt = list(self.progress)  # the followers that a round of reads asks; see _ask_all()
+        self._prompt: list[int] = []  # the followers that a round of reads asks; see _ask_all()
+        self._follow_configuration()
         self._round_at_tick = 0  # the round that was under way at the last tick
         self._append([Entry.create(self._term_start, term, NOOP, None)])
 
@@ -79,6 +84,8 @@ class Leadership:
     def tick(self, now: float) -> str | None:
         """Time is now `now`. Returns why this node should lead no more, if it should not."""
         self._now = now
+        if self._transfer is not None and now >= self._transfer[1]:
+            self._transfer = None
         if not self.quorum_is_active:
             return "heard from no majority within the election timeout"
         under_way = self.reads.under_way
@@ -119,6 +126,8 @@ class Leadership:
 
     def propose(self, batch: Sequence[Any]) -> int:
         """See Raft.propose(). Returns the index of the first."""
+        if self._transfer is not None:
+            raise OverloadedError("the leadership is just being handed to another node; try again")
         self._forget_pending()
         if self._pending_bytes > self._options.max_uncommitted_bytes:
             raise OverloadedError(
@@ -133,6 +142,12 @@ class Leadership:
         """See Raft.read_index()."""
         self.reads.add(context)
         self._advance_reads()
+
+    def propose_configuration(self, wanted: Change) -> int:
+        """See Raft.propose_configuration(). Returns the index of the first entry of the change."""
+        if self._transfer is not None:
+            raise InvalidChangeError("the leadership is just being handed to another node: try again")
+        return self._append_configuration(self.membership.begin(wanted))
 
     # -- input: messages of followers ------------------------------------------------------------------------
 
@@ -154,7 +169,12 @@ class Leadership:
             self._give_time(progress)
             if m.match_index > self._log.commit:
                 self.maybe_commit()
+            if m.sender in self._log.configuration.learners:
+                self.membership.learner_holds(m.sender, m.match_index, self._now)
+                self._go_on_changing()
         self._replicate(m.sender, progress)
+        if self._transfer is not None and self._transfer[0] == m.sender:
+            self._hand_over(progress)
 
     def _step_append_rejected(self, m: AppendRejected, progress: Progress) -> None:
         retry_index, _ = self._log.find_conflict_by_term(m.hint_index, m.hint_term)
@@ -297,6 +317,7 @@ class Leadership:
         if index > log.commit and log.term(index) == self._term:
             log.commit_to(index)
             self._advance_reads()
+            self._go_on_changing()
 
     # -- reads (thesis 6.4) ----------------------------------------------------------------------------------
 
@@ -309,8 +330,7 @@ class Leadership:
             self._confirm_round()
         if reads.begin_round(self._log.commit):
             self._send_heartbeats(self._prompt)
-            if not self.progress:
-                reads.confirm(reads.round)
+            self._confirm_round()  # a leader that is the only voter is its own majority
 
     def _confirm_round(self) -> None:
         """If a majority has answered the round under way, confirm its reads."""
@@ -331,6 +351,69 @@ class Leadership:
         self._heartbeat_due = self._now + self._options.heartbeat_interval_s
         self._prompt = list(self.progress)
         self._send_heartbeats(self._prompt)
+
+    # -- members (section 6) ---------------------------------------------------------------------------------
+
+    def _append_configuration(self, configuration: Configuration) -> int:
+        """It is in force as soon as it is in the log (thesis 4.1)."""
+        index = self._log.last_index + 1
+        self._append([Entry.create(index, self._term, CONFIG, configuration.to_plain())])
+        self._follow_configuration()
+        return index
+
+    def _follow_configuration(self) -> None:
+        """Send to who has joined, and no more to who has left."""
+        members, options = self._log.configuration.members, self._options
+        for peer in members:
+            if peer != self._id and peer not in self.progress:
+                self.progress[peer] = progress = Progress(
+                    self._log.last_index + 1,
+                    self._now,
+                    options.max_inflight_appends,
+                    options.max_inflight_bytes,
+                )
+                self._replicate(peer, progress)
+        for peer in [peer for peer in self.progress if peer not in members]:
+            del self.progress[peer]
+        self._prompt = list(self.progress)
+
+    def _go_on_changing(self) -> None:
+        """Begin the next step of a change as soon as the last one is committed."""
+        if self._transfer is None:
+            following = self.membership.next_step()
+            if following is not None:
+                self._append_configuration(following)
+
+    # -- transfer (thesis 3.10) ------------------------------------------------------------------------------
+
+    def transfer(self, to: int | None) -> int:
+        """See Raft.transfer_leadership()."""
+        target = self._successor() if to is None else to
+        if target is None or target not in self.progress or target not in self._log.configuration.voters:
+            raise InvalidChangeError("there is no other voter to hand the leadership to")
+        self._transfer = target, self._now + self._options.election_timeout_s
+        self._hand_over(self.progress[target])
+        return target
+
+    def resign(self) -> None:
+        """This leadership ends, since its node was removed: who holds most is to stand at once."""
+        successor = self._successor()
+        if successor is not None:
+            self._send(TimeoutNow(self._id, successor, self._term))
+
+    def _successor(self) -> int | None:
+        """Of the other voters that were heard lately, the one that holds most."""
+        since = self._now - self._options.election_timeout_s
+        voters = [
+            (progress.match, peer)
+            for peer, progress in self.progress.items()
+            if peer in self._log.configuration.voters and progress.last_heard > since
+        ]
+        return max(voters)[1] if voters else None
+
+    def _hand_over(self, progress: Progress) -> None:
+        if self._transfer is not None and progress.match == self._log.last_index:
+            self._send(TimeoutNow(self._id, self._transfer[0], self._term))
 
 
 _STEP: dict[type, Callable[[Leadership, Any, Progress], None]] = {

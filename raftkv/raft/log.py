@@ -76,6 +76,11 @@ class RaftLog:
         """The newest configuration in the log, committed or not (thesis 4.1), else the snapshot's."""
         return self._configurations[-1][1] if self._configurations else self.snapshot.configuration
 
+    @property
+    def configuration_index(self) -> int:
+        """Of the entry that brought the newest configuration; the snapshot's index if that did."""
+        return self._configurations[-1][0] if self._configurations else self.snapshot.index
+
     def configuration_at(self, index: int) -> Configuration:
         """The configuration in force once the entry `index` is in the log."""
         for at, configuration in reversed(self._configurations):

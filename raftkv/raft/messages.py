@@ -33,13 +33,15 @@ class PreVoteReply(NamedTuple):
 
 
 class RequestVote(NamedTuple):
-    """ "Vote for me in `term`; this is how far my log goes" (paper 5.2, 5.4.1)."""
+    """ "Vote for me in `term`; this is how far my log goes" (paper 5.2, 5.4.1). `is_transfer`: the leader of the
+    term before has asked the sender to stand (thesis 3.10), so that it counts also while that leader is heard."""
 
     sender: int
     to: int
     term: int
     last_index: int
     last_term: int
+    is_transfer: bool = False
 
 
 class VoteReply(NamedTuple):
@@ -140,6 +142,14 @@ class StaleTerm(NamedTuple):
     term: int
 
 
+class TimeoutNow(NamedTuple):
+    """ "Stand for election at once: you hold all that I do, and should lead" (thesis 3.10)."""
+
+    sender: int
+    to: int
+    term: int
+
+
 class Resigned(NamedTuple):
     """ "I lead this term no more; elect another one." A hint: who does not get it waits for its timeout."""
 
@@ -150,5 +160,5 @@ class Resigned(NamedTuple):
 
 Message = Union[
     RequestPreVote, PreVoteReply, RequestVote, VoteReply, AppendEntries, AppendAccepted, AppendRejected,
-    Heartbeat, HeartbeatReply, InstallSnapshot, SnapshotReply, StaleTerm, Resigned,
+    Heartbeat, HeartbeatReply, InstallSnapshot, SnapshotReply, StaleTerm, Resigned, TimeoutNow,
 ]  # fmt: skip

@@ -32,7 +32,7 @@ class Member:
     def __init__(self, cluster: Cluster, id: int, disk: SimDisk, clock: float) -> None:
         self.id, self.disk, self.clock, self.cluster = id, disk, clock, cluster
         self.persister = open_persister(disk, node_id=id, voters=cluster.voters, segment_bytes=1 << 20)
-        first = self.persister.snapshot or empty_snapshot(cluster.voters)
+        first = self.persister.snapshot or empty_snapshot(cluster.voters if id in cluster.voters else ())
         self.raft = Raft(id, RaftLog(first, self.persister.entries), self.persister.hard_state,
                          rng=random.Random(id), now=clock, options=cluster.options)  # fmt: skip
         self.commands: list[Any] = self._stored_commands()
@@ -150,7 +150,7 @@ CHUNK_BYTES = 64
 
 
 class Cluster:
-    """Members 1..`size`, all voters, all up. `say` gets a line for each thing that happens."""
+    """Members 1..`size`, all voters, all up; others may join(). `say` gets a line for each thing that happens."""
 
     def __init__(self, size: int, options: Options, say: Callable[[str], None]) -> None:
         self.voters = tuple(range(1, size + 1))
@@ -163,6 +163,16 @@ class Cluster:
         for id in self.voters:
             self.replace_disk(id, HardState(), [])
             self.start(id)
+
+    @property
+    def ids(self) -> list[int]:
+        """Of all that ever were, up or down."""
+        return sorted({*self.members, *self._down})
+
+    def join(self, id: int) -> None:
+        """A new server with an empty disk, which knows of no other."""
+        self.replace_disk(id, HardState(), [])
+        self.start(id)
 
     def start(self, id: int) -> None:
         """Bring a member up from what its disk holds."""

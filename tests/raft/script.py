@@ -10,6 +10,9 @@ A script is lines. `# …` is for the reader, `> …` is a command; what happene
     elapse SECONDS [nX …]        time passes for these, or for all that are up
     propose nX WORD …            a batch of proposals
     read nX NAME                 a linearizable read
+    join nX                      a new server, with an empty disk, knows of nobody
+    change nX add=nY promote=nY remove=nZ …   an operator asks for a change of the members
+    transfer nX [nY]             nX hands its leadership to nY, or to whoever holds most
     snapshot nX                  its state machine's snapshot becomes durable, and its log is compacted
     slow nX / fast nX            its disk writes nothing until told to; writes at once
     write nX                     its slow disk writes what is first in its queue
@@ -27,11 +30,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from raftkv.errors import InvalidChangeError
+from raftkv.raft.changes import Change
+from raftkv.raft.configuration import MemberRecord
 from raftkv.raft.types import HardState, Options, Role
 
 from tests.raft.cluster import Cluster, Member
 from tests.raft.harness import entries
-from tests.raft.trace import format_log, format_progress, format_raft
+from tests.raft.trace import format_configuration, format_log, format_progress, format_raft
 
 
 def play(text: str) -> str:
@@ -112,6 +118,25 @@ class Script:
         self._member(node).raft.read_index(name)
         self._member(node).collect()
 
+    def _do_join(self, node: str) -> None:
+        self.cluster.join(_id(node))
+
+    def _do_change(self, node: str, *words: str) -> None:
+        wanted: dict[str, tuple[Any, ...]] = {}
+        for word in words:
+            name, _, of = word.partition("=")
+            what = MemberRecord(_id(of), _id(of)) if name == "add" else _id(of)
+            wanted[name] = (*wanted.get(name, ()), what)
+        try:
+            self._member(node).raft.propose_configuration(Change(**wanted))
+        except InvalidChangeError as error:
+            self._lines.append(f"refused: {error}")
+        self._member(node).collect()
+
+    def _do_transfer(self, node: str, to: str = "") -> None:
+        self._member(node).raft.transfer_leadership(_id(to) if to else None)
+        self._member(node).collect()
+
     def _do_snapshot(self, node: str) -> None:
         self._member(node).snapshot()
 
@@ -137,11 +162,11 @@ class Script:
             self.cluster.wire.remove(message)
 
     def _on_the_wire(self, to: str, sender: str) -> list[Any]:
-        senders = [_id(sender)] if sender else self.cluster.voters
+        senders = [_id(sender)] if sender else self.cluster.ids
         return [each for each in self.cluster.wire if each.to == _id(to) and each.sender in senders]
 
     def _do_cut(self, node: str, *others: str) -> None:
-        ids = [_id(other) for other in others] or [id for id in self.cluster.voters if id != _id(node)]
+        ids = [_id(other) for other in others] or [id for id in self.cluster.ids if id != _id(node)]
         for other in ids:
             self.cluster.cut |= {(_id(node), other), (other, _id(node))}
 
@@ -167,12 +192,12 @@ class Script:
         raise AssertionError("the cluster never falls silent")
 
     def _do_status(self, *nodes: str) -> None:
-        for id in [_id(node) for node in nodes] or self.cluster.voters:
+        for id in [_id(node) for node in nodes] or self.cluster.ids:
             if id not in self.cluster.members:
                 self._lines.append(f"n{id} is down")
                 continue
             raft = self.cluster.members[id].raft
-            self._lines.append(f"{format_raft(raft)} {format_log(raft)}")
+            self._lines.append(f"{format_raft(raft)} {format_log(raft)}{format_configuration(raft)}")
             if raft.role is Role.LEADER:
                 self._lines += [
                     f"    {format_progress(peer, progress)}"

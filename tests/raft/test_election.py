@@ -226,10 +226,11 @@ def test_its_state_is_remembered_with_its_votes() -> None:
     assert driven.raft.ready().hard_state == (8, None, 5)
 
 
-def test_who_is_no_voter_neither_votes_nor_campaigns() -> None:
+def test_who_is_no_voter_does_not_campaign_but_votes() -> None:
+    """It may have been promoted without knowing it yet; who counts its vote knows whether it counts."""
     driven = make(9, voters=(1, 2, 3))
     assert driven.time_out() == []
-    assert driven.step(RequestVote(2, 9, 1, 0, 0)) == [VoteReply(9, 2, 1, False)]
+    assert driven.step(RequestVote(2, 9, 1, 0, 0)) == [VoteReply(9, 2, 1, True)]
 
 
 # -- the connection to a peer broke ----------------------------------------------------------------

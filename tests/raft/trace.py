@@ -28,6 +28,7 @@ from raftkv.raft.messages import (
     Resigned,
     SnapshotReply,
     StaleTerm,
+    TimeoutNow,
     VoteReply,
 )
 from raftkv.raft.progress import Progress, ProgressState
@@ -62,7 +63,9 @@ def format_entries(entries: Sequence[Entry]) -> str:
 
 _BODIES: dict[type, Callable[[Any], str]] = {
     RequestPreVote: lambda m: f"RequestPreVote for={m.term + 1} last={m.last_index}@{m.last_term}",
-    RequestVote: lambda m: f"RequestVote last={m.last_index}@{m.last_term}",
+    RequestVote: lambda m: (
+        f"RequestVote last={m.last_index}@{m.last_term}{' transfer' if m.is_transfer else ''}"
+    ),
     PreVoteReply: lambda m: f"PreVote {'granted' if m.granted else 'refused'} for={m.campaign_term}",
     VoteReply: lambda m: f"Vote {'granted' if m.granted else 'refused'}",
     AppendEntries: lambda m: (
@@ -78,6 +81,7 @@ _BODIES: dict[type, Callable[[Any], str]] = {
     SnapshotReply: lambda m: f"SnapshotReply {m.snapshot_index} offset={m.offset}",
     StaleTerm: lambda m: "StaleTerm",
     Resigned: lambda m: "Resigned",
+    TimeoutNow: lambda m: "TimeoutNow",
 }
 
 
@@ -115,3 +119,13 @@ def format_log(raft: Raft) -> str:
     log = raft.log
     head = f"snapshot={log.snapshot.index}@{log.snapshot.term} " if log.snapshot.index else ""
     return f"{head}{format_entries(log.entries)} commit={log.commit} applied={log.applied}"
+
+
+def format_configuration(raft: Raft) -> str:
+    """` voters=1,2,4 outgoing=1,2,3 learners=5 left=6`, once somebody has come or gone."""
+    configuration, words = raft.configuration, []
+    if raft.log.configuration_index:
+        for name in ("voters", "outgoing", "learners", "left"):
+            uids = getattr(configuration, name)
+            words += [f" {name}={','.join(map(str, uids))}"] if uids else []
+    return "".join(words)
