@@ -10,10 +10,11 @@ are under way.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
-import random
 import selectors
+import socket
 import sys
 import threading
 import time
@@ -25,9 +26,10 @@ from multiprocessing.connection import Connection
 from typing import Any, Callable
 
 from raftkv import forks
-from raftkv.errors import AuthenticationError, ClosedError, ConnectionLostError, RpcError
+from raftkv.errors import AuthenticationError, ClosedError, RpcError
 from raftkv.rpc.calls import BlockingCall, Call, CallTable, FutureCall, lost, timed_out
-from raftkv.rpc.dial import Backoff, Dial, Dialling, check_reply, connect
+from raftkv.rpc.connector import Connector
+from raftkv.rpc.dial import check_reply, connect
 from raftkv.rpc.handshake import reason_of
 from raftkv.rpc.lane import PATIENCE_S, Lane, Reply
 from raftkv.rpc.link import Link
@@ -93,24 +95,26 @@ class ClientEnd:
         assert ping_interval_s < ping_timeout_s, (
             f"a ping every {ping_interval_s} s, given up after {ping_timeout_s}"
         )
-        self._address, self._authkey = address, authkey
         self._where = f"{address[0]}:{address[1]}"
         self._name = name or f"rpc-{self._where}"
         self._max_frame_bytes, self._max_buffered_bytes = max_frame_bytes, max_buffered_bytes
         self._ping_times_s = (ping_interval_s, ping_timeout_s, max(ping_interval_s, idle_ping_interval_s))
-        self._hello, self._on_hello = hello, on_hello
+        self._on_hello = on_hello if hello is not None else None
         self._on_up, self._on_down = on_up, on_down
         self._on_failure, self._on_fatal = on_failure, on_fatal
         self._keep_connected = keep_connected
-        self._connect_timeout_s = connect_timeout_s
         self._closed = False
+        ref, dial_name = weakref.ref(self), f"{self._name}-dial"
+        self._new_connector = functools.partial(
+            Connector, address, authkey, hello, functools.partial(_wake, ref), connect_timeout_s, dial_name
+        )
         self._begin_anew()
         forks.register(self)
 
     def _begin_anew(self) -> None:
         self._generation = forks.generation
         self._ids = itertools.count(1)
-        self._backoff = Backoff(random.Random())
+        self._connector = self._new_connector()
         # Left by those who must not wait for a lock (see post()), for the keeper: new calls, and replies that a
         # Lane's holder has read.
         self._posted: deque[tuple[Call, int]] = deque()
@@ -127,8 +131,6 @@ class ClientEnd:
         self._selector: selectors.BaseSelector | None = None
         self._watched = 0  # the events of the connection that the selector watches
         self._tended: Link | None = None  # what it looks after: `_link`, or that one when it was just lost
-        self._dialling: Dialling | None = None
-        self._trouble: str | None = None  # why there is no connection
 
     # -- for callers -----------------------------------------------------------------------------------------
 
@@ -147,7 +149,7 @@ class ClientEnd:
 
     def connect_now(self) -> None:
         """The server is known to be there: do not wait any longer before the next attempt to connect."""
-        self._backoff.forget()
+        self._connector.retry_now()
         self._wake()
 
     def call(self, method: str, args: tuple[Any, ...], timeout_s: float) -> Any:
@@ -239,8 +241,7 @@ class ClientEnd:
         if getattr(self, "_keeper", None) is None or self._closed or self._generation != forks.generation:
             return
         self._closed = True
-        if self._dialling is not None:
-            self._dialling.give_up()
+        self._connector.give_up()
         self._wake()  # the thread finds that we are gone
         if not sys.is_finalizing():
             warnings.warn(f"unclosed connection to {self._where}", ResourceWarning)
@@ -250,8 +251,7 @@ class ClientEnd:
         for each in (self._selector, self._waker, self._tended or self._link):
             if each is not None:
                 each.close()
-        if self._dialling is not None:
-            self._dialling.close_in_child()
+        self._connector.close_in_child()
         self._begin_anew()
 
     # -- inside ----------------------------------------------------------------------------------------------
@@ -385,7 +385,7 @@ class ClientEnd:
         if now >= self._calls.next_expiry:
             with self._lock:
                 calls = self._calls.take_expired(now)
-            trouble = self._trouble
+            trouble = self._connector.trouble
             for call in calls:
                 if trouble is not None and not call.sent:
                     call.fail(lost(trouble, sent=False))
@@ -396,11 +396,8 @@ class ClientEnd:
         """When the keeper must wake by itself. With the lock held."""
         duty_at = self._calls.next_expiry
         link, lane = self._tended, self._lane
-        if self._dialling is not None:
-            return min(duty_at, self._dialling.deadline + _GRACE_S)
         if link is None:
-            wanted = bool(self._calls) or self._keep_connected
-            return min(duty_at, self._backoff.next_at) if wanted else duty_at
+            return min(duty_at, self._connector.next_at) if self._wants_connection() else duty_at
         pulse_at = link.next_pulse_at
         if pulse_at <= now and not self._calls:  # silence, and nobody waits for a word
             pulse_at = link.next_idle_pulse_at
@@ -423,8 +420,7 @@ class ClientEnd:
         if self._tended is not None:
             self._lose(self._tended, "this end was closed")
             self._bury(self._tended)
-        if self._dialling is not None:
-            self._dialling.give_up()
+        self._connector.give_up()
         where = self._where
         self._fail_all(lambda call: lost(f"the connection to {where} was closed", sent=call.sent))
 
@@ -438,42 +434,27 @@ class ClientEnd:
 
     # -- the keeper, without a connection --------------------------------------------------------------------
 
+    def _wants_connection(self) -> bool:
+        return self._keep_connected or bool(self._calls) or self._connector.is_busy()
+
     def _seek_connection(self, now: float) -> None:
-        dialling = self._dialling
-        if dialling is None:
-            if (self._keep_connected or self._calls) and now >= self._backoff.next_at:
-                self._dial(now + self._connect_timeout_s)
+        if not self._wants_connection():
             return
-        if dialling.outcome is None and now < dialling.deadline + _GRACE_S:
-            return
-        self._dialling = None
         try:
-            link = self._adopt(dialling)
+            made = self._connector.attempt(now)
+            link = None if made is None else self._adopt(*made)
         except RpcError as error:
             self._failed_to_connect(error)
             return
-        self._expire(time.monotonic())
-        self._install(link)
+        if link is not None:
+            self._expire(time.monotonic())
+            self._install(link)
 
-    def _dial(self, deadline: float) -> None:
-        dial = Dial(self._address, self._authkey, deadline)
-        try:
-            self._dialling = Dialling(dial, self._hello, self._wake, f"{self._name}-dial")
-        except RpcError as error:
-            self._failed_to_connect(error)
-
-    def _adopt(self, dialling: Dialling) -> Link:
-        """The connection that was made. Raises RpcError if there is none, or it is refused."""
-        outcome = dialling.outcome
-        if outcome is None:
-            dialling.give_up()
-            raise ConnectionLostError(f"cannot connect to {self._where}: no answer in time")
-        if isinstance(outcome, BaseException):
-            raise outcome
-        sock, answer = outcome
+    def _adopt(self, sock: socket.socket, answer: Any) -> Link:
+        """The connection that was made. Raises RpcError if it is refused."""
         link = Link(sock, self._max_frame_bytes, *self._ping_times_s)
         try:
-            if self._hello is not None and self._on_hello is not None:
+            if self._on_hello is not None:
                 self._on_hello(answer)
         except BaseException:
             link.close()
@@ -482,7 +463,7 @@ class ClientEnd:
 
     def _failed_to_connect(self, error: RpcError) -> None:
         """All calls that waited for it fail, too: they may have better to do than wait."""
-        message = self._trouble = str(error)
+        message = str(error)
         if isinstance(error, AuthenticationError):
             self._fail_all(lambda call: AuthenticationError(message))
         else:
@@ -490,11 +471,11 @@ class ClientEnd:
         logger.debug("%s: %s", self._name, message)
         if self._on_failure is not None:
             self._on_failure(error)
-        self._backoff.failed()
+        self._connector.failed(message)
 
     def _install(self, link: Link) -> None:
         """A new connection: sends the requests that have been waiting for it."""
-        self._trouble = None
+        self._connector.worked()
         with self._lock:
             self._link = self._tended = link
             self._calls.waiting_bytes = 0
@@ -567,10 +548,7 @@ class ClientEnd:
             link.close()  # else its last reader does, by letting go
         self._tended = None
         self._lane = None
-        if link.interrupted:
-            self._backoff.forget()
-        else:
-            self._backoff.worked(time.monotonic() - link.since)
+        self._connector.lost(time.monotonic() - link.since, blameless=link.interrupted)
         logger.debug("%s: %s", self._name, link.lost)
         if self._on_down is not None and not self._closed:
             self._on_down(str(link.lost))
@@ -587,6 +565,12 @@ class ClientEnd:
         else:
             selector.modify(link.sock, events)
         self._watched = events
+
+
+def _wake(ref: weakref.ref[ClientEnd]) -> None:
+    end = ref()
+    if end is not None:
+        end._wake()
 
 
 def _keep(ref: weakref.ref[ClientEnd]) -> None:
