@@ -73,9 +73,10 @@ class Member:
 
     def stop(self) -> bool:
         """Returns whether all has ended; see RaftNode.stop."""
-        at_rest = self.node is None or self.node.stop()
+        if self.node is not None:
+            return self.node.stop()
         self._threads.stop()
-        return self._threads.join(STOP_S) and at_rest
+        return self._threads.join(STOP_S)
 
     # -- what the database asks of it ------------------------------------------------------------------------
 

@@ -110,6 +110,7 @@ class PeerNetwork:
         self._chunks: queue.SimpleQueue[tuple[_Link, InstallSnapshot] | None] = queue.SimpleQueue()
         self._chunk_reader: threading.Thread | None = None
         self._channels: dict[int, Channel] = {}  # the newest accepted connection from each peer
+        self._waiting: set[int] = set()  # peers whose hello waits for the disk
         self._callers: dict[int, _Caller] = {}  # the newest one that greeted as it, accepted or not
 
     def start(self, handler: PeerHandler) -> None:
@@ -223,7 +224,10 @@ class PeerNetwork:
             return
         if self.handler.is_remembered(hello):
             self._welcome(channel, id, caller, greeting, hello)
+        elif hello.id in self._waiting:
+            channel.close()  # the one before it waits for the disk still; the peer will come again
         else:  # it is new here, and waits for the disk: nobody else should
+            self._waiting.add(hello.id)
             self._start_thread(lambda: self._welcome(channel, id, caller, greeting, hello), "hello")
 
     def _refuse_hello(self, channel: Channel, id: Any, caller: Any, error: ProtocolError) -> None:
@@ -237,6 +241,10 @@ class PeerNetwork:
         except ProtocolError as error:
             self._refuse_hello(channel, id, caller, error)
             return
+        finally:
+            self._waiting.discard(hello.id)
+        if channel.closing:
+            return  # it did not wait for the answer
         self._callers[hello.id] = _Caller(channel, greeting.process)
         self.problems.clear(("refused", hello.id))
         self.compare(hello.id, greeting.addresses)

@@ -73,6 +73,7 @@ class Raft:
         self._leader_heard = float("-inf")  # when a message of the current leader last arrived
         self._writes = 0  # what was handed out for the disk and is not durable
         self._disk_moved = now  # when the oldest of these came to be the oldest
+        self._overtaken_since: float | None = None  # see _is_overtaken()
         self._output = Output(log, hard_state)
         self._send, self._promise = self._output.send, self._output.promise
         self.following = Following(id, log, self._output)
@@ -127,7 +128,7 @@ class Raft:
         interval."""
         self.now = max(self.now, now)
         if self.leadership is not None:
-            if self.disk_hangs and self.log.commit > self.log.stable:
+            if self._is_overtaken():
                 self._step_aside()
                 return
             reason = self.leadership.tick(self.now)
@@ -293,12 +294,19 @@ class Raft:
             self.leadership = None
         self._reset_election_timer()
 
-    def _step_aside(self) -> None:
-        """The others make up a majority without this node's disk, which hangs: one of them should lead.
+    def _is_overtaken(self) -> bool:
+        """Have the others, for an election timeout, made up a majority without this leader's disk, which has
+        finished nothing meanwhile? Were it the same with their disks, they would have committed nothing; so
+        leadership does not circle when all disks hang together."""
+        if self.log.commit <= self.log.stable:
+            self._overtaken_since = None
+        elif self._overtaken_since is None:
+            self._overtaken_since = self.now
+        since = self._overtaken_since
+        return since is not None and self.now >= since + self.options.election_timeout_s
 
-        Were it the same with their disks, they would have committed nothing meanwhile; so leadership does not
-        circle when all disks hang together. Until its disk moves, this node does not stand again: see tick().
-        """
+    def _step_aside(self) -> None:
+        """One of the others should lead. Until its disk moves, this node does not stand again: see tick()."""
         for peer in self._others():
             self._send(Resigned(self.id, peer, self.term))
         self._become_follower(self.term, None, "its disk hangs, and those of a majority do not")
@@ -336,7 +344,7 @@ class Raft:
         self._set_role(
             Role.LEADER, f"elected by {sorted(v for v, granted in self._votes.items() if granted)}"
         )
-        self.leader = self.id
+        self.leader, self._overtaken_since = self.id, None
         self.leadership = Leadership(
             self.id, self.term, self.log, self.options, self._send, self.latest_snapshot, self.now
         )
@@ -462,6 +470,7 @@ class Raft:
         """The disk part of `ready` is durable (and of every Ready before it)."""
         if ready.needs_disk:
             self._writes, self._disk_moved = self._writes - 1, self.now
+            self._overtaken_since = None
         if ready.entries:
             self.log.stable_to(ready.entries[-1])
             if self.leadership is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import resource
 import subprocess
 import sys
@@ -38,7 +37,6 @@ class ChaosNode(Node):
 
     def __init__(self, id: int, folder: Path) -> None:
         super().__init__(id, folder)
-        self._orders = Path(f"{self.ini}.fsync")
         self._reader = threading.Thread()
 
     def spawn(self, command: list[str], **options: Any) -> subprocess.Popen:
@@ -80,15 +78,6 @@ class ChaosNode(Node):
         if self.process is not None:
             with contextlib.suppress(ProcessLookupError):  # it has ended
                 resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
-
-    def order_fsync(self, order: str) -> None:
-        """See launcher.py. "": its fsync works."""
-        if order:
-            fresh = self._orders.with_suffix(".new")
-            fresh.write_text(order)
-            os.replace(fresh, self._orders)
-        elif self._orders.exists():
-            self._orders.unlink()
 
 
 class ChaosCluster(Cluster):

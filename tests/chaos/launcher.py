@@ -5,6 +5,7 @@
 While there is a file SERVER.ini.fsync, it says what an fsync does:
 
     slow 0.2    takes so many seconds more
+    hang        waits until the file says something else, or is gone
     fail        fails (EIO)
     lose        fails, and what was written since the last one is not there any more, as when a kernel drops
                 the pages that it could not write
@@ -21,6 +22,8 @@ from typing import Callable
 from raftkv.cli import server
 from raftkv.storage import disk
 
+LOOK_EVERY_S = 0.01
+
 
 class Fsync:
     """Stands in for `real`. Several threads may call it for different files."""
@@ -30,6 +33,8 @@ class Fsync:
         self._synced: dict[tuple[int, int], int] = {}  # bytes, by device and inode
 
     def __call__(self, fd: int) -> None:
+        while self._order() == "hang":
+            time.sleep(LOOK_EVERY_S)
         verb, _, argument = self._order().partition(" ")
         if verb == "slow":
             time.sleep(float(argument))

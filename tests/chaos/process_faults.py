@@ -52,6 +52,7 @@ class ProcessFaults:
             "rolling restart": self.rolling_restart,
             "fsync fails": self.fsync_fails,
             "slow disk": self.slow_disk,
+            "hung disks": self.hung_disks,
             "wiped member": self.wipe,
         }
         if CAN_FILL_DISKS:
@@ -182,6 +183,19 @@ class ProcessFaults:
             for node in nodes:
                 node.order_fsync(f"slow {self._rng.choice((0.02, 0.1, 0.5))}")
             yield self._rng.uniform(2, 5)
+        finally:
+            for node in nodes:
+                node.order_fsync("")
+
+    def hung_disks(self) -> Fault:
+        """The disk of the leader, of some, or all disks finish nothing for a while."""
+        leader, everybody = self._cluster.find_leader(), list(self._cluster.nodes)
+        ids = self._rng.choice([[leader], [leader], self._some(everybody, self.minority), everybody])
+        nodes = [self._cluster.chaos_nodes[id] for id in ids]
+        try:
+            for node in nodes:
+                node.order_fsync("hang")
+            yield self._rng.choice((0.4, 3.0, 10.0)) * self._rng.uniform(0.5, 1)
         finally:
             for node in nodes:
                 node.order_fsync("")

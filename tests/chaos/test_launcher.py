@@ -44,3 +44,19 @@ def test_it_is_slow_when_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with open(tmp_path / "file", "wb") as file:
         Fsync(os.fsync, str(tmp_path / "orders"))(file.fileno())
     assert slept == [0.25]
+
+
+def test_it_hangs_until_it_is_told_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    orders, slept = tmp_path / "orders", 0
+
+    def sleep(seconds: float) -> None:
+        nonlocal slept
+        slept += 1
+        if slept == 3:
+            orders.unlink()
+
+    monkeypatch.setattr("tests.chaos.launcher.time.sleep", sleep)
+    orders.write_text("hang")
+    with open(tmp_path / "file", "wb") as file:
+        Fsync(os.fsync, str(orders))(file.fileno())
+    assert slept == 3

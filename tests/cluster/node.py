@@ -26,6 +26,7 @@ class Node:
         self.ini = folder / f"server{id}.ini"
         self.data_dir = folder / f"data{id}"
         self.log_file = folder / f"server{id}.log"
+        self._orders = Path(f"{self.ini}.fsync")
         self.process: subprocess.Popen | None = None
         self.crash_point = ""
         self.may_end = False  # by itself, or because the test ended it
@@ -72,6 +73,15 @@ class Node:
     def send_signal(self, number: int) -> None:
         assert self.process is not None and self.running, f"node {self.id} does not run"
         self.process.send_signal(number)
+
+    def order_fsync(self, order: str) -> None:
+        """If tests/chaos/launcher.py runs it: see there. "": its fsync works."""
+        if order:
+            fresh = self._orders.with_suffix(".new")
+            fresh.write_text(order)
+            os.replace(fresh, self._orders)
+        elif self._orders.exists():
+            self._orders.unlink()
 
     def close(self) -> None:
         """End the process, if there is one, and give back what belonged to it."""

@@ -5,26 +5,26 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 from raftkv.errors import RaftKVError
 
-from tests.cluster import hung_disk
+from tests.chaos.cluster import ChaosNode
 from tests.cluster.harness import Cluster
 from tests.cluster.waiting import wait_until
 
-ELECTION_TIMEOUT_S = 0.5
+ELECTION_TIMEOUT_S = 1.0  # so long that none is held because this machine is busy
 LONGEST_GAP_S = 2 * ELECTION_TIMEOUT_S + 0.5
 SIGN = "has not finished a write for"
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
+@contextmanager
+def hangable(folder: Path) -> Iterator[Cluster]:
     """Three servers whose disks can hang."""
-    cluster = Cluster(tmp_path, raft={"election_timeout_ms": round(ELECTION_TIMEOUT_S * 1000)})
+    cluster = Cluster(folder, raft={"election_timeout_ms": round(ELECTION_TIMEOUT_S * 1000)})
     for node in cluster.nodes.values():
-        node.program = hung_disk.PROGRAM
+        node.program = ChaosNode.program
     with cluster:
         cluster.wait_for_leader()
         yield cluster
@@ -76,55 +76,57 @@ def role_and_term(cluster: Cluster, id: int) -> tuple[str, int]:
     return status["role"], status["term"]
 
 
-def test_another_one_leads_when_the_leaders_disk_hangs_and_sigterm_ends_it_at_once(cluster: Cluster) -> None:
-    old = cluster.wait_for_leader()
-    with Load(cluster) as load:
-        hung_disk.hang(cluster.nodes[old])
-        others = [id for id in cluster.nodes if id != old]
-        wait_until(lambda: cluster.leader(others) in others, "another leader")
-        load.wait_for_more(20)
-        wait_until(lambda: problems_of(cluster, old), "its status to say so")
-        started = time.monotonic()
-        cluster.nodes[old].send_signal(15)
-        assert cluster.nodes[old].wait() == 0 and time.monotonic() - started < 2.0
-        load.wait_for_more(20)
-    assert load.longest_gap_s() < LONGEST_GAP_S
-    assert cluster.nodes[old].log.count(SIGN) == 1, "the log says so once"
-    hung_disk.go_on(cluster.nodes[old])
-    cluster.start(old)
-    cluster.wait_until_equal(*cluster.nodes)
+def test_another_one_leads_when_the_leaders_disk_hangs_and_sigterm_ends_it_at_once(tmp_path: Path) -> None:
+    with hangable(tmp_path) as cluster:
+        old = cluster.wait_for_leader()
+        with Load(cluster) as load:
+            cluster.nodes[old].order_fsync("hang")
+            others = [id for id in cluster.nodes if id != old]
+            wait_until(lambda: cluster.leader(others) in others, "another leader")
+            load.wait_for_more(20)
+            wait_until(lambda: problems_of(cluster, old), "its status to say so")
+            started = time.monotonic()
+            cluster.nodes[old].send_signal(15)
+            assert cluster.nodes[old].wait() == 0 and time.monotonic() - started < 2.0
+            load.wait_for_more(20)
+        assert load.longest_gap_s() < LONGEST_GAP_S
+        assert cluster.nodes[old].log.count(SIGN) == 1, "the log says so once"
+        cluster.nodes[old].order_fsync("")
+        cluster.start(old)
+        cluster.wait_until_equal(*cluster.nodes)
 
 
-def test_leadership_stays_where_it_is_while_another_one_would_be_no_better(cluster: Cluster) -> None:
-    leader = cluster.wait_for_leader()
-    led = role_and_term(cluster, leader)
-    follower = next(id for id in cluster.nodes if id != leader)
-    with Load(cluster) as load:
-        for _ in range(3):  # stalls below the election timeout
-            hung_disk.hang(cluster.nodes[leader])
-            threading.Event().wait(0.5 * ELECTION_TIMEOUT_S)
-            hung_disk.go_on(cluster.nodes[leader])
-            load.wait_for_more(5)
-        hung_disk.hang(cluster.nodes[follower])
-        wait_until(lambda: problems_of(cluster, follower), "its status to say so")
-        load.wait_for_more(20)
-        hung_disk.go_on(cluster.nodes[follower])
-        wait_until(lambda: not problems_of(cluster, follower), "its status to say so no more")
-    cluster.wait_for_log(follower, "the disk is slow")
-    assert load.longest_gap_s() < LONGEST_GAP_S
-    assert role_and_term(cluster, leader) == led
-
-    with cluster.clerk() as db:
-        db.put("k", "old")
-        for node in cluster.nodes.values():
-            hung_disk.hang(node)
-        put = db.submit("put", "k", "new")
-        for id in cluster.nodes:
-            wait_until(lambda id=id: problems_of(cluster, id), f"node {id} to say so")
-        assert db.get("k") == "old", "reads go on"
+def test_leadership_stays_where_it_is_while_another_one_would_be_no_better(tmp_path: Path) -> None:
+    with hangable(tmp_path) as cluster:
+        leader = cluster.wait_for_leader()
+        led = role_and_term(cluster, leader)
+        follower = next(id for id in cluster.nodes if id != leader)
+        with Load(cluster) as load:
+            for _ in range(3):  # stalls below the election timeout
+                cluster.nodes[leader].order_fsync("hang")
+                threading.Event().wait(0.5 * ELECTION_TIMEOUT_S)
+                cluster.nodes[leader].order_fsync("")
+                load.wait_for_more(5)
+            cluster.nodes[follower].order_fsync("hang")
+            wait_until(lambda: problems_of(cluster, follower), "its status to say so")
+            load.wait_for_more(20)
+            cluster.nodes[follower].order_fsync("")
+            wait_until(lambda: not problems_of(cluster, follower), "its status to say so no more")
+        cluster.wait_for_log(follower, "the disk is slow")
+        assert load.longest_gap_s() < LONGEST_GAP_S
         assert role_and_term(cluster, leader) == led
-        for node in cluster.nodes.values():
-            hung_disk.go_on(node)
-        put.result(10)
-        assert db.get("k") == "new"
-    assert role_and_term(cluster, leader) == led
+
+        with cluster.clerk() as db:
+            db.put("k", "old")
+            for node in cluster.nodes.values():
+                node.order_fsync("hang")
+            put = db.submit("put", "k", "new")
+            for id in cluster.nodes:
+                wait_until(lambda id=id: problems_of(cluster, id), f"node {id} to say so")
+            assert db.get("k") == "old", "reads go on"
+            assert role_and_term(cluster, leader) == led
+            for node in cluster.nodes.values():
+                node.order_fsync("")
+            put.result(10)
+            assert db.get("k") == "new"
+        assert role_and_term(cluster, leader) == led

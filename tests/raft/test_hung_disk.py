@@ -73,6 +73,21 @@ def test_leadership_stays_where_it_is_when_the_others_make_up_no_majority(nodes:
     script.command("stabilize")
 
 
+def test_leadership_stays_when_all_disks_hang_and_the_leaders_moves_a_little_later() -> None:
+    script = led(3)
+    for id in (1, 2, 3):
+        script.command(f"slow n{id}")
+    script.command("propose n1 a")
+    pass_time(script, 10)
+    script.command("fast n2")
+    script.command("fast n3")
+    raft = pass_time(script, 2)
+    assert raft.log.commit > raft.log.stable
+    script.command("fast n1")
+    pass_time(script, 10)
+    assert (raft.role, raft.term) == (Role.LEADER, 1)
+
+
 def test_a_follower_whose_disk_hangs_does_not_stand_until_it_moves() -> None:
     script = led(3)
     script.command("slow n2")

@@ -20,6 +20,22 @@ def slow_disk(fault: Fault) -> bool | None:
     return None
 
 
+def hung_disks(fault: Fault) -> bool | None:
+    """The disks of some machines finish nothing for a while: of one, of all that share one, of any."""
+    rng = fault.rng
+    hosts = rng.choice([[fault.host()], [fault.host()], rng.sample(fault.hosts, 2), fault.hosts])
+    for host in hosts:
+        host.hang()
+
+    def end() -> None:
+        for host in hosts:
+            host.go_on()
+
+    duration_s = fault.until(end, rng.choice([0.3, 1.0, 3.0, 10.0, 60.0]) * (0.5 + rng.random()))
+    fault.say(f"the disks of {sorted(host.id for host in hosts)} hang for {duration_s:.2f} s")
+    return None
+
+
 def full_disk(fault: Fault) -> bool | None:
     _fill(fault, [fault.host()])
     return None

@@ -44,6 +44,7 @@ KINDS: tuple[Kind, ...] = (
     server_faults.clock_rate,
     server_faults.clock_jump,
     disk_faults.slow_disk,
+    disk_faults.hung_disks,
     disk_faults.full_disk,
     disk_faults.full_disks,
     disk_faults.failing_fsync,

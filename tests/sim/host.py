@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from raftkv.errors import DamagedDataError, StorageError
 
 from tests.sim.disk import Crash, SimDisk
+from tests.sim.fiber import Fiber
 from tests.sim.network import Letter
 from tests.sim.process import Process
 from tests.sim.promises import Promised
@@ -55,6 +56,8 @@ class Host:
         self.has_joined = False  # it has taken part at least once
         self.sick = False  # the next fsync fails
         self.slowness = 1.0  # of the disk
+        self.hanging = 0  # faults that let its disk finish nothing
+        self._hung: list[Fiber] = []  # that wait for it
         self._rate, self._clock_base, self._clock_since = world.plan.clock_rates[0], 0.0, 0.0
         self.set_rate(self.rng.uniform(*world.plan.clock_rates))
         self.disk = self._new_disk()
@@ -83,6 +86,9 @@ class Host:
         if self.trap is not None:
             self.spring(None)
         fiber = self.world.fibers.current
+        while fiber is not None and self.hanging:
+            self._hung.append(fiber)
+            fiber.suspend(None)
         if fiber is not None and operation in ("write", "sync"):
             plan = self.world.plan
             usual_s = plan.sync_s if operation == "sync" else plan.write_s
@@ -94,6 +100,19 @@ class Host:
             self.sick = False
             self.world.count["failed fsyncs"] += 1
             raise OSError(errno.EIO, "Input/output error", path)
+
+    def hang(self) -> None:
+        """From now on its disk finishes nothing."""
+        self.hanging += 1
+
+    def go_on(self) -> None:
+        """One reason for its disk to hang is over."""
+        self.hanging = max(0, self.hanging - 1)
+        if not self.hanging:
+            hung, self._hung = self._hung, []
+            for fiber in hung:
+                if self.process is not None and fiber in self.process.fibers:
+                    self.process.threads.wake(fiber)
 
     def spring(self, name: str | None) -> None:
         if self.trap is not None and self.trap.springs(name):
@@ -123,7 +142,7 @@ class Host:
             self.promised = None
             self.process = process
             process.run(process.start)
-            if self.process is process:
+            if self.process is process and not self.hanging:
                 self.flipped = False  # all that it needs was read and found right
 
     def _sprung(self) -> bool:
@@ -211,6 +230,8 @@ class Host:
     def mend(self) -> None:
         """Nothing of this machine is wrong any more, but for what nobody knows yet."""
         self.trap, self.sick, self.slowness = None, False, 1.0
+        self.hanging = 0
+        self.go_on()
         self.disk.capacity = None
         self.set_rate(1.0)
         if self.process is None:

@@ -52,6 +52,7 @@ class PeerPort:
         self._sources = {peer: SnapshotSource(process.persister, chunk_bytes) for peer in peers}
         self._flushing: list[int] = []
         self._waiting = False  # is anything in an outbox?
+        self._waiting_hellos: set[int] = set()  # of peers, that wait for the disk
         self.dialled: dict[int, Connection] = {}
         self.incoming: dict[int, Connection] = {}
 
@@ -179,8 +180,16 @@ class PeerPort:
             return
         if self._handler.is_remembered(hello):
             self._welcome(connection, hello)
+        elif hello.id in self._waiting_hellos:
+            self._hang_up(connection)
         else:  # it waits for the disk
+            self._waiting_hellos.add(hello.id)
             self._later(0.0, self._welcome, connection, hello)
+
+    def _hang_up(self, connection: Connection) -> None:
+        """Close a connection that somebody made: the sender dials again."""
+        connection.open = False
+        self._world.schedule(0.001, connection.sender.run, connection.sender.port.end, connection)
 
     def _welcome(self, connection: Connection, hello: Hello) -> None:
         reply: HelloReply | None
@@ -189,6 +198,9 @@ class PeerPort:
         except ProtocolError as error:
             reply, accepted = None, False
             self._world.say(f"n{self._process.id} refuses n{hello.id}: {error}")
+        self._waiting_hellos.discard(hello.id)
+        if not connection.open:
+            return  # it did not wait for the answer
         if accepted:
             before = self.incoming.get(hello.id)
             if before is not None and before is not connection:
@@ -211,8 +223,7 @@ class PeerPort:
                 if not connection.open:
                     continue
                 if not connection.accepted:  # before its hello: closed, and the sender dials again
-                    connection.open = False
-                    self._world.schedule(0.001, connection.sender.run, connection.sender.port.end, connection)
+                    self._hang_up(connection)
                     continue
             message = from_plain(cargo) if self._encoded else _copy(cargo)
             if self._world.tracing:

@@ -51,7 +51,15 @@ PROFILES: dict[str, tuple[dict[str, list[int]], dict[str, list[Any]], tuple[str,
             "delay_s": [0.002],
             "restart_s": [(0.01, 0.1)],
         },
-        ("slow_disk", "crash", "crash_after_a_message", "crash_after_a_replacement", "ambush", "flood"),
+        (
+            "slow_disk",
+            "hung_disks",
+            "crash",
+            "crash_after_a_message",
+            "crash_after_a_replacement",
+            "ambush",
+            "flood",
+        ),
     ),
     # followers always need a snapshot, and get it late, twice and in disorder
     "snapshots": (
