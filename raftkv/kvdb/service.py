@@ -227,7 +227,8 @@ class KVService:
 
     def restore(self, records: Iterable[Any]) -> None:
         self._dumps.drop_all()
-        self._store = Store.restore(records)
+        old, self._store = self._store, Store.restore(records)
+        old.clear()
 
     def encode_record(self, record: Any) -> bytes:
         return encode_record(record)

@@ -65,7 +65,7 @@ def answer_of(outcome: Outcome) -> Answer:
     if isinstance(outcome, str):
         return False, _REFUSALS[outcome]
     if isinstance(outcome, list):
-        return True, [list(answer_of(each)) for each in outcome]
+        return True, [[False, _REFUSALS[each]] if isinstance(each, str) else [True, each] for each in outcome]
     return True, outcome
 
 
@@ -170,6 +170,12 @@ class Sessions:
         while len(self._sessions) > MAX_SESSIONS or self._size > MAX_RESULTS:
             _, session = self._sessions.popitem(last=False)
             self._size -= session.size
+
+    def clear(self) -> None:
+        """Forget all sessions, one by one: see Store.clear()."""
+        while self._sessions:
+            self._sessions.popitem()
+        self._size = 0
 
     # -- snapshots -------------------------------------------------------------------------------------------
 

@@ -59,7 +59,8 @@ class KeysView:
     def close(self) -> None:
         """End the view, read to its end or not, and drop what it kept. Closing it again does nothing."""
         self._end_walk()
-        self._kept.clear()
+        while self._kept:  # one by one: to free a million in one go would hold the GIL
+            self._kept.popitem()
 
     def _end_walk(self) -> None:
         if self._walking:

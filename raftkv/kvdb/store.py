@@ -19,6 +19,7 @@ from raftkv.kvdb.commands import KEY_BYTES, MAX_SCAN_BYTES, MAX_SCAN_ROWS, MAX_V
 from raftkv.kvdb.index import SortedKeys
 from raftkv.kvdb.session_table import VALUE_TOO_LARGE, Answer, Outcome, Sessions, answer_of
 from raftkv.kvdb.snapshot_view import FORMAT, Item, KeysView, SnapshotView
+from raftkv.kvdb.table import Table
 
 ROW_BYTES = 24  # of a snapshot, about: a key's beside its text, or a remembered outcome's
 
@@ -29,7 +30,7 @@ class Store:
     """The state after the commands applied so far. Not thread-safe: one lock round all calls."""
 
     def __init__(self) -> None:
-        self._items: dict[str, Item] = {}
+        self._items: Table[Item] = Table()
         self._keys = SortedKeys()  # the keys of _items
         self._sessions = Sessions()
         self._bytes = 0  # of the items
@@ -56,14 +57,18 @@ class Store:
             return answer
         outcome: Outcome
         if op == "batch":
-            outcome = [_OPERATIONS[operation[0]](self, index, *operation[1:]) for operation in data[4]]
+            outcome = [_OPERATIONS[operation[0]](self, index, operation) for operation in data[4]]
         else:
-            outcome = _OPERATIONS[op](self, index, *data[4:])
+            outcome = _OPERATIONS[op](self, index, data[3:])
         self._sessions.remember(client, seq, outcome)
         return answer_of(outcome)
 
-    def _put(self, index: int, key: str, value: str) -> Outcome:
-        old = self._items.get(key)
+    # An operation is [name, *arguments]; to pass it on whole takes half as long as to pass its arguments.
+
+    def _put(self, index: int, operation: Sequence[Any]) -> Outcome:
+        _, key, value = operation
+        items = self._items.part(key)
+        old = items.get(key)
         for view in self._views:
             view.keep(key, old)
         if old is None:
@@ -71,19 +76,21 @@ class Store:
             self._bytes += KEY_BYTES + utf8_size(key) + utf8_size(value)
         else:
             self._bytes += utf8_size(value) - utf8_size(old[0])
-        self._items[key] = (value, index)
+        items[key] = (value, index)
         return index
 
-    def _append(self, index: int, key: str, value: str) -> Outcome:
+    def _append(self, index: int, operation: Sequence[Any]) -> Outcome:
+        _, key, value = operation
         item = self._items.get(key)
         if item is not None:
             value = item[0] + value
             if utf8_size(value) > MAX_VALUE_BYTES:
                 return VALUE_TOO_LARGE
-        return self._put(index, key, value)
+        return self._put(index, ("put", key, value))
 
-    def _delete(self, index: int, key: str) -> Outcome:
-        item = self._items.pop(key, None)
+    def _delete(self, index: int, operation: Sequence[Any]) -> Outcome:
+        _, key = operation
+        item = self._items.part(key).pop(key, None)
         if item is None:
             return False
         for view in self._views:
@@ -92,11 +99,12 @@ class Store:
         self._bytes -= KEY_BYTES + utf8_size(key) + utf8_size(item[0])
         return True
 
-    def _cas(self, index: int, key: str, expected: str | None, value: str) -> Outcome:
+    def _cas(self, index: int, operation: Sequence[Any]) -> Outcome:
+        _, key, expected, value = operation
         item = self._items.get(key)
         if (None if item is None else item[0]) != expected:
             return False
-        self._put(index, key, value)
+        self._put(index, ("put", key, value))
         return True
 
     @property
@@ -133,7 +141,7 @@ class Store:
         for key in self._keys.iterate(max(prefix, start)):
             if not key.startswith(prefix):
                 break
-            value, revision = self._items[key]
+            value, revision = self._items.part(key)[key]
             room -= utf8_size(key) + utf8_size(value)
             if len(rows) == most or (room < 0 and rows):
                 return rows, True
@@ -177,13 +185,26 @@ class Store:
             )
         for kind, rows in records:
             if kind == "kv":
-                for key, value, revision in rows:
-                    store._put(revision, key, value)
+                store._restore_rows(rows)
             elif kind == "sessions":
                 store._sessions.restore_rows(rows)
             else:
                 raise ForeignDataError(f"the snapshot holds records of an unknown kind, {kind!r}")
         return store
+
+    def _restore_rows(self, rows: Iterable[Sequence[Any]]) -> None:
+        part = self._items.part
+        for key, value, revision in rows:
+            part(key)[key] = (value, revision)
+            self._bytes += KEY_BYTES + utf8_size(key) + utf8_size(value)
+        self._keys.add_all([row[0] for row in rows])
+
+    def clear(self) -> None:
+        """Free what the store holds, step by step: to drop a large one in one go would hold the GIL."""
+        self._items.clear()
+        self._keys.clear()
+        self._sessions.clear()
+        self._bytes = 0
 
 
 _OPERATIONS: dict[str, Callable[..., Outcome]] = {

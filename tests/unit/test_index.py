@@ -37,6 +37,17 @@ def test_any_additions_and_removals_leave_what_a_sorted_set_has(short_sublists, 
         assert list(keys.iterate(start)) == sorted(k for k in model if k >= start)
 
 
+@pytest.mark.parametrize("there", [[], ["k10"], ["k00", "k99"]])
+@pytest.mark.parametrize("order", [1, -1, 7])
+def test_many_keys_at_once_are_added_as_one_by_one(short_sublists, there, order):
+    keys, many = SortedKeys(), [f"k{n * order % 31 + 20}" for n in range(31)]
+    for key in there:
+        keys.add(key)
+    keys.add_all(many)
+    check_invariants(keys)
+    assert list(keys.iterate()) == sorted(there + many)
+
+
 def test_sublists_that_shrink_are_merged(short_sublists):
     keys = SortedKeys()
     for n in range(4000):

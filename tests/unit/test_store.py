@@ -437,7 +437,7 @@ def test_the_same_commands_make_the_same_bytes(tight_limits, seed):
     size = leader.data_bytes
     for page in all_pages(leader, "", None):
         for key, value, _ in page:
-            restarted._delete(0, key)
+            restarted._delete(0, ("delete", key))
             size -= KEY_BYTES + utf8_size(key) + utf8_size(value)
     assert restarted.data_bytes == size, "all that is left are sessions"
 
@@ -475,3 +475,12 @@ def test_a_snapshot_is_of_the_moment_it_began_whatever_is_written_meanwhile(tigh
             ):  # what a dump does not show, such as counters, shows in what comes next
                 data = follow_up.next(k)
                 assert restored.apply(k, data) == before.apply(k, data)
+
+
+def test_a_store_is_freed_in_steps_of_which_none_is_large(write):
+    for n in range(3000):
+        write("put", f"k{n:04d}", "v")
+    store = write.store
+    assert max(map(len, store._items._parts)) < 3000 / 64 * 2, "one part holds many of the keys"
+    store.clear()
+    assert len(store._items) == 0 and store.scan("", "", None) == ([], False) and store.get("k0001") is None
