@@ -17,6 +17,10 @@ class RaftKVError(Exception):
     """The base of every exception that raftkv raises on purpose."""
 
 
+class InvariantError(AssertionError):
+    """A rule of safety does not hold: a bug. An assertion that `python -O` does not take away."""
+
+
 # -- starting up ---------------------------------------------------------------------------------------------
 
 

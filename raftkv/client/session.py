@@ -56,6 +56,7 @@ from raftkv import errors
 from raftkv.client.command import Actions, Command, Done, Send, error_of, expired, too_late
 from raftkv.client.leader_search import LeaderSearch
 from raftkv.client.numbering import Numbering
+from raftkv.errors import InvariantError
 from raftkv.kvdb.commands import WRITES
 
 ATTEMPTS_S = (
@@ -388,7 +389,8 @@ class ClerkSession:
             numbering = command.numbering
             if numbering is None:
                 numbering = command.numbering = self._numbering
-                assert numbering is not None, f"{method} is about to be sent without a session"
+                if numbering is None:
+                    raise InvariantError(f"{method} is about to be sent without a session")
                 command.seq = numbering.take()
             args = (numbering.client, command.seq, numbering.acked, *args)
         command.attempt += 1

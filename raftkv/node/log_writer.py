@@ -19,7 +19,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any, Callable
 
-from raftkv.errors import NoRoomError
+from raftkv.errors import InvariantError, NoRoomError
 from raftkv.node.crash_points import reach
 from raftkv.node.interfaces import Network
 from raftkv.node.threads import Lock, Threads
@@ -199,7 +199,8 @@ class LogWriter:
 
     def _take(self) -> tuple[list[Ready], Snapshot | None]:
         """With the mutex held, by the thread that will write it: all that waits."""
-        assert not self._busy, "two threads want to write at the same time"
+        if self._busy:
+            raise InvariantError("two threads want to write at the same time")
         batch, self._queue = self._queue, []
         compact_to, self._compact_to = self._compact_to, None
         self._busy = True

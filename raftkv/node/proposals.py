@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
+from raftkv.errors import InvariantError
 from raftkv.raft.types import Entry
 
 
@@ -25,9 +26,8 @@ class Proposals:
         """`contexts` wait for the entries from `first_index` on, one each, proposed in `term`."""
         if not self._contexts:
             self._first, self._term = first_index, term
-        assert (first_index, term) == (self._first + len(self._contexts), self._term), (
-            f"proposal {first_index}@{term} does not follow the last one"
-        )
+        if (first_index, term) != (self._first + len(self._contexts), self._term):
+            raise InvariantError(f"proposal {first_index}@{term} does not follow the last one")
         self._contexts.extend(contexts)
 
     def committed(self, entries: Sequence[Entry]) -> list[Any]:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from typing import Callable
 
-from raftkv.errors import NoRoomError
+from raftkv.errors import InvariantError, NoRoomError
 from raftkv.node.crash_points import reach
 from raftkv.node.interfaces import SnapshotView, StateMachine
 from raftkv.node.threads import Lock, Threads
@@ -61,7 +61,8 @@ class Snapshotter:
         held, or before there is another thread."""
         started = self._threads.clock()
         reader = self._persister.open_snapshot()
-        assert reader is not None, "the snapshot that the log begins after is gone"
+        if reader is None:
+            raise InvariantError("the snapshot that the log begins after is gone")
         try:
             with self._persister.guard:
                 self._machine.restore(reader.records())
@@ -107,7 +108,8 @@ class Snapshotter:
         if applied <= log_.snapshot.index:  # less: one was received meanwhile
             return None
         term = log_.term(applied)
-        assert term is not None
+        if term is None:
+            raise InvariantError("the term of the last entry in the snapshot is not known")
         self._running = True
         return Snapshot(applied, term, log_.configuration_at(applied))
 

@@ -19,7 +19,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
-from raftkv.errors import NotLeaderError, ProtocolError
+from raftkv.errors import InvariantError, NotLeaderError, ProtocolError
 from raftkv.raft.changes import Change
 from raftkv.raft.configuration import Configuration
 from raftkv.raft.following import FROM_LEADER, Following
@@ -282,7 +282,8 @@ class Raft:
     # -- elections (5.2, 5.4.1; thesis 4.2.3, 9.6) -----------------------------------------------------------
 
     def _become_follower(self, term: int, leader: int | None, reason: str) -> None:
-        assert term >= self.term, f"term would go back from {self.term} to {term}"
+        if term < self.term:
+            raise InvariantError(f"term would go back from {self.term} to {term}")
         if term > self.term:
             self.term, self.vote = term, None
         if self.role is not Role.FOLLOWER:

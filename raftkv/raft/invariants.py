@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from itertools import combinations
 from typing import NamedTuple
 
+from raftkv.errors import InvariantError
 from raftkv.raft.core import Raft
 from raftkv.raft.progress import ProgressState
 from raftkv.raft.types import Entry, Role
@@ -20,36 +21,47 @@ from raftkv.raft.types import Entry, Role
 def check_state(raft: Raft) -> None:
     """What must hold of one node at any moment between two calls of its core."""
     log = raft.log
-    assert log.snapshot.index <= log.applied <= log.commit <= log.last_index, (
-        f"snapshot {log.snapshot.index} <= applied {log.applied} <= commit {log.commit} "
-        f"<= last {log.last_index}"
-    )
-    assert log.stable <= log.last_index, f"stable {log.stable} <= last {log.last_index}"
-    assert (log.first_index, log.last_index) == (
+    if not (log.snapshot.index <= log.applied <= log.commit <= log.last_index):
+        raise InvariantError(
+            f"snapshot {log.snapshot.index} <= applied {log.applied} <= commit {log.commit} "
+            f"<= last {log.last_index}"
+        )
+    if log.stable > log.last_index:
+        raise InvariantError(f"stable {log.stable} <= last {log.last_index}")
+    if (log.first_index, log.last_index) != (
         log.snapshot.index + 1,
         log.snapshot.index + len(log.entries),
-    ), f"{log.first_index}..{log.last_index} for {len(log.entries)} entries after {log.snapshot}"
+    ):
+        raise InvariantError(
+            f"{log.first_index}..{log.last_index} for {len(log.entries)} entries after {log.snapshot}"
+        )
     if log.entries:
         first, last = log.entries[0], log.entries[-1]
-        assert first.index == log.first_index and last.index == log.last_index, "the log has a gap"
-        assert log.snapshot.term <= first.term <= last.term <= raft.term, (
-            f"terms go back: snapshot {log.snapshot.term}, entries {first.term}..{last.term}, now {raft.term}"
-        )
-    if raft.role in (Role.CANDIDATE, Role.LEADER):
-        assert raft.vote == raft.id, f"{raft.role.value} of term {raft.term} voted for {raft.vote}"
+        if not (first.index == log.first_index and last.index == log.last_index):
+            raise InvariantError("the log has a gap")
+        if not (log.snapshot.term <= first.term <= last.term <= raft.term):
+            raise InvariantError(
+                f"terms go back: snapshot {log.snapshot.term}, entries {first.term}..{last.term}, now {raft.term}"
+            )
+    if raft.role in (Role.CANDIDATE, Role.LEADER) and raft.vote != raft.id:
+        raise InvariantError(f"{raft.role.value} of term {raft.term} voted for {raft.vote}")
     if raft.role is not Role.LEADER:
-        assert raft.leader != raft.id, "believes that it leads, but is no leader"
-        assert raft.leadership is None, f"a {raft.role.value} with a leadership"
+        if raft.leader == raft.id:
+            raise InvariantError("believes that it leads, but is no leader")
+        if raft.leadership is not None:
+            raise InvariantError(f"a {raft.role.value} with a leadership")
         return
-    assert raft.leader == raft.id, f"leads, but believes that {raft.leader} does"
-    assert raft.leadership is not None, "a leader without a leadership"
+    if raft.leader != raft.id:
+        raise InvariantError(f"leads, but believes that {raft.leader} does")
+    if raft.leadership is None:
+        raise InvariantError("a leader without a leadership")
     for peer, progress in raft.leadership.progress.items():
-        assert progress.match < progress.next, f"node {peer}: match {progress.match} < next {progress.next}"
-        assert progress.match <= log.last_index, (
-            f"node {peer} is said to hold {progress.match} > {log.last_index}"
-        )
-        if progress.state is ProgressState.SNAPSHOT:
-            assert progress.snapshot is not None, f"node {peer} is sent a snapshot, but which?"
+        if progress.match >= progress.next:
+            raise InvariantError(f"node {peer}: match {progress.match} < next {progress.next}")
+        if progress.match > log.last_index:
+            raise InvariantError(f"node {peer} is said to hold {progress.match} > {log.last_index}")
+        if progress.state is ProgressState.SNAPSHOT and progress.snapshot is None:
+            raise InvariantError(f"node {peer} is sent a snapshot, but which?")
 
 
 class Observation(NamedTuple):
@@ -80,21 +92,20 @@ def observe(raft: Raft) -> Observation:
 def check_delta(before: Observation, raft: Raft) -> Observation:
     """What must hold from one moment of a node's life to a later one. Returns the later observation."""
     after = observe(raft)
-    assert after.term >= before.term, f"term went back from {before.term} to {after.term}"
-    assert after.commit >= before.commit, f"commit went back from {before.commit} to {after.commit}"
-    assert after.applied >= before.applied, f"applied went back from {before.applied} to {after.applied}"
+    if after.term < before.term:
+        raise InvariantError(f"term went back from {before.term} to {after.term}")
+    if after.commit < before.commit:
+        raise InvariantError(f"commit went back from {before.commit} to {after.commit}")
+    if after.applied < before.applied:
+        raise InvariantError(f"applied went back from {before.applied} to {after.applied}")
     if after.term == before.term:
-        assert before.vote in (None, after.vote), (
-            f"voted for {before.vote} and {after.vote} in term {after.term}"
-        )
-        if before.leads and after.leads:
-            assert after.last_index >= before.last_index, (  # leader append-only
-                f"a leader's log shrank from {before.last_index} to {after.last_index}"
-            )
+        if before.vote not in (None, after.vote):
+            raise InvariantError(f"voted for {before.vote} and {after.vote} in term {after.term}")
+        if before.leads and after.leads and after.last_index < before.last_index:
+            raise InvariantError(f"a leader's log shrank from {before.last_index} to {after.last_index}")
     term = raft.log.term(before.commit)
-    assert term in (None, before.committed_term), (
-        f"committed entry {before.commit} changed its term to {term}"
-    )
+    if term not in (None, before.committed_term):
+        raise InvariantError(f"committed entry {before.commit} changed its term to {term}")
     return after
 
 
@@ -120,7 +131,8 @@ class ClusterHistory:
         for raft in rafts:
             if raft.role is Role.LEADER:
                 other = self.leaders.setdefault(raft.term, raft.id)
-                assert other == raft.id, f"nodes {other} and {raft.id} both led term {raft.term}"
+                if other != raft.id:
+                    raise InvariantError(f"nodes {other} and {raft.id} both led term {raft.term}")
             self._check_entries(raft)
             self._check_committed(raft)
 
@@ -138,10 +150,11 @@ class ClusterHistory:
                 entry = (
                     raft.log.entries[index - raft.log.first_index] if index <= raft.log.last_index else None
                 )
-                assert entry is not None and entry.line == line, (
-                    f"the leader of term {raft.term}, node {raft.id}, lacks the committed entry "
-                    f"{index}@{term}"
-                )
+                if not (entry is not None and entry.line == line):
+                    raise InvariantError(
+                        f"the leader of term {raft.term}, node {raft.id}, lacks the committed entry "
+                        f"{index}@{term}"
+                    )
 
     def _check_entries(self, raft: Raft) -> None:
         """Log matching: an index and a term stand for one entry, after one of one term. So two logs that
@@ -158,10 +171,11 @@ class ClusterHistory:
             seen[index] = entry
             found = (log.term(index - 1), entry.line)
             known = self._entries.setdefault((index, entry.term), found)
-            assert known == found, (
-                f"node {raft.id} has {entry} {entry.line!r} after an entry of term {found[0]}, where another "
-                f"log had {known[1]!r} after one of term {known[0]}"
-            )
+            if known != found:
+                raise InvariantError(
+                    f"node {raft.id} has {entry} {entry.line!r} after an entry of term {found[0]}, where another "
+                    f"log had {known[1]!r} after one of term {known[0]}"
+                )
 
     def _check_committed(self, raft: Raft) -> None:
         """State-machine safety: no two nodes ever commit different entries at one index."""
@@ -170,9 +184,10 @@ class ClusterHistory:
         for entry in log.slice(start, log.commit) if start <= log.commit else ():
             known = self.committed.setdefault(entry.index, (entry.term, entry.line))
             self._committed_in.setdefault(entry.index, raft.term)  # whoever commits it first leads
-            assert known == (entry.term, entry.line), (
-                f"node {raft.id} committed {entry} where another committed {entry.index}@{known[0]}"
-            )
+            if known != (entry.term, entry.line):
+                raise InvariantError(
+                    f"node {raft.id} committed {entry} where another committed {entry.index}@{known[0]}"
+                )
         self._checked[raft.id] = max(log.commit, self._checked.get(raft.id, 0))
 
 
@@ -186,6 +201,5 @@ def check_log_matching(rafts: list[Raft]) -> None:
             a = one.log.entries[index - one.log.first_index]
             b = other.log.entries[index - other.log.first_index]
             agreed = agreed or a.term == b.term
-            assert not agreed or a.line == b.line, (
-                f"nodes {one.id} and {other.id} differ at {a} / {b}, but agree after it"
-            )
+            if not (not agreed or a.line == b.line):
+                raise InvariantError(f"nodes {one.id} and {other.id} differ at {a} / {b}, but agree after it")

@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any, Callable
 
-from raftkv.errors import InvalidChangeError, OverloadedError, ProtocolError
+from raftkv.errors import InvalidChangeError, InvariantError, OverloadedError, ProtocolError
 from raftkv.raft.changes import Change
 from raftkv.raft.configuration import Configuration
 from raftkv.raft.log import RaftLog
@@ -235,7 +235,8 @@ class Leadership:
                 self._send_chunk(peer, progress)
             elif progress.next < log.first_index:
                 snapshot = self._snapshot
-                assert snapshot is not None, "entries are compacted away, but there is no snapshot"
+                if snapshot is None:
+                    raise InvariantError("entries are compacted away, but there is no snapshot")
                 progress.become_snapshot(snapshot)
             else:
                 most = self._options.max_append_bytes
@@ -246,14 +247,16 @@ class Leadership:
         logs agree there."""
         prev, log = progress.next - 1, self._log
         prev_term = log.term(prev)
-        assert prev_term is not None
+        if prev_term is None:
+            raise InvariantError(f"the term of entry {prev} is not known")
         self._send(AppendEntries(self._id, peer, self._term, prev, prev_term, tuple(entries), log.commit))
         progress.sent_entries(entries)
         if not entries or progress.state is ProgressState.PROBE:
             self._give_time(progress)
 
     def _send_chunk(self, peer: int, progress: Progress) -> None:
-        assert progress.snapshot is not None
+        if progress.snapshot is None:
+            raise InvariantError(f"node {peer} is sent a snapshot, but which?")
         offset = progress.snapshot_offset
         self._send(InstallSnapshot(self._id, peer, self._term, progress.snapshot, offset, b"", False))
         progress.sent_chunk()

@@ -22,6 +22,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
 
+from raftkv.errors import InvariantError
 from raftkv.raft.configuration import Configuration
 from raftkv.raft.types import CONFIG, Entry, Snapshot
 
@@ -96,9 +97,8 @@ class RaftLog:
 
     def slice(self, low: int, high: int, max_bytes: int | None = None) -> list[Entry]:
         """The entries low..high, both included: fewer when they exceed `max_bytes`, but at least one."""
-        assert self.first_index <= low <= high + 1, (
-            f"entries {low}..{high} asked of a log from {self.first_index}"
-        )
+        if not (self.first_index <= low <= high + 1):
+            raise InvariantError(f"entries {low}..{high} asked of a log from {self.first_index}")
         start, end = low - self.first_index, high + 1 - self.first_index
         if max_bytes is not None and start < end:
             end = max(start + 1, bisect_right(self._ends, self._end(low - 1) + max_bytes, start, end))
@@ -140,8 +140,10 @@ class RaftLog:
         if not entries:
             return
         index = entries[0].index
-        assert index > self.commit, f"entry {index} would replace a committed one (commit is {self.commit})"
-        assert index <= self.last_index + 1, f"entry {index} would leave a gap after {self.last_index}"
+        if index <= self.commit:
+            raise InvariantError(f"entry {index} would replace a committed one (commit is {self.commit})")
+        if index > self.last_index + 1:
+            raise InvariantError(f"entry {index} would leave a gap after {self.last_index}")
         if index <= self.last_index:
             self._truncate(index)
         self.entries.extend(entries)
@@ -160,22 +162,24 @@ class RaftLog:
             self.stable = entry.index
 
     def commit_to(self, index: int) -> None:
-        assert index <= self.last_index, f"commit {index} is beyond the last entry {self.last_index}"
+        if index > self.last_index:
+            raise InvariantError(f"commit {index} is beyond the last entry {self.last_index}")
         self.commit = max(self.commit, index)
 
     def applied_to(self, index: int) -> None:
-        assert self.applied <= index <= self.commit, (
-            f"applied {index} is not in {self.applied}..{self.commit}"
-        )
+        if not (self.applied <= index <= self.commit):
+            raise InvariantError(f"applied {index} is not in {self.applied}..{self.commit}")
         self.applied = index
 
     def compact(self, index: int) -> None:
         """Forget the entries up to `index`: a durable snapshot at or after it stands for them."""
         if index <= self.snapshot.index:
             return
-        assert index <= self.applied, f"compacting to {index}, but only {self.applied} is applied"
+        if index > self.applied:
+            raise InvariantError(f"compacting to {index}, but only {self.applied} is applied")
         term = self.term(index)
-        assert term is not None
+        if term is None:
+            raise InvariantError("the term of the last entry in the snapshot is not known")
         snapshot = Snapshot(index, term, self.configuration_at(index))
         forgotten = index - self.snapshot.index
         self._start = self._end(index)
@@ -189,7 +193,8 @@ class RaftLog:
 
         Entries after it are kept if the log holds its last entry with the same term.
         """
-        assert snapshot.index > self.commit, f"{snapshot} is older than commit {self.commit}"
+        if snapshot.index <= self.commit:
+            raise InvariantError(f"{snapshot} is older than commit {self.commit}")
         if self.term(snapshot.index) == snapshot.term:
             kept, configurations = self.slice(snapshot.index + 1, self.last_index), self._configurations
         else:

@@ -33,7 +33,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from typing import Callable
 
-from raftkv.errors import NoRoomError, StorageError
+from raftkv.errors import InvariantError, NoRoomError, StorageError
 from raftkv.raft.configuration import Configuration
 from raftkv.raft.types import Entry, HardState, Snapshot
 from raftkv.storage import identity, segments, snapshots
@@ -222,9 +222,8 @@ class Persister:
             if hard_state is not None and (self.fresh or hard_state != self.hard_state):
                 self._save_hard_state(hard_state)
             if entries:
-                assert entries[-1].term <= self.hard_state.term, (
-                    f"entry {entries[-1]} is saved before its term is"
-                )
+                if entries[-1].term > self.hard_state.term:
+                    raise InvariantError(f"entry {entries[-1]} is saved before its term is")
                 if self.snapshot is not None:
                     self._log.follow(self.snapshot)
                 self._log.append(entries)
@@ -233,7 +232,8 @@ class Persister:
         """Let go of the log up to `index`, which a durable snapshot stands for. Whole files go, one may
         stay."""
         have = self.snapshot.index if self.snapshot else 0
-        assert index <= have, f"the log up to {index} is still needed, the snapshot ends with {have}"
+        if index > have:
+            raise InvariantError(f"the log up to {index} is still needed, the snapshot ends with {have}")
         with self.guard:
             self._log.compact(index)
 
@@ -347,11 +347,10 @@ class Persister:
 
     def _save_hard_state(self, new: HardState) -> None:
         old = self.hard_state
-        assert new.term >= old.term, f"the term goes back from {old.term} to {new.term}"
-        if new.term == old.term and old.vote is not None:
-            assert new.vote == old.vote, (
-                f"a second vote in term {new.term}: for {old.vote}, now for {new.vote}"
-            )
+        if new.term < old.term:
+            raise InvariantError(f"the term goes back from {old.term} to {new.term}")
+        if new.term == old.term and old.vote is not None and new.vote != old.vote:
+            raise InvariantError(f"a second vote in term {new.term}: for {old.vote}, now for {new.vote}")
         line = seal({"format": FORMAT, **new._asdict()})
         path = self._path(HARD_STATE)
         self._reserve.find_room(lambda: replace_file(self._disk, path, line, self._reach, "hard-state"))

@@ -37,6 +37,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Callable
 
+from raftkv.errors import InvariantError
 from raftkv.raft.types import Entry, Snapshot
 from raftkv.storage.disk import Disk, DiskFile, DiskFullError
 from raftkv.storage.replay import MARKER, Replay
@@ -104,10 +105,10 @@ class SegmentedLog:
         """Make `entries` durable, with one write and one fsync; the first one's index may be taken (see
         above). After a DiskFullError nothing has changed: the same may be asked for again."""
         first, last = entries[0].index, entries[-1].index
-        assert first <= self.last_index + 1, f"entry {first} would leave a gap after {self.last_index}"
-        assert last - first == len(entries) - 1, (
-            f"{len(entries)} entries from {first} to {last} are not contiguous"
-        )
+        if first > self.last_index + 1:
+            raise InvariantError(f"entry {first} would leave a gap after {self.last_index}")
+        if last - first != len(entries) - 1:
+            raise InvariantError(f"{len(entries)} entries from {first} to {last} are not contiguous")
         self._reserve.find_room(lambda: self._append(entries))
 
     def _append(self, entries: Sequence[Entry]) -> None:
@@ -187,7 +188,8 @@ class SegmentedLog:
             self._segments.append(_Segment(path, first, 0))
         elif self._file is None:
             self._file = self._disk.update(current.path)
-        assert self._file is not None
+        if self._file is None:
+            raise InvariantError("no log file is open")
         return self._file
 
     # -- recovery --------------------------------------------------------------------------------------------
@@ -297,9 +299,8 @@ class Terms:
         if not (runs and runs[-1][1] == entries[0].term == entries[-1].term):
             for entry in entries:
                 if not runs or runs[-1][1] != entry.term:
-                    assert not runs or entry.term > runs[-1][1], (
-                        f"entry {entry} follows one of term {runs[-1][1]}"
-                    )
+                    if not (not runs or entry.term > runs[-1][1]):
+                        raise InvariantError(f"entry {entry} follows one of term {runs[-1][1]}")
                     runs.append((entry.index, entry.term))
         self.last = entries[-1].index
 

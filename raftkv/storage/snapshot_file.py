@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from raftkv.errors import InvariantError
 from raftkv.raft.configuration import Configuration
 from raftkv.raft.types import Snapshot
 from raftkv.storage.disk import Disk, DiskFile
@@ -128,7 +129,8 @@ class SnapshotWriter:
         newline."""
         waiting, size, unsynced, count, crc = [encode_header(self._snapshot)], 0, 0, 0, 0
         for line in lines:
-            assert line[-1:] == b"\n" and line.count(b"\n") == 1, f"a record is one line, not {line[:80]!r}"
+            if not (line[-1:] == b"\n" and line.count(b"\n") == 1):
+                raise InvariantError(f"a record is one line, not {line[:80]!r}")
             count += 1
             waiting.append(line)
             size += len(line)

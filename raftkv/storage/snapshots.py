@@ -18,7 +18,7 @@ import threading
 from collections.abc import Iterable
 from typing import Callable
 
-from raftkv.errors import StorageError
+from raftkv.errors import InvariantError, StorageError
 from raftkv.raft.types import Snapshot
 from raftkv.storage.disk import Disk, DiskFile, DiskFullError
 from raftkv.storage.reserve import Reserve
@@ -67,7 +67,8 @@ class SnapshotStore:
         name = newest_name(names)
         if name is not None:
             match = _NAME.fullmatch(name)
-            assert match is not None, f"{name} is no snapshot's name"
+            if match is None:
+                raise InvariantError(f"{name} is no snapshot's name")
             index, term = int(match[1]), int(match[2])
             path = os.path.join(self._folder, name)
             with SnapshotReader(self._disk, path) as reader:
@@ -157,10 +158,10 @@ class SnapshotStore:
         if self._is_old(snapshot):
             return False
         incoming = self._incoming
-        assert incoming is not None and incoming.snapshot == snapshot, (
-            f"{snapshot} is not the one that was received"
-        )
-        assert incoming.checked, f"{snapshot} is not completely received"
+        if not (incoming is not None and incoming.snapshot == snapshot):
+            raise InvariantError(f"{snapshot} is not the one that was received")
+        if not incoming.checked:
+            raise InvariantError(f"{snapshot} is not completely received")
         incoming.file.close()
         try:
             published = self._publish(snapshot, incoming.path, incoming.size)
