@@ -43,7 +43,7 @@ WINDOW = 1000
 _ROOM_AGAIN = WINDOW * 3 // 4
 
 _CONNECT_TIMEOUT_S = 1.5  # a little more than a lost first packet costs
-_GRACE_S = 0.15  # between a command's deadline and the moment when it must have ended
+_GRACE_S = 0.18  # between a command's deadline and the moment when it must have ended
 _CLOSE_S = 2.0  # close() waits so long for our threads, one of which may be in somebody's callback
 _ALONE = 2  # so many commands, each alone from beginning to end, and the next ones are made by their caller
 _LONG_S = 3600.0
