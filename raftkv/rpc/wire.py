@@ -22,6 +22,7 @@ from __future__ import annotations
 import io
 import pickle
 import struct
+from itertools import repeat
 from typing import Any
 
 from raftkv.errors import ProtocolError
@@ -37,6 +38,11 @@ _MAX_SHORT_FRAME = 0x7FFFFFFF
 # only. The upper bound is also what one connection gets before the others have their turn.
 _READ_BYTES = 64 << 10
 _MAX_READ_BYTES = 256 << 10
+
+
+#: Of one payload. The largest that is of any use, a batch of 10,000 operations, has a third of it; and to look
+#: at so many takes less than a heartbeat interval.
+MAX_OPCODES = 300_000
 
 
 # -- frames --------------------------------------------------------------------------------------------------
@@ -186,7 +192,9 @@ def _check_opcodes(payload: bytes) -> None:
     sizes = _SIZES
     at, end = 0, len(payload) - 1
     has_dict = False
-    while at < end:
+    for _ in repeat(None, MAX_OPCODES):
+        if at >= end:
+            break
         size = sizes[payload[at]]
         if size > 0:
             at += size
@@ -195,6 +203,8 @@ def _check_opcodes(payload: bytes) -> None:
         else:
             has_dict |= payload[at] == _EMPTY_DICT
             at += _unusual_size(payload, at)
+    else:
+        raise ProtocolError(f"a pickle of more than {MAX_OPCODES} parts")
     if at != end or payload[end] != _STOP:
         raise ProtocolError("a payload that is not a whole pickle")
     if has_dict:
