@@ -24,7 +24,7 @@ from raftkv.raft.types import Entry, Snapshot
 log = logging.getLogger("raftkv.raft")
 
 SLOW_APPLY_S = 0.5
-MANY_BYTES = 1 << 18  # of encoded entries; of the shortest operations it is some 20 ms of work
+MANY_BYTES = 1 << 17  # of encoded entries; of the shortest operations it is some 10 ms of work
 SLICE_BYTES = 1 << 16  # of encoded entries are applied in one go
 PAUSE_S = 0.0001  # after each of these on the thread of its own: others get the GIL at once, not after 5 ms
 
