@@ -39,7 +39,7 @@ MUTANTS: list[Mutant] = [
            "unit/test_service.py::test_the_end_of_a_leadership_says_what_is_in_doubt_and_who_leads_now",
            Instead("kvdb.service:KVService.refuse", always(None))),
     Mutant("a retry gets a new number", "8", "Clerk numbers each attempt", SIMULATOR,
-           Edit("client.session", "numbering is None", "True")),
+           Edit("client.session", "numbering = command.numbering", "numbering = None")),
     Mutant("in doubt, reported as not applied", "8", "Clerk says NotApplied of what may have been",
            "unit/test_clerk_session.py::test_a_write_that_is_in_flight_at_its_deadline_is_in_doubt",
            Edit("client.command", "if A.in_doubt: return errors.OutcomeUnknown(B)", "pass")),

@@ -39,7 +39,7 @@ MUTANTS: list[Mutant] = [
                 "self._become_candidate()")),
     Mutant("votes while a leader is alive", "", "a server that was cut off deposes a leader that works",
            "raft/test_election.py::test_a_vote_request_is_ignored_while_a_leader_is_alive",
-           Edit("raft.core", "isinstance(A, RequestVote) and B", "False")),
+           Edit("raft.core", "isinstance(A, RequestVote) and B and C", "False")),
     Mutant("timeouts not random", "", "all campaign at the same moment",
            "raft/test_paper.py::test_randomness_keeps_timeouts_apart",
            Edit("raft.core", "A.now + B.uniform(C, D)", "A.now + 1.5 * C")),
@@ -48,7 +48,7 @@ MUTANTS: list[Mutant] = [
            Instead("raft.leadership:Leadership.quorum_is_active", lambda original: True)),
     Mutant("a member without its disk votes", "9", "rejoin_term is not looked at",
            "raft/test_election.py::test_a_member_that_lost_its_disk_neither_votes_nor_campaigns",
-           Edit("raft.core", "A and (not self.rejoin_term or B)", "A")),
+           Edit("raft.core", "not self.rejoin_term or A", "True")),
     # replication
     Mutant("figure 8", "2", "entries of older terms are committed by counting", SIMULATOR,
            Edit("raft.leadership", "A and B.term(C) == D", "A")),
@@ -115,7 +115,8 @@ MUTANTS: list[Mutant] = [
            Edit("node.applier", "A.entries and A.entries[0].index > B", "A.entries")),
     # reads
     Mutant("read without a round", "4", "a leader does not ask whether it still leads", SIMULATOR,
-           Edit("raft.leadership", "not self.progress", "True")),
+           Instead("raft.leadership:Leadership._confirm_round",
+                   lambda _: lambda leadership: leadership.reads.confirm(leadership.reads.round))),
     Mutant("read before the no-op", "4", "a new leader reads before it knows what is committed", SIMULATOR,
            Edit("raft.leadership", "A.empty or B.commit < C", "A.empty")),
     Mutant("read confirmed by an earlier round", "4", "an answer from before the read confirms it",
