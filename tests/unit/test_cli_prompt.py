@@ -207,7 +207,9 @@ PROGRAM = textwrap.dedent(
         sys.modules["readline"] = None
     from tests.unit.test_cli_prompt import Clerk
     from raftkv.cli.commands import COMMANDS
+    from raftkv.cli import prompt
     from raftkv.cli.prompt import Prompt
+    prompt.SLOW_ANSWER_S = float("inf")
     clerk = Clerk()
     if {slow}:
         clerk.gate.clear()
