@@ -16,26 +16,30 @@ HYSTERESIS = 32  # the alarm ends when this part of the limit is free again
 
 
 class DataLimit:
-    """`limit`: bytes, or 0 for none. Each method is for one thread at a time, admit() and proposed() for the
-    one that proposes, the others for the one that applies."""
+    """`limit`: bytes, or 0 for none. `proposed` and `finished`: how many bytes writes were proposed that can
+    make the data grow, since the start, and how many of these are applied, or never will be. Who proposes adds to
+    the one, who applies to the other."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._proposed = self._finished = 0  # bytes since the start; each has one writer only
+        self.proposed = self.finished = 0
         self.is_reached = False  # the alarm
 
     def admits(self, growth: int, data_bytes: int) -> bool:
         """May the data, which has `data_bytes`, grow by so many?"""
-        return not self._limit or data_bytes + self._proposed - self._finished + growth <= self._limit
+        return not self._limit or data_bytes + self.proposed - self.finished + growth <= self._limit
 
-    def admit(self, growth: int, data_bytes: int) -> bool:
-        """The same. If not, that is an alarm."""
-        if self.admits(growth, data_bytes):
-            return True
+    def alarm(self) -> None:
+        """Something was not admitted."""
         if not self.is_reached:
             self.is_reached = True
             log.warning("%s", self.reason)
-        return False
+
+    def look(self, data_bytes: int) -> None:
+        """While `is_reached`: has the data, which has `data_bytes`, room again?"""
+        if data_bytes <= self._limit - self._limit // HYSTERESIS:
+            self.is_reached = False
+            log.info("the data has %d bytes, and may grow again up to %d", data_bytes, self._limit)
 
     @property
     def reason(self) -> str:
@@ -43,14 +47,3 @@ class DataLimit:
             f"the data has as many bytes as it may have ([limits] max_data_bytes = {self._limit}): writes that "
             "make it larger are refused; deletes and reads go on"
         )
-
-    def proposed(self, growth: int) -> None:
-        """Writes that may make the data grow so much are under way; or, if negative, were not proposed."""
-        self._proposed += growth
-
-    def finished(self, growth: int, data_bytes: int) -> None:
-        """So much of what was proposed is applied, or will never be; the data has `data_bytes` now."""
-        self._finished += growth
-        if self.is_reached and data_bytes <= self._limit - self._limit // HYSTERESIS:
-            self.is_reached = False
-            log.info("the data has %d bytes, and may grow again up to %d", data_bytes, self._limit)

@@ -109,7 +109,7 @@ class KVService:
                 pieces.append(request)
             else:
                 reads.append(request)
-        if growth and self._role.role is Role.LEADER:
+        if growth and (self.consensus.no_room or not self._limit.admits(growth, self._store.data_bytes)):
             writes, growth = self._with_room(writes, growth, replies)
         if reads:
             replies += self._try(reads, lambda: self.consensus.read_index(reads))
@@ -118,32 +118,30 @@ class KVService:
         if replies:
             self._send_replies(replies)
         if writes:  # last: this thread may write them itself, and the disk may take its time
-            refusals = self._try(writes, lambda: self._propose(writes, growth))
+            self._limit.proposed += growth
+            commands = [write[2] for write in writes]
+            refusals = self._try(writes, lambda: self.consensus.propose(commands, writes))
             if refusals:
+                self._limit.proposed -= growth
                 self._send_replies(refusals)
 
     def _with_room(self, writes: list[Write], growth: int, replies: list[Reply]) -> tuple[list[Write], int]:
-        """Those of `writes` for which there is room, and their growth; the others are refused in `replies`."""
-        no_room, limit, data_bytes = self.consensus.no_room, self._limit, self._store.data_bytes
-        if not no_room and limit.admits(growth, data_bytes):
+        """Those of `writes` for which there is room, and their growth; the others are refused in `replies`, if
+        this server leads."""
+        if self._role.role is not Role.LEADER:
             return writes, growth
+        no_room, limit, data_bytes = self.consensus.no_room, self._limit, self._store.data_bytes
         taken, growth = [], 0
         for write in writes:
             channel, id, _, most = write
-            if most and (no_room or not limit.admit(growth + most, data_bytes)):
+            if most and (no_room or not limit.admits(growth + most, data_bytes)):
+                if not no_room:
+                    limit.alarm()
                 replies.append((channel, id, False, (NO_SPACE, no_room or limit.reason, {"proposed": False})))
             else:
                 taken.append(write)
                 growth += most
         return taken, growth
-
-    def _propose(self, writes: list[Write], growth: int) -> None:
-        self._limit.proposed(growth)
-        try:
-            self.consensus.propose([write[2] for write in writes], writes)
-        except BaseException:
-            self._limit.proposed(-growth)
-            raise
 
     def on_close(self, channel: Any) -> None:
         """Replies to a closed channel are dropped by the channel; of what is kept here, only dumps are its."""
@@ -192,7 +190,9 @@ class KVService:
                 growth += most
             elif entry.kind == COMMAND:
                 apply(entry.index, entry.data)
-        self._limit.finished(growth, self._store.data_bytes)
+        self._limit.finished += growth
+        if self._limit.is_reached:
+            self._limit.look(self._store.data_bytes)
         reach("node:before-reply")
         self._send_replies(replies)
 
@@ -203,7 +203,7 @@ class KVService:
 
     def refuse(self, proposals: list[Any], reads: list[Any]) -> None:
         leader = self._role.leader
-        self._limit.finished(sum([growth for _, _, _, growth in proposals]), self._store.data_bytes)
+        self._limit.finished += sum([growth for _, _, _, growth in proposals])
         message = "this node lost the leadership before it could answer"
         for requests, proposed in ((proposals, True), (reads, False)):
             refusal = (NOT_LEADER, message, {"leader": leader, "proposed": proposed})

@@ -176,8 +176,8 @@ def test_data_grows_to_its_limit_with_what_is_not_applied_yet_and_again_after_a_
         bench.commit(index, *commands, contexts=contexts)
     assert bench.service.status()["data_bytes"] <= 10_000
     assert ask(bench, writes[:1]) and not ask(bench, [("delete", (1, 9, 1, "k1"))])
-    bench.commit(10, [1, 9, 1, "delete", "k1"])
-    bench.service.refuse([], [])
+    delete = [1, 9, 1, "delete", "k1"]
+    bench.commit(10, delete, contexts=[("A", 1, delete, 0)])
     assert bench.service.status()["alarms"] == [] and ask(bench, writes[:1]) == {}
 
 
