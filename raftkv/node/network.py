@@ -24,6 +24,7 @@ from raftkv.errors import (
     BAD_REQUEST,
     ClosedError,
     ProtocolError,
+    ResourceError,
     RpcError,
 )
 from raftkv.node.greeting import Greeting, addresses_text, check_called, difference, why_refused
@@ -228,7 +229,11 @@ class PeerNetwork:
             channel.close()  # the one before it waits for the disk still; the peer will come again
         else:  # it is new here, and waits for the disk: nobody else should
             self._waiting.add(hello.id)
-            self._start_thread(lambda: self._welcome(channel, id, caller, greeting, hello), "hello")
+            try:
+                self._start_thread(lambda: self._welcome(channel, id, caller, greeting, hello), "hello")
+            except ResourceError:
+                self._waiting.discard(hello.id)
+                channel.close()  # the peer will come again
 
     def _refuse_hello(self, channel: Channel, id: Any, caller: Any, error: ProtocolError) -> None:
         host = _host(channel)

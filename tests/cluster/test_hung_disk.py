@@ -8,9 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from raftkv.errors import RaftKVError
+import pytest
+from raftkv.config import ServerConfig, load_server_config
+from raftkv.errors import LockedError, RaftKVError
+from raftkv.kvdb.server import KVServer
+from raftkv.storage import disk
 
 from tests.chaos.cluster import ChaosNode
+from tests.chaos.launcher import Fsync
 from tests.cluster.harness import Cluster
 from tests.cluster.waiting import wait_until
 
@@ -130,3 +135,35 @@ def test_leadership_stays_where_it_is_while_another_one_would_be_no_better(tmp_p
             put.result(10)
             assert db.get("k") == "new"
         assert role_and_term(cluster, leader) == led
+
+
+def test_an_embedded_server_stops_at_once_and_unlocks_its_folder_when_the_disk_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = Cluster(tmp_path, 1, start=False)
+    node = cluster.nodes[1]
+    monkeypatch.setattr(disk, "_fsync", Fsync(disk._fsync, f"{node.ini}.fsync"))
+    config = load_server_config(node.ini)
+    server = KVServer(config)
+    server.start()
+    with cluster.clerk() as db:
+        db.put("k", "v")
+        node.order_fsync("hang")
+        db.submit("put", "k", "w")
+        wait_until(lambda: db.status()[0]["problems"], "its status to say so")
+        started = time.monotonic()
+        server.stop()
+        assert time.monotonic() - started < 2.0
+        with pytest.raises(LockedError):
+            KVServer(config)
+        node.order_fsync("")
+    cluster.close()
+    server = wait_until(lambda: start_unless_locked(config), "the folder to be unlocked")
+    server.stop()
+
+
+def start_unless_locked(config: ServerConfig) -> KVServer | None:
+    try:
+        return KVServer(config)
+    except LockedError:
+        return None

@@ -61,7 +61,7 @@ class Process:
         self._inbox: list[tuple[Callable[..., None], tuple]] = []
         self._peer_inbox: list[Any] = []
         self._request_inbox: list[Any] = []
-        self._reads = False  # the rpc thread is at work, or will be in a moment
+        self._reads = True  # the rpc thread is at work, or will be in a moment, or not yet begun
         self._reader: Fiber | None = None  # it, while it is at work
         ids = sorted(self.world.hosts)
         options = plan.options
@@ -105,6 +105,7 @@ class Process:
         if self.world.tracing:
             self._trace_disk()
         self.member.start()
+        self.world.schedule(0.0, self.run, self._read)  # what came meanwhile
 
     def stop(self) -> None:
         """In good order: what the disk is busy with is finished."""
