@@ -105,7 +105,7 @@ def test_the_commented_options_in_conf_are_the_defaults(number, tmp_path):
     conf = pathlib.Path(__file__).resolve().parents[2] / "conf"
     text = (conf / f"server{number}.ini").read_text(encoding="utf-8")
     uncommented = re.sub(r"^# (\w+ = )", r"\1", text, flags=re.MULTILINE)
-    assert uncommented.count("\nmax_") + uncommented.count("_ms = ") == 10
+    assert uncommented.count("\nmax_") + uncommented.count("_ms = ") == 11
     config = load_server_config(write(tmp_path, uncommented))
     assert config.listen_clients == config.servers[number]
     assert config.listen_peers == config.peers[number]
