@@ -15,6 +15,7 @@ From the bottom up:
     log_writer.py         LogWriter: who writes, and when the promises leave
     applier.py            Applier: who applies what is committed
     snapshotter.py        Snapshotter: own snapshots are written, received ones loaded
+    room.py               RoomWatch: full disks, this node's and those of the others
     node.py               RaftNode: the mutex, input, and where what comes out goes
     member.py             Member: disk, network and node of one process
 
