@@ -63,9 +63,10 @@ def bare() -> Iterable[Full]:
 
 def test_a_lone_entry_without_room_is_left_to_the_log_writer_which_waits(bare: Full) -> None:
     """The thread that brings it reads what others send: it must not wait."""
+    bare.node.step([Heartbeat(2, 1, 1, 0, 0)])  # brings the term
+    bare.node.log_writer.write_waiting()
+    bare.wire.take()
     bare.fill()
-    bare.node.step([append(entry(1))])
-    assert bare.wire.take() == [] and bare.node.log_writer.has_work
     waits: list[float] = []
 
     def sleep(seconds: float) -> bool:
@@ -76,6 +77,8 @@ def test_a_lone_entry_without_room_is_left_to_the_log_writer_which_waits(bare: F
         return False
 
     bare.threads.sleep = sleep  # type: ignore[method-assign]
+    bare.node.step([append(entry(1))])
+    assert waits == [] and bare.wire.take() == [] and bare.node.log_writer.has_work
     bare.node.log_writer.write_waiting()
     assert len(waits) == 3
     *alive, promise = bare.wire.take()
