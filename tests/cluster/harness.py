@@ -42,6 +42,7 @@ TAIL_LINES = 60
 
 #: Short, so that the tests are; and yet a heartbeat may be 200 ms late on a busy machine.
 RAFT = {"election_timeout_ms": 250, "heartbeat_interval_ms": 40}
+LIMITS = {"disk_reserve_bytes": 1 << 20}  # pytest keeps the folders of some runs
 
 
 def free_ports(count: int) -> list[int]:
@@ -84,7 +85,8 @@ class Cluster:
         auth = _section("auth", {"client_key_file": "client.key", "peer_key_file": "peer.key"})
         for id, node in self.nodes.items():
             own = _section("node", {"id": id, "data_dir": node.data_dir.name})
-            node.ini.write_text(own + servers + peers + auth + _section("raft", {**RAFT, **(raft or {})}))
+            options = _section("raft", {**RAFT, **(raft or {})}) + _section("limits", LIMITS)
+            node.ini.write_text(own + servers + peers + auth + options)
         self.client_ini.write_text(servers + _section("auth", {"client_key_file": "client.key"}))
 
     def __enter__(self) -> Cluster:

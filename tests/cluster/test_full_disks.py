@@ -17,7 +17,7 @@ from raftkv.cli.client import main
 from tests.cluster.harness import Cluster
 from tests.cluster.waiting import wait_until
 
-DISK = "4m"  # the size of a file system; a tenth of it is the reserve
+DISK = "4m"  # the size of a file system
 VALUE = "x" * 50_000
 
 

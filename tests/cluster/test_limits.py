@@ -42,7 +42,7 @@ def test_strangers_leave_the_open_files_that_snapshots_need(tmp_path: Path) -> N
 def test_members_are_no_clients_and_a_client_too_many_hears_why(tmp_path: Path) -> None:
     with Cluster(tmp_path, 5, start=False) as cluster:
         for id in cluster.nodes:
-            cluster.edit(id, "[raft]", "[limits]\nmax_connections = 2\n\n[raft]")
+            cluster.edit(id, "[limits]", "[limits]\nmax_connections = 2")
         cluster.start(*cluster.nodes)
         cluster.wait_for_leader()  # asks every server, with a connection that stays
         with cluster.clerk() as first, cluster.clerk(timeout_s=1.0) as second:
