@@ -2,8 +2,7 @@
 
     commands.py        the commands that go through the log: their form, limits and checks
     session_table.py   who has already been answered what: each command takes effect exactly once
-    index.py           the keys in their order
-    table.py           the items by key, in parts
+    sorted_items.py    the items, by key and in the order of the keys
     snapshot_view.py   a store as it was at one moment, read while it goes on
     store.py           Store: the deterministic state machine of all that
     dumps.py           Dumps: views that clients read piece by piece

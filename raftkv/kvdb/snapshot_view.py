@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any, Callable
 
-from raftkv.kvdb.index import SortedKeys
+from raftkv.kvdb.sorted_items import SortedItems
 
 FORMAT = 1  # of a snapshot's records
 CHUNK_CHARS = 128 * 1024  # of keys and values in a chunk, so that encoding it holds the GIL for a moment only
@@ -26,14 +26,12 @@ Row = tuple[str, str, int]  # key, value, revision
 class KeysView:
     """The keys and their items as they were when this was made.
 
-    `keys` and `item_of()` are the store's, as they are now. `on_end(self)` is called once, when the view no
-    longer needs to be told of changes.
+    `items` are the store's, as they are now. `on_end(self)` is called once, when the view no longer needs to
+    be told of changes.
     """
 
-    def __init__(
-        self, keys: SortedKeys, item_of: Callable[[str], Item | None], on_end: Callable[[KeysView], None]
-    ) -> None:
-        self._keys, self._item_of, self._on_end = keys, item_of, on_end
+    def __init__(self, items: SortedItems[Item], on_end: Callable[[KeysView], None]) -> None:
+        self._items, self._on_end = items, on_end
         self._walking = True  # the walk through the store's keys is not at its end
         self._position = ""  # the keys up to this one are read
         self._kept: dict[str, Item | None] = {}  # pre-images of keys beyond _position
@@ -71,8 +69,8 @@ class KeysView:
         rows: list[Row] = []
         room = CHUNK_CHARS
         key = ""
-        for key in islice(self._keys.iterate(self._position + "\0"), n):
-            item = self._kept.pop(key) if key in self._kept else self._item_of(key)
+        for key, now in islice(self._items.iterate(self._position + "\0"), n):
+            item = self._kept.pop(key) if key in self._kept else now
             if item is not None:
                 rows.append((key, *item))
                 room -= len(key) + len(item[0])

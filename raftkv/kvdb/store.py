@@ -16,10 +16,9 @@ from typing import Any, Callable
 
 from raftkv.errors import ForeignDataError
 from raftkv.kvdb.commands import KEY_BYTES, MAX_SCAN_BYTES, MAX_SCAN_ROWS, MAX_VALUE_BYTES, utf8_size
-from raftkv.kvdb.index import SortedKeys
 from raftkv.kvdb.session_table import VALUE_TOO_LARGE, Answer, Outcome, Sessions, answer_of
 from raftkv.kvdb.snapshot_view import FORMAT, Item, KeysView, SnapshotView
-from raftkv.kvdb.table import Table
+from raftkv.kvdb.sorted_items import SortedItems
 
 ROW_BYTES = 24  # of a snapshot, about: a key's beside its text, or a remembered outcome's
 
@@ -30,8 +29,7 @@ class Store:
     """The state after the commands applied so far. Not thread-safe: one lock round all calls."""
 
     def __init__(self) -> None:
-        self._items: Table[Item] = Table()
-        self._keys = SortedKeys()  # the keys of _items
+        self._items: SortedItems[Item] = SortedItems()
         self._sessions = Sessions()
         self._bytes = 0  # of the items
         self._views: list[KeysView] = []  # to be told of each change
@@ -67,16 +65,13 @@ class Store:
 
     def _put(self, index: int, operation: Sequence[Any]) -> Outcome:
         _, key, value = operation
-        items = self._items.part(key)
-        old = items.get(key)
+        old = self._items.set(key, (value, index))
         for view in self._views:
             view.keep(key, old)
         if old is None:
-            self._keys.add(key)
             self._bytes += KEY_BYTES + utf8_size(key) + utf8_size(value)
         else:
             self._bytes += utf8_size(value) - utf8_size(old[0])
-        items[key] = (value, index)
         return index
 
     def _append(self, index: int, operation: Sequence[Any]) -> Outcome:
@@ -90,12 +85,11 @@ class Store:
 
     def _delete(self, index: int, operation: Sequence[Any]) -> Outcome:
         _, key = operation
-        item = self._items.part(key).pop(key, None)
+        item = self._items.pop(key)
         if item is None:
             return False
         for view in self._views:
             view.keep(key, item)
-        self._keys.remove(key)
         self._bytes -= KEY_BYTES + utf8_size(key) + utf8_size(item[0])
         return True
 
@@ -138,10 +132,9 @@ class Store:
         most = MAX_SCAN_ROWS if limit is None else min(limit, MAX_SCAN_ROWS)
         rows: list[tuple[str, str, int]] = []
         room = MAX_SCAN_BYTES
-        for key in self._keys.iterate(max(prefix, start)):
+        for key, (value, revision) in self._items.iterate(max(prefix, start)):
             if not key.startswith(prefix):
                 break
-            value, revision = self._items.part(key)[key]
             room -= utf8_size(key) + utf8_size(value)
             if len(rows) == most or (room < 0 and rows):
                 return rows, True
@@ -161,7 +154,7 @@ class Store:
     def begin_view(self) -> KeysView:
         """Fix the keys and values as they are now, for reading them in chunks while the store goes on. Any
         number may be open; close() each in the end."""
-        view = KeysView(self._keys, self._items.get, self._views.remove)
+        view = KeysView(self._items, self._views.remove)
         self._views.append(view)
         return view
 
@@ -192,17 +185,15 @@ class Store:
                 raise ForeignDataError(f"the snapshot holds records of an unknown kind, {kind!r}")
         return store
 
-    def _restore_rows(self, rows: Iterable[Sequence[Any]]) -> None:
-        part = self._items.part
-        for key, value, revision in rows:
-            part(key)[key] = (value, revision)
-            self._bytes += KEY_BYTES + utf8_size(key) + utf8_size(value)
-        self._keys.add_all([row[0] for row in rows])
+    def _restore_rows(self, rows: Sequence[Sequence[Any]]) -> None:
+        keys = [key for key, _, _ in rows]
+        self._items.extend(keys, [(value, revision) for _, value, revision in rows])
+        text = "".join(keys), "".join([value for _, value, _ in rows])  # quicker than one by one
+        self._bytes += KEY_BYTES * len(keys) + sum(map(utf8_size, text))
 
     def clear(self) -> None:
         """Free what the store holds, step by step: to drop a large one in one go would hold the GIL."""
         self._items.clear()
-        self._keys.clear()
         self._sessions.clear()
         self._bytes = 0
 

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+from raftkv.kvdb import sorted_items
+from raftkv.kvdb.sorted_items import SortedItems
+
+
+@pytest.fixture
+def short_leaves(monkeypatch):
+    monkeypatch.setattr(sorted_items, "LEAF_KEYS", 4)
+
+
+def check_invariants(items: SortedItems) -> None:
+    leaves = items._leaves
+    assert items._last_keys == [leaf.keys[-1] for leaf in leaves], "the last keys are not the leaves' own"
+    lengths = [len(leaf.keys) for leaf in leaves]
+    assert all(0 < length <= 2 * sorted_items.LEAF_KEYS for length in lengths), f"leaves of lengths {lengths}"
+    assert all(sorted(leaf.items) == leaf.keys for leaf in leaves)
+    assert len(items) == sum(lengths)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_any_changes_leave_what_a_sorted_dict_has(short_leaves, seed):
+    chance = random.Random(seed)
+    items, model = SortedItems(), {}
+    for n in range(400):
+        key = "".join(chance.choices("ab\0é\uffff\U0001f600", k=chance.randint(1, 4)))
+        if chance.random() < 0.4:
+            assert items.pop(key) == model.pop(key, None)
+        else:
+            assert items.set(key, n) == model.get(key)
+            model[key] = n
+        check_invariants(items)
+        assert items.get(key) == model.get(key)
+        assert list(items.iterate()) == sorted(model.items())
+        start = chance.choice([key, key + "\0", "", "a", "\U0010ffff"])
+        assert list(items.iterate(start)) == sorted(kv for kv in model.items() if kv[0] >= start)
+
+
+@pytest.mark.parametrize("there", [[], ["k10"], ["k00", "k99"]])
+@pytest.mark.parametrize("order", [1, -1, 7])
+def test_many_at_once_are_put_as_one_by_one(short_leaves, there, order):
+    items, many = SortedItems(), [f"k{n * order % 31 + 20}" for n in range(31)]
+    for key in there:
+        items.set(key, key)
+    items.extend(many, many)
+    check_invariants(items)
+    assert list(items.iterate()) == [(key, key) for key in sorted(there + many)]
+
+
+def test_leaves_that_shrink_are_merged(short_leaves):
+    items = SortedItems()
+    for n in range(4000):
+        items.set(f"{n:05d}", n)
+    for n in range(4000):
+        if n % 100:
+            items.pop(f"{n:05d}")
+    assert len(items) == 40
+    assert len(items._leaves) <= 40 / (sorted_items.LEAF_KEYS / 4), f"40 keys in {len(items._leaves)} leaves"
+
+
+def test_no_leaf_is_large_at_its_real_size_and_clear_removes_them_all():
+    items = SortedItems()
+    for n in range(20_000):
+        items.set(f"{n * 7919 % 20_000:05d}", n)
+    assert max(len(leaf.keys) for leaf in items._leaves) <= 2 * sorted_items.LEAF_KEYS
+    assert [key for key, _ in items.iterate("19998")] == ["19998", "19999"]
+    items.clear()
+    assert len(items) == 0 and list(items.iterate()) == [] and items.set("again", 1) is None
