@@ -148,11 +148,18 @@ class LogWriter:
 
     def run(self) -> None:
         """The thread `log-writer`. Ends when the node stops and wake() is called."""
-        while self._wait_for_work():
+        while True:
+            with self._mutex:
+                while not self._threads.stopping and (self._busy or not self.has_work):
+                    self._work_waits.wait()
+                if self._threads.stopping:
+                    return
+                taken = self._take()
             try:
-                self.write_waiting()
+                self._write(*taken)
             except _Stopped:
                 return
+            self._work()
 
     def wake(self) -> None:
         """Have run() see that the node stops."""
@@ -170,13 +177,6 @@ class LogWriter:
         self._work()
 
     # -- who writes ------------------------------------------------------------------------------------------
-
-    def _wait_for_work(self) -> bool:
-        """False: the node stops."""
-        with self._mutex:
-            while not self._threads.stopping and (self._busy or not self.has_work):
-                self._work_waits.wait()
-            return not self._threads.stopping
 
     def _is_lone(self) -> bool:
         """With the mutex held: is it one entry that waits, and all before it is committed already?

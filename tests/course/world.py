@@ -173,18 +173,16 @@ class World:
         """Let `seconds` pass, and happen what happens in them."""
         end = self.now + seconds
         queue = self._queue
-        while queue and queue[0][0] <= end:
-            self._step()
+        self.fibers.pump(lambda: bool(queue) and queue[0][0] <= end, self._step)
         self.now = end
 
     def wait_for(self, *pending: Pending) -> None:
         """Let time pass until all of these are done."""
         for each in pending:
-            while not each.done:
-                assert self.now < LIMIT_S, f"the test took longer than {LIMIT_S:.0f} s"
-                self._step()
+            self.fibers.pump(lambda each=each: not each.done, self._step)  # type: ignore[misc]
 
     def _step(self) -> None:
+        assert self.now < LIMIT_S, f"the test took longer than {LIMIT_S:.0f} s"
         self.now, _, action, args = heapq.heappop(self._queue)
         action(*args)
 

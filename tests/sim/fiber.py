@@ -1,10 +1,9 @@
 """Fibers: calls that stop in the middle and go on later, one at a time, when the simulator says so.
 
 The product's threads make plain blocking calls. To let other things happen in the middle of one (another
-message while an fsync runs, a crash between two writes), each runs on a thread of its own here, too, but only
-while the simulator waits for it: `resume()` hands it the only turn, and gets that back when it suspends or
-ends. So there is never more than one thread running, and nothing depends on how threads are scheduled.
-threads.py makes of them what a node asks for.
+message while an fsync runs, a crash between two writes), a call that stops keeps its thread, and another thread
+goes on with the simulation: pump(). So there is never more than one thread running, whoever has the turn, and
+nothing depends on how threads are scheduled. A call that never stops costs no switch at all.
 """
 
 from __future__ import annotations
@@ -17,59 +16,85 @@ from tests.sim.disk import Crash
 
 
 class Fiber:
-    """One call of `target`. Made by Fibers.start(); begins with the first resume().
+    """One call of `target`. Made by Fibers.start(); begin() begins it.
 
     When it has suspended, `wait_s` says for how many seconds of virtual time; None: until somebody wakes it.
     `idle`: it waits for something to do. `resumed` counts: a wake-up that comes late knows it by that.
     """
 
-    def __init__(self, fibers: Fibers, name: str, target: Callable[..., None], args: tuple) -> None:
-        self._fibers, self._target, self._args = fibers, target, args
-        self._worker: _Worker | None = None
+    def __init__(
+        self,
+        fibers: Fibers,
+        name: str,
+        on_suspend: Callable[[Fiber], None],
+        target: Callable[..., None],
+        args: tuple,
+    ) -> None:
+        self._fibers, self._on_suspend, self._target, self._args = fibers, on_suspend, target, args
+        self._turn: _Turn | None = None  # of the thread that it is suspended on
+        self._killer: _Turn | None = None
         self.name = name
         self.wait_s: float | None = None
         self.resumed = 0
         self.idle = self.killed = self.over = False
 
-    def resume(self) -> None:
-        """Let it run until it suspends or is `over`. What the target raises is raised here."""
-        assert not self.over, "a fiber that has ended was resumed"
+    def begin(self) -> bool:
+        """Run it to its end; meanwhile it may suspend, and others run. Raises what the target raises. False:
+        it was killed."""
         fibers = self._fibers
-        if self._worker is None:
-            self._worker = fibers.take_worker()
-            self._worker.fiber = self
-        assert fibers.current is None, "a fiber resumed another one"
+        self.resumed = 1
         fibers.current = self
+        try:
+            self._target(*self._args)
+        except Crash:
+            if self._killer is None:
+                raise
+        finally:
+            self.over = True
+            fibers.current = None
+        if self._killer is None:
+            return True
+        fibers.give_turn(self._killer)
+        return False
+
+    def resume(self) -> None:
+        """Let it go on. Returns when it has ended, or suspended again, or later: others may have run."""
+        fibers = self._fibers
+        assert self._turn is not None and fibers.current is None, "a fiber resumed another one"
         self.resumed += 1
-        self._worker.switch()
-        fibers.current = None
-        if self.over:
-            worker, self._worker = self._worker, None
-            fibers.give_back(worker)
-            error, worker.error = worker.error, None
-            if error is not None:
-                raise error
+        fibers.give_turn(self._turn)
 
     def kill(self) -> None:
         """End it: suspend() raises Crash, also for whatever the target still does on its way out."""
         self.killed = True
-        while self._worker is not None:
-            try:
-                self.resume()
-            except Crash:
-                pass  # what it was told to do
+        if self._turn is not None and not self.over:
+            before, self._killer = self._fibers.current, self._fibers.has_turn
+            self._fibers.switch(self._turn)
+            self._fibers.current = before
         self.over = True
 
     def suspend(self, wait_s: float | None) -> None:
         """Called by the fiber itself: go on after `wait_s` seconds, or when it is woken. Raises Crash when
         killed."""
         if not self.killed:
+            fibers = self._fibers
             self.wait_s = wait_s
-            worker = self._worker
-            assert worker is not None, "a fiber that does not run suspends itself"
-            worker.switch_back()
+            fibers.current = None
+            self._on_suspend(self)
+            self._turn = fibers.has_turn
+            fibers.switch(fibers.take_spare())
+            fibers.current = self
         if self.killed:
             raise Crash
+
+
+class _Turn:
+    """A thread's place in the queue: it runs when it is given the turn."""
+
+    def __init__(self) -> None:
+        self._lock = _thread.allocate_lock()
+        self._lock.acquire()
+        self.give, self.wait = self._lock.release, self._lock.acquire
 
 
 class Fibers:
@@ -77,64 +102,79 @@ class Fibers:
 
     def __init__(self) -> None:
         self.current: Fiber | None = None
-        self._idle: list[_Worker] = []
+        self.has_turn = self._main = _Turn()
+        self._spare: list[_Turn] = []  # of threads that wait for something to do
         self._threads: list[threading.Thread] = []
+        self._more: Callable[[], bool] = lambda: False
+        self._step: Callable[[], None] = lambda: None
+        self._error: BaseException | None = None
+        self._closing = False
 
-    def start(self, name: str, target: Callable[..., None], *args: Any) -> Fiber:
-        return Fiber(self, name, target, args)
+    def start(
+        self, name: str, on_suspend: Callable[[Fiber], None], target: Callable[..., None], *args: Any
+    ) -> Fiber:
+        """`on_suspend(fiber)` is called whenever it is about to suspend."""
+        return Fiber(self, name, on_suspend, target, args)
 
-    def take_worker(self) -> _Worker:
-        if self._idle:
-            return self._idle.pop()
-        worker = _Worker()
-        self._threads.append(threading.Thread(target=worker.run, name="fiber", daemon=True))
-        self._threads[-1].start()
-        return worker
+    @property
+    def in_pump(self) -> bool:
+        """Is this one of the threads that fibers run on?"""
+        return self.has_turn is not self._main
 
-    def give_back(self, worker: _Worker) -> None:
-        self._idle.append(worker)
+    def pump(self, more: Callable[[], bool], step: Callable[[], None]) -> None:
+        """Call step() as long as more(). For the simulator's own thread; all fibers run in here. Raises what
+        step() raises."""
+        self._more, self._step = more, step
+        self.switch(self.take_spare())
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def call(self, action: Callable[..., None], *args: Any) -> None:
+        """The same, for one call: until it has returned, or suspended."""
+        todo = [action]
+        self.pump(lambda: bool(todo), lambda: todo.pop()(*args))
 
     def close(self) -> None:
         """End the threads. Every fiber has ended or was killed."""
-        assert len(self._idle) == len(self._threads), "a fiber was left behind"
-        for worker in self._idle:
-            worker.fiber = None
-            worker.wake()
+        assert len(self._spare) == len(self._threads), "a fiber was left behind"
+        self._closing = True
+        for turn in self._spare:
+            turn.give()
         for thread in self._threads:
             thread.join()
 
+    # -- turns -----------------------------------------------------------------------------------------------
 
-class _Worker:
-    """A thread that runs one fiber after the other, in turns with the simulator's own thread."""
+    def switch(self, turn: _Turn) -> None:
+        """Give the turn away, and go on when it has come back."""
+        mine = self.has_turn
+        self.has_turn = turn
+        turn.give()
+        mine.wait()
 
-    def __init__(self) -> None:
-        self.fiber: Fiber | None = None
-        self.error: BaseException | None = None
-        self._its_turn, self._our_turn = _thread.allocate_lock(), _thread.allocate_lock()
-        self._its_turn.acquire()
-        self._our_turn.acquire()
+    def give_turn(self, turn: _Turn) -> None:
+        """The same; and until then this thread is free for whatever comes."""
+        self._spare.append(self.has_turn)
+        self.switch(turn)
 
-    def wake(self) -> None:
-        self._its_turn.release()
+    def take_spare(self) -> _Turn:
+        if self._spare:
+            return self._spare.pop()
+        turn = _Turn()
+        self._threads.append(threading.Thread(target=self._run, args=(turn,), name="fiber", daemon=True))
+        self._threads[-1].start()
+        return turn
 
-    def switch(self) -> None:
-        """The simulator gives the turn away, and waits until it is back."""
-        self._its_turn.release()
-        self._our_turn.acquire()
-
-    def switch_back(self) -> None:
-        self._our_turn.release()
-        self._its_turn.acquire()
-
-    def run(self) -> None:
-        while True:
-            self._its_turn.acquire()
-            fiber = self.fiber
-            if fiber is None:
-                return
+    def _run(self, turn: _Turn) -> None:
+        """The body of each thread."""
+        turn.wait()
+        while not self._closing:
             try:
-                fiber._target(*fiber._args)
-            except BaseException as error:  # it is raised in the thread that resumed this fiber
-                self.error = error
-            fiber.over = True
-            self._our_turn.release()
+                if self._more():
+                    self._step()
+                    continue
+            except BaseException as error:  # it is raised in the simulator's own thread
+                self._error = error
+            if not self._closing:
+                self.give_turn(self._main)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any, Callable
 
-from raftkv.errors import NoRoomError, StorageError
+from raftkv.errors import StorageError
 from raftkv.kvdb.service import KVService
 from raftkv.node.member import Member
 from raftkv.raft import invariants
@@ -174,7 +174,7 @@ class Process:
         self.go_on_after(self.rng.random() * SWITCH_S, self._new_fiber(name, target, args))
 
     def _new_fiber(self, name: str, target: Callable[..., None], args: tuple) -> Fiber:
-        fiber = self.world.fibers.start(name, target, *args)
+        fiber = self.world.fibers.start(name, self._suspended, target, *args)
         self.fibers.append(fiber)
         return fiber
 
@@ -187,30 +187,42 @@ class Process:
             self._go_on(fiber)
 
     def _go_on(self, fiber: Fiber) -> None:
-        """A thread of this process runs until it waits for something."""
+        """A thread of this process runs until it waits for something, or to its end."""
         if self.dead:
             return
         if self.paused:
             self._deferred.append((self._wake, (fiber, fiber.resumed)))
-            return
+        elif not self.world.fibers.in_pump:
+            self.world.fibers.call(self._go_on, fiber)
+        elif fiber.resumed:
+            self.world.current = self
+            fiber.resume()
+        else:
+            self._begin(fiber)
+
+    def _begin(self, fiber: Fiber) -> None:
         self.world.current = self
         try:
-            fiber.resume()
+            if not fiber.begin():
+                return
         except Crash:
             self.world.checks.at_death(self)
             self.host.crashed()
         except StorageError as error:
-            assert not isinstance(error, NoRoomError), f"n{self.id} ends because its disk is full: {error}"
             self.world.checks.at_death(self)
             self.host.failed(error)
         else:
             self._look()
-            if not fiber.over and fiber.wait_s is not None:
-                self.go_on_after(fiber.wait_s, fiber)
         finally:
-            self.world.current = None
-            if fiber.over and fiber in self.fibers:
-                self.fibers.remove(fiber)
+            self.fibers.remove(fiber)
+        self.world.current = None
+
+    def _suspended(self, fiber: Fiber) -> None:
+        """It waits for something now."""
+        self._look()
+        self.world.current = None
+        if fiber.wait_s is not None:
+            self.go_on_after(fiber.wait_s, fiber)
 
     def _look(self) -> None:
         """Something happened here: is all as it must be?"""

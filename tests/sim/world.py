@@ -59,6 +59,7 @@ class World:
         self.events = 0
         self.calm = False
         self.calm_since = 0.0
+        self._look_at = 0.0  # when it is looked next whether all is well
         self.count: Counter[str] = Counter()
         self.points: Counter[str] = Counter()  # where processes died
         self.struck: list[int] = []  # the faults that did something
@@ -107,8 +108,7 @@ class World:
         """Raises Failure."""
         try:
             with self.plan.applied(), self._crash_points():
-                while self.events < self.plan.events:
-                    self._step()
+                self.fibers.pump(lambda: self.events < self.plan.events, self._step)
                 self._begin_calm()
                 self._live()
                 self.checks.at_the_end()
@@ -142,17 +142,21 @@ class World:
 
     def _live(self) -> None:
         """Wait until the cluster is well; it must be before the time is over."""
-        due = self.now
-        while True:
-            self._step()
-            if self.now >= due:
-                due = self.now + SETTLED_EVERY_S
-                if all(client.finished for client in self.clients) and self.checks.settled():
-                    break
-            assert self.now < self.calm_since + LIVENESS_S, (
-                f"no life {LIVENESS_S} s after the faults: {self._state()}"
-            )
+        self._look_at = self.now
+        self.fibers.pump(lambda: not self._is_well(), self._step)
         self.count["calm until all was well, ms"] = round((self.now - self.calm_since) * 1000)
+
+    def _is_well(self) -> bool:
+        """Looks now and then."""
+        if self.now < self._look_at:
+            return False
+        self._look_at = self.now + SETTLED_EVERY_S
+        if all(client.finished for client in self.clients) and self.checks.settled():
+            return True
+        assert self.now < self.calm_since + LIVENESS_S, (
+            f"no life {LIVENESS_S} s after the faults: {self._state()}"
+        )
+        return False
 
     def _state(self) -> str:
         """Where everybody is, for a failure of liveness."""
