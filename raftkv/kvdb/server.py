@@ -76,7 +76,6 @@ class KVServer:
             self._threads,
             relieve=self._rpc.relieve,
         )
-        self._service.consensus = self._member
         try:
             # In a turn of the loop peers come first: what they acknowledge lets clients be answered.
             self.peer_address = self._listen_for_peers(config.listen_peers, peer_key)
@@ -122,7 +121,7 @@ class KVServer:
     def _describe(self) -> dict[str, Any]:
         """What `status` says besides what the member knows."""
         clients, peers = map(self._rpc.occupancy, (self.client_address, self.peer_address))
-        problems = [*self._member.problems(), *self._network.problems.sentences()]
+        problems = [*self._member.node.problems(), *self._network.problems.sentences()]
         problems += [f"refused at the port of peers: {complaint}" for complaint in peers.complaints]
         if any(self._full() in complaint for complaint in clients.complaints):
             problems.append(f"clients are refused: {self._full()}")

@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any, Callable, Protocol
+from typing import Any, Callable
 
 from raftkv.errors import (
     BAD_REQUEST,
@@ -28,7 +28,7 @@ from raftkv.kvdb.dumps import Dumps
 from raftkv.kvdb.snapshot_view import SnapshotView
 from raftkv.kvdb.store import Store, encode_record
 from raftkv.node.crash_points import reach
-from raftkv.node.interfaces import RoleChange
+from raftkv.node.interfaces import Consensus, RoleChange
 from raftkv.raft.types import COMMAND, Entry, Role
 
 log = logging.getLogger("raftkv")
@@ -43,26 +43,10 @@ Reply = tuple[Any, Any, bool, Any]
 Write = tuple[Any, Any, list[Any], int]
 
 
-class Consensus(Protocol):
-    """What the service needs of Raft; see raft.node.RaftNode."""
-
-    def propose(self, commands: Sequence[Any], contexts: Sequence[Any]) -> None: ...
-
-    def read_index(self, contexts: Sequence[Any]) -> None: ...
-
-    def read_now(self, contexts: Sequence[Any]) -> None: ...
-
-    @property
-    def no_room(self) -> str:
-        """Why this leader takes no writes that make the data larger; "" if it does, or does not lead."""
-
-    def status(self) -> dict[str, Any]: ...
-
-
 class KVService:
     """The replicated state machine (raft.node.StateMachine), and the handler of the clients' requests.
 
-    `consensus` is set before the first request comes. `send_replies` takes a list of replies.
+    `send_replies` takes a list of replies.
     `version` is what status() says of the program; `describe()` gives what else it says. `max_data_bytes`: see
     DataLimit.
     """
@@ -83,7 +67,7 @@ class KVService:
         self._dumps = Dumps(clock)
         self._limit = DataLimit(max_data_bytes)
         self._role = RoleChange(Role.FOLLOWER, 0, None, "")
-        self.consensus: Consensus
+        self._consensus: Consensus  # from replicated_by() on
 
     # -- requests (the rpc server's handler) -----------------------------------------------------------------
 
@@ -109,18 +93,18 @@ class KVService:
                 pieces.append(request)
             else:
                 reads.append(request)
-        if growth and (self.consensus.no_room or not self._limit.admits(growth, self._store.data_bytes)):
+        if growth and (self._consensus.no_room or not self._limit.admits(growth, self._store.data_bytes)):
             writes, growth = self._with_room(writes, growth, replies)
         if reads:
-            replies += self._try(reads, lambda: self.consensus.read_index(reads))
+            replies += self._try(reads, lambda: self._consensus.read_index(reads))
         if pieces:
-            replies += self._try(pieces, lambda: self.consensus.read_now(pieces))
+            replies += self._try(pieces, lambda: self._consensus.read_now(pieces))
         if replies:
             self._send_replies(replies)
         if writes:  # last: this thread may write them itself, and the disk may take its time
             self._limit.proposed += growth
             commands = [write[2] for write in writes]
-            refusals = self._try(writes, lambda: self.consensus.propose(commands, writes))
+            refusals = self._try(writes, lambda: self._consensus.propose(commands, writes))
             if refusals:
                 self._limit.proposed -= growth
                 self._send_replies(refusals)
@@ -130,7 +114,7 @@ class KVService:
         this server leads."""
         if self._role.role is not Role.LEADER:
             return writes, growth
-        no_room, limit, data_bytes = self.consensus.no_room, self._limit, self._store.data_bytes
+        no_room, limit, data_bytes = self._consensus.no_room, self._limit, self._store.data_bytes
         taken, growth = [], 0
         for write in writes:
             channel, id, _, most = write
@@ -149,7 +133,7 @@ class KVService:
 
     def status(self) -> dict[str, Any]:
         """What this server knows of itself, as plain data (DESIGN: `status --json`)."""
-        node, server = self.consensus.status(), self._describe()
+        node, server = self._consensus.status(), self._describe()
         alarms, problems = node.get("alarms", []), server.get("problems", [])
         if self._limit.is_reached:
             alarms, problems = [NOSPACE], [*problems, self._limit.reason]
@@ -222,6 +206,9 @@ class KVService:
     def snapshot_bytes(self) -> int:
         return self._store.snapshot_bytes
 
+    def replicated_by(self, consensus: Consensus) -> None:
+        self._consensus = consensus
+
     def begin_snapshot(self) -> SnapshotView:
         return self._store.begin_snapshot()
 
@@ -259,5 +246,5 @@ class KVService:
         ok, result = self._dumps.begin(channel, self._store.begin_view)
         if not ok:
             return ok, result
-        status = self.consensus.status()
+        status = self._consensus.status()
         return True, (status["id"], result, len(self._store), status["applied_index"])

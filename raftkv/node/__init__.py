@@ -17,6 +17,7 @@ From the bottom up:
     snapshotter.py        Snapshotter: own snapshots are written, received ones loaded
     room.py               RoomWatch: full disks, this node's and those of the others
     node.py               RaftNode: the mutex, input, and where what comes out goes
+    outsider.py           Outsider: in place of a node, while it is not clear how a member begins
     member.py             Member: disk, network and node of one process
 
 To follow one command: RaftNode.propose() → Raft.propose() → Raft.ready() → (Persister.save(),

@@ -26,6 +26,22 @@ class Refusal(NamedTuple):
     reason: str
 
 
+class Consensus(Protocol):
+    """What a state machine can ask of the node that replicates it; see RaftNode. Thread-safe."""
+
+    def propose(self, commands: Sequence[Any], contexts: Sequence[Any]) -> None: ...
+
+    def read_index(self, contexts: Sequence[Any]) -> None: ...
+
+    def read_now(self, contexts: Sequence[Any]) -> None: ...
+
+    @property
+    def no_room(self) -> str:
+        """Why this leader takes no writes that make the data larger; "" if it does, or does not lead."""
+
+    def status(self) -> dict[str, Any]: ...
+
+
 class StateMachine(Protocol):
     """What a node replicates. Called by one thread at a time, in the order of the log."""
 
@@ -41,6 +57,10 @@ class StateMachine(Protocol):
         leader."""
 
     def role_changed(self, change: RoleChange) -> None: ...
+
+    def replicated_by(self, consensus: Consensus) -> None:
+        """From now on `consensus` is what takes its commands. Called before the first request, and again when
+        this member takes part."""
 
     def snapshot_bytes(self) -> int:
         """About the size that a snapshot of it would have."""

@@ -83,7 +83,7 @@ class Joining:
         self.id, self.uid, self.cluster = id, uid, cluster
         self.members = tuple(members)
         self.known = dict(known)  # whoever drives this makes it durable before a reply leaves
-        self.state = NEW  # until settle()
+        self.state = NEW  # until begin()
         self._rejoin_term = 0
         self._replies: dict[int, HelloReply] = {}
 
@@ -148,7 +148,7 @@ class Joining:
     def decide(self) -> HardState | None:
         """The hard state that a new member begins with, or None while that is not clear.
 
-        Make it durable, then call settle(): said aloud before that, a crash would make it forget its own
+        Make it durable, then call begin(): said aloud before that, a crash would make it forget its own
         decision.
         """
         others = [self._replies.get(member) for member in self.members if member != self.id]
@@ -162,7 +162,7 @@ class Joining:
         founders = 1 + sum(1 for reply in replies if reply.founder)
         return HardState() if complete or founders > len(self.members) // 2 else None
 
-    def settle(self, hard_state: HardState) -> None:
+    def begin(self, hard_state: HardState) -> None:
         """This member has `hard_state` on its disk, and is new no more."""
         self.state = REJOINING if hard_state.rejoin_term else MEMBER
         self._rejoin_term = hard_state.rejoin_term

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Sequence
 from typing import Any, Callable
 
 from raftkv.config import RaftOptions
-from raftkv.errors import NoRoomError, NotLeaderError, ProtocolError
+from raftkv.errors import NoRoomError, ProtocolError
 from raftkv.node.interfaces import Refusal, StateMachine
 from raftkv.node.joining import NEW, Acquaintance, Hello, HelloReply, Joining
 from raftkv.node.network import PeerNetwork
 from raftkv.node.node import STOP_S, RaftNode
+from raftkv.node.outsider import Outsider
 from raftkv.node.threads import Threads
 from raftkv.raft.core import Raft
 from raftkv.raft.log import RaftLog
@@ -52,7 +52,8 @@ class Member:
         self._options, self._threads, self._rng = options, threads, rng or random.Random()
         self._relieve = relieve
         self.id = id
-        self.node: RaftNode | None = None
+        self.node: RaftNode | Outsider = Outsider(id)
+        machine.replicated_by(self.node)
         self._mutex = threads.lock()  # guards _joining; the node has a mutex of its own
         self._remembering = threads.lock()  # held by who makes durable what is known of the others
         self._joining = Joining(
@@ -66,67 +67,28 @@ class Member:
     def start(self) -> None:
         """Begin to take part as soon as it is clear how."""
         if not self._persister.fresh:
-            self._joining.settle(self._persister.hard_state)
+            self._joining.begin(self._persister.hard_state)
             self._run_node(self._persister.hard_state)
         self._network.start(self)
         self._join()
 
     def stop(self) -> bool:
         """Returns whether all has ended; see RaftNode.stop."""
-        if self.node is not None:
+        if isinstance(self.node, RaftNode):
             return self.node.stop()
         self._threads.stop()
         return self._threads.join(STOP_S)
 
-    # -- what the database asks of it ------------------------------------------------------------------------
-
-    def propose(self, commands: Sequence[Any], contexts: Sequence[Any]) -> None:
-        """See RaftNode.propose."""
-        if self.node is None:
-            raise NotLeaderError(None)
-        self.node.propose(commands, contexts)
-
-    def read_index(self, contexts: Sequence[Any]) -> None:
-        """See RaftNode.read_index."""
-        if self.node is None:
-            raise NotLeaderError(None)
-        self.node.read_index(contexts)
-
-    def read_now(self, contexts: Sequence[Any]) -> None:
-        """See RaftNode.read_now."""
-        if self.node is None:
-            raise NotLeaderError(None)
-        self.node.read_now(contexts)
-
-    @property
-    def no_room(self) -> str:
-        """See RaftNode.no_room."""
-        return self.node.no_room if self.node is not None else ""
-
-    def status(self) -> dict[str, Any]:
-        """See RaftNode.status; the role of a member that takes no part yet is "joining"."""
-        if self.node is not None:
-            return self.node.status()
-        numbers = ("term", "commit_index", "applied_index", "log_last_index", "log_bytes", "snapshot_index")
-        joining = {"id": self.id, "role": "joining", "leader": None, "log_first_index": 1}
-        return {**joining, **dict.fromkeys(numbers, 0)}
-
-    def problems(self) -> list[str]:
-        """See RaftNode.problems."""
-        return [] if self.node is None else self.node.problems()
-
     # -- what the network asks of it (network.PeerHandler) ---------------------------------------------------
 
     def on_messages(self, messages: list[Message]) -> list[Refusal]:
-        return [] if self.node is None else self.node.step(messages)
+        return self.node.step(messages)
 
     def on_lost_contact(self, peer: int) -> None:
-        if self.node is not None:
-            self.node.lost_contact(peer)
+        self.node.lost_contact(peer)
 
     def on_snapshot_unreadable(self, peer: int, snapshot: Snapshot) -> None:
-        if self.node is not None:
-            self.node.snapshot_unreadable(peer, snapshot)
+        self.node.snapshot_unreadable(peer, snapshot)
 
     def make_hello(self) -> Hello:
         with self._mutex:
@@ -138,7 +100,7 @@ class Member:
         return known is not None and (known[0], known[2]) == (hello.uid, hello.rejoin_term)
 
     def on_hello(self, hello: Hello) -> tuple[HelloReply, bool]:
-        term = self.node.get_state()[0] if self.node is not None else 0
+        term = self.node.get_state()[0]
         with self._mutex:
             reply = self._joining.answer(hello, term)
             accepted = self._joining.accepts(hello)
@@ -174,7 +136,7 @@ class Member:
             if hard_state is None:
                 return
             self._persister.save(hard_state, [])
-            self._joining.settle(hard_state)
+            self._joining.begin(hard_state)
         if hard_state.rejoin_term:
             log.warning(
                 "this member's disk is empty, but others know it: it rejoins, and does not vote until it "
@@ -215,3 +177,4 @@ class Member:
         )
         node.start()
         self.node = node
+        self._machine.replicated_by(node)

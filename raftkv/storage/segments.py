@@ -209,13 +209,13 @@ class SegmentedLog:
         entries = replay.entries
         self._terms = Terms(snapshot)
         self._terms.extend(entries)
-        self._settle(data)
+        self._write_last_anew(data)
         if snapshot is not None:
             entries = self._after(snapshot, entries, replay.first)
         self._measure(entries)
         return entries
 
-    def _settle(self, data: bytes) -> None:
+    def _write_last_anew(self, data: bytes) -> None:
         """Write the last file, which holds `data`, anew: up to its torn tail, if there is one.
 
         The marker is that with which the next write begins.

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 from raftkv.errors import NotLeaderError
 from raftkv.kvdb.store import encode_record
-from raftkv.node.interfaces import RoleChange
+from raftkv.node.interfaces import Consensus, RoleChange
 from raftkv.raft.types import COMMAND, Entry
 
 from tests.course.world import CourseCluster, Machine, Procedure, options_for
@@ -85,6 +85,9 @@ class CommandList:
 
     def role_changed(self, change: RoleChange) -> None:
         """Asked for when it matters."""
+
+    def replicated_by(self, consensus: Consensus) -> None:
+        """It asks for nothing."""
 
     class View:
         def __init__(self, rows: list[Any]) -> None:
@@ -234,7 +237,7 @@ class RaftCluster(CourseCluster):
     @staticmethod
     def _propose(process: RaftProcess, command: Any, started: list[Started]) -> None:
         try:
-            process.member.propose([command], [None])
+            process.member.node.propose([command], [None])
         except NotLeaderError:
             return
         assert process.raft is not None

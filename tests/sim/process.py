@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Callable
 from raftkv.errors import StorageError
 from raftkv.kvdb.service import KVService
 from raftkv.node.member import Member
+from raftkv.node.node import RaftNode
 from raftkv.raft import invariants
 from raftkv.raft.core import Raft
 from raftkv.raft.types import Entry, Role
@@ -91,7 +92,6 @@ class Process:
             relieve=self._relieve,
             rng=self.rng,
         )
-        self._service.consensus = self.member
 
     # -- life ------------------------------------------------------------------------------------------------
 
@@ -148,7 +148,7 @@ class Process:
         """Has the state machine come to `index`, and is nothing under way any more?"""
         node = self.member.node
         return (
-            node is not None
+            isinstance(node, RaftNode)
             and node.status()["applied_index"] == index
             and all(fiber.idle for fiber in self.fibers)
         )
@@ -227,7 +227,7 @@ class Process:
     def _look(self) -> None:
         """Something happened here: is all as it must be?"""
         node = self.member.node
-        if self.raft is None and node is not None:
+        if self.raft is None and isinstance(node, RaftNode):
             self.raft = node._raft
             self.seen = invariants.observe(self.raft)
             self.host.has_joined = True

@@ -20,7 +20,7 @@ class Server:
         self.index = 0
         self._replies: list[Any] = []
         self.service = KVService(self._replies.extend, "0", clock=lambda: self.now)
-        self.service.consensus = self  # type: ignore[assignment]
+        self.service.replicated_by(self)  # type: ignore[arg-type]
         self.apply([0, 0, 0, "register"])
 
     def read_index(self, contexts: Any) -> None:

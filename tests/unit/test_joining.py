@@ -17,26 +17,26 @@ def greet(sender: Joining, receiver: Joining) -> None:
     sender.heard(receiver.answer(sender.hello(), 0))
 
 
-def settle(member: Joining) -> None:
+def begin(member: Joining) -> None:
     hard_state = member.decide()
     assert hard_state is not None, f"member {member.id} is not decided"
-    member.settle(hard_state)
+    member.begin(hard_state)
     assert member.state == MEMBER
 
 
 def test_two_of_three_new_members_found_the_cluster_whoever_is_first() -> None:
     one, two, _ = new_members(3)
     greet(two, one)
-    settle(two)  # before it has heard a hello of member 1
+    begin(two)  # before it has heard a hello of member 1
     greet(one, two)
-    settle(one)
+    begin(one)
 
 
 def test_a_new_member_alone_founds_nothing() -> None:
     one, two, three = new_members(3)
     assert one.decide() is None
     greet(two, three)
-    settle(two)
+    begin(two)
     greet(one, two)  # which was a member when they first met
     assert one.decide() is None
 
@@ -58,13 +58,13 @@ def test_a_member_that_lost_its_disk_before_the_first_election_is_taken_back_in(
             if one is not other:
                 greet(one, other)
     for founder in founders:
-        settle(founder)
+        begin(founder)
     empty = Joining(3, "another uid", "raftkv", (1, 2, 3), {})
     for other in founders[:2]:
         greet(empty, other)
     hard_state = empty.decide()
     assert hard_state is not None, "all others have answered"
-    empty.settle(hard_state)
+    empty.begin(hard_state)
     assert empty.state == REJOINING, f"as {empty.state} with {hard_state} no one would know its disk"
     for other in founders[:2]:
         greet(empty, other)

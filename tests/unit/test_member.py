@@ -13,6 +13,7 @@ from raftkv.errors import NotLeaderError, ProtocolError
 from raftkv.kvdb.service import KVService
 from raftkv.node.joining import MEMBER, NEW, REJOINING, Hello, HelloReply
 from raftkv.node.member import Member
+from raftkv.node.node import RaftNode
 from raftkv.raft.messages import Message, RequestPreVote
 from raftkv.raft.types import HardState
 from raftkv.storage.persister import Persister
@@ -90,11 +91,11 @@ def hello_of(id: int, uid: str, state: str = MEMBER, rejoin_term: int = 0) -> He
 
 def test_until_it_is_decided_a_member_takes_no_part(member: Member) -> None:
     member.start()
-    assert member.status()["role"] == "joining"
+    assert member.node.status()["role"] == "joining"
     with pytest.raises(NotLeaderError):
-        member.propose(["x"], ["x"])
+        member.node.propose(["x"], ["x"])
     with pytest.raises(NotLeaderError):
-        member.read_index(["x"])
+        member.node.read_index(["x"])
     member.on_messages([RequestPreVote(2, 1, 0, 0, 0)])
     assert network_of(member).sent == []
 
@@ -103,14 +104,14 @@ def test_a_founder_is_durable_before_it_says_that_it_is_one(member: Member) -> N
     member.start()
     assert member.make_hello().state == NEW
     member.on_hello_reply(reply_of(2, founder=True))
-    assert not member._persister.fresh and member.node is not None
+    assert not member._persister.fresh and isinstance(member.node, RaftNode)
     assert [hello.state for hello in network_of(member).greetings] == [MEMBER]
 
 
 def test_who_lost_its_disk_waits_for_all_others_and_rejoins_above_their_terms(member: Member) -> None:
     member.start()
     member.on_hello_reply(reply_of(2, term=7, knows_you=False))
-    assert member.node is None, "member 3 has not answered"
+    assert not isinstance(member.node, RaftNode), "member 3 has not answered"
     member.on_hello_reply(reply_of(3, term=4))
     assert member._persister.hard_state == HardState(8, None, 7)
     assert [(hello.state, hello.rejoin_term) for hello in network_of(member).greetings] == [(REJOINING, 7)]
@@ -123,7 +124,7 @@ def test_a_decision_is_found_again_after_a_restart(member: Member, begin: Callab
     member = begin()
     member.start()
     assert (member.make_hello().state, member.make_hello().rejoin_term) == (REJOINING, 7)
-    assert member.node is not None and not member.node._raft.may_vote
+    assert isinstance(member.node, RaftNode) and not member.node._raft.may_vote
 
 
 def test_two_answers_make_one_decision(member: Member) -> None:

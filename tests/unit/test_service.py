@@ -42,7 +42,7 @@ class Bench:
         self.replies: list[Any] = []
         self.consensus = Consensus()
         self.service = KVService(self.replies.extend, "1.2.3", max_data_bytes=max_data_bytes)
-        self.service.consensus = self.consensus
+        self.service.replicated_by(self.consensus)
 
     def take(self) -> list[Any]:
         replies, self.replies[:] = list(self.replies), []
