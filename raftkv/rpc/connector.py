@@ -87,7 +87,3 @@ class Connector:
         if self._dialling is not None:
             self._dialling.give_up()
             self._dialling = None
-
-    def close_in_child(self) -> None:
-        if self._dialling is not None:
-            self._dialling.close_in_child()

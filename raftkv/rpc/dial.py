@@ -18,6 +18,7 @@ import threading
 import time
 from typing import Any, Callable, cast
 
+from raftkv import forks
 from raftkv.errors import CallTimeoutError, ConnectionLostError, ProtocolError, RemoteError, RpcError
 from raftkv.rpc import handshake
 from raftkv.rpc.resolve import Signals, Target, resolve
@@ -91,6 +92,7 @@ class Dial:
         self._lock = threading.Lock()
         self._sockets: set[socket.socket] = set()  # open ones
         self._cancelled = False
+        forks.close_in_child(self)
 
     def run(self) -> socket.socket:
         """Connects and proves the key, both ways. Raises ConnectionLostError (nobody listens, or the connection
@@ -147,8 +149,8 @@ class Dial:
                     sock.shutdown(socket.SHUT_RDWR)
         self._signals.put(None)
 
-    def close_in_child(self) -> None:
-        """In a forked child, where the thread of run() does not exist."""
+    def close(self) -> None:
+        """In a forked child (see forks.py), where the thread of run() does not exist."""
         for sock in list(self._sockets):
             sock.close()
 
@@ -283,6 +285,3 @@ class Dialling:
         self._dial.cancel()
         if self._thread is not threading.current_thread():
             self._thread.join(0.1)
-
-    def close_in_child(self) -> None:
-        self._dial.close_in_child()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 
+from raftkv import forks
 from raftkv.errors import ConnectionLostError
 from raftkv.rpc.handshake import reason_of
 from raftkv.rpc.wire import FrameReader
@@ -38,6 +39,7 @@ class Link:
             raise ConnectionLostError(f"cannot use a new connection: {reason_of(error)}") from None
         self._read_timeout_s = -1.0
         sock.setblocking(False)
+        forks.close_in_child(self)
         self.frames = FrameReader(max_frame_bytes)
         self.backlog = bytearray()
         self.broken: str | None = None  # why nothing can be sent any more
@@ -100,10 +102,10 @@ class Link:
             return self.heard_at + self._ping_interval_s
         return self._pinged_at + self._patience_s
 
-    @property
-    def next_idle_pulse_at(self) -> float:
-        """The same if nobody does."""
-        return self.heard_at + self._idle_ping_interval_s
+    def pulse_at(self, now: float, waiting: bool) -> float:
+        """The same, if nobody may be `waiting`."""
+        at = self.next_pulse_at
+        return self.heard_at + self._idle_ping_interval_s if at <= now and not waiting else at
 
     def is_dead(self, now: float) -> bool:
         """Whether nothing has been heard for too long, in spite of a ping. (Not "since the last byte": a

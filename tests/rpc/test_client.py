@@ -21,8 +21,8 @@ from raftkv.errors import (
     ProtocolError,
     RemoteError,
 )
-from raftkv.rpc import client as client_module
 from raftkv.rpc import dial as dial_module
+from raftkv.rpc import reading as reading_module
 from raftkv.rpc.calls import FutureCall
 from raftkv.rpc.channel import send_replies
 from raftkv.rpc.client import try_connect
@@ -97,7 +97,7 @@ def answer(held: tuple, result: Any = "done") -> None:
 @pytest.fixture
 def no_second_chance(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Options for an end whose keeper looks round only when it is told to."""
-    monkeypatch.setattr(client_module, "_IDLE_S", 60.0)
+    monkeypatch.setattr(reading_module, "_IDLE_S", 60.0)
     return {"ping_interval_s": 60.0, "ping_timeout_s": 120.0}
 
 
@@ -268,7 +268,7 @@ def test_a_call_that_ended_is_forgotten(serve: Any, connect: Any) -> None:
         end.call("hold", (), 0.05)
     with pytest.raises(CallTimeoutError):
         end.submit("hold", (), 0.05).result(5)
-    assert not end._calls
+    assert not end._exchange.is_busy()
 
 
 def test_each_future_has_its_own_deadline(serve: Any, connect: Any, no_second_chance: Any) -> None:
@@ -477,7 +477,7 @@ def test_a_server_that_vanished_meanwhile_is_noticed_by_the_next_call(
     address, between = proxy(serve().address)
     end = connect(address, connect_timeout_s=0.3, **{**FAST, "idle_ping_interval_s": 45.0})
     end.call("echo", (), 5.0)
-    wait_until(lambda: end._wakes_at > time.monotonic() + 20, "its keeper to sleep until it pings")
+    wait_until(lambda: end._exchange._wakes_at > time.monotonic() + 20, "its keeper to sleep until it pings")
     between.set(between.links, hold=True)
     assert isinstance(KINDS[kind](end), ConnectionLostError)
 
@@ -488,7 +488,8 @@ def test_who_waits_for_nothing_pings_seldom() -> None:
     with far:
         began = link.heard_at
         assert not link.needs_ping(began + 9.9, waiting=False)
-        assert (link.next_pulse_at, link.next_idle_pulse_at) == (began + 1.0, began + 10.0)
+        assert link.pulse_at(began, waiting=False) == link.pulse_at(began + 1.0, waiting=True) == began + 1.0
+        assert link.pulse_at(began + 1.0, waiting=False) == began + 10.0
         assert link.needs_ping(began + 10.0, waiting=False)
         assert not link.is_dead(began + 11.9) and link.is_dead(began + 12.0)
     link.close()
