@@ -39,7 +39,7 @@ def leader_of(servers: Sequence[Server]) -> Server | None:
 
 def status_plain(servers: Sequence[Server]) -> dict[str, Any]:
     """All that is known of each server; what a dead one cannot say is None."""
-    every: Server = {"error": None, "problems": []}
+    every: Server = {"error": None, "problems": [], "alarms": []}
     return {"servers": [{**dict.fromkeys(STATUS_FIELDS), **every, **server} for server in servers]}
 
 

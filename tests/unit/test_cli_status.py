@@ -114,7 +114,7 @@ def test_status_json_has_all_fields_of_all_servers_even_dead_ones():
     servers = json.loads(execute(COMMANDS, FakeClerk(servers=[LEADER, DEAD]), ["status", "--json"]).shown)[
         "servers"
     ]
-    assert servers[0] == {**LEADER, "error": None, "problems": []}
+    assert servers[0] == {**LEADER, "error": None, "problems": [], "alarms": [], "data_bytes": None}
     assert set(servers[1]) == set(servers[0])
     known = {field for field, value in servers[1].items() if value not in (None, [])}
     assert known == {"id", "address", "alive", "error"}
