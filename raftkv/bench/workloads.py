@@ -6,7 +6,7 @@ import dataclasses
 import os
 from collections.abc import Mapping
 
-from raftkv.client.driver import WINDOW
+from raftkv.client.window import WINDOW
 from raftkv.errors import ConfigError
 from raftkv.kvdb.commands import MAX_BATCH_OPS, MAX_REQUEST_BYTES
 

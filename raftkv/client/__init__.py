@@ -4,7 +4,10 @@
     leader_search.py   which server to ask next, while the leader is not known
     command.py         one command, the actions that move it, and what its failures are called
     session.py         ClerkSession: the client's half of "exactly once", without I/O
-    driver.py          Driver: carries out on real connections what a ClerkSession decides
+    loans.py           what is lent to a caller who is alone: the connection and the next numbers
+    window.py          the commands of submit() that have no answer yet
+    driver.py          Driver: our own threads; carries out on real connections what a ClerkSession decides
+    callers.py         Callers: what a caller's thread does, without a lock
     pipeline.py        Pipeline: many operations in few requests
     dump.py            Dump: all keys as of one moment
     clerk.py           Clerk: what programs use

@@ -13,6 +13,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, Union
 
 from raftkv import errors, forks
+from raftkv.client.callers import Callers
 from raftkv.client.driver import Driver
 from raftkv.client.dump import Dump
 from raftkv.client.pipeline import Pipeline
@@ -61,8 +62,12 @@ class Clerk:
         if not isinstance(authkey, bytes) or not authkey:
             raise errors.ConfigError("authkey must be the client key as bytes, such as load_key() returns it")
         self._authkey, self._timeout_s = authkey, _checked_timeout(timeout)
-        self._driver = Driver(self._addresses, self._authkey, self._timeout_s)
+        self._begin_anew()
         forks.register(self)
+
+    def _begin_anew(self) -> None:
+        self._driver = Driver(self._addresses, self._authkey)
+        self._callers = Callers(self._driver, self._timeout_s)
 
     @classmethod
     def from_config(cls, path: str | os.PathLike[str], timeout: float | None = None) -> Clerk:
@@ -86,13 +91,13 @@ class Clerk:
 
     def after_fork_in_child(self) -> None:
         """See forks.py: the child has connections of its own, and is another client to the servers."""
-        closed = self._driver.is_closed()
-        self._driver = Driver(self._addresses, self._authkey, self._timeout_s)
+        closed = self._driver.closed
+        self._begin_anew()
         if closed:
             self._driver.begin_to_close()
 
     def _run(self, method: str, args: tuple[Any, ...]) -> Any:
-        return self._driver.run(method, args)
+        return self._callers.run(method, args)
 
     # -- commands --------------------------------------------------------------------------------------------
 
@@ -160,7 +165,7 @@ class Clerk:
             check_key(args[0])
         else:
             validate_operation(op, args)
-        return self._driver.submit(op, args, self)
+        return self._callers.submit(op, args, self)
 
     def pipeline(self) -> Pipeline:
         """An empty batch of operations, which takes few requests: see Pipeline."""

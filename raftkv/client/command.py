@@ -114,3 +114,19 @@ def expired(command: Command) -> errors.SessionExpiredError:
         f"the servers forgot this client between two attempts of the {command.method}: it may or may not "
         "have taken effect, once at most; read before you repeat it"
     )
+
+
+def not_begun(command: Command, why: str) -> errors.RaftKVError:
+    """Nobody has sent any of `command`, and nobody will."""
+    if command.method in WRITES:
+        return errors.NotApplied(f"the {command.method} was not begun: {why}")
+    return errors.UnavailableError(f"the {command.method} was not begun: {why}")
+
+
+def never_ended(command: Command, why: str) -> errors.RaftKVError:
+    """Its caller waits no longer for `command`, of which nothing is known."""
+    if command.method in WRITES:
+        return errors.OutcomeUnknown(
+            f"the {command.method} may or may not take effect: {why}; read before you repeat it"
+        )
+    return errors.UnavailableError(f"the {command.method} has no answer: {why}")

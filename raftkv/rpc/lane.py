@@ -70,10 +70,8 @@ class Lane:
     # -- for the holder --------------------------------------------------------------------------------------
 
     def send(self, note: Any, method: str, args: tuple[Any, ...]) -> bool:
-        """Sends a request. False: the Lane is closed or of no use, or the request is large: nothing was sent.
-
-        Raises ConnectionLostError: it may have been sent.
-        """
+        """Sends a request. False: the Lane is closed or of no use, or the request is large: nothing was
+        sent."""
         request_id = next(self._ids)
         data = frame(dumps((request_id, method, args)))
         link = self._link
@@ -83,13 +81,13 @@ class Lane:
             self._request_id = request_id
             self.note = note
             link.transmit(data)
-        if link.backlog or link.broken is not None:
-            raise ConnectionLostError(link.broken or "the connection took only a part of a request")
         return True
 
     def receive(self, deadline: float, timeout_s: float) -> tuple[bool, Any]:
         """The reply to what was sent: (ok, result). Raises ConnectionLostError or CallTimeoutError."""
         link = self._link
+        if link.backlog or link.broken is not None:
+            raise ConnectionLostError(link.broken or "the connection took only a part of a request")
         while timeout_s > 0:
             data = link.receive(timeout_s)
             if data is not None:

@@ -6,7 +6,7 @@ import pytest
 from raftkv.bench import workloads
 from raftkv.bench.run import _jobs
 from raftkv.bench.workloads import PRESETS, Workload, changed, find
-from raftkv.client.driver import WINDOW
+from raftkv.client.window import WINDOW
 from raftkv.errors import ConfigError
 
 

@@ -12,7 +12,7 @@ import pytest
 from raftkv import errors
 from raftkv.client import session as session_module
 from raftkv.client.clerk import STATUS_FIELDS, Clerk
-from raftkv.client.driver import WINDOW
+from raftkv.client.window import WINDOW
 from raftkv.kvdb.commands import MAX_BATCH_OPS, MAX_KEY_BYTES, MAX_VALUE_BYTES, WRITES
 
 from tests.unit.fake_cluster import HANG_UP, HOLD, KEY, SILENT, Cluster
@@ -412,7 +412,7 @@ def alone(clerk):
     """Commands one after the other, until their caller makes them itself."""
     for _ in range(4):
         clerk.put("a", "1")
-    assert clerk._driver._slot, "the connection was not lent"
+    assert clerk._driver.loans.slot, "the connection was not lent"
 
 
 def test_a_caller_who_was_alone_reads_for_those_who_come(clerk, cluster):
@@ -504,7 +504,7 @@ def test_close_ends_the_wait_for_room(cluster):
             caught.append(error)
 
     clerk = Clerk(cluster.addresses, authkey=KEY)
-    clerk._driver._submitted.update(dict.fromkeys(range(WINDOW)))
+    clerk._driver.window._commands.update(dict.fromkeys(range(WINDOW)))
     waiting = threading.Thread(target=submit)
     waiting.start()
     waiting.join(0.1)
@@ -517,7 +517,9 @@ def test_close_ends_the_wait_for_room(cluster):
 def test_submit_does_not_wait_for_room_for_ever(cluster):
     with impatient(cluster, 0.5) as clerk:
         clerk.put("a", "1")
-        clerk._driver._submitted.update(dict.fromkeys(range(WINDOW)))  # as if nothing were ever answered
+        clerk._driver.window._commands.update(
+            dict.fromkeys(range(WINDOW))
+        )  # as if nothing were ever answered
         with pytest.raises(errors.NotApplied, match="not begun"):
             clerk.submit("put", "a", "2")
 
