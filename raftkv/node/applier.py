@@ -27,6 +27,7 @@ SLOW_APPLY_S = 0.5
 MANY_BYTES = 1 << 17  # of encoded entries; of the shortest operations it is some 10 ms of work
 SLICE_BYTES = 1 << 16  # of encoded entries are applied in one go
 PAUSE_S = 0.0001  # after each of these on the thread of its own: others get the GIL at once, not after 5 ms
+LONGEST_PAUSE_S = 0.05  # of a node that does not lead
 
 
 class Work(NamedTuple):
@@ -46,10 +47,10 @@ class Applier:
     """The one way from the core to the state machine.
 
     `machine_lock` is held by whoever uses the state machine, and guards all here but the queue, which any
-    thread may add to. `applied`: the last entry that is applied; may be read at any time. `load()` begins the
-    state machine anew from the newest durable snapshot and returns its index, `on_applied(index)` is told how
-    far it has come, and `work()` is called when machine_lock was let go by a thread of this object's own. All
-    three are called without the node's mutex.
+    thread may add to. `applied`: the last entry that is applied; may be read at any time. Without the node's
+    mutex, `load()` begins the state machine anew from the newest durable snapshot and returns its index,
+    `on_applied(index)` is told how far it has come, `leads()` says whether this node does, and `work()` is
+    called when machine_lock was let go by a thread of this object's own.
     """
 
     def __init__(
@@ -61,10 +62,11 @@ class Applier:
         *,
         load: Callable[[], int],
         on_applied: Callable[[int], None],
+        leads: Callable[[], bool],
         work: Callable[[], None],
     ) -> None:
         self._machine, self._threads = machine, threads
-        self._load, self._on_applied, self._work = load, on_applied, work
+        self._load, self._on_applied, self._leads, self._work = load, on_applied, leads, work
         self._queue: deque[Work] = deque()
         self._given_up = (
             False  # the node stopped in the middle of some work: what follows it must not be done
@@ -111,26 +113,35 @@ class Applier:
     def _apply_and_go_on(self, work: Work) -> None:
         """The body of a thread that got machine_lock from the one that started it. (That one reads, perhaps:
         a leader that hears nobody while it applies a whole log would think that it is alone.)"""
-        self._given_up = not self._apply(work, PAUSE_S)
+        self._given_up = not self._apply(work, self._pause)
         self._machine_lock.release()
         self._work()
 
-    def _apply(self, work: Work, pause_s: float = 0.0) -> bool:
-        """Do `work`, with pauses in which other threads run. False if the node was stopped in one of them."""
-        machine = self._machine
+    def _pause(self, took_s: float) -> bool:
+        """Let other threads run after a slice that took so long. True if the node stops.
+
+        Clients wait for the leader's answers only. So the others leave half of the time to what needs a quick
+        answer, and to the leader, if that is on the same machine.
+        """
+        return self._threads.sleep(PAUSE_S if self._leads() else min(max(PAUSE_S, took_s), LONGEST_PAUSE_S))
+
+    def _apply(self, work: Work, pause: Callable[[float], bool] | None = None) -> bool:
+        """Do `work`, with a pause after each slice of its entries. False if the node was stopped in one."""
+        machine, clock = self._machine, self._threads.clock
         if work.role_change is not None:
             machine.role_changed(work.role_change)
         # Entries that were applied already: a newer snapshot was loaded meanwhile.
         if work.entries and work.entries[0].index > self.applied:
             reach("node:before-apply")
-            started = self._threads.clock()
+            started = slice_started = clock()
             for start, end in _slices(work.entries):
                 machine.apply(work.entries[start:end], work.contexts[start:end])
                 self.applied = work.entries[end - 1].index
                 self._on_applied(self.applied)
-                if pause_s and self._threads.sleep(pause_s):
+                if pause is not None and pause(clock() - slice_started):
                     return False
-            took = self._threads.clock() - started
+                slice_started = clock()
+            took = clock() - started
             if took > SLOW_APPLY_S:
                 log.info("applying %d entries took %.1f s", len(work.entries), took)
         if work.reads:

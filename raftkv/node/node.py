@@ -100,6 +100,7 @@ class RaftNode:
             raft.log.applied,
             load=self._snapshotter.load,
             on_applied=self._snapshotter.applied,
+            leads=lambda: raft.role is Role.LEADER,
             work=self._work,
         )
 

@@ -493,6 +493,28 @@ def test_a_long_log_is_applied_in_slices_of_bounded_bytes(
     assert bench.machine.calls == [("apply", 1, 2, []), ("apply", 3, 4, []), ("apply", 5, 5, [])]
 
 
+def test_a_leader_applies_a_whole_log_at_once_and_others_leave_half_of_the_time(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.lead()
+    monkeypatch.setattr(applier, "MANY_BYTES", 0)
+    monkeypatch.setattr(applier, "SLICE_BYTES", 1)
+    pauses: list[float] = []
+    monkeypatch.setattr(bench.threads, "sleep", pauses.append)
+
+    def take_time() -> None:
+        bench.threads.now += 0.02
+
+    bench.machine.before_apply = take_time
+    bench.node.propose(["a"], ["client a"])
+    bench.node.log_writer.write_waiting()
+    bench.node.step([AppendAccepted(2, 1, 1, 2)])
+    bench.threads.run_last()
+    bench.node.step([append(Entry.create(3, 2, COMMAND, "other"), prev_term=1, commit=3)])
+    bench.threads.run_last()
+    assert pauses == [applier.PAUSE_S, pytest.approx(0.02)]
+
+
 def test_a_node_that_stops_while_it_applies_a_whole_log_leaves_the_rest_and_what_follows_it(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
