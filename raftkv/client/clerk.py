@@ -89,6 +89,12 @@ class Clerk:
             if not sys.is_finalizing():
                 warnings.warn("unclosed Clerk: use it in a with block, or close() it", ResourceWarning)
 
+    def __reduce__(self) -> str:
+        """Neither pickled, as for another process, nor copied."""
+        raise TypeError(
+            "a Clerk cannot be copied or pickled: make one in each process, or hand on its config"
+        )
+
     def after_fork_in_child(self) -> None:
         """See forks.py: the child has connections of its own, and is another client to the servers."""
         closed = self._driver.closed

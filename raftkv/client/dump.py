@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, Callable
@@ -16,7 +17,8 @@ class Dump:
     """What Clerk.dump() returns: an iterator of lists of rows, in no promised order. For one thread.
 
     `keys`: how many there are. `index`: of the last entry of the log that it shows. The server keeps what it
-    needs for the rest until a minute has passed without next(). next() raises UnavailableError if the dump
+    needs for the rest until the iterator is closed, as it is when it is dropped, or a minute has passed without
+    next(). next() raises UnavailableError if the dump
     cannot go on: when its server stopped, or dropped it.
     """
 
@@ -29,10 +31,11 @@ class Dump:
 
     def __iter__(self) -> Iterator[list[Row]]:
         piece, seen = 0, 0
+        rows: list[Row] | None = []
         try:
             answer = self._end.submit("dump_piece", (self._id, piece), self._timeout_s)
             while True:
-                rows: list[Row] | None = answer.result(self._timeout_s)
+                rows = answer.result(self._timeout_s)
                 if rows is None:
                     break
                 piece += 1
@@ -44,5 +47,13 @@ class Dump:
             raise errors.UnavailableError(
                 f"the dump broke off after {seen} of {self.keys} keys: {why}"
             ) from None
+        finally:
+            if rows is not None:
+                self._give_up()
         if seen != self.keys:
             raise errors.ProtocolError(f"the server sent {seen} keys of a dump of {self.keys}")
+
+    def _give_up(self) -> None:
+        """Tell the server, so that it need not wait a minute; it may have forgotten the dump itself."""
+        with contextlib.suppress(errors.RaftKVError):
+            self._end.submit("dump_end", (self._id,), self._timeout_s)

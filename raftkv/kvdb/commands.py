@@ -24,8 +24,8 @@ from typing import Any, Callable
 from raftkv.errors import InvalidRequestError
 
 MAX_KEY_BYTES = 64 * 1024
-MAX_REQUEST_BYTES = 3 * 512 * 1024  # 1.5 MiB, as in etcd: the keys and values of one request, as UTF-8
-MAX_VALUE_BYTES = MAX_REQUEST_BYTES  # of a stored value, which `append` lets grow over many requests
+MAX_VALUE_BYTES = 3 * 512 * 1024  # 1.5 MiB, as in etcd; of a stored value too, which `append` lets grow
+MAX_REQUEST_BYTES = MAX_KEY_BYTES + MAX_VALUE_BYTES  # its keys and values, so that what is stored can be put
 MAX_BATCH_OPS = 10_000
 MAX_SCAN_ROWS = 1000  # a page of `scan` holds no more keys than this,
 MAX_SCAN_BYTES = 1024 * 1024  # nor more bytes of keys and values (but always one key)
@@ -43,7 +43,8 @@ def validate(method: str, args: tuple[Any, ...]) -> int:
     the bytes by which it can make the data grow; 0 if it cannot.
 
     `args` is (client, seq, acked, *operation's arguments) for a write, (key,) for "get", (keys,) for "gets",
-    (prefix, start, limit) for "scan", (dump, piece) for "dump_piece", () for "register", "dump" and "status".
+    (prefix, start, limit) for "scan", (dump, piece) for "dump_piece", (dump,) for "dump_end",
+    () for "register", "dump" and "status".
     What passes here never makes the store raise. Raises InvalidRequestError with a sentence for the client.
     """
     check = _CHECKS.get(method) if type(method) is str else None
@@ -186,6 +187,13 @@ def _validate_piece(method: str, args: tuple[Any, ...]) -> int:
     return 0
 
 
+def _validate_end(method: str, args: tuple[Any, ...]) -> int:
+    _count(method, args, 1)
+    if not (type(args[0]) is int and 0 <= args[0] <= MAX_NUMBER):
+        raise InvalidRequestError("a dump is ended by its whole number")
+    return 0
+
+
 _CHECKS: dict[str, Callable[[str, tuple[Any, ...]], int]] = {
     "register": _validate_nothing,
     "put": _validate_write,
@@ -198,6 +206,7 @@ _CHECKS: dict[str, Callable[[str, tuple[Any, ...]], int]] = {
     "scan": _validate_scan,
     "dump": _validate_nothing,
     "dump_piece": _validate_piece,
+    "dump_end": _validate_end,
     "status": _validate_nothing,
 }
 

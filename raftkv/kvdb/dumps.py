@@ -2,8 +2,8 @@
 
 A dump begins as any read does, on the leader, so that it holds all that was acknowledged before it was asked
 for. Its pieces come from the same server, whoever leads then. What a view keeps is at most what the store held
-when it began; and there are MAX_DUMPS at most, each dropped when its client went away, or has not asked for a
-piece in IDLE_S seconds.
+when it began; and there are MAX_DUMPS at most, each dropped when its client gives it up, went away, or has
+not asked for a piece in IDLE_S seconds.
 """
 
 from __future__ import annotations
@@ -74,6 +74,12 @@ class Dumps:
         if rows is None:
             self._drop(id)
         return True, rows
+
+    def end(self, channel: Any, id: int) -> Answer:
+        """Its client wants no more of it."""
+        if id in self._dumps and self._dumps[id].channel is channel:
+            self._drop(id)
+        return True, None
 
     def closed(self, channel: Any) -> None:
         """A client went away. Called by any thread."""

@@ -89,7 +89,7 @@ class KVService:
                 growth += most
             elif method == "status":
                 replies.append((channel, id, True, self.status()))
-            elif method == "dump_piece":
+            elif method == "dump_piece" or method == "dump_end":
                 pieces.append(request)
             else:
                 reads.append(request)
@@ -224,6 +224,8 @@ class KVService:
         store = self._store
         if method == "dump_piece":
             return self._dumps.next_piece(channel, *args)
+        if method == "dump_end":
+            return self._dumps.end(channel, *args)
         if method == "dump":
             return self._begin_dump(channel)
         if method == "get":

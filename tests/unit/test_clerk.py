@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import pickle
 import socket
 import threading
 import time
@@ -118,6 +120,13 @@ def test_what_no_server_takes_is_not_sent(clerk, cluster):
         with pytest.raises(errors.InvalidRequestError):
             call()
     assert cluster.requests == []
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_clerk_is_not_copied(clerk, cluster, duplicate):
+    with pytest.raises(TypeError, match="a Clerk cannot be copied or pickled: make one in each process"):
+        duplicate(clerk)
+    assert clerk.put("k", "v"), "a copy would close it"
 
 
 def test_what_the_store_refuses_is_told_once(clerk, cluster):
@@ -584,7 +593,7 @@ def test_pipeline_has_limits(clerk, cluster):
     assert len(clerk.pipeline().put("a", half).get("a").put("b", half).execute()) == 3
     big = clerk.pipeline().put("a", "x" * (MAX_VALUE_BYTES - 100))
     with pytest.raises(errors.InvalidRequestError, match="execute"):
-        big.put("b", "x" * 200)
+        big.put("b", "x" * (MAX_KEY_BYTES + 200))
     assert len(big) == 1
 
 

@@ -76,7 +76,7 @@ def test_reads_pass(method, args):
         ("gets", ("k",), "a list of keys, not str"),
         ("gets", (["k"] * (MAX_BATCH_OPS + 1),), "up to 10000 keys, not 10001"),
         ("gets", (["k", None],), "not NoneType"),
-        ("gets", (["k" * MAX_KEY_BYTES] * 25,), "request is too large"),
+        ("gets", (["k" * MAX_KEY_BYTES] * 26,), "request is too large"),
         ("scan", ("",), "scan takes 3 arguments, not 1"),
         ("scan", (None, "", 1), "prefix must be text"),
         ("scan", ("", "\udfff", 1), "start is not valid Unicode"),
@@ -136,14 +136,14 @@ def test_sizes_are_of_utf8_and_the_limits_are_inclusive():
 
 
 def test_a_request_counts_all_its_keys_and_values():
-    validate("put", (1, 1, 1, "k", BIG[1:]))
-    validate("cas", (1, 1, 1, "k", BIG[:1000], BIG[1001:]))
-    validate("batch", (1, 1, 1, [["put", "k", BIG[1000:]], ["put", "l", BIG[:998]]]))
+    key = "k" * MAX_KEY_BYTES
+    validate("put", (1, 1, 1, key, BIG))
+    validate("cas", (1, 1, 1, key, BIG[:1000], BIG[1000:]))
+    validate("batch", (1, 1, 1, [["put", key, BIG[1001:]], ["put", "l", BIG[:1000]]]))
     assert validate_operation("put", ["k", "é"]) == 3
     for method, args in [
-        ("put", ("k", BIG)),
-        ("cas", ("k", BIG[:1000], BIG[1000:])),
-        ("batch", ([["put", "k", BIG[1000:]], ["put", "l", BIG[:999]]],)),
+        ("cas", (key, BIG[:1000], BIG[999:])),
+        ("batch", ([["put", key, BIG[1000:]], ["put", "l", BIG[:1000]]],)),
     ]:
         with pytest.raises(InvalidRequestError, match=rf"too large: the limit is {MAX_REQUEST_BYTES} bytes"):
             validate(method, (1, 1, 1, *args))

@@ -83,6 +83,15 @@ def test_dumps_are_bounded_in_number(server: Server) -> None:
     assert server.ask("A", "dump")[1] not in ids
 
 
+def test_a_dump_that_its_client_gives_up_makes_room_for_another(server: Server) -> None:
+    ids = [server.ask("A", "dump")[1] for _ in range(MAX_DUMPS)]
+    assert server.ask("B", "dump_end", ids[0]) is None, "only its client ends it"
+    assert server.ask("B", "dump") == OVERLOADED
+    assert server.ask("A", "dump_end", ids[0]) is None
+    assert server.ask("A", "dump_end", ids[0]) is None
+    assert server.ask("B", "dump")[1] not in ids
+
+
 @pytest.mark.parametrize("how", ["idle", "closed", "restored"])
 def test_a_dump_that_nobody_reads_is_dropped_before_the_store_changes(server: Server, how: str) -> None:
     id = server.ask("A", "dump")[1]
