@@ -25,8 +25,11 @@ class Console:
     is set when the user no longer wants what a command does on another thread.
     """
 
-    def __init__(self, *, input_is_free: bool = False, output_is_closed: bool = False) -> None:
+    def __init__(
+        self, *, input_is_free: bool = False, input_is_closed: bool = False, output_is_closed: bool = False
+    ) -> None:
         self.input_is_free = input_is_free
+        self._input_is_closed = input_is_closed
         self._output_is_closed = output_is_closed
         self._progress_at = 0.0
         self._progress_columns = 0
@@ -93,7 +96,10 @@ class Console:
     # -- input -----------------------------------------------------------------------------------------------
 
     def input(self) -> BinaryIO:
-        """Standard input, for a command that reads all of it. Raises UsageError if it has another use."""
+        """Standard input, for a command that reads all of it. Raises UsageError if it has another use, or there
+        is none: an empty value in its place would be a wrong one."""
+        if self._input_is_closed:
+            raise UsageError("standard input is closed: name a file")
         if not self.input_is_free:
             raise UsageError("standard input is where the commands come from: name a file")
         return sys.stdin.buffer

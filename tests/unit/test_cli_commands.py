@@ -308,6 +308,13 @@ def test_a_value_that_cannot_be_one_is_refused(data, why, tmp_path):
     assert why in outcome.error
 
 
+def test_no_value_is_read_from_an_input_that_is_closed():
+    clerk = FakeClerk({"k": "old"})
+    outcome = run(clerk, "put k -", console=Console(input_is_free=True, input_is_closed=True))
+    assert (outcome.status, outcome.error) == (BAD_INPUT, "standard input is closed: name a file")
+    assert clerk.data["k"][0] == "old"
+
+
 # -- what scan prints ----------------------------------------------------------------------------------------
 
 AWKWARD = [
