@@ -186,6 +186,7 @@ def _constants(rng: random.Random) -> list[tuple[Any, str, int]]:
     """(module or class, name, value)."""
     return [
         (snapshotter, "SNAPSHOT_CHUNK_KEYS", rng.choice([1, 3, 500])),
+        (applier, "WORK_S", 0.0),  # no time passes while a simulated server works
         (applier, "MANY_BYTES", rng.choice([100, 1 << 17])),
         (sessions, "MAX_SESSIONS", rng.choice([3, 10_000, 10_000])),
         (snapshot_file.SnapshotWriter, "WRITE_EVERY", rng.choice([50, 1 << 18])),

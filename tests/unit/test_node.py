@@ -520,6 +520,7 @@ def test_a_node_that_stops_while_it_applies_a_whole_log_leaves_the_rest_and_what
 ) -> None:
     monkeypatch.setattr(applier, "MANY_BYTES", 0)
     monkeypatch.setattr(applier, "SLICE_BYTES", 1)
+    monkeypatch.setattr(applier, "WORK_S", 0.0)
     bench.node.step([append(entry(1), entry(2), entry(3), commit=3)])
     bench.node.step([append(entry(4), prev_term=1, commit=4)])
     bench.threads.stop()
