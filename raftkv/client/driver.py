@@ -41,7 +41,7 @@ class _Attempt(Call):
     __slots__ = ("_attempt", "_command", "_driver")
 
     def __init__(self, driver: Driver, send: Send) -> None:
-        super().__init__(time.monotonic() + send.timeout_s)
+        super().__init__(send.command.sent_at + send.timeout_s)
         self._driver = driver
         self._command = send.command
         self._attempt = send.attempt
@@ -150,7 +150,10 @@ class Driver:
         """What became of an attempt."""
         self._own_threads.add(threading.get_ident())
         with self._lock:
-            actions = self._tell(command, attempt, result, error)
+            if error is None:
+                actions = self._session.answered(command, attempt, result, time.monotonic())
+            else:
+                actions = self._tell(command, attempt, None, error)
             self._after(actions)
             if error is None and not self._under_way and not self.closed:
                 self.loans.lend()

@@ -50,7 +50,8 @@ class Exchange:
 
     def post(self, call: Call, method: str, args: tuple[Any, ...]) -> None:
         """Has the keeper send a request. Raises ClosedError."""
-        request_id = self._write(call, method, args)
+        request_id = next(self._ids)
+        call.frame = frame(dumps((request_id, method, args)))
         self.check_open()
         self._posted.append((call, request_id))
         self.wake()
@@ -82,7 +83,8 @@ class Exchange:
     def begin(self, call: Call, method: str, args: tuple[Any, ...]) -> None:
         """Sends a request, or has the keeper send it. Raises ClosedError, or ConnectionLostError when too much
         waits to be sent."""
-        request_id = self._write(call, method, args)
+        request_id = next(self._ids)
+        call.frame = frame(dumps((request_id, method, args)))
         reading = self._reading
         if reading is not None and reading.link.broken is not None:  # the keeper is about to notice it
             self.lose(reading.link, reading.link.broken)
@@ -220,24 +222,20 @@ class Exchange:
 
     # -- inside ----------------------------------------------------------------------------------------------
 
-    def _write(self, call: Call, method: str, args: tuple[Any, ...]) -> int:
-        request_id = next(self._ids)
-        call.frame = frame(dumps((request_id, method, args)))
-        return request_id
-
     def _begin(self, call: Call, request_id: int) -> None:
         """Sends a request, or else the keeper will, when there is a connection. With the lock held."""
-        self.check_open()
-        reading = self._reading
+        if self.closed:
+            self.check_open()
+        calls, reading = self._calls, self._reading
+        waiting_bytes = calls.waiting_bytes if reading is None else len(reading.link.backlog)
+        if waiting_bytes + len(call.frame) > self._max_buffered_bytes:
+            raise lost(f"{waiting_bytes} bytes of requests to {self.where} are waiting already", sent=False)
+        calls.add(request_id, call)
         if reading is None:
-            self._have_room(self._calls.waiting_bytes, call)
-            self._calls.add(request_id, call)
-            self._calls.waiting_bytes += len(call.frame)
+            calls.waiting_bytes += len(call.frame)
             self.wake()
             return
         link = reading.link
-        self._have_room(len(link.backlog), call)
-        self._calls.add(request_id, call)
         call.sent = True
         if self._awake and not reading.is_lent:
             link.backlog += call.frame
@@ -246,10 +244,6 @@ class Exchange:
             if call.deadline < self._wakes_at or link.next_pulse_at < self._wakes_at:
                 self.wake()
         call.frame = b""  # thousands may be under way, and large
-
-    def _have_room(self, waiting_bytes: int, call: Call) -> None:
-        if waiting_bytes + len(call.frame) > self._max_buffered_bytes:
-            raise lost(f"{waiting_bytes} bytes of requests to {self.where} are waiting already", sent=False)
 
     def _transmit(self, reading: Reading, data: bytes) -> None:
         """With the lock held."""
