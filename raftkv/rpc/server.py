@@ -18,13 +18,15 @@ import selectors
 import socket
 import threading
 import time
-from typing import Any, Callable, NamedTuple, Optional, Protocol
+from typing import Callable
 
 from raftkv import forks
 from raftkv.errors import TOO_MANY_CONNECTIONS, ProtocolError
 from raftkv.rpc.acceptor import Acceptor
 from raftkv.rpc.channel import Channel, Reply, send_replies
 from raftkv.rpc.door import Admission, Door
+from raftkv.rpc.handler import Handler, Occupancy, Request
+from raftkv.rpc.relay import Relay
 from raftkv.rpc.waker import Waker
 from raftkv.rpc.wire import FrameReader, loads
 from raftkv.threads import start_thread
@@ -39,41 +41,12 @@ _CLOSE_S = 0.2  # close() waits so long for a handler before it leaves it alone
 _REFUSED_S = 2.0  # how long a connection that is one too many is answered
 MOST_REFUSED = 4  # such connections at a time, a listener
 
-#: A request as a handler gets it: (channel, id, method, args). Id None: no reply is expected.
-Request = tuple[Channel, Optional[int], str, tuple[Any, ...]]
-
-
-class Handler(Protocol):
-    """What a listener needs of whoever answers its requests. Both methods are called on the loop thread and
-    must not block (on_requests may, for a while, if relieve() is called then); one that raises is a bug, and
-    ends the server by `on_fatal`."""
-
-    def on_requests(self, batch: list[Request]) -> None:
-        """All requests of this listener that came in during one turn of the loop, in order for each channel.
-
-        Nothing of `method` and `args` has been checked, except that they are a string and a tuple of plain
-        data. Replies may be sent by send_replies() from any thread, at any time and in any order.
-        """
-
-    def on_close(self, channel: Channel) -> None:
-        """The channel is gone. Called once for every channel, also for one that never sent a request."""
-
 
 def die(error: BaseException) -> None:
     """The default `on_fatal`: a server without one of its threads must not look alive."""
     logger.critical("the process ends: one of its threads died", exc_info=error)
     logging.shutdown()
     os._exit(70)
-
-
-class Occupancy(NamedTuple):
-    """Of a listener: its connections, how many it may have, how many it has refused for that since its start,
-    and what else it refuses at present, as "HOST: REASON"."""
-
-    connections: int
-    max_connections: int
-    refused: int
-    complaints: list[str]
 
 
 class _Port:
@@ -129,13 +102,7 @@ class RpcServer:
         # New, closing, or with a new backlog.
         self._attention: collections.deque[_Connection] = collections.deque()
         self._acceptor = Acceptor(name, self._start_thread)
-        self._readers: list[threading.Thread] = []
-        self._turns = threading.Semaphore(0)  # a permit: nobody runs the loop
-        self._lock = threading.Lock()  # guards the next three
-        self._reader: int | None = None  # the identity of the thread that runs the loop
-        self._in_handler = False  # set by that thread without the lock
-        self._torn_down = False
-        self._closing = False
+        self._relay = Relay(self._run)
         self._closed = False
 
     def listen(
@@ -180,19 +147,14 @@ class RpcServer:
 
     def start(self) -> None:
         """Raises ResourceError when the system allows no more threads."""
-        for name in (self._name, f"{self._name}-spare"):
-            self._readers.append(self._start_thread(self._read_in_turn, name))
-        self._turns.release()
+        self._relay.start(self._start_thread, self._name)
         self._acceptor.start()
 
     def relieve(self, thread: int) -> None:
         """If the thread with this identity (threading.get_ident()) runs the loop, and is in a handler, another
         one runs the loop from now on. Thread-safe. For who knows that the handler is done with its batch and
         only waits."""
-        with self._lock:
-            if self._reader == thread and self._in_handler:
-                self._reader = None
-                self._turns.release()
+        self._relay.relieve(thread)
 
     def close(self) -> None:
         """Close all listeners and connections and join all threads, but for those that a handler holds up for
@@ -201,14 +163,7 @@ class RpcServer:
             return
         self._closed = True
         self._acceptor.close()
-        self._closing = True
-        self._waker.wake()
-        self._turns.release(len(self._readers) + 1)  # who waits for one sees that there are none any more
-        deadline = time.monotonic() + _CLOSE_S
-        for reader in self._readers:
-            reader.join(max(0.0, deadline - time.monotonic()))
-        with self._lock:
-            self._reader = None  # one that is in a handler still does nothing after it
+        self._relay.close(self._waker.wake, _CLOSE_S)
         self._tear_down()
 
     def _attend(self, channel: _Connection) -> None:
@@ -229,20 +184,10 @@ class RpcServer:
 
     # -- the loop --------------------------------------------------------------------------------------------
 
-    def _read_in_turn(self) -> None:
-        """The body of each reader: run the loop whenever nobody does."""
-        while True:
-            self._turns.acquire()
-            if self._closing:
-                return
-            with self._lock:
-                self._reader, self._in_handler = threading.get_ident(), False
-            self._run()
-
     def _run(self) -> None:
         """Until the server is closed, or this thread is relieved."""
         next_sweep = time.monotonic() + _SWEEP_INTERVAL_S
-        while not self._closing and self._turn(time.monotonic()):
+        while not self._relay.closing and self._turn(time.monotonic()):
             now = time.monotonic()
             if now >= next_sweep:
                 self._sweep(now)
@@ -251,13 +196,9 @@ class RpcServer:
     def _handle(self, port: _Port) -> bool:
         """Give the handler its batch. False: this thread was relieved meanwhile, and touches nothing more."""
         batch, port.batch = port.batch, []
-        self._in_handler = True
+        self._relay.enter()
         port.handler.on_requests(batch)
-        with self._lock:
-            if self._reader != threading.get_ident():
-                return False
-            self._in_handler = False
-            return True
+        return self._relay.leave()
 
     def _turn(self, now: float) -> bool:
         """False: this thread was relieved."""
@@ -388,11 +329,7 @@ class RpcServer:
                 channel.close()
 
     def _tear_down(self) -> None:
-        """Ends what is left, when the loop no longer runs. Once."""
-        with self._lock:
-            if self._torn_down:
-                return
-            self._torn_down = True
+        """Ends what is left, when the loop no longer runs."""
         for channel in [*self._channels, *self._attention]:
             channel.close()
             self._drop(channel)

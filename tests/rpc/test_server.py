@@ -397,7 +397,7 @@ def test_who_is_in_no_handler_is_not_relieved(held_up: Any) -> None:
         for number in (3, 4):
             connection.send((number, "wait", ()))
             assert connection.recv() == (number, True, "wait")
-            assert handler.waits.get(timeout=5) in [reader.ident for reader in served.server._readers]
+            assert handler.waits.get(timeout=5) in [reader.ident for reader in served.server._relay.threads]
 
 
 def test_close_waits_for_no_handler_that_is_held_up(held_up: Any) -> None:
@@ -411,7 +411,7 @@ def test_close_waits_for_no_handler_that_is_held_up(held_up: Any) -> None:
         with pytest.raises(OSError):
             Client(served.address, authkey=KEY)
     handler.goes_on.set()
-    for reader in served.server._readers:
+    for reader in served.server._relay.threads:
         reader.join(5)
         assert not reader.is_alive()
 
@@ -441,7 +441,7 @@ def test_by_default_a_thread_that_dies_ends_the_process() -> None:
         "server.start()\n"
         "connection = Client(address, authkey=KEY)\n"
         "connection.send((1, 'raise', ()))\n"
-        "[reader.join() for reader in server._readers]\n"
+        "[reader.join() for reader in server._relay.threads]\n"
         "connection.recv()\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
