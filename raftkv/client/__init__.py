@@ -2,8 +2,11 @@
 
     numbering.py       sequence numbers, by which a server tells a repeated command from a new one
     leader_search.py   which server to ask next, while the leader is not known
+    inquiry.py         one command looks for the leader, the others wait
     command.py         one command, the actions that move it, and what its failures are called
+    waiting.py         the commands that wait to be sent
     session.py         ClerkSession: the client's half of "exactly once", without I/O
+    loan.py            what a caller needs to make commands by itself
     loans.py           what is lent to a caller who is alone: the connection and the next numbers
     window.py          the commands of submit() that have no answer yet
     driver.py          Driver: our own threads; carries out on real connections what a ClerkSession decides

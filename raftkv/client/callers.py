@@ -18,8 +18,8 @@ from typing import Any
 from raftkv import errors
 from raftkv.client.command import Command, never_ended, not_begun
 from raftkv.client.driver import Driver
+from raftkv.client.loan import Loan
 from raftkv.client.loans import GRACE_S
-from raftkv.client.session import Loan
 from raftkv.kvdb.commands import WRITES
 from raftkv.rpc.future import CallFuture
 from raftkv.rpc.lane import Lane

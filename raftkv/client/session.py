@@ -31,7 +31,7 @@ The rules:
 5. A silent server. An attempt has ATTEMPTS_S, which grows with each that times out: one dead server must not
    cost a whole timeout, and a slow one must not get the same work again and again. A server that has answered
    anything within the last SILENT_S is slow, not silent, and remains our leader.
-6. Looking for the leader (see leader_search.py). While none is known, one command at a time asks: the oldest
+6. Looking for the leader (see inquiry.py). While none is known, one command at a time asks: the oldest
    of those with the fewest timeouts. All others wait, and follow when it has an answer that only a leader
    gives.
 7. An expired session. The server did not apply *this* attempt. A command that is not in doubt gets a number
@@ -46,16 +46,16 @@ doubled first attempt could be applied, forgotten with its session, and then ref
 
 from __future__ import annotations
 
-import heapq
 import random
-from collections import deque
 from collections.abc import Sequence
 from typing import Any, Callable
 
 from raftkv import errors
 from raftkv.client.command import Actions, Command, Done, Send, error_of, expired, too_late
-from raftkv.client.leader_search import LeaderSearch
+from raftkv.client.inquiry import Inquiry
+from raftkv.client.loan import Loan
 from raftkv.client.numbering import Numbering
+from raftkv.client.waiting import Waiting
 from raftkv.errors import InvariantError
 from raftkv.kvdb.commands import WRITES
 
@@ -70,34 +70,18 @@ _ABOUT_NOW_S = 0.001  # a deadline so near is over
 _FOREVER = float("inf")
 
 
-class Loan:
-    """What ClerkSession.lend() gives: whom to ask, how long to wait for an answer (in seconds), the client id (0:
-    no session yet), and the next number."""
-
-    __slots__ = ("client", "leader", "next_seq", "timeout_s", "used")
-
-    def __init__(self, leader: int, client: int, next_seq: int) -> None:
-        self.leader, self.client, self.next_seq = leader, client, next_seq
-        self.timeout_s = ATTEMPTS_S[0]
-        self.used = False
-
-
 class ClerkSession:
     """The state of one client. Not thread-safe. `servers` are ids; each method returns the actions to
     take."""
 
     def __init__(self, servers: Sequence[int], rng: random.Random) -> None:
-        self._servers = tuple(servers)
-        self._search = LeaderSearch(servers, rng)
-        self._asking: Command | None = None  # the one that looks for the leader (rule 6)
+        self._inquiry = Inquiry(servers, rng)  # rule 6
+        self._search = self._inquiry.search
         self._numbering: Numbering | None = None  # of the registered session
         self._registration: Command | None = None  # under way
-        self._waiting: list[Command] = []  # a heap: may be sent as soon as there is a leader
-        self._unnumbered: deque[Command] = deque()  # writes that need a leader, a session and a free number
+        self._waiting = Waiting()
         self._orders = 0
         self._heard_at = -_FOREVER  # when the latest result came (rule 5)
-        self._complaints: dict[int, str] = {}  # what each server last said instead of answering
-        self._unauthorised: set[int] = set()  # servers that do not hold our key
         self._closed = False
         self._actions: Actions = []
         self.wake_at: float | None = None
@@ -131,13 +115,13 @@ class ClerkSession:
         """What a caller needs to make commands by himself, one at a time, while there are no others; None when
         there are some, or no leader is known. Until take_back() there must be no other event."""
         leader = self._search.leader
-        if leader is None or self._waiting or self._unnumbered or self._registration is not None:
+        if leader is None or self._waiting or self._registration is not None:
             return None
         numbers = self._numbering
         if numbers is None:
-            return Loan(leader, 0, 0)
+            return Loan(leader, 0, 0, ATTEMPTS_S[0])
         next_seq = numbers.lend()
-        return None if next_seq is None else Loan(leader, numbers.client, next_seq)
+        return None if next_seq is None else Loan(leader, numbers.client, next_seq, ATTEMPTS_S[0])
 
     def take_back(self, loan: Loan, command: Command | None, now: float) -> None:
         """The loan is over. `command`, which is in flight, if any is, becomes one of the others."""
@@ -166,13 +150,13 @@ class ClerkSession:
         if command.done:
             return []
         self._heard_at = now
-        if command is self._asking and attempt == command.attempt:
-            self._found_leader(command.server)
+        if attempt == command.attempt:
+            self._inquiry.led(command)
         if command is self._registration:
             self._numbering = Numbering(result)
         command.result = result
         self._finish(command)
-        if self._waiting or self._unnumbered:
+        if self._waiting:
             self._go_on(now)
         return self._take()
 
@@ -182,8 +166,7 @@ class ClerkSession:
         """A server has refused an attempt of `command`, in the words of errors.RemoteError."""
         if command.done or attempt != command.attempt:
             return []
-        self._complaints[command.server] = message
-        self._unauthorised.discard(command.server)
+        self._inquiry.complained(command.server, message)
         refusal = errors.RemoteError(code, message, detail)
         _REFUSALS.get(code, ClerkSession._final)(self, command, refusal, now)
         self._go_on(now)
@@ -204,7 +187,7 @@ class ClerkSession:
         if command.done or attempt != command.attempt:
             return []
         command.timeouts += 1
-        if now - self._heard_at < SILENT_S and command is not self._asking:
+        if now - self._heard_at < SILENT_S and command is not self._inquiry.asking:
             command.in_doubt |= sent
             self._retry(command, now)
         else:
@@ -219,8 +202,7 @@ class ClerkSession:
         if command.done or attempt != command.attempt:
             return []
         self._failed(command, False, reason, self._search.failed, now)
-        self._unauthorised.add(command.server)
-        if len(self._unauthorised) == len(self._servers):
+        if self._inquiry.unauthorised(command.server):
             self._fail(command, errors.AuthenticationError(reason))
         self._go_on(now)
         return self._take()
@@ -238,25 +220,23 @@ class ClerkSession:
         detail = refusal.detail
         hint = detail.get("leader") if isinstance(detail, dict) else detail
         self._doubt_if_proposed(command, detail)
-        if self._guided_us(command):
+        if self._inquiry.guides(command):
             self._search.redirected(command.server, hint if isinstance(hint, int) else None, now)
         self._retry(command, now)
 
     def _overloaded(self, command: Command, refusal: errors.RemoteError, now: float) -> None:
-        if self._guided_us(command):
+        if self._inquiry.guides(command):
             self._search.overloaded(command.server, now)
         self._retry(command, now)
 
     def _no_space(self, command: Command, refusal: errors.RemoteError, now: float) -> None:
         """Only a leader says so, and not until it is true no more: that may take as long as somebody needs to
         delete something."""
-        if command is self._asking:
-            self._found_leader(command.server)
+        self._inquiry.led(command)
         self._fail(command, errors.NoSpaceError(f"the {command.method} was not applied: {refusal}"))
 
     def _session_expired(self, command: Command, refusal: errors.RemoteError, now: float) -> None:
-        if command is self._asking:
-            self._found_leader(command.server)
+        self._inquiry.led(command)
         if command.numbering is self._numbering:
             self._numbering = None
             self._retry_waiting(now)
@@ -280,31 +260,12 @@ class ClerkSession:
         if not isinstance(detail, dict) or detail.get("proposed") is not False:
             command.in_doubt = True
 
-    # -- the leader ------------------------------------------------------------------------------------------
-
-    def _found_leader(self, server: int) -> None:
-        self._asking = None
-        self._search.found(server)
-        self._complaints.clear()
-        self._unauthorised.clear()
-
-    def _guided_us(self, command: Command) -> bool:
-        """Whether what has just become of `command` decides where to look next: it was the one that asks, or
-        went to the server that we still take for the leader. All others tell what we know already."""
-        if command is self._asking:
-            self._asking = None
-            return True
-        return command.server == self._search.leader
-
     def _failed(
         self, command: Command, sent: bool, reason: str, tell: Callable[[int, float, float], None], now: float
     ) -> None:
         """An attempt brought nothing. `tell` is the search's method that should know."""
         command.in_doubt |= sent
-        self._complaints[command.server] = reason
-        self._unauthorised.discard(command.server)
-        if self._guided_us(command):
-            tell(command.server, command.sent_at, now)
+        self._inquiry.failed(command, reason, tell, now)
         self._retry(command, now)
 
     # -- queues ----------------------------------------------------------------------------------------------
@@ -320,8 +281,8 @@ class ClerkSession:
         if self._closed:
             self._fail(command, errors.ClosedError("the client was closed before the command was answered"))
         elif command.deadline <= now + _ABOUT_NOW_S:
-            self._fail(command, too_late(command, self._complaints))
-        elif command is self._registration and not self._unnumbered:
+            self._fail(command, too_late(command, self._inquiry.complaints))
+        elif command is self._registration and not self._waiting.has_unnumbered():
             self._finish(command)  # nobody needs it any more
         elif command.numbering is not None and command.numbering is not self._numbering:
             if command.in_doubt:
@@ -334,12 +295,12 @@ class ClerkSession:
 
     def _enqueue(self, command: Command) -> None:
         if command.numbering is None and command.method in WRITES and command is not self._registration:
-            self._unnumbered.append(command)
+            self._waiting.add_unnumbered(command)
             if self._numbering is None and self._registration is None:
                 self._registration = Command("register", (), _FOREVER)  # its order, 0, is before all others
-                heapq.heappush(self._waiting, self._registration)
+                self._waiting.add(self._registration)
         else:
-            heapq.heappush(self._waiting, command)
+            self._waiting.add(command)
         self._wake_by(command.deadline)
 
     def _wake_by(self, when: float) -> None:
@@ -350,37 +311,21 @@ class ClerkSession:
         """Send what can be sent now."""
         search = self._search
         if search.leader is not None:
-            command = self._next()
+            command = self._waiting.next(self._numbering)
             while command is not None:
                 self._send(command, search.leader, now)
-                command = self._next()
-        elif self._asking is None and (self._waiting or self._unnumbered):
+                command = self._waiting.next(self._numbering)
+        elif self._inquiry.asking is None and self._waiting:
             if now < search.resume_at:
                 self._wake_by(search.resume_at)
                 return
-            self._asking = command = self._next()
+            command = self._waiting.next(self._numbering)
             if command is not None:
-                search.asked()
-                self._send(command, search.candidate, now)
-
-    def _next(self) -> Command | None:
-        """Takes the next command that may be sent from its queue."""
-        while self._waiting:
-            command = heapq.heappop(self._waiting)
-            if not command.done:
-                return command
-        numbering = self._numbering
-        while self._unnumbered and numbering is not None and numbering.has_room():
-            command = self._unnumbered.popleft()
-            if not command.done:
-                return command
-        return None
+                self._send(command, self._inquiry.ask(command), now)
 
     def _retry_waiting(self, now: float) -> None:
         """Queue anew all that waits: numbers may have become void, deadlines may be over."""
-        waiting = [*self._unnumbered, *self._waiting]
-        self._waiting, self._unnumbered = [], deque()
-        for command in waiting:
+        for command in self._waiting.take_all():
             self._retry(command, now)
 
     def _send(self, command: Command, server: int, now: float) -> None:
@@ -409,8 +354,7 @@ class ClerkSession:
 
     def _finish(self, command: Command) -> None:
         command.done = True
-        if command is self._asking:
-            self._asking = None
+        self._inquiry.ended(command)
         if command.numbering is not None:
             command.numbering.answered(command.seq)
         if command is self._registration:
@@ -423,8 +367,7 @@ class ClerkSession:
         if command.done:
             return
         if command is self._registration:
-            waiting, self._unnumbered = self._unnumbered, deque()
-            for other in waiting:
+            for other in self._waiting.take_unnumbered():
                 self._fail(other, error)
         command.error = error_of(command, error)
         self._finish(command)
@@ -435,7 +378,6 @@ _REFUSALS: dict[str, Callable[[ClerkSession, Command, errors.RemoteError, float]
     errors.NO_SPACE: ClerkSession._no_space,
     errors.OVERLOADED: ClerkSession._overloaded,
     errors.TOO_MANY_IN_FLIGHT: ClerkSession._overloaded,
-    errors.TOO_MANY_CONNECTIONS: ClerkSession._overloaded,
     errors.SESSION_EXPIRED: ClerkSession._session_expired,
     errors.SHUTTING_DOWN: ClerkSession._shutting_down,
     errors.TOO_MANY_CONNECTIONS: ClerkSession._full,
