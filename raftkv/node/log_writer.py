@@ -147,13 +147,14 @@ class LogWriter:
             log.warning("%s", HANGS.format(took))
 
     def run(self) -> None:
-        """The thread `log-writer`. Ends when the node stops and wake() is called."""
+        """The thread `log-writer`. Ends when the node stops and wake() is called; first it writes what waits, so
+        that a node that was stopped in good order has on its disk what it has applied."""
         while True:
             with self._mutex:
-                while not self._threads.stopping and (self._busy or not self.has_work):
+                while self._busy or not self.has_work:
+                    if self._threads.stopping and not self._busy:
+                        return
                     self._work_waits.wait()
-                if self._threads.stopping:
-                    return
                 taken = self._take()
             try:
                 self._write(*taken)
@@ -229,7 +230,7 @@ class LogWriter:
         self._busy = not done
         self._writing_since = self._lone_writer = None
         self._sort_ready()
-        if done and self.has_work:
+        if done and (self.has_work or self._threads.stopping):
             self._work_waits.notify()
 
     def _save(self, batch: Sequence[Ready], patient: bool) -> None:

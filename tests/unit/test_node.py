@@ -718,3 +718,14 @@ def test_get_state_is_the_cores(bench: Bench) -> None:
     assert bench.node.get_state() == (0, False)
     bench.lead()
     assert bench.node.status()["role"] == Role.LEADER.value
+
+
+def test_a_node_that_is_stopped_writes_what_waits_for_the_disk(tmp_path: Path) -> None:
+    """It may have applied that already; and whoever looks at a disk after a stop expects what was applied."""
+    bench = Bench(tmp_path / "data")
+    bench.lead()
+    bench.node.propose(["a", "b"], [None, None])
+    bench.threads.stop()
+    bench.node.log_writer.run()
+    assert bench.persister.last_index == 3
+    bench.close()
