@@ -232,6 +232,11 @@ def _addresses(servers: Servers) -> dict[int, Address]:
         given = {server: _parsed(text) for server, text in enumerate(servers, 1)}
     if not given:
         raise errors.ConfigError("servers: name at least one")
+    for server in given:
+        if type(server) is not int or server < 1:
+            raise errors.ConfigError(
+                f"servers: the id of a server is a whole number from 1 on, not {server!r}"
+            )
     return {server: _checked_address(server, given[server]) for server in sorted(given)}
 
 
