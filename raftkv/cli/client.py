@@ -62,20 +62,12 @@ def main(argv: list[str] | None = None) -> int:
     """Run the client. Returns the exit status, as `kvclient --help` lists them."""
     if argv is not None:
         return _run(argv)
-    status = _run([_as_utf8(word) for word in sys.argv[1:]])
+    status = _run(sys.argv[1:])
     with contextlib.suppress(ValueError):  # not in the main thread
         signal.signal(
             signal.SIGINT, signal.SIG_IGN
         )  # it is said what happened: only the end of Python is left
     return status
-
-
-def _as_utf8(word: str) -> str:
-    """The word as it was typed, if that is UTF-8: Python reads it by the locale, and that of C knows ASCII only."""
-    try:
-        return os.fsencode(word).decode()
-    except UnicodeError:
-        return word
 
 
 def _run(words: list[str]) -> int:

@@ -77,9 +77,7 @@ HELP_WORDS = ("help", "--help", "-h", "?")
 
 def parse_call(commands: Mapping[str, Command], words: Sequence[str], as_json: bool = False) -> Call:
     """Which command `words`, which are not empty, call for. Raises UsageError."""
-    for word in words:
-        if not _is_text(word):
-            raise UsageError(f"{one_line(word)[:80]} is not UTF-8 text, and keys and values are text")
+    words = [_as_text(word) for word in words]
     name, rest = words[0], list(words[1:])
     asks_for_help = [word for word in rest if word != "--json"]
     if name in HELP_WORDS:
@@ -122,12 +120,12 @@ def _check_count(command: Command, words: Sequence[str]) -> None:
         raise UsageError(f"{extra!r} is one word too many: quote what has spaces")
 
 
-def _is_text(word: str) -> bool:
+def _as_text(word: str) -> str:
+    """The word, whose bytes Python kept where the locale knows ASCII only. Raises UsageError."""
     try:
-        word.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        return word.encode("utf-8", "surrogateescape").decode()
+    except UnicodeError:
+        raise UsageError(f"{one_line(word)[:80]} is not UTF-8 text, and keys and values are text") from None
 
 
 # -- help ----------------------------------------------------------------------------------------------------

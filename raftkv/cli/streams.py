@@ -11,6 +11,7 @@ _STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 
 def open_standard_streams() -> set[str]:
     """Open os.devnull in place of each of descriptors 0 to 2 that is closed. Returns which, by name.
+    What is not written to a terminal is UTF-8.
 
     For the beginning of a program, before it opens anything else: a file that got one of these numbers would
     be taken for a standard stream, by its children at the latest.
@@ -28,6 +29,10 @@ def open_standard_streams() -> set[str]:
             os.set_inheritable(number, True)
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, mode, closefd=False))
-    if isinstance(sys.stdout, io.TextIOWrapper):  # what an encoding lacks must not end the program
-        sys.stdout.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        if (
+            not sys.stdout.isatty()
+        ):  # another program reads it: values as they are, whatever the locale can show
+            sys.stdout.reconfigure(encoding="utf-8")
+        sys.stdout.reconfigure(errors="backslashreplace")  # what an encoding lacks must not end the program
     return closed

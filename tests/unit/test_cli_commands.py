@@ -308,6 +308,13 @@ def test_a_value_that_cannot_be_one_is_refused(data, why, tmp_path):
     assert why in outcome.error
 
 
+def test_words_are_utf8_also_where_the_locale_knows_ascii_only():
+    clerk = FakeClerk()
+    words = [word.encode().decode("ascii", "surrogateescape") for word in ("put", "é", "日本😀")]
+    assert execute(COMMANDS, clerk, words).status == DONE
+    assert clerk.data["é"][0] == "日本😀"
+
+
 def test_no_value_is_read_from_an_input_that_is_closed():
     clerk = FakeClerk({"k": "old"})
     outcome = run(clerk, "put k -", console=Console(input_is_free=True, input_is_closed=True))

@@ -72,23 +72,6 @@ def test_a_program_starts_through_a_link_from_any_folder_without_a_home(program:
     assert version([sys.executable, str(link)], traps, env) == (0, "raftkv", "")
 
 
-def test_words_are_utf8_also_where_the_locale_knows_ascii_only(tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        str(BIN / "kvclient.py"),
-        "--config",
-        "missing",
-        "put",
-        "é日本",
-        "\N{GRINNING FACE}",
-    ]
-    env = environment(**VARIABLES)
-    done = subprocess.run(
-        [word.encode() for word in command], cwd=tmp_path, env=env, capture_output=True, timeout=PATIENCE_S
-    )
-    assert b"missing: cannot read the configuration file" in done.stderr
-
-
 @pytest.mark.parametrize("flags", FLAGS)
 def test_a_program_starts_under_the_flags_of_python(flags: list[str], traps: Path) -> None:
     for program in PROGRAMS:
