@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-FOLDERS = ("course", "linearizability", "mutants", "raft", "sim", "storage")
+FOLDERS = ("course", "explore", "linearizability", "mutants", "raft", "sim", "storage")
 ROOT = Path(__file__).parents[1]
 
 _ENDED_S = 10.0  # for the second one to end after Ctrl-C
