@@ -27,7 +27,11 @@ def told(scenario: Scenario, path: Sequence[int]) -> Iterator[str]:
         for server in state.servers:
             yield readable(f"# {_brief(server)}")
         for choice in path:
-            event = space.events(state)[choice]
+            events = space.events(state)
+            if choice >= len(events):
+                yield f"there is no event {choice} here: the path is of another scenario or another core"
+                return
+            event = events[choice]
             yield readable(f"> {_words(event)}")
             after = space.after(state, event)
             if after is None:
