@@ -56,6 +56,8 @@ SCENARIOS = [
              {"snapshot": 1, "add": 1, "campaign": 1}, joining=1),
     Scenario("promotion", "one of two dies after a learner was promoted", 2, _LEADER,
              {"add": 1, "campaign": 1}, joining=1, elects=True),
+    Scenario("growth", "one joins three as a learner and is promoted, while servers crash", 3, _LEADER,
+             {"add": 1, "crash": 1, "campaign": 1}, joining=1),
     Scenario("replacement", "one of three is replaced by one that joins, also the leader", 3, _LEADER,
              {"replace": 1, "propose": 1, "campaign": 1}, joining=1),
     Scenario("removal", "one of three is removed, also the leader", 3, _LEADER,

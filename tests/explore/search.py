@@ -31,8 +31,8 @@ class Result(NamedTuple):
 
 class Search:
     def __init__(self, scenario: Scenario) -> None:
-        self._space = Space(scenario)
-        self._election = Election(self._space) if scenario.elects else None
+        self.space = Space(scenario)
+        self._election = Election(self.space) if scenario.elects else None
         self._seen: set[bytes] = set()
         self._parents, self._choices = array("q"), array("i")  # of each state, in the order of finding
         self._transitions = 0
@@ -57,25 +57,25 @@ class Search:
             depth, is_complete = len(path), False
         return Result(
             len(self._seen), self._transitions, depth, is_complete, time.monotonic() - began,
-            self._space.distinct_servers, violation, path,
+            len(self.space.servers), violation, path,
         )  # fmt: skip
 
     def _first(self) -> tuple[int, State]:
         try:
-            state = prepared(self._space)
+            state = prepared(self.space)
         except Violation as error:
             raise _Found(str(error), ()) from None
         return self._add(state, -1, 0), state
 
     def _add(self, state: State, parent: int, choice: int) -> int:
-        self._seen.add(fingerprint(state, self._space.scenario.ordered))
+        self._seen.add(fingerprint(state, self.space.scenario.ordered))
         self._parents.append(parent)
         self._choices.append(choice)
         return len(self._parents) - 1
 
     def _followers(self, number: int, state: State) -> list[tuple[int, State]]:
         """The states that follow and were not seen before."""
-        space, seen, found = self._space, self._seen, []
+        space, seen, found = self.space, self._seen, []
         for choice, event in enumerate(space.events(state)):
             try:
                 after = space.after(state, event)

@@ -7,7 +7,7 @@ computes it once for each two of them; it is looked up for all states that share
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from hashlib import blake2b
 from itertools import permutations, product
 from typing import NamedTuple, Optional
@@ -86,8 +86,14 @@ class Space:
         return State(tuple(servers), (), (0,) * len(self.kinds), self._frozen_history(History()))
 
     @property
-    def distinct_servers(self) -> int:
-        return len(self._servers)
+    def servers(self) -> Collection[FrozenServer]:
+        """All states of one server that were met."""
+        return self._servers.values()
+
+    @property
+    def messages(self) -> Collection[FrozenMessage]:
+        """All that were ever sent."""
+        return self._messages.values()
 
     # -- what can happen -------------------------------------------------------------------------------------
 
@@ -124,7 +130,7 @@ class Space:
         """The state that follows; None if nothing has changed but that a message arrived. Raises Violation."""
         place = event.id - ID - 1
         before = state.servers[place]
-        outcome = self._outcome(before, event)
+        outcome = self.outcome(before, event)
         if outcome.problem:
             raise Violation(outcome.problem)
         server, sent = outcome.server, outcome.sent
@@ -163,7 +169,8 @@ class Space:
             *[each for each in wire[first:] if not is_past(each.message, views[each.message.to])],
         )
 
-    def _outcome(self, server: FrozenServer, event: Event) -> Outcome:
+    def outcome(self, server: FrozenServer, event: Event) -> Outcome:
+        """What `event` does to `server`, in any state."""
         key = event.message or (event.kind, event.about)
         found = server.outcomes.get(key)
         if found is None:
