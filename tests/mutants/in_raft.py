@@ -160,7 +160,7 @@ MUTANTS: list[Mutant] = [
     Mutant("who has written wakes nobody", "15",
            "lost wakeup: what came while another thread wrote waits for ever",
            "unit/test_node.py::test_the_log_writer_is_woken_for_what_came_while_another_thread_wrote",
-           Edit("node.log_writer", "if A and self.has_work: ...", "pass")),
+           Edit("node.log_writer", "if A and (self.has_work or B): ...", "pass")),
     Mutant("applied once, not looked at again", "15",
            "lost wakeup: what is queued just before the lock is let go is not applied",
            "unit/test_node.py::test_what_comes_in_the_last_moment_is_applied_too",
