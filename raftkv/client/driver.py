@@ -282,7 +282,7 @@ class Driver:
         events: list[Event | None] = []
         try:
             events.append(self._inbox.get(timeout=min(timeout_s, _LONG_S)))
-            while len(events) < _BATCH:
+            while len(events) < _BATCH and not self._inbox.empty():
                 events.append(self._inbox.get_nowait())
         except queue.Empty:
             pass
