@@ -54,8 +54,8 @@ not find servers, choose between them, retry, or know which requests are harmles
 
 The files, from the bottom up: wire.py (frames and pickles), handshake.py (connecting and proving),
 waker.py, complaints.py (log lines); then for a server challenge.py (its half of the handshake), door.py,
-acceptor.py, channel.py, handler.py, relay.py (two threads, one loop), server.py; and for a client future.py, calls.py, resolve.py (names), dial.py
-(connecting), connector.py (one attempt after the other), link.py (a connection), lane.py (one that is lent to
-a lone caller), reading.py (who reads a connection), exchange.py (requests out, replies in), keeper.py (the
-thread), client.py.
+acceptor.py, channel.py, handler.py, port.py, relay.py (two threads, one loop), server.py; and for a client
+future.py, calls.py, resolve.py (names), dial.py (connecting), connector.py (one attempt after the other),
+link.py (a connection), lane.py (one that is lent to a lone caller), reading.py (who reads a connection),
+exchange.py (requests out, replies in), keeper.py (the thread), client.py.
 """

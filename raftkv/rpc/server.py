@@ -23,12 +23,13 @@ from typing import Callable
 from raftkv import forks
 from raftkv.errors import TOO_MANY_CONNECTIONS, ProtocolError
 from raftkv.rpc.acceptor import Acceptor
-from raftkv.rpc.channel import Channel, Reply, send_replies
+from raftkv.rpc.channel import Reply, send_replies
 from raftkv.rpc.door import Admission, Door
 from raftkv.rpc.handler import Handler, Occupancy, Request
+from raftkv.rpc.port import Connection, Port
 from raftkv.rpc.relay import Relay
 from raftkv.rpc.waker import Waker
-from raftkv.rpc.wire import FrameReader, loads
+from raftkv.rpc.wire import loads
 from raftkv.threads import start_thread
 
 logger = logging.getLogger("raftkv.rpc")
@@ -49,40 +50,6 @@ def die(error: BaseException) -> None:
     os._exit(70)
 
 
-class _Port:
-    """One listener: its door, its handler, and the requests of the current turn."""
-
-    def __init__(self, handler: Handler, max_frame_bytes: int, always: frozenset[str]) -> None:
-        self.door: Door
-        self.handler = handler
-        self.max_frame_bytes = max_frame_bytes
-        self.always = always
-        self.batch: list[Request] = []
-        self.refused: list[_Connection] = []  # that are being told so; oldest first
-
-
-class _Connection(Channel):
-    """A channel with what only the loop knows of it."""
-
-    __slots__ = ("frame_since", "frames", "port", "refusal", "since", "watched")
-
-    def __init__(
-        self,
-        port: _Port,
-        sock: socket.socket,
-        peer: str,
-        refusal: str | None,
-        attend: Callable[[_Connection], None],
-    ) -> None:
-        super().__init__(sock, peer, attend)
-        self.port = port
-        self.refusal = refusal  # why no requests are taken from it, if it is one too many
-        self.since = time.monotonic()
-        self.frames = FrameReader(port.max_frame_bytes)
-        self.frame_since: float | None = None  # since when a frame has been coming in without an end
-        self.watched = 0  # the events that the selector is watching
-
-
 class RpcServer:
     """Serves any number of listeners. listen(), start() and close() are for one thread; see Channel for the
     rest.
@@ -93,14 +60,14 @@ class RpcServer:
     def __init__(self, name: str = "rpc", on_fatal: Callable[[BaseException], None] = die) -> None:
         self._name = name
         self._on_fatal = on_fatal
-        self._ports: list[_Port] = []
-        self._channels: set[_Connection] = set()
+        self._ports: list[Port] = []
+        self._channels: set[Connection] = set()
         self._selector = selectors.DefaultSelector()
         self._waker = Waker()
         forks.close_in_child(self._selector, self._waker)
         self._selector.register(self._waker.socket, selectors.EVENT_READ, None)
         # New, closing, or with a new backlog.
-        self._attention: collections.deque[_Connection] = collections.deque()
+        self._attention: collections.deque[Connection] = collections.deque()
         self._acceptor = Acceptor(name, self._start_thread)
         self._relay = Relay(self._run)
         self._closed = False
@@ -128,11 +95,11 @@ class RpcServer:
         """
 
         def on_admitted(sock: socket.socket, peer: str, refusal: str | None) -> None:
-            self._attend(_Connection(port, sock, peer, refusal, self._attend))
+            self._attend(Connection(port, sock, peer, refusal, self._attend))
 
         full = full or f"there are as many connections as are allowed (max_connections = {max_connections})"
         admission = Admission(authkey, max_connections, max_unauthenticated, handshake_timeout_s, full)
-        port = _Port(handler, max_frame_bytes, always)
+        port = Port(handler, max_frame_bytes, always)
         port.door = Door(self._name, address, admission, on_admitted)
         self._ports.append(port)
         self._acceptor.add(port.door)
@@ -166,7 +133,7 @@ class RpcServer:
         self._relay.close(self._waker.wake, _CLOSE_S)
         self._tear_down()
 
-    def _attend(self, channel: _Connection) -> None:
+    def _attend(self, channel: Connection) -> None:
         """Have the loop look after `channel`. Thread-safe."""
         self._attention.append(channel)
         self._waker.wake()
@@ -193,7 +160,7 @@ class RpcServer:
                 self._sweep(now)
                 next_sweep = now + _SWEEP_INTERVAL_S
 
-    def _handle(self, port: _Port) -> bool:
+    def _handle(self, port: Port) -> bool:
         """Give the handler its batch. False: this thread was relieved meanwhile, and touches nothing more."""
         batch, port.batch = port.batch, []
         self._relay.enter()
@@ -221,7 +188,7 @@ class RpcServer:
             self._look_after(self._attention.popleft())
         return True
 
-    def _receive(self, channel: _Connection, pings: list[Reply], now: float) -> None:
+    def _receive(self, channel: Connection, pings: list[Reply], now: float) -> None:
         """Reads some of what has come (so much that no other has to wait long), and adds the requests in it
         to the turn's batch."""
         try:
@@ -261,7 +228,7 @@ class RpcServer:
         elif payloads or channel.frame_since is None:
             channel.frame_since = now
 
-    def _refuse(self, channel: _Connection, refusal: str, requests: list[Request]) -> None:
+    def _refuse(self, channel: Connection, refusal: str, requests: list[Request]) -> None:
         """Answers the requests of a connection that is one too many."""
         port = channel.port
         port.batch += [request for request in requests if request[2] in port.always]
@@ -270,7 +237,7 @@ class RpcServer:
             [(channel, id, False, answer) for _, id, method, _ in requests if method not in port.always]
         )
 
-    def _look_after(self, channel: _Connection) -> None:
+    def _look_after(self, channel: Connection) -> None:
         """Makes the selector watch what the channel's state asks for: its backlog to leave, else requests
         to come."""
         if channel.closing:
@@ -291,7 +258,7 @@ class RpcServer:
             self._begin(channel)
         channel.watched = events
 
-    def _begin(self, channel: _Connection) -> None:
+    def _begin(self, channel: Connection) -> None:
         """A new one. Of those that are one too many only some are kept at a time."""
         self._channels.add(channel)
         if channel.refusal is not None:
@@ -300,7 +267,7 @@ class RpcServer:
             if len(refused) > MOST_REFUSED:
                 refused[0].close()
 
-    def _drop(self, channel: _Connection) -> None:
+    def _drop(self, channel: Connection) -> None:
         if channel.sock.fileno() < 0:
             return  # it had asked for attention twice
         if channel.fault is not None:
