@@ -57,7 +57,7 @@ class Loans:
 
     def next_overdue_at(self) -> float:
         """When to ask for overdue()."""
-        return min((due_at for _, due_at in self._orphans), default=float("inf"))
+        return min(due_at for _, due_at in self._orphans) if self._orphans else float("inf")
 
     def overdue(self, now: float) -> list[Command]:
         """Commands whose callers were interrupted, and could not even say that."""

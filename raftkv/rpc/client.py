@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import socket
 import sys
-import threading
 import time
 import warnings
 from concurrent.futures import Future
@@ -140,20 +139,26 @@ class ClientEnd:
     def post(self, call: Call, method: str, args: tuple[Any, ...]) -> None:
         """What submit() does, for any kind of call. It takes no lock: an exception out of a signal handler may
         end it anywhere, and a destructor or a signal handler may call it."""
-        self.start()
-        self._exchange.post(call, method, args)
-        if self._exchange.keeper is None:  # too many open files may have ended the thread just then
-            self.start()
+        if self._exchange.keeper is None:
+            self._begin_first(lambda: self._exchange.post(call, method, args))
+        else:
+            self._exchange.post(call, method, args)
 
     def begin(self, call: Call, method: str, args: tuple[Any, ...]) -> None:
         """As post(), and the request leaves in the calling thread, if it can. For threads that no signal
         handler interrupts. Raises ConnectionLostError, too, when too much waits to be sent."""
-        exchange = self._exchange
-        if exchange.keeper is None:
-            self.start()
-        exchange.begin(call, method, args)
-        if exchange.keeper is None:  # as in post()
-            self.start()
+        if self._exchange.keeper is None:
+            self._begin_first(lambda: self._exchange.begin(call, method, args))
+        else:
+            self._exchange.begin(call, method, args)
+
+    def _begin_first(self, begin: Callable[[], None]) -> None:
+        """Begins a call while there may be no thread."""
+        gave_up = self._keeper.gave_up
+        self.start()
+        begin()
+        if self._exchange.keeper is None and self._keeper.gave_up != gave_up:
+            self.start()  # it had not seen the call when it ended
 
     def notify(self, frames: bytes) -> bool:
         """Send whole frames of one-way requests, (None, method, args), in order. Never waits. For threads that
@@ -171,9 +176,7 @@ class ClientEnd:
         """Fail all calls with ConnectionLostError, close the connection, end the thread. May be called
         twice."""
         self._exchange.close()
-        keeper = self._exchange.keeper
-        if keeper is not None and keeper is not threading.current_thread():
-            keeper.join(_CLOSE_S)
+        self._keeper.join(_CLOSE_S)
 
     def __del__(self) -> None:
         exchange = getattr(self, "_exchange", None)

@@ -43,7 +43,7 @@ class Hooks:
 
 
 class Keeper:
-    """start() and abandon() are for any thread, at any moment; all else runs on its own thread. `adopt` makes a
+    """start(), join() and abandon() are for any thread, at any moment; all else runs on its own thread. `adopt` makes a
     Link of a socket. It does not know its ClientEnd, which can so be dropped."""
 
     def __init__(
@@ -62,7 +62,9 @@ class Keeper:
         self._keep_connected = keep_connected
         self._hooks = hooks
         self._generation = forks.generation
+        self._threads: list[threading.Thread] = []  # that were started; one of them becomes the keeper
         self._abandoned = False
+        self.gave_up = 0  # how many threads have ended for want of open files
         self._waker: Waker | None = None
         self._selector: selectors.BaseSelector | None = None
         self._watched = 0  # the events of the connection that the selector watches
@@ -77,6 +79,13 @@ class Keeper:
             thread.start()
         except RuntimeError as error:
             raise lost(f"cannot connect to {self._exchange.where}: {error}", sent=False) from None
+        self._threads = [*(each for each in self._threads if each.is_alive()), thread]
+
+    def join(self, timeout_s: float) -> None:
+        """After close() of the exchange: waits for the thread to end, but not in that thread."""
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(timeout_s)
 
     def abandon(self) -> None:
         """Nobody makes calls any more: close when those that are under way are over."""
@@ -107,6 +116,7 @@ class Keeper:
             try:
                 return Waker(), selectors.DefaultSelector()
             except OSError as error:
+                self.gave_up += 1
                 self._fail_all(f"cannot connect to {self._exchange.where}: {reason_of(error)}")
             if self._exchange.closed or self._abandoned or not self._keep_connected:
                 return None  # the next call starts another thread
@@ -145,11 +155,13 @@ class Keeper:
             self._seek_connection(now)
         if self._reading is not None:
             self._tend(self._reading, readable, now)
+        reading, connect_at = self._reading, _FOREVER
+        if reading is None and self._wants_connection():
+            connect_at = self._connector.next_at
         now = time.monotonic()
-        connect_at = self._connector.next_at if self._wants_connection() else _FOREVER
-        watched, wakes_at = exchange.plan_sleep(self._reading, now, connect_at)
-        if self._reading is not None:
-            self._watch(self._reading.link, watched)
+        watched, wakes_at = exchange.plan_sleep(reading, now, connect_at)
+        if reading is not None and watched != self._watched:
+            self._watch(reading.link, watched)
         return None if wakes_at == _FOREVER else max(0.0, wakes_at - now)
 
     def _end(self) -> None:
