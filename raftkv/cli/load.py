@@ -22,11 +22,7 @@ BATCH_CHARS = 256 * 1024
 def run_load(clerk: Any, arguments: Arguments, console: Console) -> Outcome:
     """`load FILE [--merge]`."""
     with _source(arguments.words[0], console) as file:
-        total = 0
-        for _ in read_rows(file):
-            total += 1
-            if total % 1000 == 0:
-                _go_on(console, f"checked {total:,} keys")
+        total = _check(file, console)
         if "--merge" not in arguments.options and clerk.scan("", "", 1):
             raise UsageError(
                 "the database is not empty: --merge writes the keys of the file over those that are there, and "
@@ -36,6 +32,19 @@ def run_load(clerk: Any, arguments: Arguments, console: Console) -> Outcome:
         _write(clerk, file, total, console)
     console.end_progress()
     return Outcome(DONE, f"{total} keys", {"keys": total})
+
+
+def _check(file: BinaryIO, console: Console) -> int:
+    """How many keys there are. Raises UsageError if anything is wrong with the file."""
+    total = 0
+    try:
+        for _ in read_rows(file):
+            total += 1
+            if total % 1000 == 0:
+                _go_on(console, f"checked {total:,} keys")
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted: nothing was loaded") from None
+    return total
 
 
 def _write(clerk: Any, file: BinaryIO, total: int, console: Console) -> None:

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 from raftkv import errors
+from raftkv.cli import load
 from raftkv.cli.commands import COMMANDS, execute
 from raftkv.cli.console import Console
 from raftkv.cli.load import BATCH_KEYS
@@ -147,6 +148,17 @@ def test_a_load_that_breaks_off_says_how_far_it_came(failure, status, tmp_path):
     outcome = run(Clerk(good=1, failure=failure), "load", path)
     assert outcome.status == status
     assert outcome.error.startswith(f"{BATCH_KEYS} of {BATCH_KEYS + 5} keys are loaded, the next 5 may be: ")
+
+
+def test_a_load_that_is_interrupted_before_it_writes_says_so(tmp_path, monkeypatch):
+    def read_rows(file):
+        yield "k", "v"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(load, "read_rows", read_rows)
+    (tmp_path / "x.dump").touch()
+    outcome = run(Clerk(), "load", str(tmp_path / "x.dump"))
+    assert (outcome.status, outcome.error) == (INTERRUPTED, "interrupted: nothing was loaded")
 
 
 def test_a_dump_that_cannot_be_written_or_read(tmp_path):
