@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from raftkv.client.window import WINDOW
 from raftkv.errors import ConfigError
-from raftkv.kvdb.commands import MAX_BATCH_OPS, MAX_REQUEST_BYTES
+from raftkv.kvdb.limits import MAX_BATCH_OPS, MAX_REQUEST_BYTES
 
 OPERATIONS = ("put", "get", "append", "cas", "scan", "mixed")
 READ_SHARES = {"a": 0.5, "b": 0.95, "c": 1.0}  # of YCSB's workloads of these names

@@ -16,7 +16,8 @@ from typing import Any
 
 from raftkv.cli.outcome import UsageError
 from raftkv.errors import InvalidRequestError
-from raftkv.kvdb.commands import MAX_REQUEST_BYTES, validate_operation
+from raftkv.kvdb.limits import MAX_REQUEST_BYTES
+from raftkv.kvdb.operations import Put
 
 FORMAT = 1
 MAX_LINE = 8 * MAX_REQUEST_BYTES  # bytes: each character may be escaped
@@ -93,12 +94,12 @@ def _row(plain: dict[str, Any], number: int) -> tuple[str, str]:
     unknown = set(plain) - {"key", "value", "revision"}
     if unknown:
         raise _wrong(number, f"{min(unknown)!r} is nothing that a key of this database has")
-    key, value = plain.get("key"), plain.get("value")
+    key: Any = plain.get("key")
+    value: Any = plain.get("value")
     try:
-        validate_operation("put", (key, value))
+        Put(key, value).check()
     except InvalidRequestError as error:
         raise _wrong(number, str(error)) from None
-    assert isinstance(key, str) and isinstance(value, str), "validate_operation() takes text only"
     return key, value
 
 

@@ -8,7 +8,7 @@ from raftkv.cli.arguments import Arguments
 from raftkv.cli.console import Console
 from raftkv.cli.outcome import UsageError
 from raftkv.cli.printable import one_line
-from raftkv.kvdb.commands import MAX_VALUE_BYTES
+from raftkv.kvdb.limits import MAX_VALUE_BYTES
 
 #: Of `put`, for help texts.
 VALUE_HELP = (

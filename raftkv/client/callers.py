@@ -20,7 +20,7 @@ from raftkv.client.command import Command, never_ended, not_begun
 from raftkv.client.driver import Driver
 from raftkv.client.loan import Loan
 from raftkv.client.loans import GRACE_S
-from raftkv.kvdb.commands import WRITES
+from raftkv.kvdb.operations import Operation
 from raftkv.rpc.future import CallFuture
 from raftkv.rpc.lane import Lane
 
@@ -33,10 +33,10 @@ class Callers:
         self._timeout_s = timeout_s
         self._slot = driver.loans.slot
 
-    def run(self, method: str, args: tuple[Any, ...]) -> Any:
-        """The result of a command; raises its error."""
+    def run(self, operation: Operation) -> Any:
+        """The result of an operation that was checked; raises its error."""
         now = time.monotonic()
-        command = Command(method, args, now + self._timeout_s)
+        command = Command(operation, now + self._timeout_s)
         if self._slot:
             try:
                 lane = self._slot.pop()
@@ -50,14 +50,14 @@ class Callers:
             raise command.error
         return command.result
 
-    def submit(self, method: str, args: tuple[Any, ...], keeps: object) -> CallFuture:
-        """Begin a command without waiting for it. Waits only for room among those under way (see window.py).
+    def submit(self, operation: Operation, keeps: object) -> CallFuture:
+        """Begin an operation that was checked, without waiting for it; only for room among those under way (see window.py).
         `keeps` lives until it has its outcome.
 
         Raises NotApplied if there is no room in time, or no thread can be started.
         """
         driver, future = self._driver, CallFuture(keeps)
-        command = Command(method, args, time.monotonic() + self._timeout_s, future)
+        command = Command(operation, time.monotonic() + self._timeout_s, future)
         ours = driver.is_own_thread()
         try:
             driver.window.enter(command, may_wait=not ours)
@@ -99,7 +99,7 @@ class Callers:
     def _send(lane: Lane, command: Command, now: float) -> bool:
         loan: Loan = lane.context
         args = command.args
-        if command.method in WRITES:
+        if command.is_write:
             if not loan.client:
                 return False  # it must register first
             command.seq = loan.next_seq

@@ -20,7 +20,8 @@ from raftkv.client.pipeline import Pipeline
 from raftkv.config import load_client_config
 from raftkv.ini import Address, host_problem
 from raftkv.keys import load_key
-from raftkv.kvdb.commands import check_key, check_scan, validate_operation
+from raftkv.kvdb.operations import Append, Cas, Delete, Get, Operation, Put, Scan, Status
+from raftkv.kvdb.requests import of_fields
 from raftkv.rpc.client import ClientEnd
 from raftkv.rpc.future import CallFuture
 
@@ -31,6 +32,8 @@ STATUS_FIELDS = (
 )  # fmt: skip
 
 _GRACE_S = 0.1  # in which an end says why there was no answer in time
+
+_SUBMITTED = {kind.name: kind for kind in (Put, Append, Delete, Cas, Get)}
 
 Row = tuple[str, str, int]  # key, value, revision
 Servers = Union[Mapping[int, tuple[str, int]], Sequence[str]]
@@ -102,45 +105,43 @@ class Clerk:
         if closed:
             self._driver.begin_to_close()
 
-    def _run(self, method: str, args: tuple[Any, ...]) -> Any:
-        return self._callers.run(method, args)
+    def _do(self, operation: Operation) -> Any:
+        operation.check()
+        return self._callers.run(operation)
+
+    def _run(self, checked: Operation) -> Any:
+        return self._callers.run(checked)
 
     # -- commands --------------------------------------------------------------------------------------------
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value of `key`, or `default` when there is no such key."""
-        check_key(key)
-        item = self._run("get", (key,))
+        item = self._do(Get(key))
         return default if item is None else item[0]
 
     def get_with_revision(self, key: str) -> tuple[str, int] | None:
         """The value of `key` and the revision of its last write, or None when there is no such key."""
-        check_key(key)
-        result: tuple[str, int] | None = self._run("get", (key,))
+        result: tuple[str, int] | None = self._do(Get(key))
         return result
 
     def put(self, key: str, value: str) -> int:
         """Set `key` to `value`. Returns the new revision; later writes, of any key, have higher ones."""
-        validate_operation("put", (key, value))
-        result: int = self._run("put", (key, value))
+        result: int = self._do(Put(key, value))
         return result
 
     def append(self, key: str, value: str) -> int:
         """Add `value` to the end of the value of `key`, or set it if it has none. Returns the revision."""
-        validate_operation("append", (key, value))
-        result: int = self._run("append", (key, value))
+        result: int = self._do(Append(key, value))
         return result
 
     def delete(self, key: str) -> bool:
         """Remove `key`. Returns whether it existed."""
-        validate_operation("delete", (key,))
-        result: bool = self._run("delete", (key,))
+        result: bool = self._do(Delete(key))
         return result
 
     def cas(self, key: str, expected: str | None, value: str) -> bool:
         """Set `key` to `value` if its value is `expected` (None: if it has none). Returns whether it was."""
-        validate_operation("cas", (key, expected, value))
-        result: bool = self._run("cas", (key, expected, value))
+        result: bool = self._do(Cas(key, expected, value))
         return result
 
     def scan(self, prefix: str = "", start: str = "", limit: int | None = None) -> list[Row]:
@@ -149,14 +150,14 @@ class Clerk:
         At most `limit`; None: all. A long result is read in pages: each is linearizable, but between two of
         them others may write.
         """
-        check_scan(prefix, start, limit)
+        page = Scan(prefix, start, limit)
         found: list[Row] = []
         while True:
-            rows, more = self._run("scan", (prefix, start, None if limit is None else limit - len(found)))
+            rows, more = self._do(page)
             found += rows
             if not more or len(found) == limit:
                 return found
-            start = rows[-1][0] + "\0"
+            page = Scan(prefix, rows[-1][0] + "\0", None if limit is None else limit - len(found))
 
     def submit(self, op: str, *args: Any) -> Future[Any]:
         """Begin a command ("put", "append", "delete", "cas" or "get") without waiting for it.
@@ -165,13 +166,11 @@ class Clerk:
         way; then this blocks, and raises NotApplied if there is no room in time. The Future cannot be
         cancelled. Its callbacks run on a thread that reads answers: they must not wait for other commands.
         """
-        if op == "get":
-            if len(args) != 1:
-                raise errors.InvalidRequestError(f"get takes 1 argument, not {len(args)}")
-            check_key(args[0])
-        else:
-            validate_operation(op, args)
-        return self._callers.submit(op, args, self)
+        if not isinstance(op, str) or op not in _SUBMITTED:
+            raise errors.InvalidRequestError(f"there is no operation {op!r:.40}: use {', '.join(_SUBMITTED)}")
+        operation = of_fields(_SUBMITTED[op], args)
+        operation.check()
+        return self._callers.submit(operation, self)
 
     def pipeline(self) -> Pipeline:
         """An empty batch of operations, which takes few requests: see Pipeline."""
@@ -215,7 +214,7 @@ class Clerk:
 
 def _ask_status(end: ClientEnd, timeout_s: float) -> Future[Any]:
     try:
-        return end.submit("status", (), timeout_s)
+        return end.submit(Status.name, (), timeout_s)
     except errors.RpcError as error:  # no thread can be started
         failed = CallFuture()
         failed.settle(None, error)

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple, Union
 
 from raftkv import errors
 from raftkv.client.numbering import Numbering
-from raftkv.kvdb.commands import WRITES
+from raftkv.kvdb.operations import Operation, Write
 
 
 class Command:
-    """One command from its start to its end. `args` are the operation's own, without the session's numbers.
+    """One operation of a client's from its start to its end.
 
     `deadline` is on the clock that the session's events are told in. When `done`, its outcome is `error`, or
     `result` if that is None. `context` belongs to whoever drives the session; all else to the session.
@@ -25,7 +25,9 @@ class Command:
         "done",
         "error",
         "in_doubt",
+        "is_write",
         "method",
+        "numbered",
         "numbering",
         "order",
         "result",
@@ -35,9 +37,11 @@ class Command:
         "timeouts",
     )  # fmt: skip
 
-    def __init__(self, method: str, args: tuple[Any, ...], deadline: float, context: Any = None) -> None:
-        self.method = method
-        self.args = args
+    def __init__(self, operation: Operation, deadline: float, context: Any = None) -> None:
+        self.method = operation.name
+        self.args = operation.plain()  # without the session's numbers
+        self.is_write = isinstance(operation, Write)
+        self.numbered = operation.numbered
         self.deadline = deadline
         self.context = context
         self.done = False
@@ -86,7 +90,7 @@ def error_of(command: Command, cause: errors.RaftKVError) -> errors.RaftKVError:
 
     An InvalidRequestError is true even then: what a server finds invalid now, it found so before.
     """
-    if not command.in_doubt or command.method not in WRITES:
+    if not command.in_doubt or not command.is_write:
         return cause
     if isinstance(cause, (errors.OutcomeUnknown, errors.InvalidRequestError)):
         return cause
@@ -99,7 +103,7 @@ def too_late(command: Command, complaints: Mapping[int, str]) -> errors.Unavaila
     if complaints:
         said = (f"server {server}: {complaint}" for server, complaint in sorted(complaints.items()))
         why += f" ({'; '.join(said)})"
-    if command.method not in WRITES:
+    if not command.is_write:
         return errors.UnavailableError(why)
     if command.in_doubt:
         return errors.OutcomeUnknown(
@@ -118,14 +122,14 @@ def expired(command: Command) -> errors.SessionExpiredError:
 
 def not_begun(command: Command, why: str) -> errors.RaftKVError:
     """Nobody has sent any of `command`, and nobody will."""
-    if command.method in WRITES:
+    if command.is_write:
         return errors.NotApplied(f"the {command.method} was not begun: {why}")
     return errors.UnavailableError(f"the {command.method} was not begun: {why}")
 
 
 def never_ended(command: Command, why: str) -> errors.RaftKVError:
     """Its caller waits no longer for `command`, of which nothing is known."""
-    if command.method in WRITES:
+    if command.is_write:
         return errors.OutcomeUnknown(
             f"the {command.method} may or may not take effect: {why}; read before you repeat it"
         )

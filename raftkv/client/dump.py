@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, Callable
 
 from raftkv import errors
+from raftkv.kvdb.operations import Dump as Begin
+from raftkv.kvdb.operations import DumpEnd, DumpPiece, Operation
 from raftkv.rpc.client import ClientEnd
 
 Row = tuple[str, str, int]  # key, value, revision
@@ -23,23 +26,26 @@ class Dump:
     """
 
     def __init__(
-        self, run: Callable[[str, tuple[Any, ...]], Any], ends: Mapping[int, ClientEnd], timeout_s: float
+        self, run: Callable[[Operation], Any], ends: Mapping[int, ClientEnd], timeout_s: float
     ) -> None:
-        server, self._id, self.keys, self.index = run("dump", ())
+        server, self._id, self.keys, self.index = run(Begin())
         self._end, self._timeout_s = ends[server], timeout_s
         self._run = run  # keeps the Clerk, and so the connection, alive
+
+    def _ask(self, operation: Operation) -> Future[Any]:
+        return self._end.submit(operation.name, operation.plain(), self._timeout_s)
 
     def __iter__(self) -> Iterator[list[Row]]:
         piece, seen = 0, 0
         rows: list[Row] | None = []
         try:
-            answer = self._end.submit("dump_piece", (self._id, piece), self._timeout_s)
+            answer = self._ask(DumpPiece(self._id, piece))
             while True:
                 rows = answer.result(self._timeout_s)
                 if rows is None:
                     break
                 piece += 1
-                answer = self._end.submit("dump_piece", (self._id, piece), self._timeout_s)
+                answer = self._ask(DumpPiece(self._id, piece))
                 seen += len(rows)
                 yield rows
         except (errors.RpcError, FutureTimeoutError) as error:
@@ -56,4 +62,4 @@ class Dump:
     def _give_up(self) -> None:
         """Tell the server, so that it need not wait a minute; it may have forgotten the dump itself."""
         with contextlib.suppress(errors.RaftKVError):
-            self._end.submit("dump_end", (self._id,), self._timeout_s)
+            self._ask(DumpEnd(self._id))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import Any, Callable, Union
 
 from raftkv import errors
-from raftkv.kvdb.commands import MAX_BATCH_OPS, MAX_REQUEST_BYTES, check_key, validate_operation
+from raftkv.kvdb.limits import MAX_BATCH_OPS, MAX_REQUEST_BYTES
+from raftkv.kvdb.operations import Append, Batch, Cas, Delete, Get, Gets, Put, Write
 
-Operation = tuple[Any, ...]  # (op, *args)
+Run = Union[Batch, Gets]
 
 
 class Pipeline:
@@ -23,36 +24,36 @@ class Pipeline:
     Made by Clerk.pipeline(). For one thread.
     """
 
-    def __init__(self, run: Callable[[str, tuple[Any, ...]], Any]) -> None:
-        self._run = run  # (method, args) -> result
-        self._runs: list[tuple[str, list[Any]]] = []  # ("batch", operations) or ("gets", keys)
+    def __init__(self, run: Callable[[Run], Any]) -> None:
+        self._run = run  # what was checked
+        self._runs: list[Run] = []
         self._run_bytes = 0  # of the last run
 
     def put(self, key: str, value: str) -> Pipeline:
         """Its result is the revision."""
-        return self._write("put", key, value)
+        return self._write(Put(key, value))
 
     def append(self, key: str, value: str) -> Pipeline:
         """Its result is the revision."""
-        return self._write("append", key, value)
+        return self._write(Append(key, value))
 
     def delete(self, key: str) -> Pipeline:
         """Its result is whether the key existed."""
-        return self._write("delete", key)
+        return self._write(Delete(key))
 
     def cas(self, key: str, expected: str | None, value: str) -> Pipeline:
         """Its result is whether the key had the expected value. The writes after it take effect in any
         case."""
-        return self._write("cas", key, expected, value)
+        return self._write(Cas(key, expected, value))
 
     def get(self, key: str) -> Pipeline:
         """Its result is the value, or None when there is no such key."""
-        self._add("gets", key, check_key(key))
+        self._add(Gets, key, Get(key).check())
         return self
 
     def __len__(self) -> int:
         """How many operations wait for execute()."""
-        return sum(len(items) for _, items in self._runs)
+        return sum(len(run[0]) for run in self._runs)
 
     def execute(self) -> list[Any]:
         """Send all operations; the pipeline is empty then. Returns their results, in order.
@@ -62,16 +63,16 @@ class Pipeline:
         """
         runs, self._runs = self._runs, []
         results: list[Any] = []
-        for method, items in runs:
+        for run in runs:
             try:
-                answers = self._run(method, (items,))
+                answers = self._run(run)
             except errors.UnavailableError as error:
                 if not results:
                     raise
                 raise type(error)(
                     f"after the first {len(results)} operations, which are done: {error}"
                 ) from None
-            if method == "gets":
+            if type(run) is Gets:
                 results += [answer and answer[0] for answer in answers]
             else:
                 results += [result if ok else errors.InvalidRequestError(result[1]) for ok, result in answers]
@@ -85,19 +86,19 @@ class Pipeline:
             )
         return results
 
-    def _write(self, *operation: Any) -> Pipeline:
-        self._add("batch", operation, validate_operation(operation[0], operation[1:]))
+    def _write(self, write: Write) -> Pipeline:
+        self._add(Batch, write, write.check())
         return self
 
-    def _add(self, method: str, item: Any, size: int) -> None:
-        if not self._runs or self._runs[-1][0] != method:
-            self._runs.append((method, []))
+    def _add(self, kind: type[Run], item: Any, size: int) -> None:
+        if not self._runs or type(self._runs[-1]) is not kind:
+            self._runs.append(kind([]))
             self._run_bytes = 0
-        items = self._runs[-1][1]
+        items = self._runs[-1][0]
         if len(items) == MAX_BATCH_OPS or self._run_bytes + size > MAX_REQUEST_BYTES:
-            kind = "writes" if method == "batch" else "gets"
+            what = "writes" if kind is Batch else "gets"
             raise errors.InvalidRequestError(
-                f"too many {kind} in a row (at most {MAX_BATCH_OPS} operations, {MAX_REQUEST_BYTES} bytes): "
+                f"too many {what} in a row (at most {MAX_BATCH_OPS} operations, {MAX_REQUEST_BYTES} bytes): "
                 "execute() the pipeline first"
             )
         items.append(item)

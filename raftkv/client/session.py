@@ -57,7 +57,7 @@ from raftkv.client.loan import Loan
 from raftkv.client.numbering import Numbering
 from raftkv.client.waiting import Waiting
 from raftkv.errors import InvariantError
-from raftkv.kvdb.commands import WRITES
+from raftkv.kvdb.operations import Register
 
 ATTEMPTS_S = (
     1.5,
@@ -89,11 +89,11 @@ class ClerkSession:
     # -- events: the user ------------------------------------------------------------------------------------
 
     def start(self, command: Command, now: float) -> Actions:
-        """Begin a new command, one of commands.WRITES or a read."""
+        """Begin a new command."""
         self._orders += 1
         command.order = self._orders
         leader = self._search.leader
-        if command.method not in WRITES:
+        if not command.is_write:
             if leader is not None:
                 self._send(command, leader, now)
             else:
@@ -294,10 +294,10 @@ class ClerkSession:
             self._enqueue(command)
 
     def _enqueue(self, command: Command) -> None:
-        if command.numbering is None and command.method in WRITES and command is not self._registration:
+        if command.numbering is None and command.numbered:
             self._waiting.add_unnumbered(command)
             if self._numbering is None and self._registration is None:
-                self._registration = Command("register", (), _FOREVER)  # its order, 0, is before all others
+                self._registration = Command(Register(), _FOREVER)  # its order, 0, is before all others
                 self._waiting.add(self._registration)
         else:
             self._waiting.add(command)
@@ -330,7 +330,7 @@ class ClerkSession:
 
     def _send(self, command: Command, server: int, now: float) -> None:
         method, args = command.method, command.args
-        if method in WRITES and method != "register":
+        if command.numbered:
             numbering = command.numbering
             if numbering is None:
                 numbering = command.numbering = self._numbering

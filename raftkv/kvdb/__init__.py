@@ -1,6 +1,9 @@
 """The server's database: what the replicated commands mean, and how requests become entries and answers.
 
-    commands.py        the commands that go through the log: their form, limits and checks
+    limits.py          the limits of keys, values and requests, and their checks
+    outcomes.py        what became of an operation: ok with a result, or refused
+    operations.py      the table of operations: each one's fields, check, plain form and effect
+    requests.py        operations as they come in requests and in entries of the log
     session_table.py   who has already been answered what: each command takes effect exactly once
     sorted_items.py    the items, by key and in the order of the keys
     snapshot_view.py   a store as it was at one moment, read while it goes on

@@ -11,23 +11,19 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from raftkv.errors import BAD_REQUEST, OVERLOADED
+from raftkv.kvdb.outcomes import Outcome, ok, refused
 from raftkv.kvdb.snapshot_view import KeysView
 
 MAX_DUMPS = 4
 IDLE_S = 60.0
 PIECE_KEYS = 500  # about a millisecond of work
 
-Answer = tuple[bool, Any]
-
 _WHY_GONE = (
     f"the server has dropped this dump: {IDLE_S:.0f} s passed without a request, or its connection broke, or the "
     "server began anew from a snapshot; begin another one"
 )
-_GONE: Answer = (False, (BAD_REQUEST, _WHY_GONE, None))
-_TOO_MANY: Answer = (
-    False,
-    (OVERLOADED, f"{MAX_DUMPS} dumps are under way on this server", {"proposed": False}),
-)
+_GONE = refused(BAD_REQUEST, _WHY_GONE)
+_TOO_MANY = refused(OVERLOADED, f"{MAX_DUMPS} dumps are under way on this server", {"proposed": False})
 
 
 class _Dump:
@@ -54,16 +50,16 @@ class Dumps:
         """How many are under way, as far as is known."""
         return len(self._dumps)
 
-    def begin(self, channel: Any, view: Callable[[], KeysView]) -> Answer:
+    def begin(self, channel: Any, view: Callable[[], KeysView]) -> Outcome:
         """The id of a new dump of what view() returns."""
         self.tidy_up()
         if len(self._dumps) == MAX_DUMPS:
             return _TOO_MANY
         self._last_id += 1
         self._dumps[self._last_id] = _Dump(channel, view(), self._clock())
-        return True, self._last_id
+        return ok(self._last_id)
 
-    def next_piece(self, channel: Any, id: int, piece: int) -> Answer:
+    def next_piece(self, channel: Any, id: int, piece: int) -> Outcome:
         """The rows of the piece of that number, the next one, which may be none; None after the last."""
         self.tidy_up()
         dump = self._dumps.get(id)
@@ -73,13 +69,13 @@ class Dumps:
         rows = dump.view.next_rows(PIECE_KEYS)
         if rows is None:
             self._drop(id)
-        return True, rows
+        return ok(rows)
 
-    def end(self, channel: Any, id: int) -> Answer:
+    def end(self, channel: Any, id: int) -> Outcome:
         """Its client wants no more of it."""
         if id in self._dumps and self._dumps[id].channel is channel:
             self._drop(id)
-        return True, None
+        return ok(None)
 
     def closed(self, channel: Any) -> None:
         """A client went away. Called by any thread."""

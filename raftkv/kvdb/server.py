@@ -9,7 +9,7 @@ from typing import Any, Callable
 from raftkv import __version__, forks
 from raftkv.config import Address, ServerConfig
 from raftkv.errors import ClosedError, StorageError
-from raftkv.kvdb.commands import MAX_REQUEST_BYTES
+from raftkv.kvdb.limits import MAX_REQUEST_BYTES
 from raftkv.kvdb.open_files import allow_open_files
 from raftkv.kvdb.service import KVService
 from raftkv.node.crash_points import reach

@@ -22,9 +22,12 @@ from raftkv.errors import (
     NotLeaderError,
     OverloadedError,
 )
-from raftkv.kvdb.commands import WRITES, command, validate
 from raftkv.kvdb.data_limit import DataLimit
 from raftkv.kvdb.dumps import Dumps
+from raftkv.kvdb.limits import KEY_BYTES
+from raftkv.kvdb.operations import DumpEnd, DumpPiece, Operation, Read, Status, Write
+from raftkv.kvdb.outcomes import Outcome, ok, refused
+from raftkv.kvdb.requests import entry_of, of_request
 from raftkv.kvdb.snapshot_view import SnapshotView
 from raftkv.kvdb.store import Store, encode_record
 from raftkv.node.crash_points import reach
@@ -34,13 +37,14 @@ from raftkv.raft.types import COMMAND, Entry, Role
 log = logging.getLogger("raftkv")
 
 NOSPACE = "NOSPACE"  # the alarm in status, by etcd's name
-MAX_GETS_CHARS = 8 << 20  # of values in the answer to one "gets"
 
 #: A request: (channel, id, method, args). A reply: (channel, id, ok, result).
 Request = tuple[Any, Any, str, tuple[Any, ...]]
 Reply = tuple[Any, Any, bool, Any]
-#: A write on its way: (channel, id, command, bytes by which it can make the data grow).
-Write = tuple[Any, Any, list[Any], int]
+#: A read on its way: (channel, id, operation).
+PendingRead = tuple[Any, Any, Operation]
+#: A write on its way: (channel, id, the entry's data, operation, bytes by which it can make the data grow).
+PendingWrite = tuple[Any, Any, list[Any], Write, int]
 
 
 class KVService:
@@ -72,27 +76,28 @@ class KVService:
     # -- requests (the rpc server's handler) -----------------------------------------------------------------
 
     def on_requests(self, batch: Sequence[Request]) -> None:
-        writes: list[Write] = []
+        writes: list[PendingWrite] = []
         growth = 0
-        reads: list[Request] = []
-        pieces: list[Request] = []  # of dumps
+        reads: list[PendingRead] = []
+        pieces: list[PendingRead] = []  # of dumps
         replies: list[Reply] = []
-        for request in batch:
-            channel, id, method, args = request
+        for channel, id, method, args in batch:
             try:
-                most = validate(method, args)
+                operation = of_request(method, args)
+                size = operation.check()
             except InvalidRequestError as error:
-                replies.append((channel, id, False, (BAD_REQUEST, str(error), None)))
+                replies.append((channel, id, *refused(BAD_REQUEST, str(error))))
                 continue
-            if method in WRITES:
-                writes.append((channel, id, command(method, args), most))
+            if isinstance(operation, Write):
+                most = size + KEY_BYTES * operation.operations if operation.grows else 0
+                writes.append((channel, id, entry_of(operation, args), operation, most))
                 growth += most
-            elif method == "status":
-                replies.append((channel, id, True, self.status()))
-            elif method == "dump_piece" or method == "dump_end":
-                pieces.append(request)
+            elif isinstance(operation, Status):
+                replies.append((channel, id, *ok(self.status())))
+            elif isinstance(operation, (DumpPiece, DumpEnd)):
+                pieces.append((channel, id, operation))
             else:
-                reads.append(request)
+                reads.append((channel, id, operation))
         if growth and (self._consensus.no_room or not self._limit.admits(growth, self._store.data_bytes)):
             writes, growth = self._with_room(writes, growth, replies)
         if reads:
@@ -109,7 +114,9 @@ class KVService:
                 self._limit.proposed -= growth
                 self._send_replies(refusals)
 
-    def _with_room(self, writes: list[Write], growth: int, replies: list[Reply]) -> tuple[list[Write], int]:
+    def _with_room(
+        self, writes: list[PendingWrite], growth: int, replies: list[Reply]
+    ) -> tuple[list[PendingWrite], int]:
         """Those of `writes` for which there is room, and their growth; the others are refused in `replies`, if
         this server leads."""
         if self._role.role is not Role.LEADER:
@@ -117,11 +124,12 @@ class KVService:
         no_room, limit, data_bytes = self._consensus.no_room, self._limit, self._store.data_bytes
         taken, growth = [], 0
         for write in writes:
-            channel, id, _, most = write
+            channel, id, _, _, most = write
             if most and (no_room or not limit.admits(growth + most, data_bytes)):
                 if not no_room:
                     limit.alarm()
-                replies.append((channel, id, False, (NO_SPACE, no_room or limit.reason, {"proposed": False})))
+                refusal = refused(NO_SPACE, no_room or limit.reason, {"proposed": False})
+                replies.append((channel, id, *refusal))
             else:
                 taken.append(write)
                 growth += most
@@ -146,10 +154,10 @@ class KVService:
             action()
             return []
         except NotLeaderError as error:
-            refusal = (NOT_LEADER, str(error), {"leader": error.leader, "proposed": False})
+            refusal = refused(NOT_LEADER, str(error), {"leader": error.leader, "proposed": False})
         except OverloadedError as error:
-            refusal = (OVERLOADED, str(error), {"proposed": False})
-        return [(request[0], request[1], False, refusal) for request in requests]
+            refusal = refused(OVERLOADED, str(error), {"proposed": False})
+        return [(request[0], request[1], *refusal) for request in requests]
 
     # -- the state machine (raft.node.StateMachine) ----------------------------------------------------------
 
@@ -166,11 +174,9 @@ class KVService:
         growth = 0
         for entry, context in zip(entries, contexts):
             if context is not None:
-                channel, id, data, most = (
-                    context  # decoding the entry would bring the same data, and takes longer
-                )
-                ok, result = apply(entry.index, data)
-                replies.append((channel, id, ok, result))
+                # Decoding the entry would bring the same data, and takes longer.
+                channel, id, data, operation, most = context
+                replies.append((channel, id, *apply(entry.index, data, operation)))
                 growth += most
             elif entry.kind == COMMAND:
                 apply(entry.index, entry.data)
@@ -182,16 +188,16 @@ class KVService:
 
     def read(self, contexts: list[Any]) -> None:
         self._send_replies(
-            [(channel, id, *self._answer(channel, method, args)) for channel, id, method, args in contexts]
+            [(channel, id, *self._answer(channel, operation)) for channel, id, operation in contexts]
         )
 
     def refuse(self, proposals: list[Any], reads: list[Any]) -> None:
         leader = self._role.leader
-        self._limit.finished += sum([growth for _, _, _, growth in proposals])
+        self._limit.finished += sum([growth for *_, growth in proposals])
         message = "this node lost the leadership before it could answer"
         for requests, proposed in ((proposals, True), (reads, False)):
-            refusal = (NOT_LEADER, message, {"leader": leader, "proposed": proposed})
-            self._send_replies([(request[0], request[1], False, refusal) for request in requests])
+            refusal = refused(NOT_LEADER, message, {"leader": leader, "proposed": proposed})
+            self._send_replies([(request[0], request[1], *refusal) for request in requests])
 
     def role_changed(self, change: RoleChange) -> None:
         """One log line a change."""
@@ -220,33 +226,18 @@ class KVService:
     def encode_record(self, record: Any) -> bytes:
         return encode_record(record)
 
-    def _answer(self, channel: Any, method: str, args: tuple[Any, ...]) -> tuple[bool, Any]:
-        store = self._store
-        if method == "dump_piece":
-            return self._dumps.next_piece(channel, *args)
-        if method == "dump_end":
-            return self._dumps.end(channel, *args)
-        if method == "dump":
-            return self._begin_dump(channel)
-        if method == "get":
-            return True, store.get(args[0])
-        if method == "scan":
-            return True, store.scan(*args)
-        items, size = [], 0
-        for key in args[0]:
-            item = store.get(key)
-            items.append(item)
-            size += len(item[0]) if item is not None else 0
-            if size > MAX_GETS_CHARS:
-                message = (
-                    f"the values of {len(args[0])} keys together are too large for one answer: ask for fewer"
-                )
-                return False, (BAD_REQUEST, message, None)
-        return True, items
+    def _answer(self, channel: Any, operation: Operation) -> Outcome:
+        if isinstance(operation, Read):
+            return operation.read(self._store)
+        if isinstance(operation, DumpPiece):
+            return self._dumps.next_piece(channel, *operation)
+        if isinstance(operation, DumpEnd):
+            return self._dumps.end(channel, *operation)
+        return self._begin_dump(channel)
 
-    def _begin_dump(self, channel: Any) -> tuple[bool, Any]:
-        ok, result = self._dumps.begin(channel, self._store.begin_view)
-        if not ok:
-            return ok, result
+    def _begin_dump(self, channel: Any) -> Outcome:
+        begun, result = outcome = self._dumps.begin(channel, self._store.begin_view)
+        if not begun:
+            return outcome
         status = self._consensus.status()
-        return True, (status["id"], result, len(self._store), status["applied_index"])
+        return ok((status["id"], result, len(self._store), status["applied_index"]))

@@ -21,52 +21,25 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from typing import Any, Union
+from typing import Any
 
-from raftkv.errors import BAD_REQUEST, SESSION_EXPIRED, STALE_SEQUENCE, TOO_MANY_IN_FLIGHT
-from raftkv.kvdb.commands import MAX_VALUE_BYTES
+from raftkv.errors import SESSION_EXPIRED, STALE_SEQUENCE, TOO_MANY_IN_FLIGHT
+from raftkv.kvdb.outcomes import Outcome, from_plain, refused, results_in
 
 MAX_SESSIONS = 10_000
 MAX_IN_FLIGHT = 1024  # sequence numbers from a session's floor on
 MAX_RESULTS = 1_000_000  # remembered by all sessions; a batch has one for each of its operations
 MAX_SESSION_RESULTS = MAX_RESULTS // 4
 SESSION_BYTES = 448  # of memory that a session takes, and an outcome; measured, with some to spare
-RESULT_BYTES = 64
+RESULT_BYTES = 128
 
-#: What became of a command: a revision, a truth value, the name of a refusal, or for a batch the list of its
-#: operations' outcomes. Plain and small (a batch's revisions are one shared int), and never changed once
-#: made.
-Outcome = Union[int, bool, str, list[Any]]
-
-#: What a client is told: (True, result), or (False, (code, message, detail)).
-Answer = tuple[bool, Any]
-
-VALUE_TOO_LARGE = "value too large"
-_REFUSALS: dict[str, tuple[str, str, None]] = {
-    VALUE_TOO_LARGE: (BAD_REQUEST, f"the value would grow beyond the limit of {MAX_VALUE_BYTES} bytes", None),
-}
-
-_EXPIRED: Answer = (
-    False,
-    (SESSION_EXPIRED, "this client is not, or no longer, registered; this attempt was not applied", None),
+_EXPIRED = refused(
+    SESSION_EXPIRED, "this client is not, or no longer, registered; this attempt was not applied"
 )
-_STALE: Answer = (
-    False,
-    (STALE_SEQUENCE, "this client said before that it waits no longer for this command", None),
+_STALE = refused(STALE_SEQUENCE, "this client said before that it waits no longer for this command")
+_TOO_MANY = refused(
+    TOO_MANY_IN_FLIGHT, "this client has too many commands in flight; this one was not applied"
 )
-_TOO_MANY: Answer = (
-    False,
-    (TOO_MANY_IN_FLIGHT, "this client has too many commands in flight; this one was not applied", None),
-)
-
-
-def answer_of(outcome: Outcome) -> Answer:
-    """What the client is told about a command with this outcome."""
-    if isinstance(outcome, str):
-        return False, _REFUSALS[outcome]
-    if isinstance(outcome, list):
-        return True, [[False, _REFUSALS[each]] if isinstance(each, str) else [True, each] for each in outcome]
-    return True, outcome
 
 
 class Session:
@@ -99,7 +72,7 @@ class Session:
         for seq in forgotten:
             outcome = self.outcomes.pop(seq, None)
             if outcome is not None:
-                shrunk += _size(outcome)
+                shrunk += results_in(outcome)
         self.floor = acked
         self.size -= shrunk
         return shrunk
@@ -133,8 +106,8 @@ class Sessions:
         self._sessions[client] = Session()
         self._expire()
 
-    def recall(self, client: int, seq: int, acked: int, size: int) -> Answer | None:
-        """The answer to a command that must not be applied, now or again; None when it must be applied now.
+    def recall(self, client: int, seq: int, acked: int, size: int) -> Outcome | None:
+        """The outcome of a command that must not be applied, now or again; None when it must be applied now.
 
         `size` is the number of its operations. The client counts as used, and `acked` as said, in any case.
         """
@@ -148,7 +121,7 @@ class Sessions:
             self._size -= session.forget_below(acked)
         outcome = session.outcomes.get(seq)
         if outcome is not None:
-            return answer_of(outcome)
+            return outcome
         if seq < session.floor:
             return _STALE
         if seq >= session.floor + MAX_IN_FLIGHT or session.size + size > MAX_SESSION_RESULTS:
@@ -157,13 +130,15 @@ class Sessions:
 
     def remember(self, client: int, seq: int, outcome: Outcome) -> None:
         """Keep the outcome of a command for which recall() has just returned None."""
-        session = self._sessions[client]
-        size = _size(outcome)
+        self._keep(self._sessions[client], seq, outcome)
+        if self._size > MAX_RESULTS:
+            self._expire()
+
+    def _keep(self, session: Session, seq: int, outcome: Outcome) -> None:
+        size = results_in(outcome)
         session.outcomes[seq] = outcome
         session.size += size
         self._size += size
-        if self._size > MAX_RESULTS:
-            self._expire()
 
     def _expire(self) -> None:
         # Ends before the session in use: that one alone is within both limits.
@@ -204,14 +179,7 @@ class Sessions:
         """Take over the sessions of a snapshot; may be called with one part of the rows after the other."""
         for client, number, *outcome in rows:
             if outcome:
-                session = self._sessions[client]
-                session.outcomes[number] = outcome[0]
-                session.size += _size(outcome[0])
-                self._size += _size(outcome[0])
+                self._keep(self._sessions[client], number, from_plain(outcome[0]))
             else:
                 self._sessions[client] = session = Session()
                 session.floor = number
-
-
-def _size(outcome: Outcome) -> int:
-    return len(outcome) if isinstance(outcome, list) else 1

@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any, Callable
 
+from raftkv.kvdb.outcomes import results_in
 from raftkv.kvdb.sorted_items import SortedItems
 
-FORMAT = 1  # of a snapshot's records
+FORMAT = 2  # of a snapshot's records
 CHUNK_CHARS = 128 * 1024  # of keys and values in a chunk, so that encoding it holds the GIL for a moment only
 
 Item = tuple[str, int]  # a key's value and revision
@@ -149,5 +150,5 @@ class SnapshotView:
             if row is None:
                 break
             rows.append(row)
-            n -= len(row[2]) if isinstance(row[-1], list) else 1  # a batch's results are a list
+            n -= results_in(row[2]) if len(row) == 3 else 1
         return rows

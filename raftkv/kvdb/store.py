@@ -1,7 +1,7 @@
 """The database as a deterministic state machine: keys, values, revisions and client sessions.
 
 The same commands in the same order give the same state and the same answers on every server: there is no
-clock, no chance and no order that depends on hashes in here. Commands come from the log (see commands.py for
+clock, no chance and no order that depends on hashes in here. Commands come from the log (see requests.py for
 their form), so what they do is final; reads look at the state as it is.
 
 A store has no lock of its own. Its user holds one lock round every call, also round each next_chunk() of a
@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any, Callable
+from typing import Any
 
 from raftkv.errors import ForeignDataError
-from raftkv.kvdb.commands import KEY_BYTES, MAX_SCAN_BYTES, MAX_SCAN_ROWS, MAX_VALUE_BYTES, utf8_size
-from raftkv.kvdb.session_table import VALUE_TOO_LARGE, Answer, Outcome, Sessions, answer_of
+from raftkv.kvdb.limits import KEY_BYTES, MAX_SCAN_BYTES, MAX_SCAN_ROWS, utf8_size
+from raftkv.kvdb.operations import Write
+from raftkv.kvdb.outcomes import Outcome, ok
+from raftkv.kvdb.requests import of_entry
+from raftkv.kvdb.session_table import Sessions
 from raftkv.kvdb.snapshot_view import FORMAT, Item, KeysView, SnapshotView
 from raftkv.kvdb.sorted_items import SortedItems
 
@@ -34,57 +37,41 @@ class Store:
         self._bytes = 0  # of the items
         self._views: list[KeysView] = []  # to be told of each change
         self._snapshot_is_open = False
+        self.written: Outcome = ok(0)  # of the command that is being applied
 
     # -- writing ---------------------------------------------------------------------------------------------
 
-    def apply(self, index: int, data: Sequence[Any]) -> Answer:
-        """Carry out the command `data` of the log entry `index`, once.
-
-        Lists in it may as well be tuples: as a client sent them, or as JSON brings them back. Returns
-        (True, result), or (False, (code, message, detail)) for one that is refused. Never raises for data
-        that passed commands.validate(). Anything else raises: a server that does not know a command must
-        stop, for if it went on its state would no longer be that of the others.
-        """
-        op = data[3]
-        if op == "register":
-            self._sessions.register(index)
-            return True, index
+    def apply(self, index: int, data: Sequence[Any], operation: Write | None = None) -> Outcome:
+        """Carry out the command `data` of the log entry `index`, once. `operation` is what of_entry() makes of
+        it, if the caller has that. Never raises for data that was checked before it came into the log."""
+        if operation is None:
+            operation = of_entry(data)
+        self.written = ok(index)
+        if not operation.numbered:
+            return operation.apply(self)
         client, seq, acked = data[:3]
-        answer = self._sessions.recall(client, seq, acked, len(data[4]) if op == "batch" else 1)
-        if answer is not None:
-            return answer
-        outcome: Outcome
-        if op == "batch":
-            outcome = [_OPERATIONS[operation[0]](self, index, operation) for operation in data[4]]
-        else:
-            outcome = _OPERATIONS[op](self, index, data[3:])
-        self._sessions.remember(client, seq, outcome)
-        return answer_of(outcome)
+        outcome = self._sessions.recall(client, seq, acked, operation.operations)
+        if outcome is None:
+            outcome = operation.apply(self)
+            self._sessions.remember(client, seq, outcome)
+        return outcome
 
-    # An operation is [name, *arguments]; to pass it on whole takes half as long as to pass its arguments.
+    # What operations do; only apply() calls these.
 
-    def _put(self, index: int, operation: Sequence[Any]) -> Outcome:
-        _, key, value = operation
-        old = self._items.set(key, (value, index))
+    def put(self, key: str, value: str) -> None:
+        """Set it, with the revision of this command."""
+        old = self._items.set(key, (value, self.written[1]))
         for view in self._views:
             view.keep(key, old)
+        growth = len(value) if value.isascii() else utf8_size(value)
         if old is None:
-            self._bytes += KEY_BYTES + utf8_size(key) + utf8_size(value)
+            growth += KEY_BYTES + utf8_size(key)
         else:
-            self._bytes += utf8_size(value) - utf8_size(old[0])
-        return index
+            growth -= len(old[0]) if old[0].isascii() else utf8_size(old[0])
+        self._bytes += growth
 
-    def _append(self, index: int, operation: Sequence[Any]) -> Outcome:
-        _, key, value = operation
-        item = self._items.get(key)
-        if item is not None:
-            value = item[0] + value
-            if utf8_size(value) > MAX_VALUE_BYTES:
-                return VALUE_TOO_LARGE
-        return self._put(index, ("put", key, value))
-
-    def _delete(self, index: int, operation: Sequence[Any]) -> Outcome:
-        _, key = operation
+    def delete(self, key: str) -> bool:
+        """Remove it. Returns whether it was there."""
         item = self._items.pop(key)
         if item is None:
             return False
@@ -93,13 +80,9 @@ class Store:
         self._bytes -= KEY_BYTES + utf8_size(key) + utf8_size(item[0])
         return True
 
-    def _cas(self, index: int, operation: Sequence[Any]) -> Outcome:
-        _, key, expected, value = operation
-        item = self._items.get(key)
-        if (None if item is None else item[0]) != expected:
-            return False
-        self._put(index, ("put", key, value))
-        return True
+    def register(self) -> None:
+        """Begin the session of the client that has this command's index as its id."""
+        self._sessions.register(self.written[1])
 
     @property
     def data_bytes(self) -> int:
@@ -196,14 +179,6 @@ class Store:
         self._items.clear()
         self._sessions.clear()
         self._bytes = 0
-
-
-_OPERATIONS: dict[str, Callable[..., Outcome]] = {
-    "put": Store._put,
-    "append": Store._append,
-    "delete": Store._delete,
-    "cas": Store._cas,
-}
 
 
 def encode_record(record: list[Any]) -> bytes:

@@ -13,6 +13,8 @@ from typing import Any, Callable
 
 from raftkv.client.command import Command, Done, Send
 from raftkv.client.session import ClerkSession
+from raftkv.kvdb.operations import OPERATIONS
+from raftkv.kvdb.requests import of_fields
 
 from tests.course.world import LIMIT_S, Pending, World
 from tests.sim.record import Record
@@ -51,7 +53,11 @@ class CourseClerk:
         pending = Pending()
         at = self._record.invoke(self.name, method, key, value)
         now = self.world.now
-        self._perform(self._session.start(Command(method, args, now + 10 * LIMIT_S, (pending, at)), now))
+        self._perform(
+            self._session.start(
+                Command(of_fields(OPERATIONS[method], args), now + 10 * LIMIT_S, (pending, at)), now
+            )
+        )
         return pending
 
     def _end(self, command: Command) -> None:

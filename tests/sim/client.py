@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from raftkv.client.command import Command, Done, Send
 from raftkv.client.session import ClerkSession
 from raftkv.errors import InvalidRequestError, NoSpaceError, NotApplied, SessionExpiredError, UnavailableError
-from raftkv.kvdb.commands import WRITES
+from raftkv.kvdb.operations import OPERATIONS
+from raftkv.kvdb.requests import of_fields
 
 from tests.sim.record import Record
 
@@ -70,7 +71,9 @@ class SimClient:
         work = self._make_work(slot)
         now = self.world.now
         command = Command(
-            work.method, work.args, now + (LAST_S if self.world.calm else self._plan.timeout_s), work
+            of_fields(OPERATIONS[work.method], work.args),
+            now + (LAST_S if self.world.calm else self._plan.timeout_s),
+            work,
         )
         record = self.world.record
         process = f"{self.name}.{slot}"
@@ -232,7 +235,7 @@ class SimClient:
         if work.token is not None:
             self.tokens[work.token] = outcome
         self._record(work, outcome, command.result)
-        if outcome == "ok" and command.method in WRITES:
+        if outcome == "ok" and command.is_write:
             self._acknowledge(command, work)
         del self.under_way[work.slot]
         self.world.schedule(self._rng.random() * 2 * self._plan.think_s, self._begin, work.slot)
@@ -253,7 +256,7 @@ class SimClient:
             self._last += 1  # once more
         elif self.world.calm and not isinstance(error, SessionExpiredError):
             assert command.deadline < self.world.now + 1, f"{self.name}: failed in peace: {error!r}"
-        return "fail" if isinstance(error, NotApplied) or command.method not in WRITES else "info"
+        return "fail" if isinstance(error, NotApplied) or not command.is_write else "info"
 
     def _record(self, work: Work, outcome: str, result: Any) -> None:
         record: Record = self.world.record

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 
 from raftkv import errors
-from raftkv.kvdb.commands import WRITES, validate
-from raftkv.kvdb.commands import command as entry_of
+from raftkv.kvdb.operations import Read
+from raftkv.kvdb.requests import entry_of, of_request
 from raftkv.kvdb.session_table import Sessions
 from raftkv.kvdb.store import Store
 from raftkv.rpc.channel import send_replies
@@ -35,15 +35,13 @@ class Cluster:
 
     def carry_out(self, method, args):
         """What the leader answers: (ok, result)."""
-        if method in WRITES:
-            self.index += 1
-            self.registrations += method == "register"
-            return self.store.apply(self.index, entry_of(method, args))
-        if method == "get":
-            return True, self.store.get(*args)
-        if method == "gets":
-            return True, [self.store.get(key) for key in args[0]]
-        return True, self.store.scan(*args)
+        operation = of_request(method, args)
+        operation.check()
+        if isinstance(operation, Read):
+            return operation.read(self.store)
+        self.index += 1
+        self.registrations += method == "register"
+        return self.store.apply(self.index, entry_of(operation, args), operation)
 
     def not_leader(self, hint="the leader"):
         hint = self.leader if hint == "the leader" else hint
@@ -116,7 +114,6 @@ class Server:
             return answer
         if method == "status":
             return True, {"id": self.id, "role": "leader" if self.id == self.cluster.leader else "follower"}
-        validate(method, args)
         if self.id != self.cluster.leader:
             return self.cluster.not_leader()
         return self.cluster.carry_out(method, args)

@@ -15,7 +15,8 @@ from raftkv import errors
 from raftkv.client import session as session_module
 from raftkv.client.clerk import STATUS_FIELDS, Clerk
 from raftkv.client.window import WINDOW
-from raftkv.kvdb.commands import MAX_BATCH_OPS, MAX_KEY_BYTES, MAX_VALUE_BYTES, WRITES
+from raftkv.kvdb.limits import MAX_BATCH_OPS, MAX_KEY_BYTES, MAX_VALUE_BYTES
+from raftkv.kvdb.operations import WRITES
 
 from tests.unit.fake_cluster import HANG_UP, HOLD, KEY, SILENT, Cluster
 

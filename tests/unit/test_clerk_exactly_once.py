@@ -18,8 +18,8 @@ from raftkv import errors
 from raftkv.client.command import Command, Send
 from raftkv.client.session import ClerkSession
 from raftkv.kvdb import session_table as sessions
-from raftkv.kvdb.commands import command as entry_of
-from raftkv.kvdb.commands import validate
+from raftkv.kvdb.operations import Append
+from raftkv.kvdb.requests import entry_of, of_request
 from raftkv.kvdb.store import Store
 
 SERVERS = (1, 2, 3)
@@ -73,14 +73,15 @@ class Cluster:
             self.change_leader()
 
     def receive(self, server, method, args, reply):
-        validate(method, args)
+        operation = of_request(method, args)
+        operation.check()
         if server != self.leader:
             hint = self.rng.choice([None, self.leader, *SERVERS])
             reply(False, (errors.NOT_LEADER, "not the leader", {"leader": hint, "proposed": False}))
         elif self.now < CALM_S and self.rng.random() < 0.05:
             reply(False, (errors.OVERLOADED, "overloaded", {"proposed": False}))
         else:
-            self.pending.append((entry_of(method, args), reply))
+            self.pending.append((entry_of(operation, args), reply))
             self.at(self.delay_s(), self.commit)
 
     def commit(self):
@@ -109,7 +110,7 @@ class Client:
 
     def start(self, number):
         token = f"<{self.name}.{number}>"
-        command = Command("append", ("log", token), self.cluster.now + 10.0)
+        command = Command(Append("log", token), self.cluster.now + 10.0)
         self.commands[token] = command
         self.act(self.session.start(command, self.cluster.now))
 

@@ -10,6 +10,8 @@ from raftkv.client.command import Command, Done, Send
 from raftkv.client.leader_search import MAX_PAUSE_S, STALE_S, LeaderSearch
 from raftkv.client.numbering import Numbering
 from raftkv.client.session import ATTEMPTS_S, SILENT_S, ClerkSession
+from raftkv.kvdb.operations import OPERATIONS
+from raftkv.kvdb.requests import of_fields
 from raftkv.kvdb.session_table import MAX_IN_FLIGHT
 
 SERVERS = (1, 2, 3)
@@ -26,7 +28,7 @@ class Client:
         self.done = []
 
     def start(self, method, *args, timeout_s=10.0):
-        command = Command(method, args, self.now + timeout_s)
+        command = Command(of_fields(OPERATIONS[method], args), self.now + timeout_s)
         self._take(self.session.start(command, self.now))
         return command
 

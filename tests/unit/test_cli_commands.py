@@ -23,7 +23,7 @@ from raftkv.cli.outcome import (
     exit_status,
 )
 from raftkv.cli.words import split_line
-from raftkv.kvdb.commands import MAX_VALUE_BYTES
+from raftkv.kvdb.limits import MAX_VALUE_BYTES
 
 
 class FakeClerk:

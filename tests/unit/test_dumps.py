@@ -9,6 +9,7 @@ from raftkv.errors import BAD_REQUEST, OVERLOADED
 from raftkv.kvdb import dumps
 from raftkv.kvdb.dumps import IDLE_S, MAX_DUMPS
 from raftkv.kvdb.service import KVService
+from raftkv.kvdb.snapshot_view import FORMAT
 from raftkv.raft.types import COMMAND, Entry
 
 
@@ -106,7 +107,7 @@ def test_a_dump_that_nobody_reads_is_dropped_before_the_store_changes(server: Se
     elif how == "closed":
         server.service.on_close("A")
     else:
-        server.service.restore([["store", 1]])
+        server.service.restore([["store", FORMAT]])
         assert server.ask("B", "dump_piece", other, 1) == BAD_REQUEST
     server.write("put", "k19", "new")
     assert len(server.service._dumps) == (0 if how == "restored" else 1)

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from raftkv.errors import BAD_REQUEST, NO_SPACE, NOT_LEADER, OVERLOADED, NotLeaderError, OverloadedError
-from raftkv.kvdb import service as service_module
+from raftkv.kvdb import operations
+from raftkv.kvdb.requests import of_entry, of_request
 from raftkv.kvdb.service import KVService
 from raftkv.node.interfaces import RoleChange
 from raftkv.raft.types import COMMAND, NOOP, Entry, Role
@@ -71,6 +72,16 @@ def dump(service: KVService) -> list[Any]:
     return records
 
 
+def pending(channel: str, id: int, data: list[Any]) -> tuple[Any, ...]:
+    """The context of a write that was proposed for a client."""
+    return channel, id, data, of_entry(data), 0
+
+
+def asked(*requests: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    """The contexts of reads."""
+    return [(channel, id, of_request(method, args)) for channel, id, method, args in requests]
+
+
 def put(seq: int, key: str, value: str) -> list[Any]:
     return [1, seq, seq, "put", key, value]
 
@@ -89,7 +100,7 @@ def test_a_turn_is_one_proposal_and_one_round_of_reads(bench: Bench) -> None:
     commands, contexts = bench.consensus.proposed[0]
     assert commands == [[1, 1, 1, "put", "k", "v"], [1, 2, 1, "put", "k", "w"]]
     assert [context[:3] for context in contexts] == [("A", 1, commands[0]), ("B", 2, commands[1])]
-    assert bench.consensus.reads == [[batch[1], batch[3]]]
+    assert bench.consensus.reads == [asked(batch[1], batch[3])]
     replies = {(channel, id): (ok, result) for channel, id, ok, result in bench.take()}
     ok, status = replies.pop(("C", 9))
     assert ok and status.pop("data_bytes") > 0
@@ -163,7 +174,7 @@ def test_what_does_not_lead_says_so_and_not_that_there_is_no_room() -> None:
 
 
 def test_data_grows_to_its_limit_with_what_is_not_applied_yet_and_again_after_a_delete() -> None:
-    bench, value = leading(10_000), "v" * 2000
+    bench, value = leading(10_000), "v" * 1900
     writes = [("put", (1, seq, 1, f"k{seq}", value)) for seq in range(1, 9)]
     refused = [
         id
@@ -177,7 +188,7 @@ def test_data_grows_to_its_limit_with_what_is_not_applied_yet_and_again_after_a_
     assert bench.service.status()["data_bytes"] <= 10_000
     assert ask(bench, writes[:1]) and not ask(bench, [("delete", (1, 9, 1, "k1"))])
     delete = [1, 9, 1, "delete", "k1"]
-    bench.commit(10, delete, contexts=[("A", 1, delete, 0)])
+    bench.commit(10, delete, contexts=[pending("A", 1, delete)])
     assert bench.service.status()["alarms"] == [] and ask(bench, writes[:1]) == {}
 
 
@@ -207,7 +218,7 @@ def test_entries_are_answered_to_who_proposed_them_and_only_to_them(bench: Bench
     commands = [put(seq, "k", "v") for seq in (1, 2, 3)]
     entries = [Entry.create(2, 1, NOOP, None)]
     entries += [Entry.create(index, 1, COMMAND, command) for index, command in enumerate(commands, 3)]
-    bench.service.apply(entries, [None, ("A", 5, commands[0], 0), None, ("B", 6, commands[2], 0)])
+    bench.service.apply(entries, [None, pending("A", 5, commands[0]), None, pending("B", 6, commands[2])])
     assert bench.take() == [("A", 5, True, 3), ("B", 6, True, 5)]
 
 
@@ -233,19 +244,19 @@ def test_who_proposed_applies_the_same_as_who_reads_the_log() -> None:
 
 def test_a_repeated_command_gets_its_first_answer(bench: Bench) -> None:
     again = put(1, "k", "v")
-    bench.commit(2, put(1, "k", "v"), again, contexts=[None, ("A", 2, again, 0)])
+    bench.commit(2, put(1, "k", "v"), again, contexts=[None, pending("A", 2, again)])
     assert bench.take() == [("A", 2, True, 2)]
 
 
 def test_reads_see_what_was_applied(bench: Bench) -> None:
     bench.commit(2, put(1, "a", "x"), put(2, "b", "y"))
     bench.service.read(
-        [
+        asked(
             ("A", 1, "get", ("a",)),
             ("A", 2, "get", ("c",)),
             ("B", 3, "gets", (["b", "c"],)),
             ("B", 4, "scan", ("", "b", None)),
-        ]
+        )
     )
     assert bench.take() == [
         ("A", 1, True, ("x", 2)),
@@ -256,9 +267,9 @@ def test_reads_see_what_was_applied(bench: Bench) -> None:
 
 
 def test_one_answer_does_not_grow_without_bound(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service_module, "MAX_GETS_CHARS", 5)
+    monkeypatch.setattr(operations, "MAX_GETS_CHARS", 5)
     bench.commit(2, put(1, "a", "xxx"))
-    bench.service.read([("A", 1, "gets", (["a"],)), ("A", 2, "gets", (["a", "a"],))])
+    bench.service.read(asked(("A", 1, "gets", (["a"],)), ("A", 2, "gets", (["a", "a"],))))
     fits, too_large = bench.take()
     assert fits == ("A", 1, True, [("xxx", 2)])
     assert (too_large[2], too_large[3][0]) == (False, BAD_REQUEST)
@@ -266,7 +277,7 @@ def test_one_answer_does_not_grow_without_bound(bench: Bench, monkeypatch: pytes
 
 def test_the_end_of_a_leadership_says_what_is_in_doubt_and_who_leads_now(bench: Bench) -> None:
     bench.service.role_changed(RoleChange(Role.FOLLOWER, 4, 2, "deposed"))
-    bench.service.refuse([("A", 1, put(1, "k", "v"), 0)], [("B", 2, "get", ())])
+    bench.service.refuse([pending("A", 1, put(1, "k", "v"))], asked(("B", 2, "get", ("k",))))
     assert [(channel, id, ok, result[0], result[2]) for channel, id, ok, result in bench.take()] == [
         ("A", 1, False, NOT_LEADER, {"leader": 2, "proposed": True}),
         ("B", 2, False, NOT_LEADER, {"leader": 2, "proposed": False}),
@@ -280,6 +291,6 @@ def test_a_snapshot_is_begun_from_with_sessions_and_all(bench: Bench) -> None:
     again.commit(1, [0, 0, 0, "register"], [2, 1, 1, "put", "stays", "not"])
     again.service.restore(records)
     other = put(1, "k", "other")
-    again.commit(3, other, contexts=[("A", 1, other, 0)])
-    again.service.read([("A", 2, "scan", ("", "", None))])
+    again.commit(3, other, contexts=[pending("A", 1, other)])
+    again.service.read(asked(("A", 2, "scan", ("", "", None))))
     assert again.take() == [("A", 1, True, 2), ("A", 2, True, ([("k", "v", 2)], False))]

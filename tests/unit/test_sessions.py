@@ -6,8 +6,8 @@ import time
 
 import pytest
 from raftkv.errors import BAD_REQUEST, SESSION_EXPIRED, STALE_SEQUENCE, TOO_MANY_IN_FLIGHT
+from raftkv.kvdb import operations
 from raftkv.kvdb import session_table as sessions
-from raftkv.kvdb import store
 from raftkv.kvdb.store import Store, encode_record
 
 
@@ -90,7 +90,7 @@ def test_a_repeated_command_is_answered_but_not_applied_again(log):
         (("delete", "nothing"), (True, False)),
         (("cas", "k", "a", "b"), (True, True)),
         (("cas", "k", "b", "c"), (True, False)),
-        (("batch", [["delete", "k"], ["delete", "k"]]), (True, [[True, True], [True, False]])),
+        (("batch", [["delete", "k"], ["delete", "k"]]), (True, [(True, True), (True, False)])),
     ],
 )
 def test_each_kind_of_result_is_remembered(log, operation, answer):
@@ -103,7 +103,7 @@ def test_each_kind_of_result_is_remembered(log, operation, answer):
 
 
 def test_a_refusal_is_remembered_like_any_result(log, monkeypatch):
-    monkeypatch.setattr(store, "MAX_VALUE_BYTES", 3)
+    monkeypatch.setattr(operations, "MAX_VALUE_BYTES", 3)
     client = log.register()
     log.append(client, 1, value="abc")
     assert refusal(log.append(client, 2, value="d")) == BAD_REQUEST

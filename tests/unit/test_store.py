@@ -12,9 +12,9 @@ from raftkv.errors import (
     TOO_MANY_IN_FLIGHT,
     ForeignDataError,
 )
+from raftkv.kvdb import operations, snapshot_view, sorted_items
 from raftkv.kvdb import session_table as sessions
-from raftkv.kvdb import snapshot_view, sorted_items, store
-from raftkv.kvdb.commands import KEY_BYTES, MAX_SCAN_BYTES, MAX_SCAN_ROWS, MAX_VALUE_BYTES, utf8_size
+from raftkv.kvdb.limits import KEY_BYTES, MAX_SCAN_BYTES, MAX_SCAN_ROWS, MAX_VALUE_BYTES, utf8_size
 from raftkv.kvdb.store import Store, encode_record
 
 
@@ -87,7 +87,7 @@ def test_a_batch_is_one_revision_and_answers_each_operation(write):
         "batch",
         [["put", "b", "2"], ("append", "b", "3"), ["delete", "a"], ["delete", "a"], ["cas", "b", "23", "4"]],
     )
-    assert answer == (True, [[True, 3], [True, 3], [True, True], [True, False], [True, True]])
+    assert answer == (True, [(True, 3), (True, 3), (True, True), (True, False), (True, True)])
     assert write.store.scan("", "", None) == ([("b", "4", 3)], False)
 
 
@@ -167,7 +167,7 @@ def test_a_snapshot_is_lines_of_json_and_restores_to_the_same(write):
     write("put", "deleted", "v")
     write("delete", "deleted")
     lines = dump(write.store)
-    assert json.loads(lines[0]) == ["store", 1]
+    assert json.loads(lines[0]) == ["store", 2]
     assert all(line.endswith(b"\n") and line.count(b"\n") == 1 and line.isascii() for line in lines)
     restored = restore(lines)
     assert restored.get("kéy\n\0\U0001f600") == ('a "value"\n', 2)
@@ -177,11 +177,11 @@ def test_a_snapshot_is_lines_of_json_and_restores_to_the_same(write):
 
 
 def test_an_empty_store_has_a_snapshot():
-    assert dump(restore(dump(Store()))) == dump(Store()) == [b'["store",1]\n']
+    assert dump(restore(dump(Store()))) == dump(Store()) == [b'["store",2]\n']
 
 
 @pytest.mark.parametrize(
-    "records", [[], [["store", 2]], [["kv", [["k", "v", 1]]]], [["store", 1], ["ttl", []]]]
+    "records", [[], [["store", 1]], [["kv", [["k", "v", 1]]]], [["store", 2], ["ttl", []]]]
 )
 def test_a_snapshot_of_another_format_is_refused(records):
     with pytest.raises(ForeignDataError, match="snapshot"):
@@ -307,7 +307,7 @@ class Model:
         if over or seq >= session[1] + sessions.MAX_IN_FLIGHT:
             return False, TOO_MANY_IN_FLIGHT
         answers = [self.execute(index, *operation) for operation in operations]
-        session[2][seq] = (True, [list(answer) for answer in answers]) if op == "batch" else answers[0]
+        session[2][seq] = (True, answers) if op == "batch" else answers[0]
         self.expire()
         return session[2][seq]
 
@@ -329,7 +329,7 @@ class Model:
         if op == "cas" and old != args[0]:
             return True, False
         new = (old or "") + args[0] if op == "append" else args[-1]
-        if op == "append" and len(new.encode()) > store.MAX_VALUE_BYTES:
+        if op == "append" and len(new.encode()) > operations.MAX_VALUE_BYTES:
             return False, BAD_REQUEST
         self.items[key] = (new, index)
         return True, True if op == "cas" else index
@@ -340,7 +340,7 @@ def codes_only(answer):
     ok, result = answer
     if not ok:
         return ok, result[0]
-    return ok, [list(codes_only(each)) for each in result] if isinstance(result, list) else result
+    return ok, [codes_only(each) for each in result] if isinstance(result, list) else result
 
 
 @pytest.fixture
@@ -350,7 +350,7 @@ def tight_limits(monkeypatch):
     monkeypatch.setattr(sessions, "MAX_IN_FLIGHT", 6)
     monkeypatch.setattr(sessions, "MAX_RESULTS", 14)
     monkeypatch.setattr(sessions, "MAX_SESSION_RESULTS", 9)
-    monkeypatch.setattr(store, "MAX_VALUE_BYTES", 12)
+    monkeypatch.setattr(operations, "MAX_VALUE_BYTES", 12)
     monkeypatch.setattr(snapshot_view, "CHUNK_CHARS", 25)
     monkeypatch.setattr(sorted_items, "LEAF_KEYS", 3)
 
@@ -437,7 +437,7 @@ def test_the_same_commands_make_the_same_bytes(tight_limits, seed):
     size = leader.data_bytes
     for page in all_pages(leader, "", None):
         for key, value, _ in page:
-            restarted._delete(0, ("delete", key))
+            restarted.delete(key)
             size -= KEY_BYTES + utf8_size(key) + utf8_size(value)
     assert restarted.data_bytes == size, "all that is left are sessions"
 

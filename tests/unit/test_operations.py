@@ -5,59 +5,115 @@ import random
 
 import pytest
 from raftkv.errors import InvalidRequestError
-from raftkv.kvdb.commands import (
+from raftkv.kvdb.limits import (
     MAX_BATCH_OPS,
     MAX_KEY_BYTES,
     MAX_REQUEST_BYTES,
     MAX_VALUE_BYTES,
-    WRITES,
     check_key,
     check_value,
-    command,
-    validate,
-    validate_operation,
 )
+from raftkv.kvdb.operations import (
+    OPERATIONS,
+    WRITES,
+    Append,
+    Batch,
+    Cas,
+    Delete,
+    DumpEnd,
+    DumpPiece,
+    Get,
+    Gets,
+    Operation,
+    Put,
+    Read,
+    Register,
+    Scan,
+    Status,
+    Write,
+)
+from raftkv.kvdb.requests import entry_of, of_entry, of_request
 from raftkv.kvdb.store import Store
 
 BIG = "v" * MAX_VALUE_BYTES
 
 
-@pytest.mark.parametrize(
-    "method, args, data",
-    [
-        ("register", (), [0, 0, 0, "register"]),
-        ("put", (5, 2, 1, "k", "v"), [5, 2, 1, "put", "k", "v"]),
-        ("append", (5, 2, 2, "k", ""), [5, 2, 2, "append", "k", ""]),
-        ("delete", (5, 2, 0, "é"), [5, 2, 0, "delete", "é"]),
-        ("cas", (5, 2, 1, "k", None, "v"), [5, 2, 1, "cas", "k", None, "v"]),
-        ("cas", (5, 2, 1, "k", "old", "v"), [5, 2, 1, "cas", "k", "old", "v"]),
-        (
-            "batch",
-            (5, 2, 1, [["put", "k", "v"], ("delete", "k")]),
-            [5, 2, 1, "batch", [["put", "k", "v"], ("delete", "k")]],
-        ),
-    ],
-)
-def test_a_write_becomes_the_data_of_an_entry(method, args, data):
-    validate(method, args)
-    assert command(method, args) == data
-    assert method in WRITES
+def checked(method, args) -> Operation:
+    """The operation of a request. Raises InvalidRequestError."""
+    operation = of_request(method, args)
+    operation.check()
+    return operation
+
+
+def test_the_table_has_each_operation_under_its_name():
+    assert {name: kind.name for name, kind in OPERATIONS.items()} == {name: name for name in OPERATIONS}
+    assert {name for name, kind in OPERATIONS.items() if issubclass(kind, Write)} == set(WRITES)
 
 
 @pytest.mark.parametrize(
-    "method, args",
+    "operation, data",
     [
-        ("get", ("k",)),
-        ("gets", (["k", "l"],)),
-        ("gets", ((),)),
-        ("scan", ("", "", None)),
-        ("scan", ("p", "k" * MAX_KEY_BYTES + "\0", 1)),  # the page after the longest key there can be
-        ("status", ()),
+        (Register(), [0, 0, 0, "register"]),
+        (Put("k", "v"), [5, 2, 1, "put", "k", "v"]),
+        (Append("k", ""), [5, 2, 1, "append", "k", ""]),
+        (Delete("é"), [5, 2, 1, "delete", "é"]),
+        (Cas("k", None, "v"), [5, 2, 1, "cas", "k", None, "v"]),
+        (Cas("k", "old", "v"), [5, 2, 1, "cas", "k", "old", "v"]),
+        (Batch([Put("k", "v"), Delete("k")]), [5, 2, 1, "batch", [["put", "k", "v"], ["delete", "k"]]]),
     ],
 )
-def test_reads_pass(method, args):
-    validate(method, args)
-    assert method not in WRITES
+def test_a_write_is_the_same_at_the_client_in_the_request_and_in_the_log(operation, data):
+    args = (5, 2, 1, *operation.plain()) if operation.numbered else operation.plain()
+    received = checked(operation.name, args)
+    entry = json.loads(json.dumps(entry_of(received, args)))
+    assert entry == data
+    for each in (received, of_entry(entry)):
+        assert type(each) is type(operation) and each == operation
+        assert type(each) is not Batch or [type(write) for write in each.writes] == [Put, Delete]
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        Get("k"),
+        Gets(["k", "l"]),
+        Gets([]),
+        Scan("", "", None),
+        Scan("p", "k" * MAX_KEY_BYTES + "\0", 1),  # the page after the longest key there can be
+        Status(),
+        DumpPiece(1, 0),
+        DumpEnd(1),
+    ],
+)
+def test_reads_are_the_same_at_the_client_and_in_the_request(operation):
+    received = checked(operation.name, operation.plain())
+    assert type(received) is type(operation) and received == operation
+    assert not isinstance(received, Write)
+
+
+@pytest.mark.parametrize(
+    "operation, grows, operations",
+    [
+        (Put("k", "v"), True, 1),
+        (Append("k", "v"), True, 1),
+        (Cas("k", "v", "w"), True, 1),
+        (Delete("k"), False, 1),
+        (Register(), False, 1),
+        (Batch([Delete("k"), Delete("l")]), False, 2),
+        (Batch([Delete("k"), Put("k", "v"), Delete("l")]), True, 3),
+        (Get("k"), False, 1),
+    ],
+)
+def test_an_operation_says_whether_it_can_make_the_data_larger(operation, grows, operations):
+    assert (operation.grows, operation.operations) == (grows, operations)
+
+
+@pytest.mark.parametrize(
+    "data", [[1, 1, 1, "drop", "k"], [1, 1, 1, "get", "k"], [1, 1, 1, "batch", [["register"]]]]
+)
+def test_an_entry_that_is_no_write_raises(data):
+    with pytest.raises(KeyError):
+        of_entry(data)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +172,7 @@ def test_reads_pass(method, args):
 )
 def test_what_no_client_should_send_is_refused_in_a_sentence(method, args, words):
     with pytest.raises(InvalidRequestError) as refusal:
-        validate(method, args)
+        checked(method, args)
     assert words in str(refusal.value)
     assert len(str(refusal.value)) < 200
 
@@ -137,16 +193,16 @@ def test_sizes_are_of_utf8_and_the_limits_are_inclusive():
 
 def test_a_request_counts_all_its_keys_and_values():
     key = "k" * MAX_KEY_BYTES
-    validate("put", (1, 1, 1, key, BIG))
-    validate("cas", (1, 1, 1, key, BIG[:1000], BIG[1000:]))
-    validate("batch", (1, 1, 1, [["put", key, BIG[1001:]], ["put", "l", BIG[:1000]]]))
-    assert validate_operation("put", ["k", "é"]) == 3
+    checked("put", (1, 1, 1, key, BIG))
+    checked("cas", (1, 1, 1, key, BIG[:1000], BIG[1000:]))
+    checked("batch", (1, 1, 1, [["put", key, BIG[1001:]], ["put", "l", BIG[:1000]]]))
+    assert Put("k", "é").check() == 3
     for method, args in [
         ("cas", (key, BIG[:1000], BIG[999:])),
         ("batch", ([["put", key, BIG[1000:]], ["put", "l", BIG[:1000]]],)),
     ]:
         with pytest.raises(InvalidRequestError, match=rf"too large: the limit is {MAX_REQUEST_BYTES} bytes"):
-            validate(method, (1, 1, 1, *args))
+            checked(method, (1, 1, 1, *args))
 
 
 def test_what_is_refused_is_not_shown():
@@ -161,7 +217,7 @@ def test_what_is_refused_is_not_shown():
         ("scan", ("", "", nested)),
     ]:
         with pytest.raises(InvalidRequestError):
-            validate(method, args)
+            checked(method, args)
 
 
 def random_thing(chance: random.Random, depth: int = 0):
@@ -189,7 +245,11 @@ def random_request(chance: random.Random):
         "scan": ["", "k", None],
         "get": ["k"],
     }.get(method) or list(next((op[1:] for op in operations if op[0] == method), []))
-    args = [1, number, chance.randint(0, number), *own_args] if method in WRITES - {"register"} else own_args
+    args = (
+        [1, number, chance.randint(0, number), *own_args]
+        if method in WRITES and method != "register"
+        else own_args
+    )
     if chance.random() < 0.5:
         args.insert(chance.randint(0, len(args)), random_thing(chance))
     if args and chance.random() < 0.5:
@@ -206,17 +266,15 @@ def test_what_passes_never_makes_the_store_raise_and_survives_json(seed):
     for index in range(2, 2000):
         method, args = random_request(chance)
         try:
-            validate(method, args)
+            operation = checked(method, args)
         except InvalidRequestError:
             continue
         passed += 1
-        if method in WRITES:
-            data = command(method, args)
+        if isinstance(operation, Write):
+            data = entry_of(operation, args)
             decoded = json.loads(json.dumps(data))
-            ok, result = store.apply(index, chance.choice([data, decoded]))
+            ok, result = store.apply(index, *chance.choice([(data,), (data, operation), (decoded,)]))
             assert ok or len(result) == 3
-        elif method == "scan":
-            store.scan(*args)
-        elif method == "get":
-            store.get(*args)
+        elif isinstance(operation, Read):
+            assert operation.read(store)[0]
     assert 300 < passed < 1500, f"{passed} requests passed: this test tries too little of one kind"
