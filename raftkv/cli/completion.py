@@ -121,7 +121,7 @@ def _closed(key: str, word: Word) -> str:
         if word.quote:
             return word.quote + quote_body(key, word.quote) + word.quote[-1]
     except ValueError:
-        pass
+        pass  # it cannot be written inside this kind of quotes
     return quote(key)
 
 

@@ -285,7 +285,7 @@ class Driver:
             while len(events) < _BATCH and not self._inbox.empty():
                 events.append(self._inbox.get_nowait())
         except queue.Empty:
-            pass
+            pass  # nothing came in time, or somebody else took it
         with self._lock:
             actions: Actions = []
             for event in events:

@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from raftkv.errors import ForeignDataError
+from raftkv.errors import ForeignDataError, InvariantError
 from raftkv.kvdb.limits import KEY_BYTES, MAX_SCAN_BYTES, MAX_SCAN_ROWS, utf8_size
 from raftkv.kvdb.operations import Write
 from raftkv.kvdb.outcomes import Outcome, ok
@@ -130,7 +130,7 @@ class Store:
         """Fix the state as it is now, for dumping it in chunks while the store goes on. Takes about a
         millisecond whatever the store holds. Only one may be open at a time; close() it in the end."""
         if self._snapshot_is_open:
-            raise AssertionError("a snapshot view is already open: close it before the next one")
+            raise InvariantError("a snapshot view is already open: close it before the next one")
         self._snapshot_is_open = True
         return SnapshotView(self._sessions.begin_snapshot(), self.begin_view(), self._end_snapshot)
 

@@ -135,7 +135,7 @@ class Applier:
         if work.entries and work.entries[0].index > self.applied:
             reach("node:before-apply")
             started = resumed = clock()
-            for start, end in _slices(work.entries):
+            for start, end in _slices(work):
                 machine.apply(work.entries[start:end], work.contexts[start:end])
                 self.applied = work.entries[end - 1].index
                 self._on_applied(self.applied)
@@ -153,8 +153,12 @@ class Applier:
         return True
 
 
-def _slices(entries: list[Entry]) -> Iterator[tuple[int, int]]:
-    """Where `entries` are to be cut, as (start, end): no slice is longer than SLICE_BYTES but by one entry."""
+def _slices(work: Work) -> Iterator[tuple[int, int]]:
+    """Where its entries are to be cut, as (start, end): no slice is longer than SLICE_BYTES but by one entry."""
+    entries = work.entries
+    if work.bytes <= SLICE_BYTES:  # as nearly always
+        yield 0, len(entries)
+        return
     start = size = 0
     for end, entry in enumerate(entries, 1):
         size += len(entry.line)

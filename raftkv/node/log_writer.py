@@ -149,33 +149,29 @@ class LogWriter:
     def run(self) -> None:
         """The thread `log-writer`. Ends when the node stops and wake() is called; first it writes what waits, so
         that a node that was stopped in good order has on its disk what it has applied."""
-        while True:
-            with self._mutex:
-                while self._busy or not self.has_work:
-                    if self._threads.stopping and not self._busy:
-                        return
-                    self._work_waits.wait()
-                taken = self._take()
-            try:
-                self._write(*taken)
-            except _Stopped:
-                return
-            self._work()
+        while self.write_waiting(wait=True):
+            pass
 
     def wake(self) -> None:
         """Have run() see that the node stops."""
         with self._mutex:
             self._work_waits.notify_all()
 
-    def write_waiting(self) -> None:
-        """Make durable all that waits for the disk, and let the promises of it leave; unless somebody does
-        that now."""
+    def write_waiting(self, wait: bool = False) -> bool:
+        """Make durable all that waits for the disk, and let the promises of it leave. Returns whether anything
+        did. Who may `wait` comes back without anything only when the node stops."""
         with self._mutex:
-            if self._busy or not self.has_work:
-                return
-            batch, compact_to = self._take()
-        self._write(batch, compact_to)
+            while self._busy or not self.has_work:
+                if not wait or (self._threads.stopping and not self._busy):
+                    return False
+                self._work_waits.wait()
+            taken = self._take()
+        try:
+            self._write(*taken)
+        except _Stopped:
+            return False
         self._work()
+        return True
 
     # -- who writes ------------------------------------------------------------------------------------------
 

@@ -133,13 +133,7 @@ class PeerNetwork:
             link.snapshots.close()
 
     def _start_thread(self, body: Callable[[], None], name: str) -> threading.Thread:
-        def run() -> None:
-            try:
-                body()
-            except BaseException as error:
-                self._on_fatal(error)
-
-        return start_thread(run, name)
+        return start_thread(body, name, self._on_fatal)
 
     def read_chunk(self, link: _Link, message: InstallSnapshot) -> None:
         """Have the chunk that `message` is about read and sent, by a thread that may wait for the disk."""

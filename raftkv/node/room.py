@@ -12,14 +12,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from raftkv.node.snapshotter import Snapshotter
 from raftkv.node.threads import Threads
+from raftkv.raft.core import Raft
 from raftkv.storage.persister import Persister
-
-if TYPE_CHECKING:
-    from raftkv.raft.core import Raft
 
 log = logging.getLogger("raftkv.raft")
 

@@ -94,13 +94,13 @@ def resolve(host: str, port: int, deadline: float, signals: Signals[None]) -> li
     try:
         return _targets(host, port, socket.AI_NUMERICHOST)  # asks nobody
     except ConnectionLostError:
-        pass
+        pass  # it is no address in numbers
     lookup = _lookups.join(host, port, signals)
     if lookup.outcome is None:
         try:
             signals.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
-            pass
+            pass  # said below
     if lookup.outcome is None:
         raise CallTimeoutError(f"cannot resolve {host}: the resolver did not answer in time")
     if isinstance(lookup.outcome, RpcError):

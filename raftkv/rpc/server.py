@@ -141,13 +141,7 @@ class RpcServer:
     # -- threads ---------------------------------------------------------------------------------------------
 
     def _start_thread(self, body: Callable[[], None], name: str) -> threading.Thread:
-        def run() -> None:
-            try:
-                body()
-            except BaseException as error:
-                self._on_fatal(error)
-
-        return start_thread(run, name)
+        return start_thread(body, name, self._on_fatal)
 
     # -- the loop --------------------------------------------------------------------------------------------
 
