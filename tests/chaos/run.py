@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
-from raftkv.errors import RaftKVError
+from raftkv import Clerk
+from raftkv.errors import NoSpaceError, RaftKVError
 
 from tests.chaos.client import COUNTER_PERIOD_S, KEYS, PERIOD_S
 from tests.chaos.cluster import ChaosCluster
@@ -194,7 +195,7 @@ class Run:
         """Without faults there must be a leader soon, all nodes must catch up, and clients must be served."""
         healed = time.monotonic()
         with cluster.clerk(RECOVERY_S) as db:
-            db.put("after-all", "v")
+            wait_until(lambda: _has_room(db), "the alarm of the last full disk to end", RECOVERY_S)
         served_s = time.monotonic() - healed
         cluster.wait_for_leader()
         for id in cluster.nodes:
@@ -269,3 +270,11 @@ def processes_left(folder: Path) -> list[int]:
             if os.fsencode(folder) in command:
                 found.append(int(name))
     return found
+
+
+def _has_room(db: Clerk) -> bool:
+    try:
+        db.put("after-all", "v")
+    except NoSpaceError:
+        return False
+    return True
