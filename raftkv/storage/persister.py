@@ -31,6 +31,8 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from threading import Lock
 from typing import Callable
 
 from raftkv.errors import InvariantError, NoRoomError, StorageError
@@ -112,10 +114,11 @@ class Persister:
         disk: Disk | None = None,
         crash_point: Callable[[str], None] | None = None,
         uid: str | None = None,
+        lock: Callable[[], AbstractContextManager[object]] = Lock,
     ) -> None:
         """`segment_bytes`: size after which a new log file is begun. `reserve_bytes`: see Reserve.
         `uid`: for a new folder; random by default. `crash_point` is called with its name at each of
-        CRASH_POINTS."""
+        CRASH_POINTS. `lock()`: makes a lock for those threads that use this object."""
         self._disk: Disk = disk or Disk()
         self._folder = os.fspath(data_dir)
         self._reach = crash_point or _nothing
@@ -130,7 +133,7 @@ class Persister:
                 self._reserve = Reserve(self._disk, self._folder, reserve_bytes)
                 self._identity = self._identify(cluster, node_id, voters, uid or uuid.uuid4().hex)
                 self._snapshots = SnapshotStore(
-                    self._disk, self._path("snapshot"), self._reserve, self._reach
+                    self._disk, self._path("snapshot"), self._reserve, self._reach, lock()
                 )
                 self._log = SegmentedLog(
                     self._disk, self._path("log"), segment_bytes, self._reserve, self._reach

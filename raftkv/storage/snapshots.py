@@ -14,8 +14,8 @@ from __future__ import annotations
 import logging
 import os
 import re
-import threading
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from typing import Callable
 
 from raftkv.errors import InvariantError, StorageError
@@ -54,9 +54,16 @@ class SnapshotStore:
     Everything raises OSError if the disk fails, and DamagedDataError.
     """
 
-    def __init__(self, disk: Disk, folder: str, reserve: Reserve, reach: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        disk: Disk,
+        folder: str,
+        reserve: Reserve,
+        reach: Callable[[str], None],
+        lock: AbstractContextManager[object],
+    ) -> None:
         self._disk, self._folder, self._reserve, self._reach = disk, folder, reserve, reach
-        self._lock = threading.Lock()  # guards what is published
+        self._lock = lock  # guards what is published; held while the disk is waited for
         self._incoming: _Incoming | None = None
         self.newest: Snapshot | None = None
         self.newest_bytes = 0

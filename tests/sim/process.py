@@ -76,6 +76,7 @@ class Process:
             disk=host.disk,
             crash_point=self.reach,
             uid=f"disk-{self.id}.{host.disks}",
+            lock=self.threads.lock,
         )
         self.notices = self.persister.notices
         others = [id for id in ids if id != self.id]

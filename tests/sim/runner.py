@@ -12,10 +12,13 @@ import traceback
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from queue import Empty
 from typing import Any, Callable, NamedTuple
 
 from tests.sim.plan import Plan
 from tests.sim.world import Failure, World
+
+PATIENCE_S = 120.0  # for the next outcome of several processes: a run takes a second or a few
 
 
 class Case(NamedTuple):
@@ -100,7 +103,8 @@ def run_many(first: Case, count: int | None, minutes: float | None, jobs: int) -
         yield from _in_turn(first, count, minutes, 0, 1)
         return
     context = multiprocessing.get_context()
-    queue = context.SimpleQueue()
+    queue = context.Queue()
+    under_way: dict[int, int] = {}  # number of the process -> seed
     workers = [
         context.Process(target=_work, args=(queue, first, count, minutes, number, jobs), daemon=True)
         for number in range(jobs)
@@ -110,10 +114,19 @@ def run_many(first: Case, count: int | None, minutes: float | None, jobs: int) -
     try:
         working = jobs
         while working:
-            outcome = queue.get()
-            if outcome is None:
+            try:
+                outcome = queue.get(timeout=PATIENCE_S)
+            except Empty:
+                raise RuntimeError(
+                    f"nothing for {PATIENCE_S:g} s: one of the seeds {sorted(under_way.values())} stands still; "
+                    "python -m tests.sim --replay SEED shows where"
+                ) from None
+            if isinstance(outcome, tuple) and not isinstance(outcome, Outcome):
+                under_way.__setitem__(*outcome)
+            elif outcome is None:
                 working -= 1
             elif isinstance(outcome, Outcome):
+                under_way = {at: seed for at, seed in under_way.items() if seed != outcome.case.seed}
                 yield outcome
             else:
                 raise RuntimeError(f"a process of the simulator's died:\n{outcome}")
@@ -129,7 +142,7 @@ def _work(queue: Any, first: Case, count: int | None, minutes: float | None, num
     os.environ.pop("RAFTKV_CHECK", None)  # the simulator checks by itself, after every event
     gc.set_threshold(100_000, 20, 100)  # the cluster of one run is garbage all at once
     try:
-        for outcome in _in_turn(first, count, minutes, number, jobs):
+        for outcome in _in_turn(first, count, minutes, number, jobs, lambda seed: queue.put((number, seed))):
             queue.put(outcome)
         queue.put(None)
     except BaseException:
@@ -138,9 +151,15 @@ def _work(queue: Any, first: Case, count: int | None, minutes: float | None, num
 
 
 def _in_turn(
-    first: Case, count: int | None, minutes: float | None, number: int, jobs: int
+    first: Case,
+    count: int | None,
+    minutes: float | None,
+    number: int,
+    jobs: int,
+    on_begin: Callable[[int], None] = lambda seed: None,
 ) -> Iterator[Outcome]:
     end = float("inf") if minutes is None else time.monotonic() + 60 * minutes
     while (count is None or number < count) and time.monotonic() < end:
+        on_begin(first.seed + number)
         yield run(first._replace(seed=first.seed + number))
         number += jobs
