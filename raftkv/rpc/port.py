@@ -21,6 +21,7 @@ class Port:
         self.max_frame_bytes = max_frame_bytes
         self.always = always
         self.batch: list[Request] = []
+        self.batch_bytes = 0  # of the payloads that were read for it
         self.refused: list[Connection] = []  # that are being told so; oldest first
 
 

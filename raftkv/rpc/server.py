@@ -2,7 +2,8 @@
 
 A turn of its loop reads what every ready connection has sent, and then gives each listener's handler all of
 its requests as one batch: the handler can make one log entry batch, one fsync, one write a client of what a
-thread a connection would make a thousand of.
+thread a connection would make a thousand of. A batch is bounded in bytes, so that a turn never takes long;
+connections that were left out of it come first in the next one.
 
 Threads, by name: `<name>` and `<name>-spare`, one of which runs the loop, and `<name>-accept` (all listeners
 and all handshakes). When a handler is held up by the disk, relieve() has the spare one run the loop; the other
@@ -37,6 +38,10 @@ logger = logging.getLogger("raftkv.rpc")
 _STALLED_S = (
     30.0  # a frame that takes longer to come in, or a reply that long not taken, closes the connection
 )
+UNASKED = 0  # the id of a reply to no request: a sign of life
+_BATCH_BYTES = (
+    1 << 17
+)  # beyond, no more is read for a listener in a turn; some 10 ms of the smallest operations
 _SWEEP_INTERVAL_S = 1.0
 _CLOSE_S = 0.2  # close() waits so long for a handler before it leaves it alone
 _REFUSED_S = 2.0  # how long a connection that is one too many is answered
@@ -70,6 +75,7 @@ class RpcServer:
         self._attention: collections.deque[Connection] = collections.deque()
         self._acceptor = Acceptor(name, self._start_thread)
         self._relay = Relay(self._run)
+        self._left_out: list[Connection] = []  # of the last turn: they have sent something that was not read
         self._closed = False
 
     def listen(
@@ -164,18 +170,26 @@ class RpcServer:
     def _turn(self, now: float) -> bool:
         """False: this thread was relieved."""
         pings: list[Reply] = []
-        for key, events in self._selector.select(_SWEEP_INTERVAL_S):
+        ready = self._selector.select(_SWEEP_INTERVAL_S)
+        if self._left_out:
+            self._left_out = []
+            ready.sort(key=_heard_at)
+        for key, events in ready:
             channel = key.data
             if channel is None:
                 self._waker.clear()
             elif events & selectors.EVENT_READ:
-                self._receive(channel, pings, now)
+                if channel.port.batch_bytes < _BATCH_BYTES:
+                    self._receive(channel, pings, now)
+                else:
+                    self._left_out.append(channel)
             else:
                 channel.flush()
                 self._attention.append(channel)
         if pings:
             send_replies(pings)
         for port in self._ports:
+            port.batch_bytes = 0
             if port.batch and not self._handle(port):
                 return False
         while self._attention:
@@ -200,6 +214,7 @@ class RpcServer:
         try:
             payloads = channel.frames.feed(data)
             for payload in payloads:
+                channel.port.batch_bytes += len(payload)
                 request = loads(payload)
                 if type(request) is not tuple or len(request) != 3:
                     raise ProtocolError("a request that is not (id, method, args)")
@@ -281,6 +296,8 @@ class RpcServer:
         """Ends the channels on which nothing moves, and those that were told that they are too many."""
         for port in self._ports:
             port.door.complaints.tend()
+        # They may wait for seconds, and their pings are not read either.
+        send_replies([(channel, UNASKED, True, "pong") for channel in self._left_out])
         for channel in self._channels:
             if channel.frame_since is not None and now - channel.frame_since > _STALLED_S:
                 channel.close(f"it has been sending one frame for more than {_STALLED_S:g} s")
@@ -296,3 +313,9 @@ class RpcServer:
             self._drop(channel)
         self._selector.close()
         self._waker.close()
+
+
+def _heard_at(ready: tuple[selectors.SelectorKey, int]) -> float:
+    """When a connection that is ready was read last."""
+    channel: Connection | None = ready[0].data
+    return 0.0 if channel is None else channel.heard_at

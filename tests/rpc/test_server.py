@@ -62,33 +62,75 @@ def test_requests_of_a_turn_are_one_batch_and_replies_come_in_any_order(serve: A
         assert read_replies(sock, 50) == [(number, True, number * 2) for number in reversed(range(50))]
 
 
-def test_requests_of_several_channels_are_one_batch(serve: Any) -> None:
-    served = serve()
-    stopped, go = threading.Event(), threading.Event()
+class Stop(Script):
+    """A handler that holds the loop up in its first batch until `go` is set."""
 
-    class Stop(Script):
-        def on_requests(self, batch: list) -> None:
-            stopped.set()
-            go.wait(20)
+    def __init__(self) -> None:
+        super().__init__()
+        self.stopped, self.go = threading.Event(), threading.Event()
 
-    address = served.server.listen(
-        ("127.0.0.1", 0), KEY, Stop(), **OPTIONS
-    )  # also: a listener of a running server
+    def on_requests(self, batch: list) -> None:
+        self.stopped.set()
+        self.go.wait(20)
+        super().on_requests(batch)
+
+
+@pytest.fixture
+def held_requests(serve: Any) -> Iterator[Any]:
+    """A function that sends `data` on each of some new connections to a server while its loop is held up, lets
+    it go on, and returns the Served and the connections."""
     with contextlib.ExitStack() as stack:
-        stop, *ends = [
-            stack.enter_context(dial.connect(where, KEY, 5.0)) for where in (address, *[served.address] * 20)
-        ]
-        for end in ends:
-            end.sendall(frame(dumps((1, "ping", ()))))
-            read_replies(end, 1)
-        stop.sendall(frame(dumps((1, "stop", ()))))
-        assert stopped.wait(5)
-        for end in ends:  # while the loop is held up by the other listener's handler
-            end.sendall(frame(dumps((1, "hold", ()))))
-        go.set()
-        channels = {served.handler.seen.get(timeout=5)[0] for _ in ends}
+
+        def send(count: int, data: bytes) -> tuple[Any, list[socket.socket]]:
+            served, stop = serve(), Stop()
+            # Also: a listener of a running server.
+            address = served.server.listen(("127.0.0.1", 0), KEY, stop, **OPTIONS)
+            stopper, *ends = [
+                stack.enter_context(dial.connect(where, KEY, 5.0))
+                for where in (address, *[served.address] * count)
+            ]
+            for end in ends:
+                end.sendall(frame(dumps((1, "ping", ()))))
+                read_replies(end, 1)
+            stopper.sendall(frame(dumps((1, "stop", ()))))
+            assert stop.stopped.wait(5)
+            for end in ends:
+                end.sendall(data)
+            stop.go.set()
+            return served, ends
+
+        yield send
+
+
+def test_requests_of_several_channels_are_one_batch(held_requests: Any) -> None:
+    served, ends = held_requests(20, frame(dumps((1, "hold", ()))))
+    channels = {served.handler.seen.get(timeout=5)[0] for _ in ends}
     assert len(channels) == 20
     assert max(served.handler.batches) > 1
+
+
+def test_a_batch_is_bounded_in_bytes_and_who_is_left_out_comes_next(
+    held_requests: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "_BATCH_BYTES", 50_000)
+    served, _ = held_requests(5, frame(dumps((1, "hold", ("x" * 60_000,)))) * 3)
+    channels = [served.handler.seen.get(timeout=5)[0] for _ in range(15)]
+    assert len(set(channels[:10])) == 5 and max(map(channels[:10].count, channels)) == 2
+    assert max(served.handler.batches) == 1
+
+
+def test_who_waits_long_to_be_read_is_sent_a_sign_of_life(
+    held_requests: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "_BATCH_BYTES", 1)
+    monkeypatch.setattr(server_module, "_SWEEP_INTERVAL_S", 0.0)
+    _, ends = held_requests(3, frame(dumps((1, "echo", ()))))
+    replies = []
+    for end in ends:
+        while (1, True, ()) not in (of_end := read_replies(end, 1)):
+            replies += of_end
+        replies += of_end
+    assert replies.count((0, True, "pong")) == 3  # one turn for the second, two for the third
 
 
 def test_a_one_way_request_gets_no_reply(serve: Any) -> None:
