@@ -178,7 +178,7 @@ class Clerk:
 
     def dump(self) -> Dump:
         """All keys and values as of one moment, in pieces: see Dump. Linearizable as a read is."""
-        return Dump(self._run, self._driver.ends, self._timeout_s)
+        return Dump(lambda begin: self._callers.submit(begin, self), self._driver.ends, self._timeout_s)
 
     def status(self, timeout: float = 1.0) -> list[dict[str, Any]]:
         """What each server says of itself: a dict of STATUS_FIELDS, in the order of ids.

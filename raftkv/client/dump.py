@@ -9,6 +9,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, Callable
 
 from raftkv import errors
+from raftkv.client.loans import GRACE_S
 from raftkv.kvdb.operations import Dump as Begin
 from raftkv.kvdb.operations import DumpEnd, DumpPiece, Operation
 from raftkv.rpc.client import ClientEnd
@@ -20,32 +21,44 @@ class Dump:
     """What Clerk.dump() returns: an iterator of lists of rows, in no promised order. For one thread.
 
     `keys`: how many there are. `index`: of the last entry of the log that it shows. The server keeps what it
-    needs for the rest until the iterator is closed, as it is when it is dropped, or a minute has passed without
-    next(). next() raises UnavailableError if the dump
-    cannot go on: when its server stopped, or dropped it.
+    needs for the rest until this or the iterator is closed, as it is when it is dropped, or a minute has passed
+    without next(). next() raises UnavailableError if the dump cannot go on: when its server stopped, or dropped
+    it.
     """
 
     def __init__(
-        self, run: Callable[[Operation], Any], ends: Mapping[int, ClientEnd], timeout_s: float
+        self, submit: Callable[[Operation], Future[Any]], ends: Mapping[int, ClientEnd], timeout_s: float
     ) -> None:
-        server, self._id, self.keys, self.index = run(Begin())
-        self._end, self._timeout_s = ends[server], timeout_s
-        self._run = run  # keeps the Clerk, and so the connection, alive
+        self._timeout_s = timeout_s
+        self._submit = submit  # keeps the Clerk, and so the connection, alive
+        begun = submit(Begin())
+        try:
+            server, self._id, self.keys, self.index = begun.result(timeout_s + GRACE_S)
+        except (
+            BaseException
+        ) as error:  # out of a signal handler, perhaps: then the server begins it all the same
+            begun.add_done_callback(lambda late: _end_late_one(ends, late, timeout_s))
+            if isinstance(error, FutureTimeoutError):
+                raise errors.UnavailableError(f"no dump: no answer within {timeout_s:g} s") from None
+            raise
+        self._end = ends[server]
+        self._is_over = False
 
-    def _ask(self, operation: Operation) -> Future[Any]:
+    def _ask(self, piece: int) -> Future[Any]:
+        operation = DumpPiece(self._id, piece)
         return self._end.submit(operation.name, operation.plain(), self._timeout_s)
 
     def __iter__(self) -> Iterator[list[Row]]:
         piece, seen = 0, 0
         rows: list[Row] | None = []
         try:
-            answer = self._ask(DumpPiece(self._id, piece))
+            answer = self._ask(piece)
             while True:
                 rows = answer.result(self._timeout_s)
                 if rows is None:
                     break
                 piece += 1
-                answer = self._ask(DumpPiece(self._id, piece))
+                answer = self._ask(piece)
                 seen += len(rows)
                 yield rows
         except (errors.RpcError, FutureTimeoutError) as error:
@@ -54,12 +67,32 @@ class Dump:
                 f"the dump broke off after {seen} of {self.keys} keys: {why}"
             ) from None
         finally:
-            if rows is not None:
-                self._give_up()
+            if rows is None:
+                self._is_over = True
+            else:
+                self.close()
         if seen != self.keys:
             raise errors.ProtocolError(f"the server sent {seen} keys of a dump of {self.keys}")
 
-    def _give_up(self) -> None:
-        """Tell the server, so that it need not wait a minute; it may have forgotten the dump itself."""
-        with contextlib.suppress(errors.RaftKVError):
-            self._ask(DumpEnd(self._id))
+    def close(self) -> None:
+        """No more of it is wanted. May be called twice."""
+        if not self._is_over:
+            self._is_over = True
+            _end_dump(self._end, self._id, self._timeout_s)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_is_over"):
+            self.close()
+
+
+def _end_late_one(ends: Mapping[int, ClientEnd], begun: Future[Any], timeout_s: float) -> None:
+    """The dump of a caller that was interrupted has its answer."""
+    if begun.exception() is None:
+        server, id, _, _ = begun.result()
+        _end_dump(ends[server], id, timeout_s)
+
+
+def _end_dump(end: ClientEnd, id: int, timeout_s: float) -> None:
+    """Tell the server, so that it need not wait a minute; it may have forgotten the dump itself."""
+    with contextlib.suppress(errors.RaftKVError):
+        end.submit(DumpEnd.name, DumpEnd(id).plain(), timeout_s)

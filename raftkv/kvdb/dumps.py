@@ -57,6 +57,8 @@ class Dumps:
             return _TOO_MANY
         self._last_id += 1
         self._dumps[self._last_id] = _Dump(channel, view(), self._clock())
+        if channel.closing:  # while the read waited; else closed() is yet to come
+            self._drop(self._last_id)
         return ok(self._last_id)
 
     def next_piece(self, channel: Any, id: int, piece: int) -> Outcome:

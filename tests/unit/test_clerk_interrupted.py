@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import random
 import signal
 import sys
@@ -11,8 +12,9 @@ import time
 
 import pytest
 from raftkv.client.clerk import Clerk
+from raftkv.rpc.channel import send_replies
 
-from tests.unit.fake_cluster import KEY, Cluster
+from tests.unit.fake_cluster import HOLD, KEY, Cluster
 
 OURS = os.sep + "raftkv" + os.sep
 
@@ -141,3 +143,44 @@ def test_a_storm_of_signals(cluster):
         assert all(future.result(10) for future in futures)
     assert all(value.count(f"<{number}>") == 1 for number in acknowledged)
     assert all(value.count(f"<{number}>") <= 1 for number in range(tried + 1))
+
+
+@pytest.mark.parametrize("how", ["interrupted", "dropped", "given up"])
+def test_a_dump_that_nobody_reads_is_ended_on_the_server(cluster, how):
+    ended = queue.SimpleQueue()
+
+    def behave(method, args):
+        if method == "dump":
+            return HOLD if how == "interrupted" else (True, (1, 7, 20, 5))
+        if method == "dump_end":
+            ended.put(args)
+            return True, None
+        return True, [["k", "v", 1]] if method == "dump_piece" else None
+
+    def interrupt():
+        cluster.servers[1].holds.acquire()
+        os.kill(os.getpid(), signal.SIGALRM)
+
+    def handler(*_):
+        raise Interrupted
+
+    cluster.servers[1].behave = behave
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        with Clerk(cluster.addresses, authkey=KEY, timeout=5.0) as clerk:
+            if how == "interrupted":
+                thread = threading.Thread(target=interrupt)
+                thread.start()
+                with pytest.raises(Interrupted):
+                    clerk.dump()
+                thread.join()
+                for channel, id, *_ in cluster.servers[1].held:
+                    send_replies([(channel, id, True, (1, 7, 20, 5))])
+            elif how == "dropped":
+                clerk.dump()
+            else:
+                next(iter(clerk.dump()))
+            assert ended.get(timeout=5) == (7,)
+            assert ended.empty()
+    finally:
+        signal.signal(signal.SIGALRM, before)

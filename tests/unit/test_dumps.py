@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 
 import pytest
@@ -13,6 +14,10 @@ from raftkv.kvdb.snapshot_view import FORMAT
 from raftkv.raft.types import COMMAND, Entry
 
 
+class Channel:
+    closing = False
+
+
 class Server:
     """A KVService that leads alone: what it is asked is answered at once. `now`: its clock, in seconds."""
 
@@ -20,6 +25,7 @@ class Server:
         self.now = 0.0
         self.index = 0
         self._replies: list[Any] = []
+        self.channels: dict[str, Channel] = defaultdict(Channel)
         self.service = KVService(self._replies.extend, "0", clock=lambda: self.now)
         self.service.replicated_by(self)  # type: ignore[arg-type]
         self.apply([0, 0, 0, "register"])
@@ -41,7 +47,7 @@ class Server:
 
     def ask(self, channel: str, method: str, *args: int) -> Any:
         """The result; of a refusal its code."""
-        self.service.on_requests([(channel, 7, method, args)])
+        self.service.on_requests([(self.channels[channel], 7, method, args)])
         _, _, ok, result = self._replies.pop()
         return result if ok else result[0]
 
@@ -93,6 +99,13 @@ def test_a_dump_that_its_client_gives_up_makes_room_for_another(server: Server) 
     assert server.ask("B", "dump")[1] not in ids
 
 
+def test_a_dump_is_not_kept_for_a_client_that_went_away_before_it_began(server: Server) -> None:
+    server.service.on_close(server.channels["A"])  # its read waits for a majority
+    server.channels["A"].closing = True
+    server.ask("A", "dump")
+    assert len(server.service._dumps) == 0
+
+
 @pytest.mark.parametrize("how", ["idle", "closed", "restored"])
 def test_a_dump_that_nobody_reads_is_dropped_before_the_store_changes(server: Server, how: str) -> None:
     id = server.ask("A", "dump")[1]
@@ -105,7 +118,7 @@ def test_a_dump_that_nobody_reads_is_dropped_before_the_store_changes(server: Se
         server.ask("B", "dump_piece", other, 1)
         server.now += IDLE_S / 2 + 1
     elif how == "closed":
-        server.service.on_close("A")
+        server.service.on_close(server.channels["A"])
     else:
         server.service.restore([["store", FORMAT]])
         assert server.ask("B", "dump_piece", other, 1) == BAD_REQUEST
