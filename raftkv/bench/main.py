@@ -14,15 +14,11 @@ from raftkv.bench.progress import Progress
 from raftkv.bench.result import Result
 from raftkv.bench.session import Session
 from raftkv.bench.workloads import Workload
-from raftkv.cli.outcome import DONE, INTERRUPTED, exit_status
+from raftkv.cli.outcome import DONE, INTERRUPTED, STOPS, Terminated, exit_status
 from raftkv.cli.streams import open_standard_streams
 from raftkv.errors import RaftKVError
 
 FAILED = 1  # operations failed, or the run did
-
-
-class _Stop(BaseException):
-    """SIGTERM. Not an Exception: nothing but main() is to catch it."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -44,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
         return _complain(error, FAILED)
     except RaftKVError as error:
         return _complain(error, exit_status(error))
-    except (KeyboardInterrupt, _Stop):
+    except STOPS:
         print(file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # whoever read our output has had enough; the flush at exit must not fail, too
@@ -130,7 +126,7 @@ def _say(text: str) -> None:
 
 
 def _stop(_number: int, _frame: object) -> NoReturn:
-    raise _Stop
+    raise Terminated
 
 
 def _ignore_signals() -> None:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import sys
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from raftkv import Clerk, __version__
 from raftkv.cli.arguments import parse_arguments, seconds, text_of
@@ -16,8 +16,10 @@ from raftkv.cli.outcome import (
     DONE,
     INTERRUPTED,
     NOT_WRITTEN,
+    STOPS,
     Outcome,
     OutputError,
+    Terminated,
     exit_status,
 )
 from raftkv.cli.piped import Lines, run_lines
@@ -41,7 +43,8 @@ commands:
 
 exit status: 0 done; 1 no such key, or comparison failed; 2 bad usage or input;
 3 cluster unavailable, without a leader or timed out (a write's outcome is unknown); 4 not authorised;
-5 the output could not be written (also when its reader has closed it, as `| head` does); 130 interrupted.
+5 the output could not be written (also when its reader has closed it, as `| head` does);
+130 interrupted, 143 terminated.
 Commands from standard input run one a line, up to the first that ends with 3 or more;
 the exit status is then the highest one."""
 
@@ -62,12 +65,33 @@ def main(argv: list[str] | None = None) -> int:
     """Run the client. Returns the exit status, as `kvclient --help` lists them."""
     if argv is not None:
         return _run(argv)
+    received = _end_by_signals()
     status = _run(sys.argv[1:])
     with contextlib.suppress(ValueError):  # not in the main thread
         signal.signal(
             signal.SIGINT, signal.SIG_IGN
         )  # it is said what happened: only the end of Python is left
-    return status
+    return 128 + received[0] if received else status
+
+
+def _end_by_signals() -> list[int]:
+    """From now on SIGTERM and SIGHUP end the program as Ctrl-C ends a command: it says what is in doubt, and leaves
+    no half of a file behind. A second one ends it at once. Returns a list that will hold the first."""
+    received: list[int] = []
+
+    def terminate(number: int, _frame: object) -> NoReturn:
+        for each in taken:
+            signal.signal(each, signal.SIG_DFL)
+        received.append(number)
+        raise Terminated
+
+    taken = [signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # not under nohup
+        taken.append(signal.SIGHUP)
+    with contextlib.suppress(ValueError):  # not in the main thread
+        for each in taken:
+            signal.signal(each, terminate)
+    return received
 
 
 def _run(words: list[str]) -> int:
@@ -79,7 +103,7 @@ def _run(words: list[str]) -> int:
         outcome = Outcome(NOT_WRITTEN, error=f"the output could not be written ({error})")
     except RaftKVError as error:
         outcome = Outcome(exit_status(error), error=str(error))
-    except KeyboardInterrupt:
+    except STOPS:
         outcome = Outcome(INTERRUPTED, error="interrupted")
     outcome = outcome._replace(as_json="--json" in words)
     console.complain(outcome.error_line("kvclient: "))

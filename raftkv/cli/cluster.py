@@ -25,7 +25,7 @@ from raftkv.cli.cluster_files import (
 from raftkv.cli.commands import COMMANDS, Command
 from raftkv.cli.console import Console
 from raftkv.cli.nodes import CAN_PAUSE, LocalCluster, NodeError
-from raftkv.cli.outcome import DONE, Outcome, OutputError, UsageError, exit_status
+from raftkv.cli.outcome import DONE, STOPS, Outcome, OutputError, Terminated, UsageError, exit_status
 from raftkv.cli.prompt import Prompt
 from raftkv.cli.streams import open_standard_streams
 from raftkv.cli.terminal import NodeOutput
@@ -33,10 +33,6 @@ from raftkv.config import load_server_config
 from raftkv.errors import ConfigError, RaftKVError
 from raftkv.ini import absolute
 from raftkv.logs import log_to_stderr
-
-
-class _Stop(BaseException):
-    """SIGTERM, SIGHUP, or without a terminal SIGINT. Not an Exception: nothing but main() is to catch it."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -56,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
     except RaftKVError as error:
         print(f"kvcluster: {error}", file=sys.stderr)
         return exit_status(error)
-    except (KeyboardInterrupt, _Stop):
+    except STOPS:
         return DONE
     return DONE
 
@@ -79,7 +75,7 @@ def _use(cluster: LocalCluster, clerk: Any, output: NodeOutput, client_ini: str,
     console = Console()
     if not output.terminal:
         console.write(f"ready: node {leader} of {count} leads; clients use {client_ini}\n")
-        while cluster.running():  # until _Stop
+        while cluster.running():  # until Terminated
             time.sleep(0.5)  # short, because a signal that another thread receives does not wake this one
         raise NodeError(f"all nodes ended: {cluster.last_words()}")
     console.write(
@@ -179,10 +175,11 @@ def _folder(data_dir: str | None) -> Iterator[str]:
 
 
 def _end_by_signals(interactive: bool) -> None:
-    """From now on signals raise _Stop in the main thread, so that every `finally` on the way out runs."""
+    """From now on SIGTERM, SIGHUP and, without a terminal, SIGINT raise Terminated in the main thread, so that every
+    `finally` on the way out runs."""
 
     def stop(_number: int, _frame: object) -> NoReturn:
-        raise _Stop
+        raise Terminated
 
     signal.signal(signal.SIGTERM, stop)
     if not interactive:  # on a terminal Ctrl-C stays a KeyboardInterrupt: it abandons a command

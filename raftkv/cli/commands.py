@@ -14,7 +14,7 @@ from raftkv.cli.arguments import Arguments, Convert, count, did_you_mean, parse_
 from raftkv.cli.console import Console
 from raftkv.cli.dump import run_dump
 from raftkv.cli.load import run_load
-from raftkv.cli.outcome import BAD_INPUT, DONE, INTERRUPTED, NO, Outcome, UsageError, exit_status
+from raftkv.cli.outcome import BAD_INPUT, DONE, INTERRUPTED, NO, STOPS, Outcome, UsageError, exit_status
 from raftkv.cli.printable import one_line
 from raftkv.cli.status import status_outcome
 from raftkv.cli.values import VALUE_HELP, needs_literal, value_of
@@ -60,7 +60,7 @@ class Call(NamedTuple):
             outcome = self.command.run(clerk, self.arguments, console)
         except errors.RaftKVError as error:
             outcome = Outcome(exit_status(error), error=str(error))
-        except KeyboardInterrupt:
+        except STOPS:
             outcome = Outcome(INTERRUPTED, error="interrupted" + self.doubt)
         return outcome._replace(as_json=self.as_json)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import os
 import stat
 import sys
+import tempfile
 from collections.abc import Iterator
 from typing import Any, Callable
 
@@ -73,22 +76,38 @@ def _target(path: str, console: Console) -> Iterator[Write]:
         except OutputError as error:
             raise OutputError(f"the dump could not be written: {error}") from None
         return
-    aside = path if _is_special(path) else f"{path}.tmp"
     try:
-        with open(aside, "w", encoding="utf-8", newline="\n", opener=_private) as file:
+        if _is_special(path):
+            with open(path, "w", encoding="utf-8", newline="\n") as file:
+                yield file.write  # type: ignore[misc]
+        else:
+            with _replacing(os.path.realpath(path)) as write:
+                yield write
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+@contextlib.contextmanager
+def _replacing(path: str) -> Iterator[Write]:
+    """A file that gets its name when it is whole. Raises OSError."""
+    # Only its owner may read it: a dump is as secret as the data.
+    fd, aside = tempfile.mkstemp(prefix=".dump-", dir=os.path.dirname(path))
+    remove = functools.partial(_remove, aside)
+    atexit.register(remove)  # also if the prompt is left while the dump is under way on another thread
+    try:
+        with open(fd, "w", encoding="utf-8", newline="\n") as file:
             yield file.write  # type: ignore[misc]
             file.flush()
-            if aside != path:
-                os.fsync(file.fileno())
-        if aside != path:
-            os.replace(aside, path)
-    except BaseException as error:
-        if aside != path:
-            with contextlib.suppress(OSError):
-                os.remove(aside)
-        if isinstance(error, OSError):
-            raise OutputError(f"cannot write {path}: {error.strerror or error}") from None
-        raise
+            os.fsync(fd)
+        os.replace(aside, path)
+    finally:
+        remove()
+        atexit.unregister(remove)
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.remove(path)
 
 
 def _is_special(path: str) -> bool:
@@ -97,7 +116,3 @@ def _is_special(path: str) -> bool:
         return not stat.S_ISREG(os.stat(path).st_mode)
     except OSError:
         return False
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)  # a dump is as secret as the data

@@ -13,7 +13,7 @@ from raftkv import errors
 from raftkv.cli.arguments import Arguments
 from raftkv.cli.console import Console
 from raftkv.cli.dump_format import read_rows
-from raftkv.cli.outcome import DONE, Interrupted, Outcome, UsageError
+from raftkv.cli.outcome import DONE, STOPS, Interrupted, Outcome, UsageError
 
 BATCH_KEYS = 500
 BATCH_CHARS = 256 * 1024
@@ -42,7 +42,7 @@ def _check(file: BinaryIO, console: Console) -> int:
             total += 1
             if total % 1000 == 0:
                 _go_on(console, f"checked {total:,} keys")
-    except KeyboardInterrupt:
+    except STOPS:
         raise Interrupted("interrupted: nothing was loaded") from None
     return total
 
@@ -62,7 +62,7 @@ def _write(clerk: Any, file: BinaryIO, total: int, console: Console) -> None:
         raise Interrupted(_how_far(done, under_way, total, str(error))) from None
     except (errors.RaftKVError, OSError) as error:
         raise errors.OutcomeUnknown(_how_far(done, under_way, total, str(error))) from None
-    except KeyboardInterrupt:
+    except STOPS:
         raise Interrupted(_how_far(done, under_way, total, "interrupted")) from None
 
 

@@ -29,6 +29,15 @@ class Interrupted(errors.RaftKVError):
     """Ctrl-C, in the middle of a command that can say how far it came."""
 
 
+class Terminated(BaseException):
+    """A signal that asks the program to end, such as SIGTERM. Not an Exception, nor a KeyboardInterrupt, which ends
+    one command at the prompt: only who has something to say or to tidy up catches it."""
+
+
+#: What stops a command in the main thread.
+STOPS = (KeyboardInterrupt, Terminated)
+
+
 class Outcome(NamedTuple):
     """What came of a command: `text` for people (None: nothing is shown), `plain` (JSON-able) for programs;
     `error` is a sentence.

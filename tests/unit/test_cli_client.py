@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -231,7 +232,7 @@ def test_input_in_another_encoding(kvclient, data, result):
 
 
 PROGRAM = """
-import sys
+import sys, time
 sys.path.insert(0, {root!r})
 from raftkv.cli import client
 from tests.unit.test_cli_commands import FakeClerk
@@ -244,6 +245,15 @@ class Clerk(FakeClerk):
         return self
     def __exit__(self, *_):
         pass
+    def dump(self):
+        return Endless()
+
+class Endless:
+    keys, index = 1, 7
+    def __iter__(self):
+        yield [("a", "one", 1)]
+        print("begun", flush=True)
+        time.sleep(60)
 
 client.Clerk = Clerk
 sys.exit(client.main())
@@ -267,6 +277,18 @@ def test_each_answer_leaves_at_once():
                 assert process.stdout.readline() == answer
         process.stdin.close()
         assert process.wait() == 2
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="a system without SIGHUP")
+@pytest.mark.parametrize("received", ["SIGTERM", "SIGHUP"])
+def test_a_program_that_is_terminated_says_so_and_leaves_no_half_of_a_file(received, tmp_path):
+    with piped("dump", str(tmp_path / "x")) as process:
+        assert process.stdout.readline() == b"begun\n"
+        assert len(os.listdir(tmp_path)) == 1
+        process.send_signal(signal.Signals[received])
+        assert process.wait() == 128 + signal.Signals[received]
+        assert process.stderr.read() == b"kvclient: interrupted\n"
+    assert os.listdir(tmp_path) == []
 
 
 PUTS = b"".join(b"put k%d x\n" % number for number in range(100))

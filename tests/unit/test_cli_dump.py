@@ -177,6 +177,16 @@ def test_a_dump_that_cannot_be_written_or_read(tmp_path):
     assert run(clerk, "load", str(tmp_path)).error.endswith("Is a directory")
 
 
+def test_a_dump_takes_the_place_of_no_other_file_than_its_own(tmp_path):
+    (tmp_path / "x.tmp").write_text("mine")
+    (tmp_path / "link").symlink_to("real")
+    run(Clerk({"a": "1"}), "dump", str(tmp_path / "x"))
+    run(Clerk({"a": "1"}), "dump", str(tmp_path / "link"))
+    assert (tmp_path / "x.tmp").read_text() == "mine"
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "x").read_text() == (tmp_path / "real").read_text()
+
+
 @pytest.mark.parametrize("folder", ["none", "."])
 def test_a_folder_that_is_no_servers(folder, tmp_path):
     outcome = run(None, "dump", "--from-folder", str(tmp_path / folder))
