@@ -18,6 +18,7 @@ from raftkv.cli.arguments import Arguments
 from raftkv.cli.cluster_files import (
     MAX_NODES,
     ClusterFiles,
+    check_ports,
     locked,
     prepare_folder,
     wait_until_unused,
@@ -27,12 +28,15 @@ from raftkv.cli.console import Console
 from raftkv.cli.nodes import CAN_PAUSE, LocalCluster, NodeError
 from raftkv.cli.outcome import DONE, STOPS, Outcome, OutputError, Terminated, UsageError, exit_status
 from raftkv.cli.prompt import Prompt
+from raftkv.cli.status import leader_of
 from raftkv.cli.streams import open_standard_streams
 from raftkv.cli.terminal import NodeOutput
 from raftkv.config import load_server_config
 from raftkv.errors import ConfigError, RaftKVError
 from raftkv.ini import absolute
 from raftkv.logs import log_to_stderr
+
+ALL_SERVE_S = 10.0
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -61,6 +65,7 @@ def _run(files: ClusterFiles, folder: str, interactive: bool) -> None:
     for server_ini in files.server_inis.values():
         load_server_config(server_ini).load_keys()  # so that the client's key is there, whoever starts first
     wait_until_unused(files)
+    check_ports(files)
     output = NodeOutput(interactive)
     with LocalCluster(files.server_inis, output.show) as cluster:
         try:
@@ -87,22 +92,28 @@ def _use(cluster: LocalCluster, clerk: Any, output: NodeOutput, client_ini: str,
 
 
 def _wait_for_leader(cluster: LocalCluster, clerk: Any) -> int:
-    """The id of the first leader, however long the nodes take to load what they hold.
+    """The id of the first leader, however long the nodes take to load what they hold; all that run serve then,
+    unless one takes ALL_SERVE_S longer.
 
-    Raises NodeError if so many of them ended that there will be none.
+    Raises NodeError if a node cannot run as it is configured, or if so many ended that there will be no leader.
     """
-    while 2 * len(cluster.running()) > len(cluster.nodes):
-        leader = find_leader(clerk)
+    give_up_at = None
+    while 2 * len(cluster.running()) > len(cluster.nodes) and not cluster.misconfigured():
+        servers = clerk.status()
+        leader = leader_of(servers)
         if leader is not None:
-            return leader
+            give_up_at = give_up_at or time.monotonic() + ALL_SERVE_S
+            serving = {server["id"] for server in servers if server["alive"]}
+            if serving.issuperset(cluster.running()) or time.monotonic() >= give_up_at:
+                return int(leader["id"])
         time.sleep(0.05)
-    raise NodeError(f"the cluster cannot start, too many nodes ended: {cluster.last_words()}")
+    raise NodeError(f"the cluster cannot start: {cluster.last_words()}")
 
 
 def find_leader(clerk: Any) -> int | None:
-    """The id of the server that leads in the highest term, or None."""
-    leaders = [server for server in clerk.status() if server["alive"] and server["role"] == "leader"]
-    return max(leaders, key=lambda server: server["term"])["id"] if leaders else None
+    """The id of the server that leads, or None."""
+    leader = leader_of(clerk.status())
+    return None if leader is None else int(leader["id"])
 
 
 class ClusterPrompt(Prompt):

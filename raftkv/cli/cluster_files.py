@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import random
 import re
@@ -52,6 +53,9 @@ def prepare_folder(folder: str, nodes: int | None = None, port: int | None = Non
     _check_unclaimed(folder)
     servers = {node: Address(HOST, ports[node - 1]) for node in range(1, nodes + 1)}
     peers = {node: Address(HOST, ports[nodes + node - 1]) for node in range(1, nodes + 1)}
+    if port is not None:
+        for node, address in servers.items():
+            _check_ports(node, address, peers[node], "give another --port")
     for node in servers:
         _write(_server_ini(folder, node), _server_text(node, servers, peers))
     _write(client_ini, _client_text(servers))  # last: it says that the others are complete
@@ -123,6 +127,33 @@ def wait_until_unused(files: ClusterFiles) -> None:
                 time.sleep(0.05)
             except OSError:
                 break  # the node will say what is wrong
+
+
+def check_ports(files: ClusterFiles) -> None:
+    """Raises ConfigError if another program listens on a port of a node's."""
+    for node, server_ini in files.server_inis.items():
+        config = load_server_config(server_ini)
+        instead = f"choose another in the ini files of {os.path.dirname(files.client_ini)}"
+        _check_ports(node, config.listen_clients, config.listen_peers, instead)
+
+
+def _check_ports(node: int, clients: Address, peers: Address, instead: str) -> None:
+    for who, address in (("clients", clients), ("the other nodes", peers)):
+        if _is_in_use(address):
+            raise ConfigError(
+                f"node {node} cannot listen for {who} on {address}: the port is in use; stop what uses it, or {instead}"
+            )
+
+
+def _is_in_use(address: Address) -> bool:
+    with socket.socket() as sock:
+        try:
+            if os.name == "posix":
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(tuple(address))
+        except (OSError, UnicodeError) as error:
+            return getattr(error, "errno", None) == errno.EADDRINUSE  # the node will say what else is wrong
+    return False
 
 
 def _holder(path: str) -> str:

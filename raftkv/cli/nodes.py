@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import Callable
 
 from raftkv.cli.interpreter import python_command
+from raftkv.cli.outcome import BAD_INPUT
 from raftkv.errors import RaftKVError
 
 STOP_TIMEOUT_S = 10.0
@@ -43,6 +44,11 @@ class Node:
     def running(self) -> bool:
         """True while the process exists, paused or not."""
         return self._process is not None and self._process.poll() is None
+
+    @property
+    def returncode(self) -> int | None:
+        """Of the process that ran last: its exit status, or the negative number of the signal that ended it."""
+        return None if self._process is None else self._process.poll()
 
     @property
     def pid(self) -> int | None:
@@ -176,6 +182,10 @@ class LocalCluster:
 
     def running(self) -> list[int]:
         return [node_id for node_id, node in self.nodes.items() if node.running]
+
+    def misconfigured(self) -> list[int]:
+        """The nodes that ended because they cannot run as they are configured, say on a port in use."""
+        return [node_id for node_id, node in self.nodes.items() if node.returncode == BAD_INPUT]
 
     def last_words(self) -> str:
         """Of the nodes that do not run."""

@@ -241,23 +241,61 @@ def test_a_node_that_dies_is_reported_and_the_others_go_on(tmp_path):
         assert [line.split()[0] for line in table.splitlines() if " no: " in line] == [str(victim["id"])]
 
 
-def test_a_cluster_that_cannot_start(tmp_path):
+@pytest.mark.parametrize("nodes, last", [(1, 0), (3, 2), (3, 5)])
+def test_a_port_in_use_is_said_before_a_node_is_started(tmp_path, nodes, last):
+    """`last`: the port in use is so far from the first one."""
+    folder = str(tmp_path / "c")
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        done = run(CLUSTER, "--data-dir", folder, "--nodes", str(nodes), "--port", str(port - last))
+    assert (done.returncode, done.stdout) == (2, "")
+    who = "clients" if last < nodes else "the other nodes"
+    assert done.stderr == (
+        f"kvcluster: node {last % nodes + 1} cannot listen for {who} on 127.0.0.1:{port}: the port is in use; "
+        "stop what uses it, or give another --port\n"
+    )
+    assert os.listdir(folder) == ["LOCK"], "another --port can be given"
+
+
+def test_a_port_of_an_old_cluster_that_is_in_use_is_said(tmp_path):
     folder = str(tmp_path)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         port = listener.getsockname()[1]
-        done = run(CLUSTER, "--data-dir", folder, "--nodes", "1", "--port", str(port))
-    assert done.returncode != 0
-    assert done.stdout == ""
-    lines = done.stderr.splitlines()
-    assert any(f"127.0.0.1:{port}" in line and "in use" in line for line in lines)
-    assert "[node 1] died with exit status 2" in lines
-    assert lines[-1].startswith(
-        "kvcluster: the cluster cannot start, too many nodes ended: node 1 died with exit status 2: kvserver: "
-        f"cannot listen on 127.0.0.1:{port}: the port is in use; stop what uses it, or"
+        files = prepare_folder(folder)
+        old_port = load_client_config(files.client_ini).servers[2].port
+        for ini in (files.client_ini, *files.server_inis.values()):
+            replace(ini, f":{old_port}\n", f":{port}\n")
+        done = run(CLUSTER, "--data-dir", folder)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"kvcluster: node 2 cannot listen for clients on 127.0.0.1:{port}: the port is in use; stop what uses it, "
+        f"or choose another in the ini files of {folder}\n"
     )
-    assert "Traceback" not in done.stderr
+
+
+def test_a_cluster_with_a_node_that_cannot_run_as_configured_is_not_ready(tmp_path):
+    """As when a port is taken at the last moment; a majority could do without it."""
+    files = prepare_folder(str(tmp_path))
+    replace(files.server_inis[3], "id = 3\n", "id = 3\nlisten_clients = 192.0.2.1:7001\n")
+    done = run(CLUSTER, "--data-dir", str(tmp_path))
+    assert (done.returncode, done.stdout) == (3, "")
+    lines = done.stderr.splitlines()
+    assert lines[-1].startswith(
+        "kvcluster: the cluster cannot start: node 3 died with exit status 2: kvserver: cannot listen on "
+        "192.0.2.1:7001: that is not an address of this machine"
+    )
+    assert {"[node 1] stopped (exit status 0)", "[node 2] stopped (exit status 0)"} < set(lines)
+
+
+def replace(path, old, new):
+    with open(path) as file:
+        text = file.read().replace(old, new)
+    with open(path, "w") as file:
+        file.write(text)
 
 
 @pytest.mark.parametrize(

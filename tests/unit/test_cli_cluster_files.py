@@ -38,7 +38,8 @@ def test_a_new_cluster(tmp_path):
     assert all(port in FREE_PORTS for port in ports)
 
 
-def test_ports_from_a_given_one(tmp_path):
+def test_ports_from_a_given_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("raftkv.cli.cluster_files._is_in_use", lambda address: False)
     config = configs(prepare_folder(str(tmp_path), 5, 7001))[0]
     assert [address.port for address in config.servers.values()] == [7001, 7002, 7003, 7004, 7005]
     assert [address.port for address in config.peers.values()] == [7006, 7007, 7008, 7009, 7010]
