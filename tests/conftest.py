@@ -1,8 +1,9 @@
 """For every test: the paper's invariants are checked at each release of a node's mutex, in this process and
 in every server that it starts (they inherit the environment).
 
-Ctrl-C works, whoever runs the tests: a shell starts what it puts into the background with SIGINT ignored, and
-all that is started from there inherits that. So it does a standard input that is closed."""
+Ctrl-C and SIGHUP work, whoever runs the tests: a shell starts what it puts into the background with SIGINT
+ignored, nohup with SIGHUP ignored, and all that is started from there inherits that. So it does a standard input
+that is closed."""
 
 from __future__ import annotations
 
@@ -20,6 +21,8 @@ from tests.beside import Beside, wanted
 open_standard_streams()
 os.environ["RAFTKV_CHECK"] = "1"
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -111,8 +111,8 @@ class RaftNode:
         if self._raft.log.snapshot.index:
             self._applier.load_snapshot()
         self._threads.start("log-writer", self.log_writer.run)
-        self._threads.start("ticker", self._run_ticker)
-        self._threads.start("room", self._room.run)
+        self._threads.repeat("ticker", self._tick_s, self._on_tick)
+        self._threads.repeat("room", 0.0, self._room.tend)
 
     def stop(self) -> bool:
         """Stop taking part. What is acknowledged is durable already; nothing else is waited for. Returns
@@ -217,10 +217,13 @@ class RaftNode:
         self._work(may_write=False)  # whoever tells the time must not hang with the disk
         self.log_writer.watch()
 
-    def _run_ticker(self) -> None:
-        interval_s = self._raft.options.heartbeat_interval_s / 5
-        while not self._threads.sleep(interval_s):
-            self.tick()
+    @property
+    def _tick_s(self) -> float:
+        return self._raft.options.heartbeat_interval_s / 5
+
+    def _on_tick(self) -> float:
+        self.tick()
+        return self._tick_s
 
     # -- output: sorting, with the mutex held ----------------------------------------------------------------
 

@@ -41,14 +41,13 @@ class RoomWatch:
         self.no_room = ""
         self.problems: list[str] = []
 
-    def run(self) -> None:
-        """The thread `room`: it keeps the reserve whole."""
-        wait_s = 0.0
-        while not self._threads.sleep(wait_s):
-            wait_s = PIECE_S if self._persister.tend_reserve() else LOOK_S
-            if self._persister.is_short_of_room:
-                wait_s = min(wait_s, SHORT_S)
-                self._snapshotter.make_room()
+    def tend(self) -> float:
+        """The thread `room` keeps the reserve whole. Returns after how many seconds it is to look again."""
+        wait_s = PIECE_S if self._persister.tend_reserve() else LOOK_S
+        if self._persister.is_short_of_room:
+            self._snapshotter.make_room()
+            return min(wait_s, SHORT_S)
+        return wait_s
 
     def look(self) -> None:
         """At each tick: tell the core how this node is, and ask it how the others are."""

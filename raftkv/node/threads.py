@@ -105,6 +105,11 @@ class Threads:
                 while len(self._standing_by) < self._spare and not self.stopping:
                     self._begin(None)
 
+    def repeat(self, name: str, wait_s: float, action: Callable[[], float]) -> None:
+        """Call action() again and again on a thread of its own, until stop(): first after `wait_s` seconds, then
+        always after as many as it returned. Raises ResourceError, as start() does."""
+        self.start(name, self._repeat, wait_s, action)
+
     def sleep(self, seconds: float) -> bool:
         """Wait so long, or until stop(). Returns whether the node stops."""
         return self._stopping.wait(seconds)
@@ -134,6 +139,10 @@ class Threads:
         """The node cannot go on."""
         if self._failed.acquire(blocking=False):
             self._on_fatal(error)
+
+    def _repeat(self, wait_s: float, action: Callable[[], float]) -> None:
+        while not self.sleep(wait_s):
+            wait_s = action()
 
     def _alive(self) -> list[threading.Thread]:
         return [thread for thread in self._all if thread.is_alive()]

@@ -7,8 +7,6 @@ seconds it waits, or a Pending.
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import random
 from collections import Counter
 from collections.abc import Generator
@@ -19,7 +17,7 @@ from raftkv.raft.types import Role
 
 from tests.course.network import Network
 from tests.sim.checks import Checks
-from tests.sim.fiber import Fibers
+from tests.sim.events import Events
 from tests.sim.host import Host
 from tests.sim.plan import Plan
 from tests.sim.process import Process
@@ -119,7 +117,7 @@ class Watch(Checks):
             self.history.check_leader_completeness(raft)
 
 
-class World:
+class World(Events):
     """`servers` machines, none of which runs yet. `make_process(machine)` begins a life of one.
 
     Times are in seconds. `say` gets a line for each event, if anybody wants to read them. What is not
@@ -134,19 +132,16 @@ class World:
         make_process: Callable[[Machine], Process],
         say: Callable[[str], None] | None = None,
     ) -> None:
+        super().__init__()
         self.plan = _Plan(seed, servers, options)
         self.rng = random.Random(f"{seed}/test")
         self.make_process = make_process
-        self.now = 0.0
         self.calm = True  # the others notice at once when a process ends
         self.count: Counter[str] = Counter()
         self.points: Counter[str] = Counter()
         self.current: Process | None = None
         self.clients: list[Any] = []
-        self.fibers = Fibers()
         self.tracing, self._say = say is not None, say
-        self._queue: list[tuple[float, int, Callable[..., None], tuple]] = []
-        self._order = itertools.count()
         self.network = Network(random.Random(f"{seed}/network"), self.schedule)
         self.checks = Watch(self)  # type: ignore[arg-type]
         self.hosts: dict[int, Machine] = {}
@@ -161,10 +156,6 @@ class World:
 
     # -- events ---------------------------------------------------------------------------------------------
 
-    def schedule(self, delay_s: float, action: Callable[..., None], *args: Any) -> None:
-        """`action(*args)` happens after `delay_s`. Events of one moment happen in this order."""
-        heapq.heappush(self._queue, (self.now + delay_s, next(self._order), action, args))
-
     def say(self, line: str) -> None:
         if self._say is not None:
             self._say(f"{self.now:10.6f}  {line}")
@@ -172,19 +163,17 @@ class World:
     def sleep(self, seconds: float) -> None:
         """Let `seconds` pass, and happen what happens in them."""
         end = self.now + seconds
-        queue = self._queue
-        self.fibers.pump(lambda: bool(queue) and queue[0][0] <= end, self._step)
+        self.fibers.pump(lambda: self.next_at <= end, self.step)
         self.now = end
 
     def wait_for(self, *pending: Pending) -> None:
         """Let time pass until all of these are done."""
         for each in pending:
-            self.fibers.pump(lambda each=each: not each.done, self._step)  # type: ignore[misc]
+            self.fibers.pump(lambda each=each: not each.done, self.step)  # type: ignore[misc]
 
-    def _step(self) -> None:
+    def step(self) -> None:
         assert self.now < LIMIT_S, f"the test took longer than {LIMIT_S:.0f} s"
-        self.now, _, action, args = heapq.heappop(self._queue)
-        action(*args)
+        super().step()
 
     # -- procedures -----------------------------------------------------------------------------------------
 

@@ -57,7 +57,6 @@ def test_an_honest_history_is_good() -> None:
 LONG = {
     "put get": ("put", "get"),
     "append get": ("append", "get", "get", "delete"),
-    "put append get cas": ("put", "append", "get", "cas"),
     "all": ("put", "append", "get", "get", "cas", "delete"),
 }
 

@@ -9,7 +9,8 @@ What is simulated is what they stand on: the network, the disks, the clocks and 
 decides what happens next, so a seed means one history, whatever the machine, and whatever PYTHONHASHSEED.
 
     plan.py      what a seed decides at the start: cluster, options, clients, kinds of trouble
-    world.py     the queue of events on a virtual clock; first the faults, then the calm
+    events.py    the queue of events on a virtual clock
+    world.py     one cluster on it; first the faults, then the calm
     host.py      a machine: its disk and its clock; process.py: one life of a server on it
     fiber.py     calls that can stop in the middle; threads.py: the product's threads, made of them
     disk.py      a disk that loses what was not fsynced
@@ -20,7 +21,6 @@ decides what happens next, so a seed means one history, whatever the machine, an
     checks.py    what must be true after each event, and at the end
     trace.py     lines for people
     runner.py    one case, or many on several processes; report.py: what came of them
-    known.py     the few seeds that every test run takes (seeds.txt)
     shrink.py    smaller failures
 
 What it does not do: real sockets, real files, real threads (tests/cluster and tests/rpc have those), and it

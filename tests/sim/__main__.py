@@ -6,9 +6,9 @@ import argparse
 import sys
 
 from tests.sim import __doc__ as tutorial
-from tests.sim.known import cover
 from tests.sim.report import Report
 from tests.sim.runner import Case, fresh_start, run, run_many
+from tests.sim.server_faults import PLACES
 from tests.sim.shrink import Shrinker
 
 
@@ -20,8 +20,6 @@ def main(argv: list[str] | None = None) -> int:
             return _shrink(_case(options, options.shrink))
         if options.replay is not None:
             return 1 if run(_case(options, options.replay), print).failure else 0
-        if options.known:
-            return _find_known(options)
         return _run_many(options)
     except KeyboardInterrupt:
         return 130
@@ -45,9 +43,7 @@ def _parser() -> argparse.ArgumentParser:
         "--only", type=_numbers, help="only these faults strike (numbers as in the trace, or: none)"
     )
     parser.add_argument("--mutant", help="break the product first (python -m tests.mutants --list)")
-    parser.add_argument(
-        "--known", action="store_true", help="of --seeds, which few show the most? For seeds.txt"
-    )
+    parser.add_argument("--places", type=_places, default=(), help="where servers die (default: anywhere)")
     return parser
 
 
@@ -55,8 +51,15 @@ def _numbers(text: str) -> tuple[int, ...]:
     return () if text == "none" else tuple(int(word) for word in text.split(","))
 
 
+def _places(text: str) -> tuple[str, ...]:
+    places = tuple(text.split(","))
+    if not {*places} <= {*PLACES}:
+        raise argparse.ArgumentTypeError(f"some of: {', '.join(PLACES)}")
+    return places
+
+
 def _case(options: argparse.Namespace, seed: int) -> Case:
-    return Case(seed, options.servers, options.events, options.only, options.mutant)
+    return Case(seed, options.servers, options.events, options.only, options.mutant, options.places)
 
 
 def _run_many(options: argparse.Namespace) -> int:
@@ -70,13 +73,6 @@ def _run_many(options: argparse.Namespace) -> int:
     finally:
         print(report.summary())
     return 1 if report.failures else 0
-
-
-def _find_known(options: argparse.Namespace) -> int:
-    outcomes = run_many(_case(options, options.start or 1), options.seeds or 1000, None, options.jobs)
-    for seed, places in cover(outcomes).items():
-        print(f"{seed:<8} {', '.join(places)}")
-    return 0
 
 
 def _shrink(case: Case) -> int:

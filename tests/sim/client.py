@@ -249,7 +249,7 @@ class SimClient:
         )
         assert isinstance(error, UnavailableError), f"{self.name}: {command.method}: {error!r}"
         if self.world.calm and (
-            isinstance(error, NoSpaceError) or "has no room" in str(error)
+            isinstance(error, NoSpaceError) or "no room on" in str(error)
         ):  # or in doubt, too
             late_s = self.world.now - self.world.calm_since
             assert late_s < ROOM_S, f"{self.name}: no room {late_s:.1f} s after the faults: {error}"

@@ -3,7 +3,8 @@
 The product's threads make plain blocking calls. To let other things happen in the middle of one (another
 message while an fsync runs, a crash between two writes), a call that stops keeps its thread, and another thread
 goes on with the simulation: pump(). So there is never more than one thread running, whoever has the turn, and
-nothing depends on how threads are scheduled. A call that never stops costs no switch at all.
+nothing depends on how threads are scheduled. A call that never stops costs no switch of threads, nor does a stop
+in which nothing else happens.
 """
 
 from __future__ import annotations
@@ -18,23 +19,19 @@ from tests.sim.disk import Crash
 class Fiber:
     """One call of `target`. Made by Fibers.start(); begin() begins it.
 
-    When it has suspended, `wait_s` says for how many seconds of virtual time; None: until somebody wakes it.
     `idle`: it waits for something to do. `resumed` counts: a wake-up that comes late knows it by that.
     """
 
     def __init__(
         self,
         fibers: Fibers,
-        name: str,
-        on_suspend: Callable[[Fiber], None],
+        on_suspend: Callable[[Fiber, float | None], bool],
         target: Callable[..., None],
         args: tuple,
     ) -> None:
         self._fibers, self._on_suspend, self._target, self._args = fibers, on_suspend, target, args
         self._turn: _Turn | None = None  # of the thread that it is suspended on
         self._killer: _Turn | None = None
-        self.name = name
-        self.wait_s: float | None = None
         self.resumed = 0
         self.idle = self.killed = self.over = False
 
@@ -78,11 +75,12 @@ class Fiber:
         killed."""
         if not self.killed:
             fibers = self._fibers
-            self.wait_s = wait_s
             fibers.current = None
-            self._on_suspend(self)
-            self._turn = fibers.has_turn
-            fibers.switch(fibers.take_spare())
+            if self._on_suspend(self, wait_s):
+                self.resumed += 1
+            else:
+                self._turn = fibers.has_turn
+                fibers.switch(fibers.take_spare())
             fibers.current = self
         if self.killed:
             raise Crash
@@ -111,10 +109,11 @@ class Fibers:
         self._closing = False
 
     def start(
-        self, name: str, on_suspend: Callable[[Fiber], None], target: Callable[..., None], *args: Any
+        self, on_suspend: Callable[[Fiber, float | None], bool], target: Callable[..., None], *args: Any
     ) -> Fiber:
-        """`on_suspend(fiber)` is called whenever it is about to suspend."""
-        return Fiber(self, name, on_suspend, target, args)
+        """`on_suspend(fiber, wait_s)` is called whenever it is about to suspend, for so many seconds of virtual
+        time, or until somebody wakes it. Returns whether that time has passed already."""
+        return Fiber(self, on_suspend, target, args)
 
     @property
     def in_pump(self) -> bool:
@@ -129,6 +128,11 @@ class Fibers:
         error, self._error = self._error, None
         if error is not None:
             raise error
+
+    @property
+    def goes_on(self) -> bool:
+        """Is more to be pumped?"""
+        return self._more()
 
     def call(self, action: Callable[..., None], *args: Any) -> None:
         """The same, for one call: until it has returned, or suspended."""

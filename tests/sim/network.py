@@ -11,6 +11,7 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from typing import Any, Callable, NamedTuple, Union
 
+from tests.sim.events import Events
 from tests.sim.plan import Plan
 
 End = Union[int, str]
@@ -32,15 +33,14 @@ class Letter(NamedTuple):
 
 
 class Network:
-    """`schedule(delay_s, action, *args)` is the simulator's. The faults change `loss`, `doubling` and
+    """The faults change `loss`, `doubling` and
     `slowness`."""
 
-    def __init__(self, plan: Plan, schedule: Callable[..., None], count: Counter[str]) -> None:
+    def __init__(self, plan: Plan, events: Events, count: Counter[str]) -> None:
         self._rng = random.Random(f"{plan.seed}/network")
-        self._plan, self._schedule, self._count = plan, schedule, count
+        self._plan, self._events, self._count = plan, events, count
         self._cuts: Counter[Link] = Counter()
         self._busy_until: dict[Link, float] = {}
-        self.now = 0.0  # the simulator keeps it right
         self.loss, self.doubling, self.tail, self.slowness = plan.loss, plan.doubling, plan.tail, 1.0
         self.recent: deque[Letter] = deque(maxlen=RECENT)
 
@@ -71,7 +71,7 @@ class Network:
         if self.is_cut(sender, to) or (self.loss and self._rng.random() < self.loss):
             self._count["lost messages"] += 1
             return False
-        self._schedule(self._delay_s(sender, to), deliver, *args)
+        self._events.schedule(self._delay_s(sender, to), deliver, *args)
         return True
 
     def carry_loosely(self, sender: End, to: End, deliver: Callable[..., None], *args: Any) -> bool:
@@ -79,7 +79,7 @@ class Network:
         carried = self.carry(sender, to, deliver, *args)
         if carried and self.doubling and self._rng.random() < self.doubling:
             self._count["doubled messages"] += 1
-            self._schedule(self._delay_s(sender, to) * 3, deliver, *args)
+            self._events.schedule(self._delay_s(sender, to) * 3, deliver, *args)
         return carried
 
     def _delay_s(self, sender: End, to: End) -> float:
@@ -88,9 +88,9 @@ class Network:
         if self.tail and rng.random() < self.tail:
             delay_s = min(delay_s * rng.choice([5, 20, 100]), LONGEST_S)
         if self._plan.ordered:
-            arrival = max(self.now + delay_s, self._busy_until.get((sender, to), 0.0))
+            arrival = max(self._events.now + delay_s, self._busy_until.get((sender, to), 0.0))
             self._busy_until[sender, to] = arrival
-            return arrival - self.now
+            return arrival - self._events.now
         return delay_s
 
 

@@ -78,9 +78,16 @@ PROFILES: dict[str, tuple[dict[str, list[int]], dict[str, list[Any]], tuple[str,
 
 
 class Plan:
-    """All is fixed by `seed`, and by `sizes`: the cluster sizes to choose from. Times are in seconds."""
+    """All is fixed by `seed`, and by `sizes`: the cluster sizes to choose from. Times are in seconds. `places`:
+    servers die there, of all the places with a name."""
 
-    def __init__(self, seed: int, sizes: Sequence[int] = (3, 5), events: int | None = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        sizes: Sequence[int] = (3, 5),
+        events: int | None = None,
+        places: Sequence[str] = (),
+    ) -> None:
         self.seed = seed
         rng = random.Random(f"{seed}/plan")
         self.servers = rng.choice(list(sizes))
@@ -126,6 +133,9 @@ class Plan:
         self._apply_profile(rng)
         if events is not None:
             self.events = events
+        self.places = places
+        if places:
+            self.kinds += ("crash_at_a_point",)
 
     def _apply_profile(self, rng: random.Random) -> None:
         """Some of the rarest events need several things at once; these seeds bring them together."""

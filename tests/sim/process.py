@@ -100,7 +100,7 @@ class Process:
         """Let something happen to this process, on a thread that does nothing else, if it lives; later, if it
         is paused."""
         if not self.dead:
-            self._go_on(self._new_fiber("", action, args))
+            self._go_on(self._new_fiber(action, args))
 
     def start(self) -> None:
         if self.world.tracing:
@@ -170,12 +170,12 @@ class Process:
 
     def begin(self, name: str, target: Callable[..., None], *args: Any) -> None:
         """Start a thread."""
-        if name not in ("ticker", "log-writer", "room"):
+        if name != "log-writer":
             self.world.count[_JOBS[target.__name__]] += 1
-        self.go_on_after(self.rng.random() * SWITCH_S, self._new_fiber(name, target, args))
+        self.go_on_after(self.rng.random() * SWITCH_S, self._new_fiber(target, args))
 
-    def _new_fiber(self, name: str, target: Callable[..., None], args: tuple) -> Fiber:
-        fiber = self.world.fibers.start(name, self._suspended, target, *args)
+    def _new_fiber(self, target: Callable[..., None], args: tuple) -> Fiber:
+        fiber = self.world.fibers.start(self._suspended, target, *args)
         self.fibers.append(fiber)
         return fiber
 
@@ -218,12 +218,17 @@ class Process:
             self.fibers.remove(fiber)
         self.world.current = None
 
-    def _suspended(self, fiber: Fiber) -> None:
-        """It waits for something now."""
+    def _suspended(self, fiber: Fiber, wait_s: float | None) -> bool:
+        """It waits for something now. Returns whether that was all that happened until then."""
         self._look()
         self.world.current = None
-        if fiber.wait_s is not None:
-            self.go_on_after(fiber.wait_s, fiber)
+        if wait_s is None:
+            return False
+        self.go_on_after(wait_s, fiber)
+        if not self.world.skip_to(fiber):
+            return False
+        self.world.current = self
+        return True
 
     def _look(self) -> None:
         """Something happened here: is all as it must be?"""
@@ -234,11 +239,11 @@ class Process:
             self.host.has_joined = True
         self.world.checks.after(self)
 
-    def until_tick_s(self, share: float) -> float:
-        """A whole tick interval, or a share of it; or until about then everybody ticks."""
+    def until_tick_s(self) -> float:
+        """A whole tick interval; or until about then everybody ticks."""
         tick_s = self.host.tick_s
         if not self.world.plan.in_step:
-            return tick_s * share
+            return tick_s
         until_next = tick_s - self.world.now % tick_s
         return until_next if until_next > tick_s / 2 else until_next + tick_s
 

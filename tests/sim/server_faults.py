@@ -12,7 +12,8 @@ from tests.sim.fault import Fault
 from tests.sim.host import Host, Trap
 from tests.sim.network import Link, pairs
 
-MESSAGES = sorted(cls.__name__ for cls in get_args(Message))
+MESSAGES = tuple(sorted(cls.__name__ for cls in get_args(Message)))
+PLACES = (*NODE_POINTS, *DISK_POINTS, *MESSAGES)  # where a server may die
 
 
 def crash(fault: Fault) -> bool | None:
@@ -111,7 +112,7 @@ def crash_after_a_replacement(fault: Fault) -> bool | None:
 
 def crash_at_a_point(fault: Fault) -> bool | None:
     """Between two steps of the node's or the persister's."""
-    name = fault.rng.choice(NODE_POINTS + DISK_POINTS)
+    name = fault.rng.choice(fault.world.plan.places or NODE_POINTS + DISK_POINTS)
     trap = Trap(name, fault.rng.choice([1, 1, 2, 5]), fault.rng.random() < 0.7)
     host = fault.host()
     if name == "segment-discarded":  # passed by who was killed before there was anything in a new log file
@@ -124,7 +125,7 @@ def crash_at_a_point(fault: Fault) -> bool | None:
 
 def crash_after_a_message(fault: Fault) -> bool | None:
     """As soon as it has said something, or in the middle of saying it to all."""
-    name = fault.rng.choice(MESSAGES)
+    name = fault.rng.choice(fault.world.plan.places or MESSAGES)
     trap = Trap(name, fault.rng.choice([1, 1, 2, 3, 10]), fault.rng.random() < 0.7)
     host = fault.host()
     host.trap = trap

@@ -42,7 +42,7 @@ class Outcomes:
 def run_for(world: World, seconds: float) -> None:
     until = world.now + seconds
     while world.now < until:
-        world._step()
+        world.step()
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -1,4 +1,4 @@
-"""The simulator as a test: known seeds and fresh ones. And is it deterministic, can it fail, and shrink?"""
+"""The simulator as a test: deaths everywhere, and fresh seeds. And is it deterministic, can it fail, and shrink?"""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import os
 import re
 import subprocess
 import sys
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
+from raftkv.node.crash_points import CRASH_POINTS as NODE_POINTS
+from raftkv.storage.persister import CRASH_POINTS as DISK_POINTS
 
 from tests.sim import world
 from tests.sim.__main__ import main
@@ -17,11 +18,9 @@ from tests.sim.report import Report
 from tests.sim.runner import Case, Outcome, run, run_many
 from tests.sim.shrink import Shrinker, kind_of
 
-FRESH = 100
+FRESH = 60
+MANY = 300
 ROOT = Path(__file__).parents[2]
-LINES = [line.partition(" ") for line in (Path(__file__).parent / "seeds.txt").read_text().splitlines()]
-KNOWN = {int(seed): {name.strip() for name in names.split(",") if name.strip()}
-         for seed, _, names in LINES if seed != "#"}  # fmt: skip
 
 
 def complaints(outcomes: list[Outcome]) -> str:
@@ -33,14 +32,15 @@ def complaints(outcomes: list[Outcome]) -> str:
 # -- the product, under faults -------------------------------------------------------------------------------
 
 
-def test_known_seeds() -> None:
-    with ProcessPoolExecutor(2) as pool:
-        outcomes = list(pool.map(run, [Case(seed) for seed in KNOWN]))
-    assert len(outcomes) == len(KNOWN) > 0
-    assert not complaints(outcomes), complaints(outcomes)
-    for outcome in outcomes:
-        missing = KNOWN[outcome.case.seed] - set(outcome.points)
-        assert not missing, f"in seed {outcome.case.seed} nobody dies at {missing} any more: see seeds.txt"
+def test_servers_die_at_every_crash_point() -> None:
+    """By a few at a time, until somebody died there: it takes fewer seeds than waiting for chance."""
+    missing, seed = [*NODE_POINTS, *DISK_POINTS], 0
+    while missing and seed < MANY:
+        seed += 1
+        outcome = run(Case(seed, places=tuple(missing[:12])))
+        assert not complaints([outcome]), complaints([outcome])
+        missing = [place for place in missing if not outcome.points[place]]
+    assert not missing, f"in {MANY} seeds nobody died at {missing}"
 
 
 def test_fresh_seeds(start: int) -> None:

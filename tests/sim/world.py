@@ -1,6 +1,6 @@
 """World: one simulated cluster from its first start to its end, decided by a seed.
 
-It is a queue of events on a virtual clock. First comes a time in which anything may go wrong (faults.py), and
+First comes a time in which anything may go wrong (faults.py), and
 every event is followed by the checks of safety (checks.py). Then the calm: whatever is broken is mended, and
 within LIVENESS_S of virtual time there must be one leader, equal logs and states, and an end of every
 command.
@@ -8,8 +8,6 @@ command.
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import traceback
 from collections import Counter
 from collections.abc import Collection, Iterator
@@ -21,8 +19,8 @@ from raftkv.node import applier, log_writer, node, snapshotter
 
 from tests.sim.checks import Checks
 from tests.sim.client import SimClient
+from tests.sim.events import Events
 from tests.sim.faults import Faults
-from tests.sim.fiber import Fibers
 from tests.sim.host import Host
 from tests.sim.network import Network
 from tests.sim.plan import Plan
@@ -43,7 +41,7 @@ class Failure(Exception):
         self.events = events
 
 
-class World:
+class World(Events):
     """`say` gets a line for each event, if anybody wants to read them. `only`: the faults that may strike, or
     all."""
 
@@ -54,9 +52,8 @@ class World:
         only: Collection[int] | None = None,
         say: Callable[[str], None] | None = None,
     ) -> None:
+        super().__init__()
         self.plan = plan
-        self.now = 0.0
-        self.events = 0
         self.calm = False
         self.calm_since = 0.0
         self._look_at = 0.0  # when it is looked next whether all is well
@@ -64,11 +61,8 @@ class World:
         self.points: Counter[str] = Counter()  # where processes died
         self.struck: list[int] = []  # the faults that did something
         self.current: Process | None = None  # whose code runs
-        self.fibers = Fibers()
         self.tracing, self._say = say is not None, say
-        self._queue: list[tuple[float, int, Callable[..., None], tuple]] = []
-        self._order = itertools.count()
-        self.network = Network(plan, self.schedule, self.count)
+        self.network = Network(plan, self, self.count)
         self.checks = Checks(self)
         self.record = Record(lambda: self.now)
         self.hosts: dict[int, Host] = {}
@@ -80,13 +74,6 @@ class World:
             self.schedule(host.rng.random() * (LATE_START_S if late else 0.05), host.boot)
         self.faults = Faults(self, only)
 
-    # -- events ----------------------------------------------------------------------------------------------
-
-    def schedule(self, delay_s: float, action: Callable[..., None], *args: Any) -> None:
-        """`action(*args)` happens after `delay_s` seconds. Events of one moment happen in the order of these
-        calls."""
-        heapq.heappush(self._queue, (self.now + delay_s, next(self._order), action, args))
-
     def say(self, line: str) -> None:
         if self._say is not None:
             self._say(f"{self.now:10.6f}  {line}")
@@ -96,19 +83,13 @@ class World:
         if self.current is not None:
             self.current.reach(name)
 
-    def _step(self) -> None:
-        self.now, _, action, args = heapq.heappop(self._queue)
-        self.network.now = self.now
-        self.events += 1
-        action(*args)
-
     # -- a whole run -----------------------------------------------------------------------------------------
 
     def run(self) -> None:
         """Raises Failure."""
         try:
             with self.plan.applied(), self._crash_points():
-                self.fibers.pump(lambda: self.events < self.plan.events, self._step)
+                self.fibers.pump(lambda: self.events < self.plan.events, self.step)
                 self._begin_calm()
                 self._live()
                 self.checks.at_the_end()
@@ -143,16 +124,16 @@ class World:
     def _live(self) -> None:
         """Wait until the cluster is well; it must be before the time is over."""
         self._look_at = self.now
-        self.fibers.pump(lambda: not self._is_well(), self._step)
+        self.fibers.pump(lambda: not self._is_well(), self.step)
         self.count["calm until all was well, ms"] = round((self.now - self.calm_since) * 1000)
 
     def _is_well(self) -> bool:
         """Looks now and then."""
         if self.now < self._look_at:
             return False
-        self._look_at = self.now + SETTLED_EVERY_S
         if all(client.finished for client in self.clients) and self.checks.settled():
             return True
+        self._look_at = self.now + SETTLED_EVERY_S
         assert self.now < self.calm_since + LIVENESS_S, (
             f"no life {LIVENESS_S} s after the faults: {self._state()}"
         )
