@@ -16,7 +16,7 @@ from raftkv.cli.dump import run_dump
 from raftkv.cli.load import run_load
 from raftkv.cli.outcome import BAD_INPUT, DONE, INTERRUPTED, NO, STOPS, Outcome, UsageError, exit_status
 from raftkv.cli.printable import one_line
-from raftkv.cli.status import status_outcome
+from raftkv.cli.status import run_status
 from raftkv.cli.values import VALUE_HELP, needs_literal, value_of
 from raftkv.cli.words import quote
 
@@ -245,7 +245,7 @@ def scan_line(key: str, value: str) -> str:
 
 
 def _status(clerk: Any, _arguments: Arguments, _console: Console) -> Outcome:
-    return status_outcome(clerk.status())
+    return run_status(clerk)
 
 
 COMMANDS: dict[str, Command] = {

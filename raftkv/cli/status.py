@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Callable
 
 from raftkv.cli.outcome import DONE, UNAVAILABLE, Outcome
 from raftkv.cli.printable import one_line, pad, width
@@ -11,22 +12,51 @@ from raftkv.client.clerk import STATUS_FIELDS
 
 MUCH_LAG = 10_000  # entries: a server so far behind is said to lag
 
+SILENCE_MS = 250  # heartbeats are answered much more often
+MOST_DOUBT_MS = 1500  # a leader stops leading within an election timeout
+ASK_AGAIN_S = 0.05
+
 _HEADINGS = ("server", "address", "role", "term", "commit", "applied", "log", "lag", "version", "alive")
 
 Server = dict[str, Any]
 
 
-def status_outcome(servers: Sequence[Server]) -> Outcome:
-    """`servers` as Clerk.status() returns them. Without a leader nothing works: then that is an error."""
+def run_status(clerk: Any, clock: Callable[[], float] = time.monotonic) -> Outcome:
+    """What `clerk` is told of the servers. Without a leader nothing works: then that is an error.
+
+    A leader whose followers died does not know it at once. So one is asked again as long as no majority answers us:
+    it leads no more if it has heard from none either since we asked first.
+    """
+    began = clock()
+    servers = clerk.status()
+    while True:
+        leader, took_ms = leader_of(servers), (clock() - began) * 1000
+        if leader is None or _majority_answers(servers) or took_ms >= MOST_DOUBT_MS:
+            return status_outcome(servers)
+        if SILENCE_MS <= took_ms <= (leader.get("quorum_silent_ms") or 0):
+            return status_outcome(servers, cut_off=leader)
+        time.sleep(ASK_AGAIN_S)
+        servers = clerk.status()
+
+
+def status_outcome(servers: Sequence[Server], cut_off: Server | None = None) -> Outcome:
+    """`servers` as Clerk.status() returns them. `cut_off`: the leader, if no majority hears it."""
     text = "\n".join([status_table(servers), *problems_of(servers)])
-    if leader_of(servers) is not None:
+    if cut_off is None and leader_of(servers) is not None:
         return Outcome(DONE, text, status_plain(servers))
-    majority = len(servers) // 2 + 1
-    error = (
-        f"there is no leader: reads and writes wait until {majority} of the {len(servers)} servers can talk "
-        "to each other"
-    )
+    why = "there is no leader"
+    if cut_off is not None:
+        why += f" that a majority hears (server {cut_off['id']}: for {cut_off['quorum_silent_ms']} ms)"
+    error = f"{why}: reads and writes wait until {_majority(servers)} of the {len(servers)} servers can talk to each other"
     return Outcome(UNAVAILABLE, text, status_plain(servers), error)
+
+
+def _majority(servers: Sequence[Server]) -> int:
+    return len(servers) // 2 + 1
+
+
+def _majority_answers(servers: Sequence[Server]) -> bool:
+    return sum(bool(server["alive"]) for server in servers) >= _majority(servers)
 
 
 def leader_of(servers: Sequence[Server]) -> Server | None:

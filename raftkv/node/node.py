@@ -187,12 +187,13 @@ class RaftNode:
     def status(self) -> dict[str, Any]:
         """What this node knows of itself, as plain data."""
         with self._mutex:
-            raft, log_ = self._raft, self._raft.log
+            raft, log_, leads = self._raft, self._raft.log, self._raft.leadership
             return {
                 "id": raft.id,
                 "role": raft.role.value,
                 "term": raft.term,
                 "leader": raft.leader,
+                "quorum_silent_ms": None if leads is None else round(leads.quorum_silent_s * 1000),
                 "commit_index": log_.commit,
                 "applied_index": self._applier.applied,
                 "log_first_index": log_.first_index,

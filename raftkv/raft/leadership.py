@@ -98,10 +98,14 @@ class Leadership:
     @property
     def quorum_is_active(self) -> bool:
         """Has a majority been heard from within an election timeout? (thesis 6.2)"""
+        return self.quorum_silent_s < self._options.election_timeout_s
+
+    @property
+    def quorum_silent_s(self) -> float:
+        """For how many seconds no majority has been heard from."""
         heard = {peer: progress.last_heard for peer, progress in self.progress.items()}
         heard[self._id] = self._now
-        since = self._now - self._options.election_timeout_s
-        return quorum_value(self._log.configuration, heard) > since
+        return self._now - quorum_value(self._log.configuration, heard)
 
     @property
     def short_of_room(self) -> list[int]:

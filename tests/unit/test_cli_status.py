@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from raftkv.cli import status as status_module
 from raftkv.cli.commands import COMMANDS, execute
 from raftkv.cli.outcome import DONE, UNAVAILABLE
 from raftkv.cli.printable import width
@@ -96,7 +97,6 @@ def test_why_a_server_takes_no_part_is_said(servers, problems):
     "servers, status",
     [
         ([LEADER, FOLLOWER, DEAD], DONE),
-        ([LEADER, DEAD], DONE),
         ([FOLLOWER, DEAD], UNAVAILABLE),
         ([DEAD, DEAD], UNAVAILABLE),
         ([LEADER, {**FOLLOWER, "term": 4}, {**FOLLOWER, "term": 4}], UNAVAILABLE),  # a deposed one
@@ -110,13 +110,40 @@ def test_without_a_leader_status_is_an_error(servers, status):
         assert ("there is no leader" in outcome.error) == (status != DONE)
 
 
+@pytest.mark.parametrize(
+    "silent_ms, error",
+    [
+        ([110, 210, 310], "there is no leader that a majority hears (server 1: for 310 ms): "),
+        ([10, 110, None], "there is no leader: "),  # it has noticed
+        ([40] * 15, ""),  # the others hear it, though not us
+        ([None], "there is no leader: "),
+    ],
+)
+def test_a_leader_whose_followers_died_is_asked_again(silent_ms, error, monkeypatch):
+    """The clock moves by 100 ms each time that the servers are asked."""
+    asked = []
+
+    class Clerk:
+        def status(self):
+            silent = silent_ms[len(asked)]
+            asked.append(silent)
+            first = {**FOLLOWER, "id": 1} if silent is None else {**LEADER, "quorum_silent_ms": silent}
+            return [first, {**DEAD, "id": 2}, DEAD]
+
+    monkeypatch.setattr(status_module, "ASK_AGAIN_S", 0.0)
+    outcome = status_module.run_status(Clerk(), lambda: len(asked) * 0.1)
+    assert outcome.status == (UNAVAILABLE if error else DONE)
+    assert outcome.error.startswith(error) and len(asked) == len(silent_ms)
+
+
 def test_status_json_has_all_fields_of_all_servers_even_dead_ones():
-    servers = json.loads(execute(COMMANDS, FakeClerk(servers=[LEADER, DEAD]), ["status", "--json"]).shown)[
-        "servers"
-    ]
-    assert servers[0] == {**LEADER, "error": None, "problems": [], "alarms": [], "data_bytes": None}
-    assert set(servers[1]) == set(servers[0])
-    known = {field for field, value in servers[1].items() if value not in (None, [])}
+    servers = json.loads(
+        execute(COMMANDS, FakeClerk(servers=[LEADER, FOLLOWER, DEAD]), ["status", "--json"]).shown
+    )["servers"]
+    unknown = {"error": None, "problems": [], "alarms": [], "data_bytes": None, "quorum_silent_ms": None}
+    assert servers[0] == {**LEADER, **unknown}
+    assert set(servers[2]) == set(servers[0])
+    known = {field for field, value in servers[2].items() if value not in (None, [])}
     assert known == {"id", "address", "alive", "error"}
     assert status_plain([{**LEADER, "new": 1}])["servers"][0]["new"] == 1, "what a newer server says is kept"
 
