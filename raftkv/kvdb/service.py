@@ -98,7 +98,7 @@ class KVService:
                 pieces.append((channel, id, operation))
             else:
                 reads.append((channel, id, operation))
-        if growth and (self._consensus.no_room or not self._limit.admits(growth, self._store.data_bytes)):
+        if growth and (self._limit.limit or self._consensus.no_room):
             writes, growth = self._with_room(writes, growth, replies)
         if reads:
             replies += self._try(reads, lambda: self._consensus.read_index(reads))
@@ -119,9 +119,9 @@ class KVService:
     ) -> tuple[list[PendingWrite], int]:
         """Those of `writes` for which there is room, and their growth; the others are refused in `replies`, if
         this server leads."""
-        if self._role.role is not Role.LEADER:
-            return writes, growth
         no_room, limit, data_bytes = self._consensus.no_room, self._limit, self._store.data_bytes
+        if self._role.role is not Role.LEADER or (not no_room and limit.admits(growth, data_bytes)):
+            return writes, growth
         taken, growth = [], 0
         for write in writes:
             channel, id, _, _, most = write

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Callable, NamedTuple
 
 from raftkv.node.crash_points import reach
@@ -153,12 +153,14 @@ class Applier:
         return True
 
 
-def _slices(work: Work) -> Iterator[tuple[int, int]]:
+def _slices(work: Work) -> Iterable[tuple[int, int]]:
     """Where its entries are to be cut, as (start, end): no slice is longer than SLICE_BYTES but by one entry."""
-    entries = work.entries
     if work.bytes <= SLICE_BYTES:  # as nearly always
-        yield 0, len(entries)
-        return
+        return ((0, len(work.entries)),)
+    return _cut(work.entries)
+
+
+def _cut(entries: Sequence[Entry]) -> Iterator[tuple[int, int]]:
     start = size = 0
     for end, entry in enumerate(entries, 1):
         size += len(entry.line)

@@ -15,7 +15,6 @@ Section numbers are those of the Raft paper (extended version) and, where so sai
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any, Callable
 
@@ -63,11 +62,6 @@ class Leadership:
         self.progress: dict[int, Progress] = {}  # of each other member
         self.membership = Membership(id, log, self._term_start, options.election_timeout_s)
         self._transfer: tuple[int, float] | None = None  # to whom, and when it is given up
-        self._pending: deque[tuple[int, int]] = (
-            deque()
-        )  # (last index, bytes) of each batch; see _forget_pending()
-        self._pending_bytes = 0
-        self._note_pending(log.slice(min(log.commit, log.stable) + 1, log.last_index))
         self._heartbeat_due = now + options.heartbeat_interval_s
         self._prompt: list[int] = []  # the followers that a round of reads asks; see _ask_all()
         self._follow_configuration()
@@ -132,13 +126,16 @@ class Leadership:
         """See Raft.propose(). Returns the index of the first."""
         if self._transfer is not None:
             raise OverloadedError("the leadership is just being handed to another node; try again")
-        self._forget_pending()
-        if self._pending_bytes > self._options.max_uncommitted_bytes:
+        log = self._log
+        # Either alone would not do: what is committed by others while this node's disk hangs piles up on its way
+        # to the disk.
+        pending_bytes = log.bytes_of(min(log.commit, log.stable) + 1, log.last_index)
+        if pending_bytes > self._options.max_uncommitted_bytes:
             raise OverloadedError(
-                f"{self._pending_bytes} bytes of proposals are waiting for this node and a majority to "
+                f"{pending_bytes} bytes of proposals are waiting for this node and a majority to "
                 "store them; try again later"
             )
-        index, term, create = self._log.last_index + 1, self._term, Entry.create
+        index, term, create = log.last_index + 1, self._term, Entry.create
         self._append([create(index + i, term, COMMAND, command) for i, command in enumerate(batch)])
         return index
 
@@ -209,25 +206,8 @@ class Leadership:
 
     def _append(self, entries: list[Entry]) -> None:
         self._log.append(entries)
-        self._note_pending(entries)
         for peer, progress in self.progress.items():
             self._replicate(peer, progress)
-
-    def _note_pending(self, entries: Sequence[Entry]) -> None:
-        if entries:
-            size = sum([len(entry.line) for entry in entries])
-            self._pending.append((entries[-1].index, size))
-            self._pending_bytes += size
-
-    def _forget_pending(self) -> None:
-        """Batches that are committed and durable here take up no more than their place in the log.
-
-        Either alone is not enough: what is committed by others while this node's disk hangs piles up on its
-        way to the disk.
-        """
-        done = min(self._log.commit, self._log.stable)
-        while self._pending and self._pending[0][0] <= done:
-            self._pending_bytes -= self._pending.popleft()[1]
 
     def _replicate(self, peer: int, progress: Progress) -> None:
         """Send what `peer` lacks, as far as its window allows."""

@@ -10,8 +10,10 @@ Invariants, always:
 * `stable <= last_index`: entries after it are not known to be on this node's own disk.
   (`commit` may be beyond `stable`: a majority of others can commit an entry first, thesis 10.2.1.)
 * Entries up to `commit` never change and are never removed, other than into the snapshot.
-* `_ends[i]` is the number of bytes of all entries that ever were before `entries[i]`, and of that one, so that
-  the bytes of any stretch are known without walking through it.
+* `_ends[i]` is the number of bytes of all entries that ever were before `entries[i]`, so that the bytes of any
+  stretch are known without walking through it. There is one more of them than of entries.
+* `configuration` is the newest in the log, committed or not (thesis 4.1), or else the snapshot's;
+  `configuration_index` is that of its entry, or of the snapshot.
 
 Not thread-safe; no I/O.
 """
@@ -35,9 +37,6 @@ class RaftLog:
         self.commit = self.applied = snapshot.index
         self._hold(snapshot, list(entries))
         self.stable = self.last_index
-        self._configurations: list[
-            tuple[int, Configuration]
-        ] = []  # of the entries held here, with their index
         self._note_configurations(self.entries)
 
     def _hold(self, snapshot: Snapshot, entries: list[Entry]) -> None:
@@ -45,11 +44,18 @@ class RaftLog:
         self.snapshot, self.entries = snapshot, entries
         self.first_index = snapshot.index + 1  # of the first entry that is still here, or will be
         self.last_index = snapshot.index + len(entries)
-        self._ends, self._start = array("q"), 0  # _start: the end of the entry before the first
+        self._ends = array("q", [0])
         self._measure(entries)
+        self._hold_configurations([])
+
+    def _hold_configurations(self, configurations: Sequence[tuple[int, Configuration]]) -> None:
+        """Those of the entries held here, with their indexes."""
+        self._configurations = [(self.snapshot.index, self.snapshot.configuration), *configurations]
+        self.configuration_index, self.configuration = self._configurations[-1]
 
     def _measure(self, entries: Sequence[Entry]) -> None:
-        end, ends = self._ends[-1] if self._ends else self._start, self._ends
+        ends = self._ends
+        end = ends[-1]
         for entry in entries:
             end += len(entry.line)
             ends.append(end)
@@ -63,24 +69,11 @@ class RaftLog:
 
     def bytes_of(self, low: int, high: int) -> int:
         """The bytes of the entries low..high, both included."""
-        return self._end(high) - self._end(low - 1)
-
-    def _end(self, index: int) -> int:
-        return self._ends[index - self.first_index] if index >= self.first_index else self._start
+        return self._ends[high + 1 - self.first_index] - self._ends[low - self.first_index]
 
     @property
     def last_term(self) -> int:
         return self.entries[-1].term if self.entries else self.snapshot.term
-
-    @property
-    def configuration(self) -> Configuration:
-        """The newest configuration in the log, committed or not (thesis 4.1), else the snapshot's."""
-        return self._configurations[-1][1] if self._configurations else self.snapshot.configuration
-
-    @property
-    def configuration_index(self) -> int:
-        """Of the entry that brought the newest configuration; the snapshot's index if that did."""
-        return self._configurations[-1][0] if self._configurations else self.snapshot.index
 
     def configuration_at(self, index: int) -> Configuration:
         """The configuration in force once the entry `index` is in the log."""
@@ -101,7 +94,7 @@ class RaftLog:
             raise InvariantError(f"entries {low}..{high} asked of a log from {self.first_index}")
         start, end = low - self.first_index, high + 1 - self.first_index
         if max_bytes is not None and start < end:
-            end = max(start + 1, bisect_right(self._ends, self._end(low - 1) + max_bytes, start, end))
+            end = max(start + 1, bisect_right(self._ends, self._ends[start] + max_bytes, start, end + 1) - 1)
         return self.entries[start:end]
 
     def is_up_to_date(self, last_index: int, last_term: int) -> bool:
@@ -182,11 +175,10 @@ class RaftLog:
             raise InvariantError("the term of the last entry in the snapshot is not known")
         snapshot = Snapshot(index, term, self.configuration_at(index))
         forgotten = index - self.snapshot.index
-        self._start = self._end(index)
         del self.entries[:forgotten], self._ends[:forgotten]
         self.snapshot, self.first_index = snapshot, index + 1
         self.stable = max(self.stable, index)
-        self._configurations = [(at, c) for at, c in self._configurations if at > index]
+        self._hold_configurations([(at, c) for at, c in self._configurations if at > index])
 
     def restore(self, snapshot: Snapshot) -> None:
         """Begin again from `snapshot`, which is durable and newer than `commit` (paper section 7).
@@ -202,18 +194,20 @@ class RaftLog:
         self.stable = max(self.stable, snapshot.index) if kept else snapshot.index
         self._hold(snapshot, kept)
         self.commit = self.applied = snapshot.index
-        self._configurations = [(at, c) for at, c in configurations if at > snapshot.index]
+        self._hold_configurations([(at, c) for at, c in configurations if at > snapshot.index])
 
     def _truncate(self, index: int) -> None:
         """Remove the entry `index` and all after it."""
         kept = index - self.first_index
-        del self.entries[kept:], self._ends[kept:]
+        del self.entries[kept:], self._ends[kept + 1 :]
         self.last_index = index - 1
         self.stable = min(self.stable, index - 1)
-        while self._configurations and self._configurations[-1][0] >= index:
-            self._configurations.pop()
+        if self.configuration_index >= index:
+            self._hold_configurations([(at, c) for at, c in self._configurations[1:] if at < index])
 
     def _note_configurations(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
             if entry.kind == CONFIG:
-                self._configurations.append((entry.index, Configuration.from_plain(entry.data)))
+                self.configuration_index = entry.index
+                self.configuration = Configuration.from_plain(entry.data)
+                self._configurations.append((entry.index, self.configuration))

@@ -35,7 +35,7 @@ class Membership:
     def has_left(self) -> bool:
         """Is the leader no voter any more, and is that committed? Until then it leads, and does not count
         itself (paper section 6)."""
-        return not self.is_changing and self._id not in self._log.configuration.voters
+        return self._id not in self._log.configuration.voters and not self.is_changing
 
     def begin(self, wanted: Change) -> Configuration:
         """What is to be appended for `wanted`. Raises InvalidChangeError."""
@@ -49,6 +49,8 @@ class Membership:
         """What is to be appended now, since what was before is committed: the end of a change, or learners
         that have caught up become voters."""
         log, configuration = self._log, self._log.configuration
+        if not (configuration.outgoing or self._caught_up):
+            return None  # as nearly always
         if log.commit < max(self._term_start, log.configuration_index):
             return None
         if configuration.is_joint:

@@ -15,9 +15,9 @@ class Relay:
         self._run = run
         self.threads: list[threading.Thread] = []
         self._turns = threading.Semaphore(0)  # a permit: nobody runs the loop
-        self._lock = threading.Lock()  # guards the next two
-        self._runner: int | None = None  # the identity of the thread that runs the loop
-        self._inside = False  # between enter() and leave(); set by that thread without the lock
+        # The identity of the thread that runs the loop, while it is between enter() and leave(). It goes on, or is
+        # relieved: whoever pops it has decided that.
+        self._inside: list[int] = []
         self.closing = False
 
     def start(self, start_thread: Callable[[Callable[[], None], str], threading.Thread], name: str) -> None:
@@ -31,29 +31,28 @@ class Relay:
             self._turns.acquire()
             if self.closing:
                 return
-            with self._lock:
-                self._runner, self._inside = threading.get_ident(), False
             self._run()
 
-    def enter(self) -> None:
-        """The thread that runs the loop begins what may hold it up."""
-        self._inside = True
+    def enter(self) -> list[int]:
+        """The thread that runs the loop begins what may hold it up. Returns what it gives to leave()."""
+        inside = self._inside = [threading.get_ident()]
+        return inside
 
-    def leave(self) -> bool:
+    @staticmethod
+    def leave(inside: list[int]) -> bool:
         """It goes on. False: it was relieved meanwhile, and must touch nothing more."""
-        with self._lock:
-            if self._runner != threading.get_ident():
-                return False
-            self._inside = False
+        try:
+            inside.pop()
             return True
+        except IndexError:
+            return False
 
     def relieve(self, thread: int) -> None:
         """If the thread of this identity is between enter() and leave(), the other one runs the loop from now
         on. Thread-safe."""
-        with self._lock:
-            if self._runner == thread and self._inside:
-                self._runner = None
-                self._turns.release()
+        inside = self._inside
+        if thread in inside and self.leave(inside):
+            self._turns.release()
 
     def close(self, wake: Callable[[], None], timeout_s: float) -> None:
         """Ends the loop, which `wake()` has look round, and joins the threads; one that is held up for longer
@@ -64,5 +63,4 @@ class Relay:
         deadline = time.monotonic() + timeout_s
         for thread in self.threads:
             thread.join(max(0.0, deadline - time.monotonic()))
-        with self._lock:
-            self._runner = None
+        self._inside.clear()

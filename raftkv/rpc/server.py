@@ -163,9 +163,9 @@ class RpcServer:
     def _handle(self, port: Port) -> bool:
         """Give the handler its batch. False: this thread was relieved meanwhile, and touches nothing more."""
         batch, port.batch = port.batch, []
-        self._relay.enter()
+        inside = self._relay.enter()
         port.handler.on_requests(batch)
-        return self._relay.leave()
+        return self._relay.leave(inside)
 
     def _turn(self, now: float) -> bool:
         """False: this thread was relieved."""

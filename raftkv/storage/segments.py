@@ -109,10 +109,9 @@ class SegmentedLog:
             raise InvariantError(f"entry {first} would leave a gap after {self.last_index}")
         if last - first != len(entries) - 1:
             raise InvariantError(f"{len(entries)} entries from {first} to {last} are not contiguous")
-        self._reserve.find_room(lambda: self._append(entries))
+        self._reserve.find_room(lambda: self._append(first, last, entries))
 
-    def _append(self, entries: Sequence[Entry]) -> None:
-        first, last = entries[0].index, entries[-1].index
+    def _append(self, first: int, last: int, entries: Sequence[Entry]) -> None:
         file, segment = self._file_for(first), self._segments[-1]
         lines = [entry.line for entry in entries]
         added = sum(map(len, lines))
