@@ -52,8 +52,7 @@ def entry_of(operation: Write, args: tuple[Any, ...]) -> list[Any]:
     """The data of the log entry for a write that came in a request with these `args`."""
     if not operation.numbered:
         return [0, 0, 0, operation.name, *args]
-    client, seq, acked, *fields = args
-    return [client, seq, acked, operation.name, *fields]
+    return [*args[:3], operation.name, *args[3:]]
 
 
 def of_entry(data: Sequence[Any]) -> Write:

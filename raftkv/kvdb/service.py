@@ -25,7 +25,7 @@ from raftkv.errors import (
 from raftkv.kvdb.data_limit import DataLimit
 from raftkv.kvdb.dumps import Dumps
 from raftkv.kvdb.limits import KEY_BYTES
-from raftkv.kvdb.operations import DumpEnd, DumpPiece, Operation, Read, Status, Write
+from raftkv.kvdb.operations import Dump, DumpEnd, DumpPiece, Operation, Read, Status, Write
 from raftkv.kvdb.outcomes import Outcome, ok, refused
 from raftkv.kvdb.requests import entry_of, of_request
 from raftkv.kvdb.snapshot_view import SnapshotView
@@ -88,17 +88,17 @@ class KVService:
             except InvalidRequestError as error:
                 replies.append((channel, id, *refused(BAD_REQUEST, str(error))))
                 continue
-            if isinstance(operation, Write):
+            if isinstance(operation, (Read, Dump)):
+                reads.append((channel, id, operation))
+            elif isinstance(operation, Write):
                 most = size + KEY_BYTES * operation.operations if operation.grows else 0
                 writes.append((channel, id, entry_of(operation, args), operation, most))
                 growth += most
             elif isinstance(operation, Status):
                 replies.append((channel, id, *ok(self.status())))
-            elif isinstance(operation, (DumpPiece, DumpEnd)):
-                pieces.append((channel, id, operation))
             else:
-                reads.append((channel, id, operation))
-        if growth and (self._limit.limit or self._consensus.no_room):
+                pieces.append((channel, id, operation))
+        if growth and (self._consensus.no_room or not self._limit.admits(growth, self._store.data_bytes)):
             writes, growth = self._with_room(writes, growth, replies)
         if reads:
             replies += self._try(reads, lambda: self._consensus.read_index(reads))
@@ -119,9 +119,9 @@ class KVService:
     ) -> tuple[list[PendingWrite], int]:
         """Those of `writes` for which there is room, and their growth; the others are refused in `replies`, if
         this server leads."""
-        no_room, limit, data_bytes = self._consensus.no_room, self._limit, self._store.data_bytes
-        if self._role.role is not Role.LEADER or (not no_room and limit.admits(growth, data_bytes)):
+        if self._role.role is not Role.LEADER:
             return writes, growth
+        no_room, limit, data_bytes = self._consensus.no_room, self._limit, self._store.data_bytes
         taken, growth = [], 0
         for write in writes:
             channel, id, _, _, most = write
@@ -187,8 +187,12 @@ class KVService:
         self._send_replies(replies)
 
     def read(self, contexts: list[Any]) -> None:
+        store = self._store
         self._send_replies(
-            [(channel, id, *self._answer(channel, operation)) for channel, id, operation in contexts]
+            [
+                (channel, id, *(op.read(store) if isinstance(op, Read) else self._answer_dump(channel, op)))
+                for channel, id, op in contexts
+            ]
         )
 
     def refuse(self, proposals: list[Any], reads: list[Any]) -> None:
@@ -226,9 +230,7 @@ class KVService:
     def encode_record(self, record: Any) -> bytes:
         return encode_record(record)
 
-    def _answer(self, channel: Any, operation: Operation) -> Outcome:
-        if isinstance(operation, Read):
-            return operation.read(self._store)
+    def _answer_dump(self, channel: Any, operation: Operation) -> Outcome:
         if isinstance(operation, DumpPiece):
             return self._dumps.next_piece(channel, *operation)
         if isinstance(operation, DumpEnd):

@@ -130,15 +130,12 @@ class Sessions:
 
     def remember(self, client: int, seq: int, outcome: Outcome) -> None:
         """Keep the outcome of a command for which recall() has just returned None."""
-        self._keep(self._sessions[client], seq, outcome)
-        if self._size > MAX_RESULTS:
-            self._expire()
-
-    def _keep(self, session: Session, seq: int, outcome: Outcome) -> None:
-        size = results_in(outcome)
+        session, size = self._sessions[client], results_in(outcome)
         session.outcomes[seq] = outcome
         session.size += size
         self._size += size
+        if self._size > MAX_RESULTS:
+            self._expire()
 
     def _expire(self) -> None:
         # Ends before the session in use: that one alone is within both limits.
@@ -179,7 +176,7 @@ class Sessions:
         """Take over the sessions of a snapshot; may be called with one part of the rows after the other."""
         for client, number, *outcome in rows:
             if outcome:
-                self._keep(self._sessions[client], number, from_plain(outcome[0]))
+                self.remember(client, number, from_plain(outcome[0]))
             else:
                 self._sessions[client] = session = Session()
                 session.floor = number

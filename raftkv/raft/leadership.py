@@ -317,7 +317,8 @@ class Leadership:
             self._confirm_round()
         if reads.begin_round(self._log.commit):
             self._send_heartbeats(self._prompt)
-            self._confirm_round()  # a leader that is the only voter is its own majority
+            if self._log.configuration.voters == (self._id,):
+                self._confirm_round()  # it is its own majority
 
     def _confirm_round(self) -> None:
         """If a majority has answered the round under way, confirm its reads."""

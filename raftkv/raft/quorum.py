@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
+from itertools import repeat
 
 from raftkv.raft.configuration import Configuration
 
@@ -61,5 +62,5 @@ def _majority_vote(voters: Sequence[int], votes: Mapping[int, bool]) -> VoteResu
 def _majority_value(voters: Sequence[int], values: Mapping[int, float]) -> float:
     if not voters:
         return 0
-    ranked = sorted([values.get(voter, 0) for voter in voters], reverse=True)
-    return ranked[_size(voters) - 1]
+    ranked = sorted(map(values.get, voters, repeat(0)))
+    return ranked[-_size(voters)]

@@ -160,13 +160,6 @@ class RpcServer:
                 self._sweep(now)
                 next_sweep = now + _SWEEP_INTERVAL_S
 
-    def _handle(self, port: Port) -> bool:
-        """Give the handler its batch. False: this thread was relieved meanwhile, and touches nothing more."""
-        batch, port.batch = port.batch, []
-        inside = self._relay.enter()
-        port.handler.on_requests(batch)
-        return self._relay.leave(inside)
-
     def _turn(self, now: float) -> bool:
         """False: this thread was relieved."""
         pings: list[Reply] = []
@@ -188,10 +181,15 @@ class RpcServer:
                 self._attention.append(channel)
         if pings:
             send_replies(pings)
+        relay = self._relay
         for port in self._ports:
             port.batch_bytes = 0
-            if port.batch and not self._handle(port):
-                return False
+            if port.batch:
+                batch, port.batch = port.batch, []
+                inside = relay.enter()
+                port.handler.on_requests(batch)
+                if not relay.leave(inside):
+                    return False  # and touches nothing more
         while self._attention:
             self._look_after(self._attention.popleft())
         return True
