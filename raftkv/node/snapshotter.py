@@ -83,7 +83,8 @@ class Snapshotter:
             grown = self._raft.log.bytes - self._kept_bytes
             is_due = 0 <= self._max_raft_state < grown >= self._growth * self._persister.snapshot_bytes
             snapshot = self._next(index) if is_due else None
-        self._begin(snapshot)
+        if snapshot is not None:
+            self._begin(snapshot)
 
     def make_room(self) -> None:
         """The disk is short of room: begin a snapshot if that gives some. Not with the mutex held, nor
@@ -95,7 +96,8 @@ class Snapshotter:
             with self._mutex:
                 gives_room = self._persister.would_give_room(index, size)
                 snapshot = self._next(index) if gives_room else None
-            self._begin(snapshot)
+            if snapshot is not None:
+                self._begin(snapshot)
         finally:
             self._machine_lock.release()
         self._work()  # what others could not apply meanwhile
@@ -113,10 +115,9 @@ class Snapshotter:
         self._running = True
         return Snapshot(applied, term, log_.configuration_at(applied))
 
-    def _begin(self, snapshot: Snapshot | None) -> None:
+    def _begin(self, snapshot: Snapshot) -> None:
         """With machine_lock held."""
-        if snapshot is not None:
-            self._threads.start("snapshot", self._write, snapshot, self._machine.begin_snapshot())
+        self._threads.start("snapshot", self._write, snapshot, self._machine.begin_snapshot())
 
     def _write(self, snapshot: Snapshot, view: SnapshotView) -> None:
         """Write the state machine's state at `snapshot` while it goes on, then let go of the log up to

@@ -192,20 +192,23 @@ def _check_opcodes(payload: bytes) -> None:
     sizes = _SIZES
     at, end = 0, len(payload) - 1
     has_dict = False
-    for _ in repeat(None, MAX_OPCODES):
-        if at >= end:
-            break
-        size = sizes[payload[at]]
-        if size > 0:
-            at += size
-        elif size == _COUNT_BYTE:
-            at += 2 + payload[at + 1]
+    try:
+        for _ in repeat(None, MAX_OPCODES):
+            size = sizes[payload[at]]
+            if size > 0:
+                at += size
+            elif size == _COUNT_BYTE:
+                at += 2 + payload[at + 1]
+            elif payload[at] == _STOP:
+                break
+            else:
+                has_dict |= payload[at] == _EMPTY_DICT
+                at += _unusual_size(payload, at)
         else:
-            has_dict |= payload[at] == _EMPTY_DICT
-            at += _unusual_size(payload, at)
-    else:
-        raise ProtocolError(f"a pickle of more than {MAX_OPCODES} parts")
-    if at != end or payload[end] != _STOP:
+            raise ProtocolError(f"a pickle of more than {MAX_OPCODES} parts")
+    except IndexError:  # it ends before its STOP
+        at = -1
+    if at != end:
         raise ProtocolError("a payload that is not a whole pickle")
     if has_dict:
         _check_dict_keys(payload)
