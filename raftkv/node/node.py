@@ -213,6 +213,7 @@ class RaftNode:
         """Tell the core what time it is."""
         with self._mutex:
             self._raft.tick(self._threads.clock())
+            self._raft.log.free_dropped()
             self._room.look()
             self._sort_ready()
         self._work(may_write=False)  # whoever tells the time must not hang with the disk

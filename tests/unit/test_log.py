@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 
 import pytest
 from raftkv.raft.configuration import Configuration
@@ -180,6 +181,27 @@ def test_restore_beyond_the_end_drops_all() -> None:
     log = make(1, 1)
     log.restore(Snapshot(9, 1, VOTERS))
     assert (log.last_index, log.stable, log.last_term, log.bytes) == (9, 9, 1, 0)
+
+
+@pytest.mark.parametrize("how", ["truncated", "restored"])
+def test_many_entries_that_are_dropped_are_freed_in_steps(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("raftkv.raft.log.FREED_AT_ONCE", 2)
+    log = make(1, 1, 1, 1, 1)
+    dropped = log.entries[:]
+
+    def references() -> int:
+        return sum(sys.getrefcount(dropped[at]) for at in range(5))
+
+    before = references()
+    if how == "truncated":
+        log.append(entries((2,), 1))
+    else:
+        log.restore(Snapshot(9, 2, VOTERS))
+    freed = [before - references()]
+    for _ in range(4):
+        log.free_dropped()
+        freed.append(before - references())
+    assert freed == [0, 2, 4, 5, 5]
 
 
 def test_no_older_snapshot_over_newer_state() -> None:
