@@ -56,6 +56,10 @@ class CorruptEntryError(RaftKVError):
     """A log entry's bytes do not match their CRC-32, or are no entry at all."""
 
 
+class UnknownEntryError(CorruptEntryError):
+    """A log entry's bytes match their CRC-32, but this version knows no such entry."""
+
+
 class InvalidChangeError(RaftKVError):
     """A change of the cluster's members that is refused. The message says why."""
 

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from raftkv.kvdb.snapshot_view import KeysView
 from raftkv.kvdb.store import Store
-from raftkv.raft.types import COMMAND
 from raftkv.storage.reading import FolderReader
 
 
@@ -28,9 +27,7 @@ def read_folder(folder: str) -> OfflineData:
     """
     with FolderReader(folder) as reader:
         store = Store.restore(reader.records()) if reader.snapshot else Store()
-        for entry in reader.entries:
-            if entry.kind == COMMAND:
-                store.apply(entry.index, entry.data)
+        store.apply_entries(reader.entries)
         index = (
             reader.entries[-1].index if reader.entries else reader.snapshot.index if reader.snapshot else 0
         )

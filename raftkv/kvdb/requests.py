@@ -22,6 +22,7 @@ from typing import Any
 from raftkv.errors import InvalidRequestError
 from raftkv.kvdb.limits import MAX_BATCH_OPS, MAX_NUMBER
 from raftkv.kvdb.operations import OPERATIONS, SINGLE_WRITES, WRITES, Batch, Operation, Write
+from raftkv.raft.types import Entry
 
 _new = tuple.__new__  # a NamedTuple's own _make() takes four times as long
 
@@ -65,6 +66,23 @@ def of_entry(data: Sequence[Any]) -> Write:
     if kind is Batch:
         return Batch([_new(SINGLE_WRITES[plain[0]], plain[1:]) for plain in data[4]])
     return _new(kind, data[4:])
+
+
+def why_unknown(entry: Entry) -> str:
+    """Why an entry could not be applied, if it holds no write of this version; "" if it holds one."""
+    kind = None
+    try:
+        data = entry.data
+        kind = data[3]
+        operation = of_entry(data)
+        if operation.numbered:
+            _check_numbers(operation.name, tuple(data[:3]))
+        of_fields(type(operation), operation.plain()).check()
+        return ""
+    except Exception as error:
+        if type(kind) is str and kind not in WRITES:
+            return f"there is no operation {_name(kind)}"
+        return str(error) or _type(error)
 
 
 def _writes_of(plain: Any) -> list[Write]:

@@ -32,7 +32,7 @@ from raftkv.kvdb.snapshot_view import SnapshotView
 from raftkv.kvdb.store import Store, encode_record
 from raftkv.node.crash_points import reach
 from raftkv.node.interfaces import Consensus, RoleChange
-from raftkv.raft.types import COMMAND, Entry, Role
+from raftkv.raft.types import Entry, Role
 
 log = logging.getLogger("raftkv")
 
@@ -164,12 +164,10 @@ class KVService:
     def apply(self, entries: list[Entry], contexts: list[Any]) -> None:
         if self._dumps:
             self._dumps.tidy_up()
-        apply = self._store.apply
         if not contexts:
-            for entry in entries:
-                if entry.kind == COMMAND:
-                    apply(entry.index, entry.data)
+            self._store.apply_entries(entries)
             return
+        apply = self._store.apply
         replies: list[Reply] = []
         growth = 0
         for entry, context in zip(entries, contexts):
@@ -178,8 +176,8 @@ class KVService:
                 channel, id, data, operation, most = context
                 replies.append((channel, id, *apply(entry.index, data, operation)))
                 growth += most
-            elif entry.kind == COMMAND:
-                apply(entry.index, entry.data)
+            else:
+                self._store.apply_entries([entry])
         self._limit.finished += growth
         if self._limit.is_reached:
             self._limit.look(self._store.data_bytes)

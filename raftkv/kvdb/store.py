@@ -18,10 +18,11 @@ from raftkv.errors import ForeignDataError, InvariantError
 from raftkv.kvdb.limits import KEY_BYTES, MAX_SCAN_BYTES, MAX_SCAN_ROWS, utf8_size
 from raftkv.kvdb.operations import Write
 from raftkv.kvdb.outcomes import Outcome, ok
-from raftkv.kvdb.requests import of_entry
+from raftkv.kvdb.requests import of_entry, why_unknown
 from raftkv.kvdb.session_table import Sessions
 from raftkv.kvdb.snapshot_view import FORMAT, Item, KeysView, SnapshotView
 from raftkv.kvdb.sorted_items import SortedItems
+from raftkv.raft.types import COMMAND, Entry, unknown_entry
 
 ROW_BYTES = 24  # of a snapshot, about: a key's beside its text, or a remembered outcome's
 
@@ -55,6 +56,19 @@ class Store:
             outcome = operation.apply(self)
             self._sessions.remember(client, seq, outcome)
         return outcome
+
+    def apply_entries(self, entries: Iterable[Entry]) -> None:
+        """Carry out the commands among them. Raises ForeignDataError at one that this version does not know."""
+        apply = self.apply
+        try:
+            for entry in entries:
+                if entry.kind == COMMAND:
+                    apply(entry.index, entry.data)
+        except Exception:
+            why = why_unknown(entry)
+            if not why:
+                raise  # a bug
+            raise unknown_entry(entry, why) from None
 
     # What operations do; only apply() calls these.
 

@@ -26,7 +26,7 @@ from collections.abc import Sequence
 
 from raftkv.errors import InvariantError
 from raftkv.raft.configuration import Configuration
-from raftkv.raft.types import CONFIG, Entry, Snapshot
+from raftkv.raft.types import CONFIG, Entry, Snapshot, unknown_entry
 
 FREED_AT_ONCE = 10_000  # entries: about a millisecond
 
@@ -226,6 +226,9 @@ class RaftLog:
     def _note_configurations(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
             if entry.kind == CONFIG:
+                try:
+                    self.configuration = Configuration.from_plain(entry.data)
+                except (ValueError, TypeError) as error:  # recovered; what others send was looked at
+                    raise unknown_entry(entry, str(error)) from None
                 self.configuration_index = entry.index
-                self.configuration = Configuration.from_plain(entry.data)
                 self._configurations.append((entry.index, self.configuration))

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from raftkv.errors import CorruptEntryError
+from raftkv.errors import CorruptEntryError, ForeignDataError, UnknownEntryError
 from raftkv.raft.configuration import Configuration
 
 NOOP = "noop"  # the entry each new leader begins its term with (paper section 8); data is None
@@ -57,16 +57,17 @@ class Entry(NamedTuple):
     def decode(cls, line: bytes) -> Entry:
         """The entry that `line` encodes. `data` is not looked at: the CRC vouches for it.
 
-        Raises CorruptEntryError if the line is not whole or does not match its CRC.
+        Raises CorruptEntryError if the line is not whole or does not match its CRC, UnknownEntryError if it does
+        and is yet no entry.
         """
         head, _, crc = line.rpartition(b",")
+        if crc != b"%d]\n" % _crc32(head):
+            raise CorruptEntryError("the line does not match its CRC-32")
         try:
-            if crc != b"%d]\n" % _crc32(head):
-                raise CorruptEntryError("the line does not match its CRC-32")
             index, term, kind, _ = head.split(b",", 3)
             return cls(int(index[1:]), int(term), _KINDS[kind], line)
         except (ValueError, KeyError) as error:
-            raise CorruptEntryError(f"the line is not a log entry of this version ({error})") from None
+            raise UnknownEntryError(f"the line is not a log entry of this version ({error})") from None
 
     @property
     def data(self) -> Any:
@@ -75,6 +76,16 @@ class Entry(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.index}@{self.term}"
+
+
+def unknown_entry(entry: Entry, why: str) -> ForeignDataError:
+    """What the operator of a node reads that has `entry`, which is whole, and cannot make anything of it. It must
+    not be skipped: the state would no longer be that of the others."""
+    return ForeignDataError(
+        f"this version of raftkv cannot read the entry {entry.index} of term {entry.term} ({why}): another version "
+        "wrote it. Nothing is lost, and nothing after that entry is applied here: start this node with the version "
+        "that wrote it"
+    )
 
 
 def encode_entries(entries: Iterable[Entry]) -> bytes:

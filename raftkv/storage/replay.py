@@ -35,7 +35,7 @@ from __future__ import annotations
 import re
 import zlib
 
-from raftkv.errors import CorruptEntryError
+from raftkv.errors import CorruptEntryError, ForeignDataError, UnknownEntryError
 from raftkv.raft.types import Entry
 from raftkv.storage.disk import SECTOR
 from raftkv.storage.sealed import damaged
@@ -56,7 +56,8 @@ class Replay:
     def read(self, path: str, name: int, data: bytes, is_last: bool) -> int:
         """Take in one file, of which `data` is all but the zeros at its end.
 
-        Returns how many of its bytes are whole entries and their markers. Raises DamagedDataError.
+        Returns how many of its bytes are whole entries and their markers. Raises DamagedDataError or
+        ForeignDataError.
         """
         position = 0
         entries, expected = self.entries, self.first + len(self.entries)
@@ -65,6 +66,11 @@ class Replay:
         for number, line in enumerate(data.splitlines(keepends=True), 1):
             try:
                 entry = decode(line.removeprefix(MARKER))
+            except UnknownEntryError:
+                raise ForeignDataError(
+                    f"{path}, line {number}: an entry that this version of raftkv does not know: nothing is lost; start "
+                    "this node with the version that wrote it"
+                ) from None
             except CorruptEntryError as error:
                 if line == MARKER:  # at the end
                     break

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import zlib
 
 import pytest
 from raftkv.errors import DamagedDataError, ForeignDataError, StorageError
@@ -103,6 +104,20 @@ def test_damage_that_no_power_cut_causes(damage: object) -> None:
     disk = written(entries(1, 3, 1))
     disk.overwrite(FIRST_FILE, damage(*[entry.line for entry in entries(1, 3, 1)]))  # type: ignore[operator]
     assert FIRST_FILE in refused(disk)
+
+
+@pytest.mark.parametrize("at", [0, 2], ids=["first", "last"])
+def test_an_entry_of_another_version_is_no_damage(at: int) -> None:
+    found = entries(1, 3, 1)
+    disk = written(found)
+    head = found[at].line.rpartition(b",")[0].replace(b'"cmd"', b'"lease"')
+    lines_ = [each.line for each in found]
+    lines_[at] = b"%b,%d]\n" % (head, zlib.crc32(head))
+    disk.overwrite(FIRST_FILE, b"".join(lines_))
+    with pytest.raises(
+        ForeignDataError, match=f"line {at + 1}: an entry that this version of raftkv does not know"
+    ):
+        open_persister(disk)
 
 
 def test_an_older_file_may_not_be_torn_empty_or_missing() -> None:

@@ -6,6 +6,7 @@ import random
 import sys
 
 import pytest
+from raftkv.errors import ForeignDataError
 from raftkv.raft.configuration import Configuration
 from raftkv.raft.log import RaftLog
 from raftkv.raft.types import CONFIG, Entry, Snapshot
@@ -223,6 +224,12 @@ def test_the_newest_configuration_counts_and_a_truncated_one_does_not() -> None:
     assert log.configuration.voters == (7,)
     log.append([entry(1, 3)])
     assert log.configuration.voters == (1,)
+
+
+def test_a_configuration_of_another_version_is_said() -> None:
+    plain = {**Configuration((1, 2)).to_plain(), "witnesses": [3]}
+    with pytest.raises(ForeignDataError, match="cannot read the entry 1 of term 2"):
+        RaftLog(Snapshot(0, 0, VOTERS), [Entry.create(1, 2, CONFIG, plain)])
 
 
 def test_configurations_survive_compaction_and_restore() -> None:

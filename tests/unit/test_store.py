@@ -16,6 +16,7 @@ from raftkv.kvdb import operations, snapshot_view, sorted_items
 from raftkv.kvdb import session_table as sessions
 from raftkv.kvdb.limits import KEY_BYTES, MAX_SCAN_BYTES, MAX_SCAN_ROWS, MAX_VALUE_BYTES, utf8_size
 from raftkv.kvdb.store import Store, encode_record
+from raftkv.raft.types import COMMAND, NOOP, Entry
 
 
 def rest_of(view, n=1000):
@@ -105,9 +106,31 @@ def test_a_value_grows_to_the_limit_and_not_beyond(write):
     assert write("append", "k", "")[0]
 
 
-def test_a_command_that_the_store_does_not_know_stops_it(write):
-    with pytest.raises(KeyError):
-        write("rename", "k", "l")
+@pytest.mark.parametrize(
+    "data, why",
+    [
+        ([1, 2, 2, "lease", "k", 5], "there is no operation 'lease'"),
+        ([1, 2, 2, "put", "k"], "put takes 2 arguments, not 1"),
+        ([1, 99, 2, "put", "k", 5], "the value must be text (str), not int"),
+        ([1, 2, 2, "batch", [["put", "k", "v"], ["lease"]]], "'lease'"),
+        ([], "list index out of range"),
+        ({"op": "put"}, "3"),
+        (None, "'NoneType' object is not subscriptable"),
+    ],
+)
+def test_an_entry_of_another_version_stops_the_store_with_a_sentence(write, data, why):
+    write("put", "k", "1")
+    entry = Entry.create(7, 4, COMMAND, data)
+    with pytest.raises(ForeignDataError) as refusal:
+        write.store.apply_entries([Entry.create(6, 4, NOOP, None), entry])
+    assert str(refusal.value).startswith("this version of raftkv cannot read the entry 7 of term 4 (")
+    assert why in str(refusal.value)
+
+
+def test_a_bug_of_the_store_is_not_taken_for_an_entry_of_another_version(write, monkeypatch):
+    monkeypatch.setattr(write.store, "put", lambda key, value: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write.store.apply_entries([Entry.create(7, 4, COMMAND, [1, 2, 2, "put", "k", "v"])])
 
 
 # -- scan ----------------------------------------------------------------------------------------------------
