@@ -51,25 +51,17 @@ class Identity(NamedTuple):
         return cls(plain["cluster"], plain["node"], plain["uid"], tuple(plain["voters"]), peers)
 
 
-def lock_folder(disk: Disk, folder: str) -> DiskLock:
-    """Raises LockedError, which names the process that has it."""
+def lock_folder(disk: Disk, folder: str, *, for_reading: bool = False) -> DiskLock:
+    """The lock of the node of `folder`; or, `for_reading`, one that keeps nodes from starting on it, which has a
+    LOCK. Raises LockedError, which names the process that has it."""
+    path = os.path.join(folder, LOCK)
     try:
-        return disk.lock(os.path.join(folder, LOCK))
+        return disk.lock_for_reading(path) if for_reading else disk.lock(path)
     except BlockingIOError:
+        instead = "ask it as a client" if for_reading else "give this node a data_dir of its own"
         raise LockedError(
             f"the data folder {folder} is in use by the process {_holder(disk, folder)}: stop that one first, or "
-            "give this node a data_dir of its own"
-        ) from None
-
-
-def lock_for_reading(disk: Disk, folder: str) -> DiskLock:
-    """Keep nodes from starting on `folder`, which has a LOCK. Raises LockedError if one uses it."""
-    try:
-        return disk.lock_for_reading(os.path.join(folder, LOCK))
-    except BlockingIOError:
-        raise LockedError(
-            f"the data folder {folder} is in use by the process {_holder(disk, folder)}: stop that server first, or "
-            "ask it as a client"
+            f"{instead}"
         ) from None
 
 

@@ -14,7 +14,7 @@ from raftkv.errors import ForeignDataError, StorageError
 from raftkv.raft.types import Entry, Snapshot
 from raftkv.storage.disk import Disk, DiskLock
 from raftkv.storage.folder import explain
-from raftkv.storage.identity import LOCK, NODE, Identity, lock_for_reading
+from raftkv.storage.identity import LOCK, NODE, Identity, lock_folder
 from raftkv.storage.replay import MARKER, Replay
 from raftkv.storage.segments import Terms, log_names
 from raftkv.storage.snapshot_file import SnapshotReader
@@ -39,7 +39,7 @@ class FolderReader:
             raise ForeignDataError(f"{folder} is no server's data folder: it has no {NODE}")
         try:
             if self._disk.exists(os.path.join(folder, LOCK)):  # a copy may have none
-                self._lock = lock_for_reading(self._disk, folder)
+                self._lock = lock_folder(self._disk, folder, for_reading=True)
             Identity.read(self._disk, folder)
             self._open_snapshot()
             self.entries = self._read_log()
