@@ -26,7 +26,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("other", metavar="TREE", help="another checkout of raftkv")
     parser.add_argument("workloads", metavar="WORKLOAD", nargs="+", help="as for kvbench")
     parser.add_argument("--pairs", metavar="N", type=int, default=20, help="how many of each (default 20)")
-    parser.add_argument("--seconds", metavar="S", default="1", help="of each measurement (default 1)")
+    parser.add_argument(
+        "--seconds", metavar="S", default="1", help="of each measurement, and before it (default 1)"
+    )
     parser.add_argument("--nodes", metavar="N", default="3", help="of each cluster (default 3)")
     args = parser.parse_args(argv)
     runs: list[tuple[dict[str, Any], dict[str, Any]]] = []
@@ -48,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
 def _measure(tree: str, args: argparse.Namespace) -> dict[str, Any]:
     """The results of one run in `tree`, by workload."""
     command = [sys.executable, "bin/kvbench.py", "--local", args.nodes, "--json", "--quiet"]
-    command += ["--seconds", args.seconds, *args.workloads]
+    command += ["--seconds", args.seconds, "--warmup", args.seconds, *args.workloads]
     done = subprocess.run(command, cwd=tree, check=True, capture_output=True, text=True)
     return {line["workload"]: line for line in map(json.loads, done.stdout.splitlines())}
 

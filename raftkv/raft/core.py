@@ -79,6 +79,8 @@ class Raft:
         self.following = Following(id, log, self._output)
         self._election_deadline = 0.0
         self._reset_election_timer()
+        if set(self.configuration.all_voters) == {id}:
+            self._election_deadline = now  # there is nobody to be heard, nor to be collided with
 
     # -- what others may ask ---------------------------------------------------------------------------------
 

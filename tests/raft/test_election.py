@@ -31,6 +31,13 @@ from tests.raft.harness import (
     only,
 )
 
+
+def test_a_sole_voter_leads_at_its_first_tick() -> None:
+    driven = make(voters=(1,))
+    driven.wait(0.0)
+    assert driven.raft.role is Role.LEADER
+
+
 # -- pre-vote (thesis 9.6) -------------------------------------------------------------------------
 
 

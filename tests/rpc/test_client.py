@@ -476,7 +476,7 @@ def test_a_server_that_vanished_meanwhile_is_noticed_by_the_next_call(
 ) -> None:
     address, between = proxy(serve().address)
     end = connect(address, connect_timeout_s=0.3, **{**FAST, "idle_ping_interval_s": 45.0})
-    end.call("echo", (), 5.0)
+    end.call("echo", (), 1.0)  # until that has passed, its keeper does not sleep for long
     wait_until(lambda: end._exchange._wakes_at > time.monotonic() + 20, "its keeper to sleep until it pings")
     between.set(between.links, hold=True)
     assert isinstance(KINDS[kind](end), ConnectionLostError)

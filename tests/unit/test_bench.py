@@ -30,7 +30,7 @@ from tests.cluster.waiting import wait_until
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BENCH = os.path.join(ROOT, "bin", "kvbench.py")
 PATIENCE_S = 60.0
-SECONDS = 0.5
+SECONDS = 0.25
 SHAPE = ["--keys", "40", "--clients", "2", "--processes", "1"]
 SHORT = ["--json", "--seconds", str(SECONDS), "--warmup", "0", *SHAPE]
 
@@ -53,6 +53,8 @@ def nodes(folder, *started: int):
     """A cluster of three of which these run; yields its client.ini."""
     files = prepare_folder(str(folder), 3)
     for ini in files.server_inis.values():
+        with open(ini, "a") as file:
+            file.write("[raft]\nelection_timeout_ms = 250\n")
         load_server_config(ini).load_keys()
     inis = {node: ini for node, ini in files.server_inis.items() if node in started}
     with LocalCluster(inis, lambda node, line: None):
@@ -271,7 +273,7 @@ def test_a_cluster_that_cannot_work_is_said_to_be_so(tmp_path, started, words):
 def test_two_trees_in_turns_are_compared_by_rate_and_processor_time():
     command = [sys.executable, "-m", "raftkv.bench.pairs", ROOT, "put1"]
     done = subprocess.run(
-        [*command, "--pairs", "1", "--seconds", "0.3", "--nodes", "1"], cwd=ROOT, capture_output=True
+        [*command, "--pairs", "1", "--seconds", "0.2", "--nodes", "1"], cwd=ROOT, capture_output=True
     )
     assert (done.returncode, done.stderr) == (0, b"")
     name, *figures = done.stdout.decode().splitlines()[1].replace(",", "").split()

@@ -8,6 +8,7 @@ import functools
 import json
 import os
 import queue
+import random
 import re
 import signal
 import socket
@@ -241,12 +242,28 @@ def test_a_node_that_dies_is_reported_and_the_others_go_on(tmp_path):
         assert [line.split()[0] for line in table.splitlines() if " no: " in line] == [str(victim["id"])]
 
 
+def ports_in_a_row(count):
+    """Sockets bound to neighbouring ports, none of which is one that outgoing connections get."""
+    while True:
+        first, sockets = random.randrange(10_000, 32_000), [socket.socket() for _ in range(count)]
+        try:
+            for at, each in enumerate(sockets):
+                each.bind(("127.0.0.1", first + at))
+            return sockets
+        except OSError:  # in use
+            for each in sockets:
+                each.close()
+
+
 @pytest.mark.parametrize("nodes, last", [(1, 0), (3, 2), (3, 5)])
 def test_a_port_in_use_is_said_before_a_node_is_started(tmp_path, nodes, last):
     """`last`: the port in use is so far from the first one."""
     folder = str(tmp_path / "c")
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+    with contextlib.ExitStack() as others:
+        *before, listener = ports_in_a_row(last + 1)
+        others.callback(listener.close)
+        for free in before:
+            free.close()
         listener.listen()
         port = listener.getsockname()[1]
         done = run(CLUSTER, "--data-dir", folder, "--nodes", str(nodes), "--port", str(port - last))
