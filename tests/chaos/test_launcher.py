@@ -10,7 +10,7 @@ import pytest
 from tests.chaos.launcher import Fsync
 
 
-def test_it_fails_when_told_to(tmp_path: Path) -> None:
+def test_a_disk_fails_when_told_to(tmp_path: Path) -> None:
     synced: list[int] = []
     orders = tmp_path / "orders"
     fsync = Fsync(synced.append, str(orders))
@@ -37,7 +37,7 @@ def test_a_failed_fsync_can_lose_what_was_not_synced(tmp_path: Path) -> None:
     assert path.read_bytes() == b"durable"
 
 
-def test_it_is_slow_when_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_is_slow_when_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
     monkeypatch.setattr("tests.chaos.launcher.time.sleep", slept.append)
     (tmp_path / "orders").write_text("slow 0.25")
@@ -46,7 +46,7 @@ def test_it_is_slow_when_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert slept == [0.25]
 
 
-def test_it_hangs_until_it_is_told_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_hangs_until_it_is_told_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     orders, slept = tmp_path / "orders", 0
 
     def sleep(seconds: float) -> None:

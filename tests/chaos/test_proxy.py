@@ -91,7 +91,7 @@ def test_a_connection_of_the_standard_library_works_through_it(size: int) -> Non
 
 
 @pytest.mark.parametrize("held, flowing", [(OUT, BACK), (BACK, OUT)])
-def test_what_is_held_comes_late_and_in_order_and_the_other_way_flows(held: str, flowing: str) -> None:
+def test_held_bytes_come_late_and_in_order_while_the_other_way_flows(held: str, flowing: str) -> None:
     with connected() as (proxy, dialer, listener):
         proxy.set([LINK], ways=(held,), hold=True)
         ends = {OUT: (dialer, listener), BACK: (listener, dialer)}
@@ -155,7 +155,7 @@ def test_a_connection_is_cut_in_the_middle_of_a_frame(way: str) -> None:
     "fault, bytes_sent, least_s",
     [({"delay_s": 0.2}, 10, 0.2), ({"bytes_per_s": 20_000.0}, 6000, 0.25), ({"jitter_s": 0.05}, 10, 0.0)],
 )
-def test_what_is_delayed_or_throttled_takes_its_time_and_keeps_its_order(
+def test_delayed_or_throttled_bytes_take_their_time_and_keep_their_order(
     fault: dict[str, float], bytes_sent: int, least_s: float
 ) -> None:
     with connected() as (proxy, dialer, listener):

@@ -143,14 +143,14 @@ def resources(memory_at_end: int, files_at_end: int = 30) -> Resources:
     return found
 
 
-def test_what_grows_is_found() -> None:
+def test_a_growing_resource_is_found() -> None:
     assert resources(21_000).growing(200) == []
     assert resources(40_000).growing(200) == ["node 1: memory grew from 19.5M to 39.1M"]
     assert resources(40_000).table(200)[1].split()[-5:] == ["19.5M", "19.5M", "19.5M", "39.1M", "39.1M"]
     assert resources(20_000, 60).growing(200) == ["node 1: files grew from 30 to 60"]
 
 
-def test_what_was_not_seen_for_long_enough_is_not_said_to_be_flat() -> None:
+def test_a_resource_seen_too_shortly_is_not_called_flat() -> None:
     assert resources(20_000).comparable(200)
     assert not resources(20_000).comparable(99), "a short run"
     assert not resources(20_000).comparable(1000), "the node was gone for most of it"

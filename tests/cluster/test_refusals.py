@@ -88,7 +88,7 @@ def test_a_node_pointed_at_the_wrong_ones_is_a_warning_on_both_sides_and_in_stat
         assert cluster.role(3) == "joining"
 
 
-def test_what_no_correct_member_sends_ends_its_connection_and_no_node(tmp_path: Path) -> None:
+def test_a_message_that_no_correct_member_sends_ends_its_connection_and_no_node(tmp_path: Path) -> None:
     with Cluster(tmp_path) as cluster, cluster.clerk() as db:
         db.put("k", "v")
         cluster.wait_until_equal()

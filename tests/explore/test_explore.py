@@ -27,7 +27,7 @@ def test_no_invariant_breaks(scenario: Scenario) -> None:
     assert result.is_complete or result.states >= states
 
 
-def test_what_is_broken_is_found_and_told_by_a_command_that_replays_it(
+def test_a_broken_rule_is_found_and_told_by_a_command_that_replays_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     broken = ["figure_8", "--mutant", "figure 8", "--jobs", "1", "--states", "600"]
@@ -73,7 +73,7 @@ def test_a_message_that_is_taken_off_the_way_would_have_done_nothing(name: str) 
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
-def test_what_happens_on_a_path_is_told(scenario: Scenario) -> None:
+def test_the_events_of_a_path_are_told(scenario: Scenario) -> None:
     lines = list(told(scenario, (0, 0)))
     assert sum(line.startswith("> ") for line in lines) == 2
     assert not any("9000" in line or "VIOLATION" in line for line in lines)

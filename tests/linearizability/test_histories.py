@@ -95,7 +95,7 @@ def test_the_report_is_a_timeline_of_what_contradicts() -> None:
     assert re.search(r"put.*new", str(result)) and re.search(r"get.*old7", str(result))
 
 
-def test_what_nobody_wrote_is_said() -> None:
+def test_a_value_that_nobody_wrote_is_reported() -> None:
     assert "Nobody wrote 'seven'." in str(check(history("a put 1\na ok\nb get\nb ok seven"))).replace(
         '"', "'"
     )

@@ -17,7 +17,7 @@ MUTANTS: list[Mutant] = [
            "unit/test_sessions.py::test_the_least_recently_used_session_makes_room",
            Edit("kvdb.session_table", "A > MAX_SESSIONS or B", "False")),
     Mutant("answers are never forgotten", "13", "what a client has acknowledged is kept",
-           "unit/test_sessions.py::test_what_the_client_no_longer_waits_for_is_not_applied_late",
+           "unit/test_sessions.py::test_a_command_the_client_no_longer_waits_for_is_not_applied_late",
            Edit("kvdb.session_table", "self.outcomes.pop(A, None)", "self.outcomes.get(A)")),
     Mutant("one client may fill the table", "13",
            "the answers that a client does not acknowledge are kept without a bound",

@@ -20,7 +20,7 @@ def _promising_at_once(ready: Function) -> Function:
 MUTANTS: list[Mutant] = [
     # elections
     Mutant("two leaders of a term are both believed", "", "a follower does not notice a second leader",
-           "raft/test_lies.py::test_what_contradicts_the_rules_is_refused_and_changes_nothing",
+           "raft/test_lies.py::test_a_message_against_the_rules_is_refused_and_changes_nothing",
            Edit("raft.core", "self.leader is not None and self.leader != A", "False")),
     Mutant("an acknowledgement of what does not exist is believed", "3", "a leader counts entries it does not have",
            "raft/test_lies.py::test_no_lie_ends_a_core",
@@ -78,7 +78,7 @@ MUTANTS: list[Mutant] = [
            Edit("raft.progress", "if A <= self.match: return False", "pass")),
     Mutant("no bound on what is proposed", "13",
            "a leader without a majority takes commands until its memory is full",
-           "raft/test_replication.py::test_what_cannot_be_committed_queues_to_a_bound",
+           "raft/test_replication.py::test_uncommitted_entries_queue_to_a_bound",
            Edit("raft.leadership", "A > B.max_uncommitted_bytes", "False")),
     # what is durable
     Mutant("leader counts itself before its fsync", "1 5", "a leader's own entries count at once",
@@ -163,7 +163,7 @@ MUTANTS: list[Mutant] = [
            Edit("node.log_writer", "if A and (self.has_work or B): ...", "pass")),
     Mutant("applied once, not looked at again", "15",
            "lost wakeup: what is queued just before the lock is let go is not applied",
-           "unit/test_node.py::test_what_comes_in_the_last_moment_is_applied_too",
+           "unit/test_node.py::test_entries_that_come_in_the_last_moment_are_applied_too",
            Edit("node.applier", "while A and not B and C.acquire(blocking=False): ...",
                 "if A and not B and C.acquire(blocking=False): ...")),
     Mutant("a lone entry is acknowledged before its fsync", "1",
@@ -208,7 +208,7 @@ MUTANTS: list[Mutant] = [
            "unit/test_member.py::test_the_disk_that_was_lost_first_is_refused_after_the_second_was_lost",
            Edit("node.joining", "not A and B.state != NEW", "False")),
     Mutant("members not remembered", "9", "after a restart a member knows no other one's disk",
-           "unit/test_member.py::test_who_said_hello_is_remembered_before_the_answer_leaves",
+           "unit/test_member.py::test_a_greeting_is_remembered_before_its_answer_leaves",
            Instead("storage.persister:Persister.remember_peer", always(None))),
     Mutant("who answers is not remembered", "9", "of two new members one waits for ever",
            "unit/test_joining.py::test_two_of_three_new_members_found_the_cluster_whoever_is_first",

@@ -62,7 +62,7 @@ MUTANTS: list[Mutant] = [
            "unit/test_room.py::test_a_follower_says_that_it_is_short_and_when_it_is_no_more",
            Instead("raft.core:Raft.note_room", always(None))),
     Mutant("data grows on full disks", "14", "a leader takes writes for which a follower has no room",
-           "unit/test_service.py::test_what_makes_data_grow_is_refused_while_a_disk_is_full_and_all_else_goes_on",
+           "unit/test_service.py::test_growing_writes_are_refused_while_a_disk_is_full_and_all_else_goes_on",
            Instead("kvdb.service:KVService._with_room", lambda _: lambda self, writes, growth, _: (writes, growth))),
     Mutant("a dead member stops growth", "14", "one that said it was full, and died, is waited for",
            "unit/test_room.py::test_a_leader_refuses_growth_while_a_live_voter_is_short",

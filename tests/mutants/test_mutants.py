@@ -47,7 +47,7 @@ def test_the_command_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:
         Edit("raft.log", "A + B", "A - B"),  # more than one
     ],
 )
-def test_what_breaks_nothing_or_cannot_be_put_in_force_is_not_caught(
+def test_a_mutant_that_breaks_nothing_or_cannot_be_applied_is_not_caught(
     test: str, breakage: Breakage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(BY_NAME, "lost", Mutant("lost", "", "nothing", test, breakage, within=1))

@@ -99,7 +99,7 @@ def test_a_pre_vote_is_refused_while_a_leader_is_alive() -> None:
     assert only(driven.step(RequestPreVote(3, 1, 1, 9, 1))).granted is True
 
 
-def test_who_asks_for_a_pre_vote_in_an_earlier_term_learns_of_the_later_one() -> None:
+def test_a_pre_candidate_of_an_earlier_term_learns_of_the_later_one() -> None:
     """Otherwise a node with the longer log and one with the later term could wait for each other for ever."""
     driven = make(terms=[1], term=6)
     assert driven.step(RequestPreVote(2, 1, 4, 9, 4)) == [PreVoteReply(1, 2, 6, 5, False)]
@@ -152,7 +152,7 @@ def test_a_candidate_in_a_later_term_gets_its_way_through_the_leaders_own_messag
     assert (driven.raft.role, driven.raft.term) == (Role.FOLLOWER, 5)
 
 
-def test_who_granted_a_vote_gives_the_candidate_time() -> None:
+def test_a_voter_gives_its_candidate_time() -> None:
     """Figure 2, followers: an election begins when the timeout elapses "without (…) granting vote"."""
     driven = make(term=1)
     driven.wait(TIMEOUT_S * 0.99)
@@ -213,7 +213,9 @@ def test_a_member_that_lost_its_disk_neither_votes_nor_campaigns() -> None:
 
 
 @pytest.mark.parametrize("terms, votes", [([5], False), ([4, 5, 5], False), ([5, 6], True), ([7], True)])
-def test_it_votes_again_with_an_entry_of_a_later_term_in_its_log(terms: list[int], votes: bool) -> None:
+def test_a_rejoined_member_votes_with_an_entry_of_a_later_term_in_its_log(
+    terms: list[int], votes: bool
+) -> None:
     driven = wiped()
     driven.step(append(driven.raft, (0, 0), terms, term=7))
     driven.wait(TIMEOUT_S)
@@ -222,7 +224,7 @@ def test_it_votes_again_with_an_entry_of_a_later_term_in_its_log(terms: list[int
     assert (driven.raft.role is Role.PRE_CANDIDATE) is votes
 
 
-def test_it_acknowledges_what_it_stores_before_it_may_vote() -> None:
+def test_a_rejoined_member_acknowledges_entries_before_it_may_vote() -> None:
     driven = wiped()
     assert driven.step(append(driven.raft, (0, 0), [5])) == [AppendAccepted(1, 2, 6, 1)]
 
@@ -233,7 +235,7 @@ def test_its_state_is_remembered_with_its_votes() -> None:
     assert driven.raft.ready().hard_state == (8, None, 5)
 
 
-def test_who_is_no_voter_does_not_campaign_but_votes() -> None:
+def test_a_non_voter_does_not_campaign_but_votes() -> None:
     """It may have been promoted without knowing it yet; who counts its vote knows whether it counts."""
     driven = make(9, voters=(1, 2, 3))
     assert driven.time_out() == []
@@ -293,7 +295,7 @@ def test_a_new_leader_begins_with_a_no_op_of_its_term() -> None:
     assert (driven.saved[-1].index, driven.saved[-1].term, driven.saved[-1].kind) == (3, 3, "noop")
 
 
-def test_what_a_leader_knows_ends_with_its_leadership() -> None:
+def test_a_leaders_knowledge_ends_with_its_leadership() -> None:
     driven = make_steady_leader()
     leadership = driven.raft.leadership
     assert leadership is not None and set(driven.raft.progress) == {2, 3}

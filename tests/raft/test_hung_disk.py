@@ -102,7 +102,7 @@ def test_a_follower_whose_disk_hangs_does_not_stand_until_it_moves() -> None:
     assert raft.role is Role.PRE_CANDIDATE
 
 
-def test_who_did_not_hear_the_resignation_waits_for_its_timeout() -> None:
+def test_a_follower_that_did_not_hear_the_resignation_waits_for_its_timeout() -> None:
     script = led(3)
     script.command("slow n1")
     script.command("propose n1 a")

@@ -121,7 +121,7 @@ def follower() -> Driven:
         ),
     ],
 )
-def test_what_contradicts_the_rules_is_refused_and_changes_nothing(
+def test_a_message_against_the_rules_is_refused_and_changes_nothing(
     node: Any, message: Message, says: str
 ) -> None:
     driven = node()

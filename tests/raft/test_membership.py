@@ -167,7 +167,7 @@ def test_the_next_leader_goes_on_with_a_change_that_it_finds() -> None:
 # -- transfer ------------------------------------------------------------------------------------------------
 
 
-def test_who_holds_everything_is_told_to_stand_and_others_first_get_the_rest() -> None:
+def test_a_complete_follower_is_told_to_stand_and_others_first_get_the_rest() -> None:
     driven = make_steady_leader()
     driven.propose("a")
     assert driven.raft.transfer_leadership(3) == 3
@@ -210,7 +210,7 @@ def test_a_vote_in_a_transfer_is_given_though_the_leader_was_just_heard() -> Non
     assert driven.step(RequestVote(3, 1, 2, 0, 0, True)) == [VoteReply(1, 3, 2, True)]
 
 
-def test_who_is_told_to_stand_asks_for_votes_at_once() -> None:
+def test_a_follower_told_to_stand_asks_for_votes_at_once() -> None:
     driven = make_follower(leader=2, term=1)
     sent = driven.step(TimeoutNow(2, 1, 1))
     assert sent == [RequestVote(1, peer, 2, 0, 0, True) for peer in (2, 3)]

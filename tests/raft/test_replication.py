@@ -263,7 +263,7 @@ def test_a_whole_window_lost_and_compacted_meanwhile_leads_to_the_snapshot() -> 
     assert leader.raft.progress[2].state is ProgressState.SNAPSHOT
 
 
-def test_who_accepts_all_the_time_is_not_asked_what_is_lost() -> None:
+def test_a_follower_that_accepts_all_the_time_is_not_probed() -> None:
     """Under load something is always on its way, and a heartbeat's answer overtakes what waits for a disk."""
     leader = make_steady_leader()
     questions = []
@@ -276,7 +276,7 @@ def test_who_accepts_all_the_time_is_not_asked_what_is_lost() -> None:
     assert questions == []
 
 
-def test_who_accepts_nothing_is_asked_once_a_heartbeat_interval_however_often_it_answers() -> None:
+def test_a_follower_that_accepts_nothing_is_probed_once_a_heartbeat_interval() -> None:
     """Rounds for reads may come every millisecond, while its disk takes a second for each write."""
     leader = make_steady_leader()
     leader.propose("x")
@@ -316,7 +316,7 @@ def test_a_proposal_is_named_by_index_and_term() -> None:
     assert driven.raft.start("c") == (5, 2)
 
 
-def test_what_cannot_be_committed_queues_to_a_bound() -> None:
+def test_uncommitted_entries_queue_to_a_bound() -> None:
     driven = make_steady_leader(max_uncommitted_bytes=1000)
     with pytest.raises(OverloadedError):
         for _ in range(100):
@@ -338,7 +338,7 @@ def test_a_new_leader_counts_what_its_predecessor_left_uncommitted() -> None:
     driven.raft.propose(["x"])
 
 
-def test_what_waits_for_the_leaders_own_disk_queues_to_a_bound_even_if_it_is_committed() -> None:
+def test_entries_that_wait_for_the_leaders_disk_queue_to_a_bound_even_if_committed() -> None:
     """Its disk hangs; the others commit. What is still to be written stays in its memory."""
     raft = make_steady_leader(max_uncommitted_bytes=1000).raft
     to_be_written = []

@@ -83,7 +83,7 @@ def install(driven: Driven, snapshot: Snapshot) -> list:
 # -- the leader's side -----------------------------------------------------------------------------
 
 
-def test_who_lacks_compacted_entries_gets_the_snapshot() -> None:
+def test_a_follower_that_lacks_compacted_entries_gets_the_snapshot() -> None:
     driven = make_compacted_leader()
     assert send_snapshot(driven) == InstallSnapshot(1, 2, 2, snap(5, 1), 0, b"", False)
     assert driven.raft.progress[2].state is ProgressState.SNAPSHOT
@@ -196,7 +196,7 @@ def catch_up(leader: Driven, follower: Driven) -> list[Message]:
     return said
 
 
-def test_who_lags_a_little_when_a_snapshot_is_taken_gets_entries() -> None:
+def test_a_follower_that_lags_a_little_when_a_snapshot_is_taken_gets_entries() -> None:
     leader, follower = make_lagging(5)
     compact_all(leader)
     said = catch_up(leader, follower)
@@ -208,7 +208,7 @@ def test_who_lags_a_little_when_a_snapshot_is_taken_gets_entries() -> None:
     assert leader.raft.log.first_index == 8, "what nobody lacks any more is let go of"
 
 
-def test_who_lags_far_behind_when_a_snapshot_is_taken_gets_the_snapshot() -> None:
+def test_a_follower_that_lags_far_behind_when_a_snapshot_is_taken_gets_the_snapshot() -> None:
     leader, follower = make_lagging(50, max_kept_bytes=1000)
     compact_all(leader)
     assert leader.raft.log.first_index == 52
@@ -236,7 +236,7 @@ def test_nothing_is_kept_for_who_is_gone() -> None:
 
 
 @pytest.mark.parametrize("state", [ProgressState.REPLICATE, ProgressState.SNAPSHOT])
-def test_what_is_kept_for_one_that_crawls_is_bounded(state: ProgressState) -> None:
+def test_entries_kept_for_a_crawling_follower_are_bounded(state: ProgressState) -> None:
     driven = make_steady_leader(max_kept_bytes=1000)
     if state is ProgressState.SNAPSHOT:
         compact_all(driven)
@@ -251,7 +251,7 @@ def test_what_is_kept_for_one_that_crawls_is_bounded(state: ProgressState) -> No
     assert 900 <= largest <= 1000
 
 
-def test_when_the_file_is_gone_the_newest_snapshot_is_sent_instead() -> None:
+def test_the_newest_snapshot_is_sent_when_the_file_of_an_older_one_is_gone() -> None:
     driven = make_compacted_leader(at=5)
     send_snapshot(driven)
     driven.step(SnapshotReply(2, 1, 2, 5, 100))
@@ -306,7 +306,7 @@ def test_entries_after_the_snapshot_are_kept_if_the_log_agrees_with_it(term: int
     assert driven.raft.log.commit == 3
 
 
-def test_what_is_kept_is_not_stored_again_and_what_is_not_kept_is_never_stored() -> None:
+def test_kept_entries_are_not_stored_again_and_replaced_ones_never() -> None:
     raft = make_follower(term=1).raft
     driven = Driven(raft)
     raft.step(append(raft, (0, 0), [1, 1, 1]))

@@ -171,7 +171,9 @@ def test_large_requests_and_replies(serve: Any, connect: Any, no_second_chance: 
 # -- who reads -----------------------------------------------------------------------------------------------
 
 
-def test_who_waits_takes_over_when_the_reader_leaves(serve: Any, connect: Any, no_second_chance: Any) -> None:
+def test_a_waiting_caller_takes_over_when_the_reader_leaves(
+    serve: Any, connect: Any, no_second_chance: Any
+) -> None:
     served = serve()
     end = connect(served.address, **no_second_chance)
     end.call("echo", (), 5.0)
@@ -184,7 +186,7 @@ def test_who_waits_takes_over_when_the_reader_leaves(serve: Any, connect: Any, n
         assert calls[number].join().result == number
 
 
-def test_who_waits_takes_over_when_the_reader_gives_up(
+def test_a_waiting_caller_takes_over_when_the_reader_gives_up(
     serve: Any, connect: Any, no_second_chance: Any
 ) -> None:
     served = serve()
@@ -331,7 +333,7 @@ def test_a_connection_to_oneself_is_none(dead: tuple, monkeypatch: pytest.Monkey
         try_connect(dead, KEY, 5.0)
 
 
-def test_what_was_under_way_is_lost_with_the_connection(serve: Any, connect: Any) -> None:
+def test_calls_under_way_are_lost_with_the_connection(serve: Any, connect: Any) -> None:
     served = serve()
     end = connect(served.address)
     future = end.submit("hold", (), 20.0)
@@ -355,7 +357,7 @@ def test_a_lost_caller_who_reads(serve: Any, connect: Any) -> None:
     assert end.call("echo", ("again",), 5.0) == ("again",)
 
 
-def test_it_comes_back_when_the_server_does(serve: Any, connect: Any) -> None:
+def test_a_connection_comes_back_when_the_server_does(serve: Any, connect: Any) -> None:
     served = serve()
     events: queue.Queue[str] = queue.Queue()
     end = connect(
@@ -409,7 +411,7 @@ def test_a_server_that_hangs_up_at_once_is_not_dialled_without_a_pause(connect: 
     assert times[-1] - times[0] >= (0.05 + 0.1 + 0.2) / 2
 
 
-def test_who_is_known_to_be_back_is_reached_at_once(
+def test_a_server_known_to_be_back_is_reached_at_once(
     serve: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dial_module, "_FIRST_BACKOFF_S", 60.0)
@@ -482,7 +484,7 @@ def test_a_server_that_vanished_meanwhile_is_noticed_by_the_next_call(
     assert isinstance(KINDS[kind](end), ConnectionLostError)
 
 
-def test_who_waits_for_nothing_pings_seldom() -> None:
+def test_a_client_that_waits_for_nothing_pings_seldom() -> None:
     near, far = socket.socketpair()
     link = Link(near, 1 << 20, 1.0, 3.0, 10.0)
     with far:
@@ -495,7 +497,7 @@ def test_who_waits_for_nothing_pings_seldom() -> None:
     link.close()
 
 
-def test_who_still_takes_our_data_is_alive() -> None:
+def test_a_server_that_still_takes_data_counts_as_alive() -> None:
     near, far = socket.socketpair()
     link = Link(near, 1 << 20, 1.0, 3.0, 10.0)
     with far:

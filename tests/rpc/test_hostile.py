@@ -88,7 +88,7 @@ def test_garbage_in_place_of_a_handshake(serve: Any, warnings: Any, garbage: byt
     assert len(warnings(1)) == 1
 
 
-def test_who_says_nothing_is_closed_in_time(serve: Any, warnings: Any) -> None:
+def test_a_silent_connection_is_closed_in_time(serve: Any, warnings: Any) -> None:
     served = serve(handshake_timeout_s=0.2)
     started = time.monotonic()
     with socket.create_connection(served.address) as sock:
@@ -97,7 +97,7 @@ def test_who_says_nothing_is_closed_in_time(serve: Any, warnings: Any) -> None:
     assert "did not finish the handshake in time" in warnings(1)[0]
 
 
-def test_who_sends_his_proof_byte_by_byte_is_closed_in_time(serve: Any) -> None:
+def test_a_proof_sent_byte_by_byte_is_cut_off_in_time(serve: Any) -> None:
     served = serve(handshake_timeout_s=0.3)
     started = time.monotonic()
     with socket.create_connection(served.address) as sock:
@@ -347,7 +347,7 @@ def ask(connection: Connection, id: int, method: str) -> Any:
     return connection.recv()
 
 
-def test_who_is_one_too_many_is_told_so_and_a_place_that_is_left_can_be_taken(
+def test_one_client_too_many_is_told_so_and_a_place_that_is_left_can_be_taken(
     serve: Any, warnings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server_module, "_REFUSED_S", 0.2)

@@ -119,7 +119,7 @@ def test_a_batch_is_bounded_in_bytes_and_who_is_left_out_comes_next(
     assert max(served.handler.batches) == 1
 
 
-def test_who_waits_long_to_be_read_is_sent_a_sign_of_life(
+def test_a_client_that_waits_long_to_be_read_is_sent_a_sign_of_life(
     held_requests: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server_module, "_BATCH_BYTES", 1)
@@ -250,7 +250,7 @@ def test_a_reply_larger_than_the_socket_takes_is_sent_on_while_others_are_served
         assert read_replies(sock, 1) == [(3, True, "pong")]
 
 
-def test_who_does_not_take_replies_is_not_given_more_to_wait_for(serve: Any) -> None:
+def test_a_client_that_takes_no_replies_has_no_more_requests_read(serve: Any) -> None:
     served = serve()
     size = 20 << 20
     with dial.connect(served.address, KEY, 5.0) as sock, Client(served.address, authkey=KEY) as other:
@@ -426,7 +426,7 @@ def test_another_thread_reads_on_when_the_one_that_a_handler_holds_up_is_relieve
             handler.goes_on.clear()
 
 
-def test_who_is_in_no_handler_is_not_relieved(held_up: Any) -> None:
+def test_a_thread_in_no_handler_is_not_relieved(held_up: Any) -> None:
     served, handler = held_up
     handler.goes_on.set()
     with Client(served.address, authkey=KEY) as connection:

@@ -94,7 +94,7 @@ def test_crash_at_every_operation(keep: str, seed: str, reorders: bool) -> None:
 
 
 @pytest.mark.parametrize("keep", [NOTHING, SOME, KEEP_CACHE])
-def test_what_a_recovery_found_is_still_there_after_the_next_power_cut(keep: str) -> None:
+def test_recovered_data_is_still_there_after_the_next_power_cut(keep: str) -> None:
     """A process may be killed between a write and its fsync. The next one must not trust what it sees in the
     cache."""
     for where, disk, _ in cut_short(reorders=True):

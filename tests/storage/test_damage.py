@@ -222,7 +222,7 @@ def test_a_hard_state_that_is_older_than_the_log_is_refused() -> None:
     assert "its term 1 is older" in refused(disk)
 
 
-def test_what_an_interrupted_start_left_is_removed() -> None:
+def test_leftovers_of_an_interrupted_start_are_removed() -> None:
     disk = written(entries(1, 3, 1))
     for name in ("log/00000000000000000005.jsonl.tmp", "snapshot/00000000000000000005-1.jsonl.tmp"):
         disk.create(f"data/{name}")

@@ -149,7 +149,7 @@ def test_each_operation_fails_once(kinds: tuple, power_cut: bool) -> None:
 @pytest.mark.parametrize(
     "step", [append(entries(4, 6, 1)), save(2, 2, []), write(snapshot(2, 1)), *transfer(snapshot(9, 1))[2:]]
 )
-def test_what_a_failed_fsync_left_in_the_cache_is_not_trusted(step: Step) -> None:
+def test_data_that_a_failed_fsync_left_in_the_cache_is_not_trusted(step: Step) -> None:
     """After a failed fsync the kernel calls the pages clean: the next fsync says yes, but the disk has them
     not.
 

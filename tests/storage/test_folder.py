@@ -54,7 +54,7 @@ def test_a_new_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("hard_state", [HardState(), HardState(1, 1)])
-def test_it_is_fresh_until_something_is_saved(tmp_path: Path, hard_state: HardState) -> None:
+def test_a_folder_is_fresh_until_something_is_saved(tmp_path: Path, hard_state: HardState) -> None:
     persister = opened(tmp_path / "data")
     persister.save(None, [])
     assert persister.fresh
@@ -110,7 +110,9 @@ def test_a_folder_that_others_own_is_taken_if_it_can_be_written(public_path: Pat
 
 
 @pytest.mark.parametrize("claimed", [False, True])
-def test_what_file_systems_and_people_leave_in_a_folder_is_left_alone(tmp_path: Path, claimed: bool) -> None:
+def test_files_that_systems_and_people_leave_in_a_folder_are_left_alone(
+    tmp_path: Path, claimed: bool
+) -> None:
     folder = tmp_path / "data"
     if claimed:
         persister = opened(folder)
@@ -224,7 +226,7 @@ def test_an_unknown_format_is_refused(name: str) -> None:
         open_persister(disk)
 
 
-def test_what_is_no_folder_is_refused_with_advice(tmp_path: Path) -> None:
+def test_a_path_that_is_no_folder_is_refused_with_advice(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "link").symlink_to(tmp_path / "unmounted")
     (tmp_path / "circle").symlink_to(tmp_path / "circle")

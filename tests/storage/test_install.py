@@ -25,7 +25,7 @@ from tests.storage.steps import begun, receive, reopened
         pytest.param(snapshot(100, 3), [], id="the log ends long before"),
     ],
 )
-def test_what_install_keeps_of_the_log(
+def test_install_keeps_the_log_that_agrees_with_the_snapshot(
     taken: Snapshot, kept: list[Entry], crash_before_the_log_is_dropped: bool
 ) -> None:
     disk = SimDisk()

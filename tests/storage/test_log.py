@@ -125,7 +125,7 @@ def test_an_entry_whose_index_is_taken_replaces_it_and_all_after_it() -> None:
     assert found(disk) == entries(1, 4, 1) + entries(5, 23, 2)
 
 
-def test_what_save_does_not_take() -> None:
+def test_save_refuses_gaps_older_terms_and_second_votes() -> None:
     persister = begun(SimDisk(), term=2)
     persister.save(None, entries(1, 3, 1))
     for hard_state, some, reason in [

@@ -45,7 +45,7 @@ def test_sum_of_two_is_the_histogram_of_both():
         assert (total.count, total.max_ns) == (both.count, both.max_ns)
 
 
-def test_it_survives_json():
+def test_a_histogram_survives_json():
     histogram = recorded([1, 5, 5, 10**6, 10**9])
     again = Histogram.from_plain(json.loads(json.dumps(histogram.to_plain())))
     assert [*again.cumulated()] == [*histogram.cumulated()]

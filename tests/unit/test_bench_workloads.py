@@ -87,6 +87,6 @@ def test_options_change_a_named_workload():
         ("put", {"batch": 10_001}, "does not fit into a request"),
     ],
 )
-def test_what_makes_no_sense_is_refused_in_words(name, options, words):
+def test_a_workload_that_makes_no_sense_is_refused_in_words(name, options, words):
     with pytest.raises(ConfigError, match=words):
         changed(find(name), options)

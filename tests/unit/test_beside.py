@@ -48,7 +48,7 @@ def test_the_run_fails_when_either_does(
     assert done.stdout.count("collected 1 item") == (1 if "import" in second else 2), "each test runs once"
 
 
-def test_what_is_named_runs_in_one_process(tmp_path: Path) -> None:
+def test_named_tests_run_in_one_process(tmp_path: Path) -> None:
     done = run(tmp_path, PASSES, FAILS, "tests")
     assert done.returncode == 1 and "beside it" not in done.stdout, done.stdout
     assert "1 failed, 1 passed" in done.stdout

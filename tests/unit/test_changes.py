@@ -92,7 +92,7 @@ PLAIN = cluster(1, 2, learners=(3,), left=(9,)).to_plain()
         {**PLAIN, "unknown": 1}, {"voters": []}, {"voters": [], "learners": [1]},
     ],
 )  # fmt: skip
-def test_what_is_no_configuration_is_refused(damage: Any) -> None:
+def test_plain_data_that_is_no_configuration_is_refused(damage: Any) -> None:
     with pytest.raises(ValueError):
         Configuration.from_plain(damage)
 

@@ -103,7 +103,7 @@ def test_submit_gives_what_the_methods_return(clerk):
     assert clerk.submit("delete", "b").result(10) is False
 
 
-def test_what_no_server_takes_is_not_sent(clerk, cluster):
+def test_a_command_that_no_server_takes_is_not_sent(clerk, cluster):
     for call in (
         lambda: clerk.put("", "v"),
         lambda: clerk.put("k" * (MAX_KEY_BYTES + 1), "v"),
@@ -130,7 +130,7 @@ def test_a_clerk_is_not_copied(clerk, cluster, duplicate):
     assert clerk.put("k", "v"), "a copy would close it"
 
 
-def test_what_the_store_refuses_is_told_once(clerk, cluster):
+def test_a_refusal_of_the_store_is_told_once(clerk, cluster):
     clerk.put("k", "v" * (MAX_VALUE_BYTES - 10))
     with pytest.raises(errors.InvalidRequestError, match="would grow beyond the limit"):
         clerk.append("k", "v" * 20)
@@ -356,7 +356,7 @@ def test_no_answer_means_unknown(cluster):
             clerk.submit("put", "a", "2").result(10)
 
 
-def test_what_a_closed_connection_did_not_take_is_not_in_doubt(cluster):
+def test_a_command_that_a_closed_connection_did_not_take_is_not_in_doubt(cluster):
     with impatient(cluster, 0.3) as clerk:
         clerk.put("a", "1")
         for end in clerk._driver.ends.values():
@@ -446,7 +446,7 @@ def test_a_caller_who_was_alone_reads_for_those_who_come(clerk, cluster):
     alone(clerk)
 
 
-def test_who_is_alone_is_told_like_all_others(clerk, cluster):
+def test_a_lone_caller_is_told_like_all_others(clerk, cluster):
     alone(clerk)
     cluster.leader = 2
     assert clerk.append("a", "2") and cluster.value("a") == "12"

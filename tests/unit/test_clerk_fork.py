@@ -160,7 +160,7 @@ def established(cluster):
     return {row[9] for row in rows if int(row[1].split(":")[1], 16) in ports}
 
 
-def test_what_was_under_way_does_not_exist_in_the_child(clerk, cluster):
+def test_calls_under_way_do_not_exist_in_the_child(clerk, cluster):
     cluster.servers[1].always(HOLD)
     future = clerk.submit("put", "a", "2")
     assert cluster.servers[1].holds.acquire(timeout=10)

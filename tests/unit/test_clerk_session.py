@@ -290,7 +290,7 @@ def test_the_error_says_what_the_servers_said(client):
     assert f"server {client.others[0]}: refused: not_leader" in str(command.error)
 
 
-def test_what_no_server_takes_is_not_retried(client):
+def test_a_command_that_no_server_takes_is_not_retried(client):
     command = client.start("put", "k", "v")
     client.refuse(client.take(), errors.BAD_REQUEST)
     assert type(command.error) is errors.InvalidRequestError
@@ -418,7 +418,7 @@ def test_late_news_of_an_old_leader_do_not_disturb_the_new_one(client):
     assert [send.server for send in client.take_all()] == [client.others[0]] * 2
 
 
-def test_when_the_one_that_asks_ends_another_asks(client):
+def test_another_command_asks_when_the_one_that_asks_ends(client):
     first, second = client.start("put", "k", "1"), client.start("put", "k", "2")
     for send in client.take_all():
         client.lose(send, sent=False)

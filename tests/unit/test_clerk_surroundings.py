@@ -348,7 +348,7 @@ def drop_ends(addresses):
 
 
 @pytest.mark.parametrize("drop, count", [(drop_clerks, 50), (drop_ends, 5)])
-def test_what_is_dropped_is_collected_like_a_file(cluster, drop, count):
+def test_a_dropped_clerk_is_collected_like_a_file(cluster, drop, count):
     sockets = open_sockets()
 
     def collect():
@@ -363,7 +363,7 @@ def test_what_is_dropped_is_collected_like_a_file(cluster, drop, count):
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-def test_what_is_under_way_is_not_collected(cluster):
+def test_a_clerk_with_calls_under_way_is_not_collected(cluster):
     cluster.servers[1].always(HOLD)
     clerk = Clerk(cluster.addresses, authkey=KEY)
     future, gone = clerk.submit("put", "a", "1"), weakref.ref(clerk)

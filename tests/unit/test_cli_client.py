@@ -207,7 +207,7 @@ def test_a_quotation_goes_on_over_lines(kvclient):
     assert err.startswith("kvclient: line 2: no closing quotation: ' is open")
 
 
-def test_what_scan_prints_restores_the_same(kvclient):
+def test_the_output_of_scan_restores_the_same(kvclient):
     for text in filter(None, AWKWARD):
         kvclient.clerk.data.update({text: (text, 1), text + "'": ("", 1)})
     before = {key: value for key, (value, _) in kvclient.clerk.data.items()}

@@ -438,7 +438,7 @@ def test_a_node_that_does_not_stop_is_killed(inis):
     assert output.ends == ["does not stop; killing it", "died of SIGKILL"]
 
 
-def test_how_a_process_ended():
+def test_the_end_of_a_process_is_described():
     assert describe_end(0) == "stopped (exit status 0)"
     assert describe_end(70) == "died with exit status 70"
     assert describe_end(-signal.SIGTERM) == "died of SIGTERM"

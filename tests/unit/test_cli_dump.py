@@ -65,7 +65,7 @@ def values(clerk):
     return {key: value for key, (value, _) in clerk.data.items()}
 
 
-def test_what_is_dumped_can_be_loaded(tmp_path, capfdbinary, monkeypatch):
+def test_a_dump_can_be_loaded(tmp_path, capfdbinary, monkeypatch):
     path = str(tmp_path / "x.dump")
     data = {
         **{text: text for text in AWKWARD if text},

@@ -87,7 +87,7 @@ def make_keys(ini: str) -> None:
 
 
 @needs_limits
-def test_it_raises_its_limit_of_open_files_to_what_its_connections_need(ini):
+def test_a_server_raises_its_limit_of_open_files_to_what_its_connections_need(ini):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
     try:
@@ -108,7 +108,7 @@ def test_it_raises_its_limit_of_open_files_to_what_its_connections_need(ini):
         (30, 2, r"^kvserver: this system allows a process 30 open files, but .* needs \d\d at least: raise"),
     ],
 )
-def test_it_says_when_the_system_allows_too_few_open_files(ini, files, status, says):
+def test_a_server_says_when_the_system_allows_too_few_open_files(ini, files, status, says):
     process = subprocess.run(
         [
             "sh",
@@ -130,7 +130,7 @@ def test_it_says_when_the_system_allows_too_few_open_files(ini, files, status, s
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
-def test_it_listens_leads_and_stops_cleanly(ini, name):
+def test_a_server_listens_leads_and_stops_cleanly(ini, name):
     with Server(ini) as server:
         server.expect("WARNING")
         assert re.search(
@@ -159,7 +159,7 @@ def test_a_paused_server_that_goes_on_hears_what_it_was_told(ini):
         assert server.end()[0] == 0
 
 
-def test_it_stops_with_its_launcher(ini):
+def test_a_server_stops_with_its_launcher(ini):
     with Server(ini, "--exit-with-parent") as server:
         server.expect("listens")
         server.close_input()

@@ -88,7 +88,7 @@ def test_lag_is_measured_from_the_leader_of_the_highest_term():
         ),
     ],
 )
-def test_why_a_server_takes_no_part_is_said(servers, problems):
+def test_status_says_why_a_server_takes_no_part(servers, problems):
     assert problems_of(servers) == problems
     assert status_outcome(servers).text.splitlines()[1 + len(servers) :] == problems
 

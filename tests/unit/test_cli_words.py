@@ -92,7 +92,7 @@ def test_an_escape_of_no_character_is_refused():
         split_line(r"$'\U110000'")
 
 
-def test_what_is_quoted_is_one_visible_word_for_us_and_for_bash():
+def test_a_quoted_value_is_one_visible_word_for_us_and_for_bash():
     words = [word.replace("\0", "") for word in AWKWARD]
     chance = random.Random(2)
     words += [

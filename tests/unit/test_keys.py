@@ -91,7 +91,7 @@ except ConfigError as error:
         (0, 0, 0o440, "cannot read the key file: Permission denied: its owner can give it to a group of"),
     ],
 )
-def test_who_may_read_a_key_of_somebody_else(owner, group, mode, answer, public_path):
+def test_a_key_of_somebody_else_is_read_if_no_others_can(owner, group, mode, answer, public_path):
     path = write_key(public_path / "a.key", b"k" * 64)
     os.chmod(path, mode)
     os.chown(path, owner, group)
@@ -138,13 +138,13 @@ def test_a_short_key_is_refused(content, tmp_path):
 @pytest.mark.parametrize(
     "content", [b"\x00" * 64, b"\xff\xfek\x00e\x00y\x00" * 8, b"k" * 70_000, "\u00e9".encode() * 32]
 )
-def test_what_is_no_text_is_no_key(content, tmp_path):
+def test_a_key_file_without_text_is_refused(content, tmp_path):
     with pytest.raises(ConfigError, match=r"a\.key: this is no key, .* make one: "):
         load_key(write_key(tmp_path / "a.key", content), create=True)
 
 
 @posix_only
-def test_what_is_no_file_is_no_key(tmp_path):
+def test_a_key_path_that_is_no_file_is_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     for path, message in (

@@ -33,7 +33,7 @@ def configured(index: int, term: int, *voters: int) -> Entry:
 # -- asking ----------------------------------------------------------------------------------------
 
 
-def test_what_was_recovered_is_durable() -> None:
+def test_recovered_entries_are_durable() -> None:
     log = make(1, 1, 2)
     assert (log.first_index, log.last_index, log.last_term, log.stable, log.commit, log.applied) == (
         1,
@@ -168,7 +168,7 @@ def test_compaction_forgets_what_is_applied_and_nothing_else() -> None:
     assert log.first_index == 4, "an older one is no news"
 
 
-def test_what_is_compacted_need_not_be_on_this_disk() -> None:
+def test_compacted_entries_need_not_be_on_this_disk() -> None:
     """Others committed it, and the state machine's snapshot stands for it now."""
     log = make(1)
     log.append(entries([1, 1], 2))

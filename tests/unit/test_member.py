@@ -108,7 +108,7 @@ def test_a_founder_is_durable_before_it_says_that_it_is_one(member: Member) -> N
     assert [hello.state for hello in network_of(member).greetings] == [MEMBER]
 
 
-def test_who_lost_its_disk_waits_for_all_others_and_rejoins_above_their_terms(member: Member) -> None:
+def test_a_member_without_its_disk_waits_for_all_others_and_rejoins_above_their_terms(member: Member) -> None:
     member.start()
     member.on_hello_reply(reply_of(2, term=7, knows_you=False))
     assert not isinstance(member.node, RaftNode), "member 3 has not answered"
@@ -135,7 +135,7 @@ def test_two_answers_make_one_decision(member: Member) -> None:
     assert member.node is node and member._persister.hard_state == HardState()
 
 
-def test_who_said_hello_is_remembered_before_the_answer_leaves(
+def test_a_greeting_is_remembered_before_its_answer_leaves(
     member: Member, begin: Callable[[], Member]
 ) -> None:
     reply, accepted = member.on_hello(hello_of(2, "uid2"))

@@ -282,7 +282,7 @@ def test_after_a_hello_that_is_accepted_messages_are_taken_in_their_order(networ
     assert channel.replies == [(0, True, (network.addresses, "c", 1, "uid1", 4, True, False, 0))]
 
 
-def test_who_says_nothing_or_is_new_or_refused_sends_no_messages(network: PeerNetwork) -> None:
+def test_silent_new_and_refused_peers_send_no_messages(network: PeerNetwork) -> None:
     for hello in (None, hello_of(2, NEW), hello_of(3)):
         channel = FakeChannel()
         if hello is not None:
@@ -291,7 +291,7 @@ def test_who_says_nothing_or_is_new_or_refused_sends_no_messages(network: PeerNe
         assert channel.closed and member_of(network).messages == []
 
 
-def test_who_is_new_here_is_answered_by_a_thread_that_may_wait_for_the_disk(network: PeerNetwork) -> None:
+def test_a_new_peer_is_answered_by_a_thread_that_may_wait_for_the_disk(network: PeerNetwork) -> None:
     channel, member = FakeChannel(), member_of(network)
     member.remembers = False
     receive(network, channel, 0, "hello", said(hello_of(2)))
@@ -312,7 +312,7 @@ def test_a_message_that_no_correct_peer_sends_closes_its_connection(network: Pee
     assert channel.closed and "nodes 2 and 3 both lead term 7" in problem(network)
 
 
-def test_what_is_no_message_closes_the_connection(network: PeerNetwork) -> None:
+def test_plain_data_that_is_no_message_closes_the_connection(network: PeerNetwork) -> None:
     for method, args in (("raft", ("Heartbeat", 2)), ("put", ("a", "b"))):
         channel = greeted(network)
         receive(network, channel, None, method, args)
@@ -351,7 +351,7 @@ def test_hello_may_be_said_again_on_one_connection(network: PeerNetwork) -> None
 # -- pointed at the wrong peers ------------------------------------------------------------------------------
 
 
-def test_who_takes_this_node_for_another_is_refused(
+def test_a_peer_that_takes_this_node_for_another_is_refused(
     network: PeerNetwork, caplog: pytest.LogCaptureFixture
 ) -> None:
     channel = [greeted(network, to=3) for _ in range(3)][-1]
@@ -435,7 +435,7 @@ def test_a_peer_that_cannot_be_reached_is_a_problem_after_a_while(
     assert problem(network) == "node 2 at 127.0.0.1:2 cannot be reached: connection refused"
 
 
-def test_who_was_refused_and_came_no_more_is_no_problem_after_a_while(
+def test_a_refused_peer_that_stays_away_is_no_problem_after_a_while(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     now = 0.0
@@ -566,7 +566,7 @@ def test_greeting_while_the_network_closes_is_no_error(network: PeerNetwork) -> 
     network.greet()
 
 
-def test_what_goes_wrong_in_a_greeting_is_not_swallowed(network: PeerNetwork) -> None:
+def test_an_error_in_a_greeting_is_not_swallowed(network: PeerNetwork) -> None:
     link, deaths = network._links[2], []  # type: ignore[var-annotated]
     link._on_fatal = deaths.append
     answered: Future[Any] = Future()

@@ -244,7 +244,7 @@ def test_a_promise_made_while_the_disk_is_busy_waits_for_the_next_write(bench: B
     assert bench.wire.take() == [PreVoteReply(1, 3, 1, 2, False)]
 
 
-def test_what_replaces_entries_that_still_wait_for_the_disk_is_what_it_holds_in_the_end(bench: Bench) -> None:
+def test_the_disk_ends_with_the_entries_that_replaced_those_waiting_for_it(bench: Bench) -> None:
     bench.node.step([append(entry(1), entry(2), entry(3))])
     bench.node.step([append(entry(2, 2), prev_term=1, sender=3)])
     bench.node.log_writer.write_waiting()
@@ -297,7 +297,7 @@ def test_several_entries_are_left_to_the_log_writer(quick: Bench) -> None:
     assert quick.persister.last_index == 1 and quick.node.log_writer.has_work
 
 
-def test_what_follows_uncommitted_entries_is_left_to_the_log_writer(quick: Bench) -> None:
+def test_entries_after_uncommitted_ones_are_left_to_the_log_writer(quick: Bench) -> None:
     quick.node.propose(["a"], [None])
     quick.node.propose(["b"], [None])
     assert quick.persister.last_index == 2 and quick.node.log_writer.has_work
@@ -357,7 +357,9 @@ def ticking(bench: Bench, monkeypatch: pytest.MonkeyPatch, tick_s: float, ticks:
     return said
 
 
-def test_who_hangs_in_a_lone_write_is_relieved_once(quick: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thread_that_hangs_in_a_lone_write_is_relieved_once(
+    quick: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ticking(quick, monkeypatch, 0.02, 4)
     quick.node.propose(["a"], [None])
     assert quick.relieved == [threading.get_ident()]
@@ -425,7 +427,7 @@ def test_the_log_writer_is_woken_for_what_came_while_another_thread_wrote(
 # -- applying ------------------------------------------------------------------------------------------------
 
 
-def test_what_comes_while_another_thread_applies_is_applied_by_that_one_and_in_order(bench: Bench) -> None:
+def test_entries_committed_while_a_thread_applies_are_applied_by_it_in_order(bench: Bench) -> None:
     def receive_more() -> None:
         bench.machine.before_apply = lambda: None
         bench.node.step([append(entry(2), prev_term=1, commit=2)])
@@ -437,14 +439,14 @@ def test_what_comes_while_another_thread_applies_is_applied_by_that_one_and_in_o
     assert not bench.machine_lock.locked()
 
 
-def test_what_comes_in_the_last_moment_is_applied_too(bench: Bench) -> None:
+def test_entries_that_come_in_the_last_moment_are_applied_too(bench: Bench) -> None:
     late = append(entry(2), prev_term=1, commit=2)
     bench.machine_lock.before_release = lambda: bench.node.step([late])
     bench.node.step([append(entry(1), commit=1)])
     assert bench.machine.state == ["1@1", "2@1"]
 
 
-def test_what_could_not_be_applied_because_of_a_snapshot_is_applied_after_it(tmp_path: Path) -> None:
+def test_entries_held_up_by_a_snapshot_are_applied_after_it(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "data", max_raft_state=60)
     bench.node.step([append(entry(1), entry(2), entry(3), commit=2)])
     bench.machine.before_close = lambda: bench.node.step([Heartbeat(2, 1, 1, 3, 0)])
@@ -598,7 +600,7 @@ def test_a_snapshot_waits_until_the_log_is_as_large_as_the_last_one(tmp_path: Pa
     again.close()
 
 
-def test_what_is_kept_for_a_follower_is_no_reason_for_the_next_snapshot(tmp_path: Path) -> None:
+def test_entries_kept_for_a_follower_are_no_reason_for_the_next_snapshot(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "data", max_raft_state=100)
     bench.lead()
 
@@ -621,9 +623,7 @@ def test_what_is_kept_for_a_follower_is_no_reason_for_the_next_snapshot(tmp_path
     bench.close()
 
 
-def test_what_is_committed_after_a_received_snapshot_waits_until_that_is_loaded(
-    bench: Bench, tmp_path: Path
-) -> None:
+def test_entries_after_a_received_snapshot_wait_until_it_is_loaded(bench: Bench, tmp_path: Path) -> None:
     bench.node.step([snapshot_message(5, ["five"], tmp_path / "source")])
     bench.node.log_writer.write_waiting()
     bench.node.log_writer.write_waiting()  # lets the promise about the chunk leave

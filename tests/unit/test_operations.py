@@ -170,7 +170,7 @@ def test_an_entry_that_is_no_write_raises(data):
         ("batch", (1, 1, 1, [["put", "k", "v"], ["put", "", "v"]]), "the key is empty"),
     ],
 )
-def test_what_no_client_should_send_is_refused_in_a_sentence(method, args, words):
+def test_malformed_operations_are_refused_in_a_sentence(method, args, words):
     with pytest.raises(InvalidRequestError) as refusal:
         checked(method, args)
     assert words in str(refusal.value)
@@ -205,7 +205,7 @@ def test_a_request_counts_all_its_keys_and_values():
             checked(method, (1, 1, 1, *args))
 
 
-def test_what_is_refused_is_not_shown():
+def test_refused_operations_are_not_shown():
     nested = []
     for _ in range(100):  # its repr would have 2**100 brackets
         nested = [nested, nested]
@@ -258,7 +258,7 @@ def random_request(chance: random.Random):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_what_passes_never_makes_the_store_raise_and_survives_json(seed):
+def test_operations_that_pass_never_make_the_store_raise_and_survive_json(seed):
     chance = random.Random(seed)
     store = Store()
     store.apply(1, [0, 0, 0, "register"])

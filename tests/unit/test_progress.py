@@ -64,7 +64,7 @@ def test_a_heartbeats_answer_opens_no_window() -> None:
     assert progress.paused
 
 
-def test_what_was_accepted_beyond_what_was_sent_is_not_sent() -> None:
+def test_entries_accepted_beyond_those_sent_are_not_sent() -> None:
     """A message from before the last probe arrived after all."""
     progress = replicating()
     assert progress.accepted(9)
@@ -81,7 +81,7 @@ def sending() -> Progress:
     "match, state",
     [(9, ProgressState.SNAPSHOT), (10, ProgressState.REPLICATE), (12, ProgressState.REPLICATE)],
 )
-def test_who_reached_the_snapshots_index_is_replicated_to(match: int, state: ProgressState) -> None:
+def test_a_follower_at_the_snapshots_index_is_replicated_to(match: int, state: ProgressState) -> None:
     progress = sending()
     progress.accepted(match)
     assert progress.state is state and progress.match == match and progress.next == match + 1

@@ -42,7 +42,7 @@ def decides(configuration: Configuration, servers: tuple[int, ...]) -> bool:
 
 
 @pytest.mark.parametrize("old", GROUPS)
-def test_whoever_decides_before_during_and_after_a_change_shares_a_server(old: tuple[int, ...]) -> None:
+def test_quorums_before_during_and_after_a_change_share_a_server(old: tuple[int, ...]) -> None:
     """The safety of joint consensus (paper section 6), for every change among four servers."""
     for new in GROUPS:
         joint = Configuration(new, old)

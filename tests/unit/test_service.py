@@ -118,7 +118,7 @@ def test_a_turn_is_one_proposal_and_one_round_of_reads(bench: Bench) -> None:
         (OverloadedError("too much"), OVERLOADED, {"proposed": False}),
     ],
 )
-def test_who_is_refused_is_told_once_and_that_nothing_was_proposed(
+def test_a_refused_client_is_told_once_that_nothing_was_proposed(
     bench: Bench, error: Exception, code: str, detail: dict
 ) -> None:
     bench.consensus.error = error
@@ -156,7 +156,7 @@ def ask(bench: Bench, requests: Sequence[Any]) -> dict[str, Any]:
     return {id: result for _, id, ok, result in bench.take() if not ok}
 
 
-def test_what_makes_data_grow_is_refused_while_a_disk_is_full_and_all_else_goes_on() -> None:
+def test_growing_writes_are_refused_while_a_disk_is_full_and_all_else_goes_on() -> None:
     bench = leading()
     bench.consensus.no_room = "node 2 has no room"
     refused = (NO_SPACE, "node 2 has no room", {"proposed": False})
@@ -167,7 +167,7 @@ def test_what_makes_data_grow_is_refused_while_a_disk_is_full_and_all_else_goes_
     assert ask(bench, GROWING) == {}
 
 
-def test_what_does_not_lead_says_so_and_not_that_there_is_no_room() -> None:
+def test_a_follower_says_that_it_does_not_lead_and_not_that_there_is_no_room() -> None:
     bench = Bench(max_data_bytes=1)
     bench.consensus.error = NotLeaderError(3)
     assert {result[0] for result in ask(bench, GROWING).values()} == {NOT_LEADER}
@@ -193,7 +193,7 @@ def test_data_grows_to_its_limit_with_what_is_not_applied_yet_and_again_after_a_
 
 
 @pytest.mark.parametrize("end", ["lost", "not proposed"])
-def test_what_is_never_applied_takes_no_room(end: str) -> None:
+def test_commands_that_are_never_applied_take_no_room(end: str) -> None:
     bench = leading(10_000)
     write = ("put", (1, 1, 1, "k", "v" * 5000))
     for _ in range(5):
@@ -222,7 +222,7 @@ def test_entries_are_answered_to_who_proposed_them_and_only_to_them(bench: Bench
     assert bench.take() == [("A", 5, True, 3), ("B", 6, True, 5)]
 
 
-def test_who_proposed_applies_the_same_as_who_reads_the_log() -> None:
+def test_the_proposer_applies_the_same_as_a_reader_of_the_log() -> None:
     """A leader applies what came from the client, a follower what JSON made of it."""
     requests: list[Any] = [
         ("A", 0, "register", ()),

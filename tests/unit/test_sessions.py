@@ -121,7 +121,7 @@ def test_commands_in_flight_may_arrive_in_any_order(log):
     assert log.value == "3142"
 
 
-def test_what_the_client_no_longer_waits_for_is_not_applied_late(log):
+def test_a_command_the_client_no_longer_waits_for_is_not_applied_late(log):
     client = log.register()
     assert log.append(client, 5, acked=5)[0]
     assert refusal(log.append(client, 4, acked=1)) == STALE_SEQUENCE  # it never arrived before

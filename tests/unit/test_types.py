@@ -61,7 +61,7 @@ def test_every_flipped_bit_and_every_shortened_line_is_noticed() -> None:
 
 
 @pytest.mark.parametrize("line", [b"", b"\n", b"]\n", b"garbage\n", b"[]\n", b'[1,1,"cmd",null]\n', b",0]\n"])
-def test_what_is_no_entry_is_refused(line: bytes) -> None:
+def test_plain_data_that_is_no_entry_is_refused(line: bytes) -> None:
     with pytest.raises(CorruptEntryError):
         Entry.decode(line)
 
