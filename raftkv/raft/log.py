@@ -227,8 +227,8 @@ class RaftLog:
         for entry in entries:
             if entry.kind == CONFIG:
                 try:
-                    self.configuration = Configuration.from_plain(entry.data)
+                    configuration = Configuration.from_plain(entry.data)
                 except (ValueError, TypeError) as error:  # recovered; what others send was looked at
                     raise unknown_entry(entry, str(error)) from None
-                self.configuration_index = entry.index
-                self._configurations.append((entry.index, self.configuration))
+                self.configuration_index, self.configuration = entry.index, configuration
+                self._configurations.append((entry.index, configuration))
