@@ -118,7 +118,9 @@ def _main(words: list[str], console: Console) -> int:
     console.input_is_free = call is not None
     if call is not None and not call.needs_clerk:
         return _finish(call.run(None, console), call.name, console)
-    with Clerk.from_config(asked.config or _default_config(), timeout=asked.timeout_s) as clerk:
+    with Clerk.from_config(
+        _default_config() if asked.config is None else asked.config, timeout=asked.timeout_s
+    ) as clerk:
         if call is not None:
             return _finish(call.run(clerk, console), call.name, console)
         if not is_terminal(sys.stdin):

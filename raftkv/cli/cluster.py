@@ -27,6 +27,7 @@ from raftkv.cli.commands import COMMANDS, Command
 from raftkv.cli.console import Console
 from raftkv.cli.nodes import CAN_PAUSE, LocalCluster, NodeError
 from raftkv.cli.outcome import DONE, STOPS, Outcome, OutputError, Terminated, UsageError, exit_status
+from raftkv.cli.printable import one_line
 from raftkv.cli.prompt import Prompt
 from raftkv.cli.status import leader_of
 from raftkv.cli.streams import open_standard_streams
@@ -79,7 +80,7 @@ def _use(cluster: LocalCluster, clerk: Any, output: NodeOutput, client_ini: str,
     leader, count = _wait_for_leader(cluster, clerk), len(cluster.nodes)
     console = Console()
     if not output.terminal:
-        console.write(f"ready: node {leader} of {count} leads; clients use {client_ini}\n")
+        console.write(one_line(f"ready: node {leader} of {count} leads; clients use {client_ini}") + "\n")
         while cluster.running():  # until Terminated
             time.sleep(0.5)  # short, because a signal that another thread receives does not wake this one
         raise NodeError(f"all nodes ended: {cluster.last_words()}")

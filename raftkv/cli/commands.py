@@ -27,7 +27,8 @@ class Command(NamedTuple):
     """`usage` is its words after the name. `run` gets at least `min_words` and at most `max_words` words.
 
     `takes_keys`: its words up to this one are completed to keys. `writes`: it changes the database, so that
-    an interrupted one is in doubt. `offline`: it can do without a Clerk, and is then given None.
+    an interrupted one is in doubt. `offline`: it can do without a Clerk, and is then given None. `takes_files`: its
+    words are names of files, which need not be text.
     """
 
     usage: str
@@ -39,6 +40,7 @@ class Command(NamedTuple):
     takes_keys: int = 0
     writes: bool = False
     offline: Callable[[Arguments], bool] = lambda _arguments: False
+    takes_files: bool = False
     notes: str = ""
 
 
@@ -77,7 +79,8 @@ HELP_WORDS = ("help", "--help", "-h", "?")
 
 def parse_call(commands: Mapping[str, Command], words: Sequence[str], as_json: bool = False) -> Call:
     """Which command `words`, which are not empty, call for. Raises UsageError."""
-    words = [_as_text(word) for word in words]
+    takes_files = words[0] in commands and commands[words[0]].takes_files
+    words = words if takes_files else [_as_text(word) for word in words]
     name, rest = words[0], list(words[1:])
     asks_for_help = [word for word in rest if word != "--json"]
     if name in HELP_WORDS:
@@ -91,6 +94,8 @@ def parse_call(commands: Mapping[str, Command], words: Sequence[str], as_json: b
     try:
         arguments = parse_arguments(rest, {**command.options, "--json": None})
         _check_count(command, arguments.words)
+        if command.takes_files and "" in (*arguments.words, *arguments.options.values()):
+            raise UsageError("the name of a file is empty")
     except UsageError as error:
         raise UsageError(f"{name}: {error}; usage: {name} {command.usage}".rstrip()) from None
     return Call(name, command, arguments, as_json or arguments.options.pop("--json", False))
@@ -123,7 +128,10 @@ def _check_count(command: Command, words: Sequence[str]) -> None:
 def _as_text(word: str) -> str:
     """The word, whose bytes Python kept where the locale knows ASCII only. Raises UsageError."""
     try:
-        return word.encode("utf-8", "surrogateescape").decode()
+        may_name_a_file = word.startswith("@")
+        return word.encode("utf-8", "surrogateescape").decode(
+            errors="surrogateescape" if may_name_a_file else "strict"
+        )
     except UnicodeError:
         raise UsageError(f"{one_line(word)[:80]} is not UTF-8 text, and keys and values are text") from None
 
@@ -293,6 +301,7 @@ COMMANDS: dict[str, Command] = {
         1,
         {"--from-folder": text_of},
         offline=lambda arguments: "--from-folder" in arguments.options,
+        takes_files=True,
         notes="To standard output without FILE, or with -. DIR is the data folder of a server that does not run",
     ),
     "load": Command(
@@ -303,6 +312,7 @@ COMMANDS: dict[str, Command] = {
         1,
         {"--merge": None},
         writes=True,
+        takes_files=True,
         notes="FILE may be -, standard input. All of it is checked first. A database that is not empty needs --merge",
     ),
     "status": Command("", "every server: role, term, progress, problems", _status, 0, 0),

@@ -102,6 +102,8 @@ def explain(error: OSError, folder: str, option: str = "data_dir") -> str:
 
 
 def _advice(error: OSError, path: str, folder: str, option: str) -> str:
+    if error.errno == errno.EFBIG:
+        return "raise the size that a file of this process may have (ulimit -f), then start this node again"
     if error.errno in FULL:
         return "make room on that disk, then start this node again; nothing that was acknowledged is lost"
     if error.errno in (errno.EMFILE, errno.ENFILE):

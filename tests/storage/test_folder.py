@@ -250,6 +250,7 @@ def test_a_path_that_is_no_folder_is_refused_with_advice(tmp_path: Path) -> None
         ("lock", errno.EROFS, "mount that file system writable, or set data_dir"),
         ("make_folder", errno.EROFS, "mount that file system writable, or set data_dir"),
         ("create", errno.ENOSPC, "make room on that disk"),
+        ("create", errno.EFBIG, "ulimit -f"),
         ("create", errno.EMFILE, "raise the limit of open files"),
         ("make_folder", errno.EIO, "check that disk"),
     ],

@@ -114,8 +114,9 @@ def test_options(kvclient, tmp_path, monkeypatch):
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf" / "client.ini").write_text("")
     kvclient("get", "a")
+    kvclient("--config", "", "get", "a")  # of a script's variable that is not set: not another cluster
     here = os.path.join("conf", "client.ini")
-    assert kvclient.opened == [("some.ini", 2.5), (os.path.join(ROOT, here), None), (here, None)]
+    assert kvclient.opened == [("some.ini", 2.5), (os.path.join(ROOT, here), None), (here, None), ("", None)]
 
 
 def test_no_configuration_at_all(tmp_path, monkeypatch, capsys):

@@ -187,6 +187,25 @@ def test_a_dump_takes_the_place_of_no_other_file_than_its_own(tmp_path):
     assert (tmp_path / "x").read_text() == (tmp_path / "real").read_text()
 
 
+@pytest.mark.skipif(sys.platform == "darwin", reason="a system whose names are text")
+def test_the_name_of_a_file_need_not_be_text(tmp_path):
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    assert run(Clerk({"a": "1"}), "dump", path).status == DONE
+    clerk = Clerk()
+    assert run(clerk, "load", path).status == DONE
+    assert clerk.data["a"][0] == "1"
+    clerk = FakeClerk()
+    assert run(clerk, "put", "b", f"@{path}").status == DONE
+    assert clerk.data["b"][0].startswith('{"raftkv_dump"')
+    assert "is not UTF-8 text" not in run(None, "dump", "--from-folder", path).error
+
+
+@pytest.mark.parametrize("line", [["dump", ""], ["load", ""], ["dump", "--from-folder", ""]])
+def test_an_empty_name_is_no_file(line):
+    outcome = run(Clerk(), *line)
+    assert (outcome.status, "the name of a file is empty" in outcome.error) == (BAD_INPUT, True)
+
+
 @pytest.mark.parametrize("folder", ["none", "."])
 def test_a_folder_that_is_no_servers(folder, tmp_path):
     outcome = run(None, "dump", "--from-folder", str(tmp_path / folder))
