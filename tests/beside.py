@@ -1,7 +1,8 @@
 """The test command on two processors.
 
-`python -m pytest`, with no files named, begins a second pytest for those FOLDERS whose tests only compute and
-goes on itself with those that start servers, threads and terminals. What the second one printed comes at the
+`python -m pytest`, with no files named, begins a second pytest for these FOLDERS and goes on itself with the
+others. Most of the FOLDERS' tests only compute, most of the others wait for servers and terminals: so the two
+halves, which take about as long, get by with a processor each. What the second one printed comes at the
 end, and its failure is the run's. `python -m pytest tests` runs all in one process, one after the other.
 """
 
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 
-FOLDERS = ("course", "explore", "linearizability", "mutants", "raft", "sim", "storage")
+FOLDERS = ("chaos", "course", "explore", "linearizability", "mutants", "raft", "rpc", "sim", "storage")
 ROOT = Path(__file__).parents[1]
 
 _ENDED_S = 10.0  # for the second one to end after Ctrl-C
