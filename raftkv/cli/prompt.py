@@ -20,7 +20,7 @@ from typing import Any, Callable, TypeVar
 from raftkv.cli.commands import Command, parse_call
 from raftkv.cli.completion import complete
 from raftkv.cli.console import Console
-from raftkv.cli.outcome import BAD_INPUT, DONE, Outcome, UsageError
+from raftkv.cli.outcome import BAD_INPUT, DONE, Outcome, OutputError, Terminated, UsageError
 from raftkv.cli.words import Splitter, quote
 from raftkv.errors import RaftKVError
 
@@ -52,6 +52,7 @@ class Prompt:
         leave = Command("", "leave; so does Ctrl-D", lambda *_: Outcome(DONE), 0, 0)
         self.commands: dict[str, Command] = {**commands, "exit": leave}
         self._candidates: list[str] = []
+        self._pasted: list[str] = []  # lines that came with the one read last
 
     def run(self) -> None:
         """Read and run commands until the user leaves."""
@@ -62,6 +63,10 @@ class Prompt:
         try:
             while self._run_one_whatever_comes():
                 pass
+        except Terminated:
+            with contextlib.suppress(OutputError):  # the terminal may be gone
+                Console().write("\n")
+            raise
         finally:
             if readline is not None:
                 _save_history()
@@ -71,6 +76,7 @@ class Prompt:
             try:
                 return self.run_one()
             except KeyboardInterrupt:
+                self._pasted.clear()
                 Console().write("\n")  # Ctrl-C at the prompt drops what was typed
         return True
 
@@ -111,7 +117,7 @@ class Prompt:
         lines: list[str] = []
         while True:
             try:
-                line = self.read_line(f"{splitter.open}{self.prompt}")
+                line = self._next_line(f"{splitter.open}{self.prompt}")
             except EOFError:
                 if not splitter.open:
                     raise
@@ -129,6 +135,12 @@ class Prompt:
                 _remember(line if len(lines) == 1 else " ".join(map(quote, words)))
                 return words
 
+    def _next_line(self, prompt: str) -> str:
+        """Several lines that are pasted at once come as one, and are what they would be if they were typed."""
+        if not self._pasted:
+            self._pasted = self.read_line(prompt).split("\n")
+        return self._pasted.pop(0)
+
     def _run_command(self, words: list[str]) -> None:
         try:
             call = parse_call(self.commands, words, self._as_json)
@@ -141,6 +153,7 @@ class Prompt:
             outcome = call_abandonable(lambda: call.run(self._clerk, console))
         except KeyboardInterrupt:
             console.cancel.set()
+            self._pasted.clear()
             console.write("\n")
             console.complain(f"abandoned{call.doubt}")
             return
@@ -222,8 +235,9 @@ def _remember(line: str) -> None:
     if readline is None or not line.strip():
         return
     last = readline.get_current_history_length()
-    if last == 0 or readline.get_history_item(last) != line:
-        readline.add_history(line)
+    with contextlib.suppress(UnicodeError):  # the locale knows fewer characters than we read
+        if last == 0 or readline.get_history_item(last) != line:
+            readline.add_history(line)
 
 
 def _save_history() -> None:

@@ -143,6 +143,21 @@ def test_ctrl_c_at_the_prompt_drops_the_line(clerk, capsys):
     assert capsys.readouterr().out.split() == ["1", "3"]
 
 
+def test_lines_that_are_pasted_at_once_are_commands_of_their_own(clerk, capsys):
+    shell = Typed(clerk, "get apple\nget banana\nput c 'two\nlines'\n", "get c")
+    shell.run()
+    assert capsys.readouterr().out == "1\n3\nOK\ntwo\nlines\n\n"
+    assert shell.prompts == ["> ", "> ", "> "]
+
+
+def test_ctrl_c_drops_what_was_pasted(clerk, capsys):
+    shell = Typed(clerk, "get apple\nget banana", KeyboardInterrupt)
+    shell.run_one()
+    shell.commands["get"] = shell.commands["get"]._replace(run=lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    shell.run()
+    assert "3" not in capsys.readouterr().out
+
+
 def test_json(clerk, capsys):
     Typed(clerk, "get apple", "get", as_json=True).run()
     out, err = capsys.readouterr()
@@ -253,6 +268,18 @@ def test_a_session_on_a_terminal(tmp_path):
         terminal.type("exit\n")
         terminal.expect("left")
         assert terminal.wait() == 0
+
+
+def test_a_line_that_the_locale_cannot_hold_is_only_missing_in_the_history(tmp_path, monkeypatch):
+    monkeypatch.setenv("LC_ALL", "C")
+    with start(tmp_path) as terminal:
+        terminal.expect("> ")
+        terminal.type("put k \u00fc\n")
+        terminal.expect("OK\r\n> ")
+        terminal.type("get k\n")
+        terminal.expect("\u00fc\r\n> ")
+        terminal.type("exit\n")
+        terminal.expect("left")
 
 
 def test_ctrl_c_on_a_terminal(tmp_path):
