@@ -18,7 +18,7 @@ from raftkv.client.window import WINDOW
 from raftkv.kvdb.limits import MAX_BATCH_OPS, MAX_KEY_BYTES, MAX_VALUE_BYTES
 from raftkv.kvdb.operations import WRITES
 
-from tests.unit.fake_cluster import HANG_UP, HOLD, KEY, SILENT, Cluster
+from tests.unit.fake_cluster import HANG_UP, HOLD, KEY, SILENT
 
 
 @pytest.fixture(autouse=True)
@@ -26,19 +26,6 @@ def no_thread_is_left():
     before = set(threading.enumerate())
     yield
     assert not [thread for thread in threading.enumerate() if thread not in before]
-
-
-@pytest.fixture
-def cluster():
-    cluster = Cluster([1, 2, 3])
-    yield cluster
-    cluster.close()
-
-
-@pytest.fixture
-def clerk(cluster):
-    with Clerk(cluster.addresses, authkey=KEY, timeout=10.0) as clerk:
-        yield clerk
 
 
 @pytest.fixture

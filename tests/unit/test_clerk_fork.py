@@ -21,7 +21,7 @@ from raftkv.config import load_server_config
 from raftkv.kvdb.server import KVServer
 from raftkv.rpc.client import ClientEnd
 
-from tests.unit.fake_cluster import HOLD, KEY, Cluster
+from tests.unit.fake_cluster import HOLD, KEY
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="a system without fork"),
@@ -32,18 +32,10 @@ PATIENCE_S = 20
 
 
 @pytest.fixture
-def cluster():
-    cluster = Cluster([1, 2, 3])
-    yield cluster
-    cluster.close()
-
-
-@pytest.fixture
-def clerk(cluster):
-    with Clerk(cluster.addresses, authkey=KEY, timeout=10.0) as clerk:
-        for _ in range(4):
-            clerk.put("a", "1")
-        yield clerk
+def clerk(clerk):
+    for _ in range(4):
+        clerk.put("a", "1")
+    return clerk
 
 
 class Child:

@@ -18,16 +18,9 @@ from raftkv.client.clerk import Clerk
 from raftkv.rpc.client import ClientEnd, try_connect
 
 from tests.cluster.waiting import wait_until
-from tests.unit.fake_cluster import HOLD, KEY, SILENT, Cluster
+from tests.unit.fake_cluster import HOLD, KEY, SILENT
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-
-
-@pytest.fixture
-def cluster():
-    cluster = Cluster([1, 2, 3])
-    yield cluster
-    cluster.close()
 
 
 @pytest.fixture
