@@ -12,6 +12,7 @@ What the client and the launcher's prompt share, from the bottom up:
     outcome.py              exit statuses, and what comes of a command: text, plain data, or an error
     words.py, arguments.py  lines to words by shell rules, and back; words to options and arguments
     console.py, values.py   the standard streams as commands use them; values from streams and files
+    call.py                 a command, how it is called, and the texts of `help`
     commands.py             the table of commands, used by one-shot, piped and prompt forms alike
     status.py, dump.py, load.py, dump_format.py   some of them
     piped.py, prompt.py     commands line by line; line editing, history and a Ctrl-C that abandons a command

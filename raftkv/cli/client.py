@@ -10,7 +10,8 @@ from typing import NamedTuple, NoReturn
 
 from raftkv import Clerk, __version__
 from raftkv.cli.arguments import parse_arguments, seconds, text_of
-from raftkv.cli.commands import COMMANDS, Call, help_text, parse_call
+from raftkv.cli.call import Call, help_text, parse_call
+from raftkv.cli.commands import COMMANDS
 from raftkv.cli.console import Console, is_terminal
 from raftkv.cli.outcome import (
     DONE,

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from raftkv import Clerk, __version__
 from raftkv.cli.arguments import Arguments
+from raftkv.cli.call import Command
 from raftkv.cli.cluster_files import (
     MAX_NODES,
     ClusterFiles,
@@ -23,7 +24,7 @@ from raftkv.cli.cluster_files import (
     prepare_folder,
     wait_until_unused,
 )
-from raftkv.cli.commands import COMMANDS, Command
+from raftkv.cli.commands import COMMANDS
 from raftkv.cli.console import Console
 from raftkv.cli.nodes import CAN_PAUSE, LocalCluster, NodeError
 from raftkv.cli.outcome import DONE, STOPS, Outcome, OutputError, Terminated, UsageError, exit_status

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from raftkv.cli.arguments import parse_arguments
-from raftkv.cli.commands import Command
+from raftkv.cli.call import Command
 from raftkv.cli.outcome import UsageError
 from raftkv.cli.words import ANSI, Word, last_word, quote, quote_body, split_line
 

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from raftkv.cli.commands import Command, execute
+from raftkv.cli.call import Command, execute
 from raftkv.cli.console import Console
 from raftkv.cli.outcome import BAD_INPUT, DONE, NOT_WRITTEN, UNAVAILABLE, Outcome, OutputError, UsageError
 from raftkv.cli.words import Splitter

@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Callable, TypeVar
 
-from raftkv.cli.commands import Command, parse_call
+from raftkv.cli.call import Command, parse_call
 from raftkv.cli.completion import complete
 from raftkv.cli.console import Console
 from raftkv.cli.outcome import BAD_INPUT, DONE, Outcome, OutputError, Terminated, UsageError

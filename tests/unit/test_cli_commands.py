@@ -8,7 +8,8 @@ import sys
 
 import pytest
 from raftkv import errors
-from raftkv.cli.commands import COMMANDS, execute, help_text, scan_line
+from raftkv.cli.call import execute, help_text
+from raftkv.cli.commands import COMMANDS, scan_line
 from raftkv.cli.console import Console
 from raftkv.cli.outcome import (
     BAD_INPUT,

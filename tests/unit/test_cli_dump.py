@@ -11,7 +11,8 @@ import sys
 import pytest
 from raftkv import errors
 from raftkv.cli import load
-from raftkv.cli.commands import COMMANDS, execute
+from raftkv.cli.call import execute
+from raftkv.cli.commands import COMMANDS
 from raftkv.cli.console import Console
 from raftkv.cli.load import BATCH_KEYS
 from raftkv.cli.outcome import BAD_INPUT, DONE, INTERRUPTED, NOT_WRITTEN, UNAVAILABLE

@@ -6,7 +6,8 @@ import json
 
 import pytest
 from raftkv.cli import status as status_module
-from raftkv.cli.commands import COMMANDS, execute
+from raftkv.cli.call import execute
+from raftkv.cli.commands import COMMANDS
 from raftkv.cli.outcome import DONE, UNAVAILABLE
 from raftkv.cli.printable import width
 from raftkv.cli.status import MUCH_LAG, format_bytes, problems_of, status_outcome, status_plain, status_table
