@@ -2,6 +2,7 @@
 
 From the bottom up:
 
+    file_lock.py          FileLock: who uses a folder
     disk.py               Disk: the few operations on files that all of storage is built of
     reserve.py            Reserve: room that is given back when the disk is full
     sealed.py             small JSON files with a CRC-32, replaced as a whole

@@ -28,14 +28,13 @@ try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
-    import msvcrt
 
 from raftkv import forks
+from raftkv.storage.file_lock import FileLock
 
 SECTOR = 512  # bytes that a disk writes whole or not at all
 
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows translates line ends without it
-_LOCKED_BYTE = 1 << 30  # on Windows a locked byte cannot be read, so not one of those that hold the pid
 
 
 #: No block or inode is free; a quota is used up; the file has the largest size that is allowed.
@@ -181,14 +180,14 @@ class Disk:
 
         Raises BlockingIOError if another process, or another part of this one, holds it.
         """
-        return _Lock(path, os.O_RDWR | os.O_CREAT)
+        return FileLock(path, os.O_RDWR | os.O_CREAT)
 
     def lock_for_reading(self, path: str) -> DiskLock:
         """Keep lock() from succeeding, without changing the file `path`, which is there.
 
         Raises BlockingIOError if somebody holds it.
         """
-        return _Lock(path, os.O_RDONLY)
+        return FileLock(path, os.O_RDONLY)
 
 
 @contextmanager
@@ -278,44 +277,3 @@ def _fsync(fd: int) -> None:
         os.fdatasync(fd)
     else:
         os.fsync(fd)
-
-
-class _Lock:
-    def __init__(self, path: str, flags: int) -> None:
-        self._path = path
-        self._fd = os.open(path, flags | _BINARY, 0o600)
-        forks.close_in_child(self)
-        try:
-            self._acquire(shared=flags == os.O_RDONLY)
-        except OSError:
-            os.close(self._fd)
-            raise
-        if flags == os.O_RDONLY:
-            return
-        try:
-            os.ftruncate(self._fd, os.write(self._fd, b"%d\n" % os.getpid()))
-        except OSError:
-            pass  # a full disk: the pid only helps a message
-
-    def _acquire(self, shared: bool) -> None:
-        if fcntl is not None:
-            try:
-                fcntl.flock(self._fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-            except OSError as error:
-                raise OSError(error.errno, error.strerror, self._path) from None
-            return
-        os.lseek(self._fd, _LOCKED_BYTE, os.SEEK_SET)
-        try:
-            msvcrt.locking(self._fd, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
-        except OSError as error:
-            raise BlockingIOError(error.errno, error.strerror) from None
-        os.lseek(self._fd, 0, os.SEEK_SET)
-
-    def close(self) -> None:
-        self.release()
-
-    def release(self) -> None:
-        """Closing the file is what releases it: in a forked child, only when the parent has done so, too."""
-        if self._fd >= 0:
-            fd, self._fd = self._fd, -1
-            os.close(fd)
