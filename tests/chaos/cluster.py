@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from tests.chaos.proxy import Key, Proxy
 from tests.cluster.harness import Cluster
 from tests.cluster.node import Node
 
-CAN_FILL_DISKS = hasattr(resource, "prlimit")  # Linux
+CAN_LIMIT = hasattr(resource, "prlimit")  # Linux
 
 RAFT = {
     # The defaults: a leader that is cut off needs longer to notice it than the others to elect another one.
@@ -37,7 +38,10 @@ class ChaosNode(Node):
 
     def __init__(self, id: int, folder: Path) -> None:
         super().__init__(id, folder)
+        self._no_threads = Path(f"{self.ini}.threads")
         self._reader = threading.Thread()
+        self._may_read = threading.Event()  # its lines
+        self._may_read.set()
 
     def spawn(self, command: list[str], **options: Any) -> subprocess.Popen:
         process = subprocess.Popen(command, **options, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -47,7 +51,9 @@ class ChaosNode(Node):
 
     def _read(self, lines: IO[bytes]) -> None:
         with open(self.log_file, "ab", buffering=0) as log, lines:
-            log.writelines(lines)
+            for line in lines:
+                log.write(line)
+                self._may_read.wait()
 
     def end(self) -> int:
         """Kill the process, which may have ended by itself just now. Returns its exit status."""
@@ -57,13 +63,38 @@ class ChaosNode(Node):
 
     def wait(self, timeout_s: float = 30.0) -> int:
         status = super().wait(timeout_s)
+        self._may_read.set()
         self._reader.join()
         return status
 
     def close(self) -> None:
         super().close()
+        self._may_read.set()
         if self._reader.ident is not None:
             self._reader.join()
+
+    def fill_pipe(self) -> None:
+        """From now on nobody reads its lines, and the pipe has no room for one more."""
+        self._may_read.clear()
+        assert self.process is not None
+        pipe = os.open(f"/proc/{self.process.pid}/fd/2", os.O_WRONLY | os.O_NONBLOCK)
+        try:
+            for size in (1 << 16, 1 << 12, 1):
+                with contextlib.suppress(BlockingIOError):
+                    while True:
+                        os.write(pipe, b"\n" * size)
+        finally:
+            os.close(pipe)
+
+    def read_pipe(self) -> None:
+        self._may_read.set()
+
+    def forbid_threads(self) -> None:
+        """From now on it can start none: see launcher.py."""
+        self._no_threads.touch()
+
+    def allow_threads(self) -> None:
+        self._no_threads.unlink()
 
     def fill_disk(self, room_bytes: int) -> None:
         """From now on, no file of it grows by more than `room_bytes` beyond the newest part of its log."""

@@ -1,4 +1,4 @@
-"""A server whose disk can be made to misbehave: kvserver, with another fsync.
+"""A server whose disk and system can be made to misbehave: kvserver, with another fsync and start of threads.
 
     python -m tests.chaos.launcher SERVER.ini --exit-with-parent
 
@@ -9,6 +9,8 @@ While there is a file SERVER.ini.fsync, it says what an fsync does:
     fail        fails (EIO)
     lose        fails, and what was written since the last one is not there any more, as when a kernel drops
                 the pages that it could not write
+
+While there is a file SERVER.ini.threads, no thread can be started, as when the system allows no more.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import threading
 import time
 from typing import Callable
 
@@ -55,6 +58,19 @@ class Fsync:
             return ""
 
 
+def limit_threads(order: str) -> None:
+    """While there is a file `order`, there are as many threads as there may be."""
+    start = threading.Thread.start
+
+    def start_if_allowed(self: threading.Thread) -> None:
+        if os.path.exists(order):
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    threading.Thread.start = start_if_allowed  # type: ignore[method-assign]
+
+
 if __name__ == "__main__":
+    limit_threads(sys.argv[1] + ".threads")
     disk._fsync = Fsync(disk._fsync, sys.argv[1] + ".fsync")
     sys.exit(server.main())

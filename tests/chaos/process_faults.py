@@ -6,22 +6,27 @@ in the end what it did. All nodes run when it begins, and when it has ended.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import signal
+import socket
 from collections.abc import Iterator
 from typing import Callable
 
+from raftkv.config import load_server_config
 from raftkv.node.crash_points import CRASH_POINTS as NODE_CRASH_POINTS
 from raftkv.node.crash_points import EXIT_STATUS
 from raftkv.storage.persister import CRASH_POINTS as DISK_CRASH_POINTS
 
-from tests.chaos.cluster import CAN_FILL_DISKS, ChaosCluster
+from tests.chaos.cluster import CAN_LIMIT, ChaosCluster
 
 PATIENCE_S = 40.0
 POLL_S = 0.1
 CRASHES_WITHIN_S = 4.0
 LAST_WORDS_S = 1.0  # of a node whose disk failed in the last moment
 DISK_FAILS_WITHIN_S = 8.0  # a node that nobody writes to notices nothing
+FEW_FILES = "-n 64"
+STRANGERS = 50  # at each address
 STORAGE_ERROR = "cannot read or write"  # said as it ends, or as it fails to start
 
 Fault = Iterator[float]
@@ -54,8 +59,11 @@ class ProcessFaults:
             "slow disk": self.slow_disk,
             "hung disks": self.hung_disks,
             "wiped member": self.wipe,
+            "no more threads": self.few_threads,
         }
-        if CAN_FILL_DISKS:
+        if CAN_LIMIT:
+            kinds["few open files, many strangers"] = self.few_files
+            kinds["full pipes"] = self.full_pipes
             kinds["a disk full"] = lambda: self._full_disks([self._rng.choice(list(self._cluster.nodes))])
             kinds["all disks full"] = lambda: self._full_disks(list(self._cluster.nodes))
         return kinds
@@ -128,6 +136,48 @@ class ProcessFaults:
             yield self._rng.choice((0.3, 2.0, 6.0)) * self._rng.uniform(0.5, 1)
         finally:
             self._cluster.resume(*ids)
+
+    # -- what processes need of their system ------------------------------------------------------------------
+
+    def few_threads(self) -> Fault:
+        """Some nodes have the threads that they have, and get no more."""
+        nodes = [self._cluster.chaos_nodes[id] for id in self._cluster.nodes if self._rng.random() < 0.5]
+        try:
+            for node in nodes:
+                node.forbid_threads()
+            yield self._rng.uniform(2, 6)
+        finally:
+            for node in nodes:
+                node.allow_threads()
+
+    def few_files(self) -> Fault:
+        """A node may open few files, and strangers come who say nothing."""
+        cluster, id = self._cluster, self._rng.choice(self._mortal)
+        cluster.stop(id)
+        cluster.start(id, ulimit=FEW_FILES)
+        yield from self._until_answering(id)
+        config = load_server_config(cluster.nodes[id].ini)
+        with contextlib.ExitStack() as strangers:
+            for _ in range(STRANGERS):
+                for address in (config.servers[id], config.peers[id]):
+                    stranger = strangers.enter_context(contextlib.closing(socket.socket()))
+                    stranger.setblocking(False)
+                    stranger.connect_ex(tuple(address))
+            yield self._rng.uniform(2, 6)
+        yield from self._until_answering(id)
+
+    def full_pipes(self) -> Fault:
+        """Nobody reads what some nodes, or all, say."""
+        ids = self._some(list(self._cluster.nodes), len(self._cluster.nodes))
+        nodes = [self._cluster.chaos_nodes[id] for id in ids]
+        try:
+            for node in nodes:
+                node.fill_pipe()
+            yield self._rng.uniform(2, 6)
+            yield from self._until_answering(*ids)
+        finally:
+            for node in nodes:
+                node.read_pipe()
 
     # -- disks -----------------------------------------------------------------------------------------------
 
