@@ -95,5 +95,5 @@ MUTANTS: list[Mutant] = [
            Edit("storage.identity", "A.node != B", "False")),
     Mutant("LOCK not taken", "9", "two processes use one data folder",
            "storage/test_folder.py::test_two_processes_on_a_folder",
-           Edit("storage.disk", "A.flock(B, C)", "None")),
+           Edit("storage.file_lock", "A.flock(B, C)", "None")),
 ]
