@@ -108,9 +108,9 @@ def test_leadership_stays_where_it_is_while_another_one_would_be_no_better(tmp_p
         led = role_and_term(cluster, leader)
         follower = next(id for id in cluster.nodes if id != leader)
         with Load(cluster) as load:
-            for _ in range(3):  # stalls below the election timeout
+            for _ in range(3):  # stalls below the election timeout, also with those of the real disk
                 cluster.nodes[leader].order_fsync("hang")
-                threading.Event().wait(0.5 * ELECTION_TIMEOUT_S)
+                threading.Event().wait(0.3 * ELECTION_TIMEOUT_S)
                 cluster.nodes[leader].order_fsync("")
                 load.wait_for_more(5)
             cluster.nodes[follower].order_fsync("hang")
