@@ -2,7 +2,7 @@
 
 getaddrinfo() cannot be given a deadline, and takes 30 seconds when a name server is silent. So each name is
 looked up on a daemon thread that nobody joins: one at a time a name, and few in all. Whoever waits for it goes
-when its own time is over; the next one who asks waits for the same lookup.
+when its own time is over; the next one who asks waits for the same lookup, or is given what came meanwhile.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from raftkv import forks
 from raftkv.errors import CallTimeoutError, ConnectionLostError, RpcError
 
 _MOST_LOOKUPS = 32  # at once; each is a thread, perhaps for half a minute
+_KEPT_S = 10.0  # an answer that came when nobody waited any more, for who asks next
 
 Signals = queue.SimpleQueue  # of whoever waits: anything put there ends the wait
 
@@ -31,11 +32,12 @@ class Target(NamedTuple):
 class _Lookup:
     def __init__(self) -> None:
         self.outcome: list[Target] | RpcError | None = None
+        self.ended = 0.0  # time.monotonic() when the outcome came
         self.waiting: list[Signals[None]] = []
 
 
 class _Lookups:
-    """Those that are under way in this process."""
+    """Those that are under way in this process, and those whose outcome nobody has."""
 
     def __init__(self) -> None:
         self.after_fork_in_child()
@@ -44,10 +46,14 @@ class _Lookups:
     def after_fork_in_child(self) -> None:
         self._lock = threading.Lock()
         self._under_way: dict[tuple[str, int], _Lookup] = {}
+        self._kept: dict[tuple[str, int], _Lookup] = {}
 
     def join(self, host: str, port: int, signals: Signals[None]) -> _Lookup:
         """The lookup of this name, which is begun if there is none."""
         with self._lock:
+            kept = self._kept.pop((host, port), None)
+            if kept is not None and time.monotonic() - kept.ended < _KEPT_S:
+                return kept
             lookup = self._under_way.get((host, port))
             if lookup is None:
                 if len(self._under_way) >= _MOST_LOOKUPS:
@@ -59,6 +65,11 @@ class _Lookups:
                 self._under_way[host, port] = lookup
             lookup.waiting.append(signals)
         return lookup
+
+    def leave(self, lookup: _Lookup, signals: Signals[None]) -> None:
+        """Whoever joined with `signals` waits no longer. The outcome may just have come."""
+        with self._lock:
+            lookup.waiting.remove(signals)
 
     def _start(self, host: str, port: int, lookup: _Lookup) -> None:
         thread = threading.Thread(
@@ -75,10 +86,13 @@ class _Lookups:
         except RpcError as error:
             outcome = error
         with self._lock:
-            lookup.outcome = outcome
+            lookup.outcome, lookup.ended = outcome, time.monotonic()
             if self._under_way.get((host, port)) is lookup:
                 del self._under_way[host, port]
-        for signals in lookup.waiting:
+                if not lookup.waiting and not isinstance(outcome, RpcError):
+                    self._kept[host, port] = lookup
+            waiting = list(lookup.waiting)
+        for signals in waiting:
             signals.put(None)
 
 
@@ -101,6 +115,8 @@ def resolve(host: str, port: int, deadline: float, signals: Signals[None]) -> li
             signals.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
             pass  # said below
+    if lookup.outcome is None:
+        _lookups.leave(lookup, signals)
     if lookup.outcome is None:
         raise CallTimeoutError(f"cannot resolve {host}: the resolver did not answer in time")
     if isinstance(lookup.outcome, RpcError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import queue
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 from raftkv import errors
 from raftkv.client.clerk import Clerk
 from raftkv.rpc.client import ClientEnd, try_connect
+from raftkv.rpc.resolve import resolve
 
 from tests.cluster.waiting import wait_until
 from tests.unit.fake_cluster import HOLD, KEY, SILENT
@@ -44,6 +46,28 @@ def names(monkeypatch):
     for value in known.values():
         if isinstance(value, threading.Event):
             value.set()
+
+
+def test_an_answer_of_the_resolver_for_which_nobody_waits_is_kept_for_who_asks_next(monkeypatch):
+    answer, asked = threading.Event(), []
+
+    def getaddrinfo(host, port, *args, flags=0, **options):
+        if flags:
+            raise socket.gaierror(socket.EAI_NONAME, "no number")
+        asked.append(host)
+        answer.wait(30)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    def ask():
+        return resolve("slow.example", 1, time.monotonic(), queue.SimpleQueue())
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    with pytest.raises(errors.CallTimeoutError):
+        ask()
+    answer.set()
+    wait_until(lambda: not any(t.name == "rpc-resolver" for t in threading.enumerate()), "the answer")
+    assert ask() == [(socket.AF_INET, ("127.0.0.1", 1))]
+    assert asked == ["slow.example"]
 
 
 def clerks_threads():
