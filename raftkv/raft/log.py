@@ -71,7 +71,7 @@ class RaftLog:
         return self.bytes_of(self.first_index, self.last_index)
 
     def bytes_of(self, low: int, high: int) -> int:
-        """The bytes of the entries low..high, both included."""
+        """The bytes of the entries low..high, both included. They are held here; none if `high` is low - 1."""
         return self._ends[high + 1 - self.first_index] - self._ends[low - self.first_index]
 
     @property
