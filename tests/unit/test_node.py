@@ -680,6 +680,18 @@ def test_no_snapshot_is_begun_of_what_a_received_one_has_overtaken(tmp_path: Pat
     bench.close()
 
 
+def test_an_own_snapshot_that_ends_after_a_newer_one_was_received_changes_nothing(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "data", max_raft_state=60)
+    bench.node.step([append(entry(1), entry(2), entry(3), commit=3)])
+    bench.node.step([snapshot_message(9, ["nine"], tmp_path / "source")])
+    bench.node.log_writer.write_waiting()
+    assert bench.threads.run_last() == "snapshot"  # the received one is loaded
+    assert bench.threads.run_last() == "snapshot"  # the own one, which was begun before, is written
+    assert (bench.machine.state, bench.threads.started) == (["nine"], [])
+    assert bench.deaths == [] and bench.raft.log.first_index == 10
+    bench.close()
+
+
 # -- the end -------------------------------------------------------------------------------------------------
 
 
