@@ -9,7 +9,7 @@ import random
 import re
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from typing import NamedTuple
 
@@ -25,6 +25,7 @@ MAX_NODES = 99
 HOST = "127.0.0.1"
 # Below the ports that systems give to outgoing connections, so that a stopped cluster finds its ports again.
 FREE_PORTS = range(10_000, 32_000)
+_SERVER_INI = re.compile(r"server\d+\.ini")
 
 
 class ClusterFiles(NamedTuple):
@@ -42,6 +43,8 @@ def prepare_folder(folder: str, nodes: int | None = None, port: int | None = Non
     what `nodes` and `port` ask for.
     """
     client_ini = os.path.join(folder, "client.ini")
+    if not os.path.exists(client_ini):
+        _restore(folder, client_ini)
     if os.path.exists(client_ini):
         return _existing(folder, client_ini, nodes, port)
     nodes = DEFAULT_NODES if nodes is None else nodes
@@ -60,6 +63,23 @@ def prepare_folder(folder: str, nodes: int | None = None, port: int | None = Non
         _write(_server_ini(folder, node), _server_text(node, servers, peers))
     _write(client_ini, _client_text(servers))  # last: it says that the others are complete
     return ClusterFiles(client_ini, {node: _server_ini(folder, node) for node in servers})
+
+
+def _restore(folder: str, client_ini: str) -> None:
+    """Write client.ini again for a cluster that has lost it. One that has no keys and no data yet was cut short
+    while it was set up, and is set up anew."""
+    names = _names_in(folder)
+    server_inis = sorted(name for name in names if _SERVER_INI.fullmatch(name))
+    if not server_inis or not _strangers(names):
+        return
+    config = load_server_config(os.path.join(folder, server_inis[0]))
+    missing = [name for name in map("server{}.ini".format, config.servers) if name not in names]
+    if missing:
+        raise ConfigError(
+            f"{folder} holds {server_inis[0]} of a cluster, but no client.ini and no {missing[0]}: "
+            "put them back, or give another folder"
+        )
+    _write(client_ini, _client_text(config.servers, os.path.relpath(config.client_key_file, folder)))
 
 
 def _existing(folder: str, client_ini: str, nodes: int | None, port: int | None) -> ClusterFiles:
@@ -165,13 +185,27 @@ def _holder(path: str) -> str:
 def _check_unclaimed(folder: str) -> None:
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
-        names = os.listdir(folder)
     except OSError as error:
         raise ConfigError(explain(error, folder, "--data-dir")) from None
-    ours = re.compile(rf"server\d+\.ini|{LOCK}")
-    strangers = [name for name in names if not ours.fullmatch(name) and not is_clutter(name)]
+    strangers = _strangers(_names_in(folder))
     if strangers:
         raise ConfigError(f"{folder} holds {min(strangers)!r} and no cluster: give an empty or a new folder")
+
+
+def _names_in(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise ConfigError(explain(error, folder, "--data-dir")) from None
+
+
+def _strangers(names: list[str]) -> list[str]:
+    """Those that no set-up of ours has written."""
+    return [
+        name for name in names if name != LOCK and not _SERVER_INI.fullmatch(name) and not is_clutter(name)
+    ]
 
 
 def _server_ini(folder: str, node: int) -> str:
@@ -203,14 +237,14 @@ def _server_text(node: int, servers: dict[int, Address], peers: dict[int, Addres
     )
 
 
-def _client_text(servers: dict[int, Address]) -> str:
+def _client_text(servers: Mapping[int, Address], key_file: str = "client.key") -> str:
     return (
         "# For clients of this local cluster, written by kvcluster: kvclient --config THIS FILE.\n"
-        f"\n[servers]\n{_address_lines(servers)}\n[auth]\nclient_key_file = client.key\n"
+        f"\n[servers]\n{_address_lines(servers)}\n[auth]\nclient_key_file = {key_file}\n"
     )
 
 
-def _address_lines(addresses: dict[int, Address]) -> str:
+def _address_lines(addresses: Mapping[int, Address]) -> str:
     return "".join(f"{node} = {address}\n" for node, address in addresses.items())
 
 

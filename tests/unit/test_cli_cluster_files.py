@@ -108,6 +108,21 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path):
         prepare_folder(str(tmp_path / "thesis.tex"))
 
 
+def test_a_lost_client_ini_is_written_again(tmp_path):
+    files = prepare_folder(str(tmp_path))
+    client_ini = pathlib.Path(files.client_ini)
+    before = client_ini.read_text()
+    (tmp_path / "client.key").touch()
+    client_ini.unlink()
+    assert prepare_folder(str(tmp_path)) == files
+    assert client_ini.read_text() == before
+    client_ini.unlink()
+    (tmp_path / "server2.ini").unlink()
+    with pytest.raises(ConfigError, match=r"holds server1\.ini .* no client\.ini and no server2\.ini: put"):
+        prepare_folder(str(tmp_path))
+    assert not client_ini.exists()
+
+
 def test_a_set_up_that_was_cut_short_is_done_again(tmp_path):
     files = prepare_folder(str(tmp_path), 3)
     os.unlink(files.client_ini)
