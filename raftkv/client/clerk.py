@@ -54,7 +54,7 @@ class Clerk:
       a Clerk has no other commands under way, and its next write is answered, it no longer can.)
       SessionExpiredError is one kind of it;
     - UnavailableError, of which both are kinds: a read found no leader in time;
-    - AuthenticationError: no server has our key;
+    - AuthenticationError: no server that answers has our key;
     - ClosedError: the Clerk was closed.
 
     Commands of several threads, and those given to submit(), are under way at once, in no certain order.
@@ -184,7 +184,7 @@ class Clerk:
         """What each server says of itself: a dict of STATUS_FIELDS, in the order of ids.
 
         All are asked at once. One that does not answer within `timeout` seconds has "alive" False, and
-        "error" says why. Raises AuthenticationError if all hold another key.
+        "error" says why. Raises AuthenticationError if all that answer hold another key.
         """
         deadline = time.monotonic() + _checked_timeout(timeout)
         answers = {}
@@ -202,7 +202,7 @@ class Clerk:
                     strangers.append(error)
             row.update(id=server, address=str(self._addresses[server]))
             result.append(row)
-        if len(strangers) == len(answers):
+        if strangers and not any(row["alive"] for row in result):
             raise strangers[0]
         return result
 

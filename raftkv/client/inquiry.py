@@ -22,6 +22,7 @@ class Inquiry:
         self.asking: Command | None = None  # the one that looks for the leader
         self.complaints: dict[int, str] = {}
         self._unauthorised: set[int] = set()  # servers that do not hold our key
+        self._authorised: set[int] = set()  # those that refused something else last
 
     def ask(self, command: Command) -> int:
         """`command` looks for the leader. Returns which server it goes to."""
@@ -36,11 +37,17 @@ class Inquiry:
             self.search.found(command.server)
             self.complaints.clear()
             self._unauthorised.clear()
+            self._authorised.clear()
 
     def complained(self, server: int, complaint: str) -> None:
         """`server` said, or is, something else than an answer; but it is not one that holds another key."""
         self.complaints[server] = complaint
         self._unauthorised.discard(server)
+
+    def refused(self, server: int, complaint: str) -> None:
+        """`server`, which holds our key, refused a request."""
+        self.complained(server, complaint)
+        self._authorised.add(server)
 
     def guides(self, command: Command) -> bool:
         """Whether what has just become of `command` decides where to look next: it was the one that asks, or
@@ -59,9 +66,18 @@ class Inquiry:
             tell(command.server, command.sent_at, now)
 
     def unauthorised(self, server: int) -> bool:
-        """`server` holds another key than we do. Returns whether all do."""
+        """`server` holds another key than we do. Returns whether there is no point in asking on: a majority does,
+        and all others cannot be reached."""
         self._unauthorised.add(server)
-        return len(self._unauthorised) == len(self._servers)
+        self._authorised.discard(server)
+        most = 2 * len(self._unauthorised) > len(self._servers)
+        return most and len(self.complaints) == len(self._servers) and self.wrong_key() is not None
+
+    def wrong_key(self) -> str | None:
+        """What a server said that holds another key than we do, if all that answer do."""
+        if self._authorised or not self._unauthorised:
+            return None
+        return self.complaints[min(self._unauthorised)]
 
     def ended(self, command: Command) -> None:
         """`command` has its outcome, and asks no more."""

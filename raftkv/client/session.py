@@ -166,7 +166,7 @@ class ClerkSession:
         """A server has refused an attempt of `command`, in the words of errors.RemoteError."""
         if command.done or attempt != command.attempt:
             return []
-        self._inquiry.complained(command.server, message)
+        self._inquiry.refused(command.server, message)
         refusal = errors.RemoteError(code, message, detail)
         _REFUSALS.get(code, ClerkSession._final)(self, command, refusal, now)
         self._go_on(now)
@@ -197,7 +197,7 @@ class ClerkSession:
         return self._take()
 
     def unauthorised(self, command: Command, attempt: int, reason: str, now: float) -> Actions:
-        """The server and we do not hold the same key. When that is so with all, there is no point in
+        """The server and we do not hold the same key. When that is so with all that answer, there is no point in
         retrying."""
         if command.done or attempt != command.attempt:
             return []
@@ -281,7 +281,10 @@ class ClerkSession:
         if self._closed:
             self._fail(command, errors.ClosedError("the client was closed before the command was answered"))
         elif command.deadline <= now + _ABOUT_NOW_S:
-            self._fail(command, too_late(command, self._inquiry.complaints))
+            reason, complaints = self._inquiry.wrong_key(), self._inquiry.complaints
+            self._fail(
+                command, errors.AuthenticationError(reason) if reason else too_late(command, complaints)
+            )
         elif command is self._registration and not self._waiting.has_unnumbered():
             self._finish(command)  # nobody needs it any more
         elif command.numbering is not None and command.numbering is not self._numbering:

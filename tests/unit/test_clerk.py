@@ -626,7 +626,10 @@ def test_status_with_all_down(cluster):
 # -- keys and the end ----------------------------------------------------------------------------------------
 
 
-def test_a_wrong_key(cluster):
+@pytest.mark.parametrize("down", [False, True])
+def test_a_wrong_key(cluster, down):
+    if down:
+        cluster.servers[3].rpc.close()
     with Clerk(cluster.addresses, authkey=b"another key", timeout=10.0) as clerk:
         start = time.monotonic()
         for call in (lambda: clerk.put("a", "1"), lambda: clerk.get("a"), clerk.status):

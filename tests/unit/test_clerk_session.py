@@ -478,6 +478,34 @@ def test_a_wrong_key_everywhere_ends_the_command_at_once(client):
     assert type(command.error) is errors.AuthenticationError
 
 
+@pytest.mark.parametrize("strangers, at_once", [(2, True), (1, False)])
+def test_a_wrong_key_at_all_that_answer_is_the_reason(client, strangers, at_once):
+    command, began = client.start("put", "k", "v", timeout_s=3.0), client.now
+    while not command.done:
+        if not client.sends:
+            client.wake()
+            continue
+        send = client.take()
+        if send.server > strangers:
+            client.lose(send, sent=False)
+        else:
+            client.event("unauthorised", send, f"{send.server} has another key")
+    assert (type(command.error), str(command.error)[1:]) == (errors.AuthenticationError, " has another key")
+    assert (client.now - began < 1.0) == at_once
+
+
+def test_a_wrong_key_at_one_of_those_that_answer_is_not_the_reason(client):
+    command = client.start("put", "k", "v", timeout_s=1.0)
+    while not command.done:
+        if not client.sends:
+            client.wake()
+        elif client.sends[0].server == 1:
+            client.redirect(client.take(), None)
+        else:
+            client.event("unauthorised", client.take(), "another key")
+    assert type(command.error) is errors.NotApplied
+
+
 def test_a_wrong_key_at_one_server_is_not_the_end(client):
     command = client.start("put", "k", "v")
     client.event("unauthorised", client.take(), "the server has another key")
