@@ -21,7 +21,7 @@ _MAX_FILE_CHARACTERS = 1 << 20
 _MAX_LABEL, _MAX_HOST = 63, 253  # characters, says DNS
 _WILDCARDS = ("0.0.0.0", "0")
 _COMMENT = re.compile(r"[;#]|\s//")
-_QUOTE = re.compile(r"[\"`]|^['\u2018\u201c\u00ab]|['\u2019\u201d\u00bb]$|\\ ")
+_QUOTE = re.compile(r"[\"`]|^['\u2018\u201c\u00ab]|['\u2019\u201d\u00bb]$|\\(?: |$)")
 _VARIABLE = re.compile(r"\$|%\(|%\w+%|\{\{")
 _INTEGER = re.compile(r"-?[0-9]{1,20}")
 _SECONDS = re.compile(r"[0-9]{1,20}(\.[0-9]*)?|\.[0-9]+")
@@ -207,6 +207,16 @@ def absolute(path: PathLike) -> str:
         raise ConfigError(f"{text}: the current folder is gone; give the whole path") from None
 
 
+def new_folder(path: str, option: str) -> str:
+    """absolute() of a folder that is made if it is not there. Raises ConfigError, also for the name of a new one that
+    was not meant so: a variable that no shell has replaced, quotes, a comment."""
+    folder = absolute(path)
+    problem = _not_meant(path)
+    if problem and not os.path.exists(folder):
+        raise ConfigError(f"{option} {problem}")
+    return folder
+
+
 def _read(path: str) -> str:
     try:
         with open(path, encoding="utf-8-sig") as file:
@@ -226,16 +236,24 @@ def _value_problem(value: str) -> str | None:
         return "needs a value, on one line"
     if "\n" in value:
         return "needs a value, on one line; a line that is indented continues the one before"
+    problem = _not_meant(value)
+    if problem:
+        return problem
+    if not value.isprintable():
+        return f"{value!a} has a character that cannot be seen: write it anew"
+    if value.startswith(("=", ": ")):
+        return f"{value!r} begins with a second {value[0]!r}: write option = value"
+    return None
+
+
+def _not_meant(value: str) -> str | None:
+    """What in it was meant for somebody else, such as a shell. None: nothing."""
     if _COMMENT.search(value):
         return f"{value!r} ends in a comment, it seems: write comments on lines of their own"
     if _QUOTE.search(value):
         return f"{value!r} is quoted, it seems: write the value without quotes or backslashes"
     if _VARIABLE.search(value):
         return f"{value!r} names a variable, and none are expanded here: write the value itself"
-    if not value.isprintable():
-        return f"{value!a} has a character that cannot be seen: write it anew"
-    if value.startswith(("=", ": ")):
-        return f"{value!r} begins with a second {value[0]!r}: write option = value"
     return None
 
 

@@ -35,7 +35,7 @@ from raftkv.cli.streams import open_standard_streams
 from raftkv.cli.terminal import NodeOutput
 from raftkv.config import load_server_config
 from raftkv.errors import ConfigError, RaftKVError
-from raftkv.ini import absolute
+from raftkv.ini import new_folder
 from raftkv.logs import log_to_stderr
 
 ALL_SERVE_S = 10.0
@@ -171,7 +171,7 @@ def _node_id(cluster: LocalCluster, clerk: Any, word: str) -> int:
 def _folder(data_dir: str | None) -> Iterator[str]:
     """The cluster's folder: the given one, or a temporary one that is removed at the end."""
     if data_dir is not None:
-        yield absolute(data_dir)
+        yield new_folder(data_dir, "--data-dir")
         return
     try:
         folder = tempfile.mkdtemp(prefix="raftkv-")

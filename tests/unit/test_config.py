@@ -8,6 +8,7 @@ import re
 import pytest
 from raftkv.config import Address, Limits, RaftOptions, load_client_config, load_server_config
 from raftkv.errors import ConfigError
+from raftkv.ini import new_folder
 
 SERVER = """\
 [node]
@@ -311,6 +312,7 @@ ODD_VALUES = {
     "typographic quotes": "\u201c{}\u201d",
     "one quote": '{}"',
     "shell escape": "{}\\ x",
+    "line that should go on": "{}\\",
     "variable": "$HOME/{}",
     "variable in braces": "${{HOME}}/{}",
     "command": "`pwd`/{}",
@@ -352,6 +354,15 @@ def test_no_option_takes_a_comment_quotes_or_a_variable_for_its_value(odd, tmp_p
                 load_server_config(path)
             assert str(caught.value).startswith(f"{path}: {place}: "), line
             assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["$HOME/c", "'c'", "c # fast", "%APPDATA%/c", "`pwd`/c", "c\\"])
+def test_a_new_folder_has_no_name_that_was_meant_for_a_shell(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="^--data-dir "):
+        new_folder(name, "--data-dir")
+    (tmp_path / name).mkdir(parents=True)
+    assert new_folder(name, "--data-dir") == str(tmp_path / name), "one that is there was meant"
 
 
 NUMBERS = [
