@@ -125,8 +125,10 @@ class Joining:
             knows_you = True
         elif not knows_you and hello.state != NEW:
             raise ProtocolError(
-                f"node {hello.id} came with another disk than the one known here; if its data folder was "
-                "replaced, move the folder away and start it with an empty one"
+                f"node {hello.id} came with another disk than the one known here: if it is another cluster's server, "
+                "correct the line of [peers] that leads to it (compare the addresses in both files); if its data "
+                "folder was replaced, put the right one back or, if it holds no data that you need, move it away and "
+                "start the node with an empty one"
             )
         self.known[hello.id] = known
         return knows_you, known
