@@ -35,7 +35,7 @@ class _Inode:
     def __init__(self) -> None:
         self.data, self.durable = bytearray(), bytearray()
         self.unsynced: list[tuple[int, int]] = []  # (first byte, end) of each write since the last fsync
-        self.lying = False  # an fsync failed: the next ones say yes and do nothing, as Linux does
+        self.lying = False  # an fsync failed: see fail()
 
     def write(self, offset: int, new: bytes) -> None:
         self.data[offset : offset + len(new)] = new
@@ -43,8 +43,14 @@ class _Inode:
 
     def sync(self) -> None:
         for start, end in self.unsynced:
+            self.durable += bytes(max(0, start - len(self.durable)))  # of what never came to the disk
             self.durable[start:end] = self.data[start:end]
         self.unsynced = []
+
+    def fail(self) -> None:
+        """An fsync fails. As on Linux, what was written counts as clean from now on: the next fsync says yes and
+        writes nothing of it, but what is written after this."""
+        self.lying, self.unsynced = True, []
 
 
 class _Folder:
@@ -163,10 +169,13 @@ class SimDisk(Disk):
         return pending[: self.rng.randint(0, len(pending))]
 
     def _cut(self, inode: _Inode, keep: str) -> None:
-        if keep == NOTHING or inode.lying:
+        if keep == NOTHING:
             inode.data[:] = inode.durable
         elif keep == SOME and inode.unsynced:
             self._keep_some(inode)
+        elif inode.lying:
+            inode.sync()
+            inode.data[:] = inode.durable
         inode.durable[:], inode.unsynced, inode.lying = inode.data, [], False
 
     def _keep_some(self, inode: _Inode) -> None:
@@ -314,11 +323,10 @@ class SimFile:
         try:
             self._disk._begin("sync", self._path, self._epoch)
         except OSError:
-            self._inode.lying = True
+            self._inode.fail()
             raise
         self._disk.syncs += 1
-        if not self._inode.lying:
-            self._inode.sync()
+        self._inode.sync()
 
     def read(self, offset: int, size: int) -> bytes:
         self._disk._begin("read", self._path, self._epoch)
