@@ -12,7 +12,16 @@ from typing import Any, Callable, NamedTuple
 from raftkv import errors
 from raftkv.cli.arguments import Arguments, Convert, did_you_mean, parse_arguments
 from raftkv.cli.console import Console
-from raftkv.cli.outcome import BAD_INPUT, DONE, INTERRUPTED, STOPS, Outcome, UsageError, exit_status
+from raftkv.cli.outcome import (
+    BAD_INPUT,
+    DONE,
+    INTERRUPTED,
+    STOPS,
+    InputInUseError,
+    Outcome,
+    UsageError,
+    exit_status,
+)
 from raftkv.cli.printable import one_line
 
 Run = Callable[[Any, Arguments, Console], Outcome]
@@ -56,7 +65,8 @@ class Call(NamedTuple):
         try:
             outcome = self.command.run(clerk, self.arguments, console)
         except errors.RaftKVError as error:
-            outcome = Outcome(exit_status(error), error=str(error))
+            ends_input = isinstance(error, InputInUseError)
+            outcome = Outcome(exit_status(error), error=str(error), ends_input=ends_input)
         except STOPS:
             outcome = Outcome(INTERRUPTED, error="interrupted" + self.doubt)
         return outcome._replace(as_json=self.as_json)

@@ -13,7 +13,7 @@ import time
 from typing import BinaryIO, Callable
 
 from raftkv.cli import printable
-from raftkv.cli.outcome import Outcome, OutputError, UsageError
+from raftkv.cli.outcome import InputInUseError, Outcome, OutputError, UsageError
 
 PROGRESS_EVERY_S = 0.2
 
@@ -101,7 +101,7 @@ class Console:
         if self._input_is_closed:
             raise UsageError("standard input is closed: name a file")
         if not self.input_is_free:
-            raise UsageError("standard input is where the commands come from: name a file")
+            raise InputInUseError("standard input is where the commands come from: name a file")
         return sys.stdin.buffer
 
 

@@ -21,6 +21,10 @@ class UsageError(errors.RaftKVError):
     """A command that cannot be understood. The message says what is wrong, and how to write it."""
 
 
+class InputInUseError(UsageError):
+    """A command wants to read standard input, which commands come from: the lines after it may be meant as data."""
+
+
 class OutputError(errors.RaftKVError):
     """Standard output cannot be written. The message is the system's reason."""
 
@@ -43,7 +47,7 @@ class Outcome(NamedTuple):
     `error` is a sentence.
 
     `remark` is shown in place of no text, but only to a person at a terminal. With `as_json`, `plain` and the
-    error are shown, as JSON.
+    error are shown, as JSON. `ends_input`: the lines that come after the command may be no commands.
     """
 
     status: int
@@ -52,6 +56,7 @@ class Outcome(NamedTuple):
     error: str = ""
     remark: str = ""
     as_json: bool = False
+    ends_input: bool = False
 
     @property
     def shown(self) -> str | None:

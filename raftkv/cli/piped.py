@@ -23,8 +23,8 @@ _OTHER_BOMS = (b"\xff\xfe", b"\xfe\xff")  # UTF-16
 def run_lines(
     clerk: Any, commands: Mapping[str, Command], lines: Lines, as_json: bool, console: Console
 ) -> int:
-    """Run one command after the other, up to the first the outcome of which is unknown: what follows may build
-    on it. Returns the highest exit status."""
+    """Run one command after the other, up to the first the outcome of which is unknown, as what follows may
+    build on it, or which wants these lines as its data. Returns the highest exit status."""
     status = DONE
     for read in _commands_of(lines):
         if isinstance(read.words, UsageError):
@@ -33,7 +33,7 @@ def run_lines(
             break
         else:
             outcome = execute(commands, clerk, read.words, as_json, console)
-        ends_here = outcome.status >= UNAVAILABLE
+        ends_here = outcome.status >= UNAVAILABLE or outcome.ends_input
         if ends_here and outcome.error:
             outcome = outcome._replace(error=f"{outcome.error}; {_not_run(lines)}")
         try:

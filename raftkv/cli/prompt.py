@@ -157,6 +157,9 @@ class Prompt:
             console.write("\n")
             console.complain(f"abandoned{call.doubt}")
             return
+        if outcome.ends_input and self._pasted:
+            self._pasted.clear()
+            outcome = outcome._replace(error=f"{outcome.error}; the lines pasted after it were not run")
         console.show(outcome, "error: ")
         duration_s = time.monotonic() - started
         if duration_s >= SLOW_ANSWER_S:

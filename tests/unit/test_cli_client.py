@@ -196,6 +196,16 @@ def test_lines_end_where_the_outcome_is_unknown(kvclient, failure, status):
     assert "a" in kvclient.clerk.data
 
 
+@pytest.mark.parametrize("line", ["put x -", "load -"])
+def test_lines_that_may_be_meant_as_data_are_not_run(kvclient, line):
+    status, out, err = kvclient(lines=f"get a\n{line}\nput y HACK\nget a\n")
+    assert (status, out) == (2, "one\n") and "y" not in kvclient.clerk.data
+    assert err == (
+        "kvclient: line 2: standard input is where the commands come from: name a file; "
+        "the 2 lines after it were not run\n"
+    )
+
+
 @pytest.mark.parametrize("word", ["exit", "quit"])
 def test_lines_end_at_exit(kvclient, word):
     assert kvclient(lines=f"get a\n{word}\nget a\n") == (0, "one\n", "")

@@ -158,6 +158,12 @@ def test_ctrl_c_drops_what_was_pasted(clerk, capsys):
     assert "3" not in capsys.readouterr().out
 
 
+def test_pasted_lines_that_may_be_meant_as_data_are_not_run(clerk, capsys):
+    Typed(clerk, "put x -\nget banana", "get apple").run()
+    out, err = capsys.readouterr()
+    assert out == "1\n\n" and err.endswith("name a file; the lines pasted after it were not run\n")
+
+
 def test_json(clerk, capsys):
     Typed(clerk, "get apple", "get", as_json=True).run()
     out, err = capsys.readouterr()
