@@ -65,6 +65,16 @@ def parse_arguments(
     return Arguments(plain, found, len(plain))
 
 
+def wants_json(words: Sequence[str]) -> bool:
+    """Whether --json is among the options, also where the other words make no sense."""
+    return "--json" in words[: words.index("--")] if "--" in words else "--json" in words
+
+
+def command_of(words: list[str]) -> list[str]:
+    """The command in a line: `--` may stand before it, as on the command line of the program."""
+    return words[1:] if words[:1] == ["--"] else words
+
+
 def _converter(name: str, options: Mapping[str, Convert]) -> Convert:
     if name in options:
         return options[name]

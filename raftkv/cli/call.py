@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Callable, NamedTuple
 
 from raftkv import errors
-from raftkv.cli.arguments import Arguments, Convert, did_you_mean, parse_arguments
+from raftkv.cli.arguments import Arguments, Convert, did_you_mean, parse_arguments, wants_json
 from raftkv.cli.console import Console
 from raftkv.cli.outcome import (
     BAD_INPUT,
@@ -117,7 +117,7 @@ def execute(
     try:
         call = parse_call(commands, words, as_json)
     except UsageError as error:
-        return Outcome(BAD_INPUT, error=str(error), as_json=as_json or "--json" in words)
+        return Outcome(BAD_INPUT, error=str(error), as_json=as_json or wants_json(words[1:]))
     return call.run(clerk, console or Console())
 
 

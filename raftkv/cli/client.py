@@ -9,7 +9,7 @@ import sys
 from typing import NamedTuple, NoReturn
 
 from raftkv import Clerk, __version__
-from raftkv.cli.arguments import parse_arguments, seconds, text_of
+from raftkv.cli.arguments import parse_arguments, seconds, text_of, wants_json
 from raftkv.cli.call import Call, help_text, parse_call
 from raftkv.cli.commands import COMMANDS
 from raftkv.cli.console import Console, is_terminal
@@ -21,6 +21,7 @@ from raftkv.cli.outcome import (
     Outcome,
     OutputError,
     Terminated,
+    UsageError,
     exit_status,
 )
 from raftkv.cli.piped import Lines, run_lines
@@ -106,7 +107,7 @@ def _run(words: list[str]) -> int:
         outcome = Outcome(exit_status(error), error=str(error))
     except STOPS:
         outcome = Outcome(INTERRUPTED, error="interrupted")
-    outcome = outcome._replace(as_json="--json" in words)
+    outcome = outcome._replace(as_json=_wants_json(words))
     console.complain(outcome.error_line("kvclient: "))
     return outcome.status
 
@@ -143,6 +144,15 @@ def _parse(words: list[str]) -> _Asked:
         return _Asked(None, None, as_json, None, f"raftkv {__version__}")
     call = parse_call(COMMANDS, options.words, as_json) if options.words else None
     return _Asked(options.options.get("--config"), options.options.get("--timeout"), as_json, call)
+
+
+def _wants_json(words: list[str]) -> bool:
+    """Whether errors are to be JSON, also that the words make no sense."""
+    try:
+        asked = parse_arguments(words, _OPTIONS, leading=True)
+    except UsageError:
+        return wants_json(words)
+    return "--json" in asked.options or wants_json(asked.words[1:])
 
 
 def _finish(outcome: Outcome, name: str, console: Console) -> int:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from raftkv.cli.arguments import parse_arguments
+from raftkv.cli.arguments import command_of, parse_arguments
 from raftkv.cli.call import Command
 from raftkv.cli.outcome import UsageError
 from raftkv.cli.words import ANSI, Word, last_word, quote, quote_body, split_line
@@ -23,7 +23,7 @@ def complete(commands: Mapping[str, Command], clerk: Any, line: str, begin: int)
     """
     try:
         word = last_word(line)
-        before = split_line(line[: word.start])
+        before = command_of(split_line(line[: word.start]))
     except UsageError:
         return []
     if not before or before == ["help"]:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from raftkv.cli.arguments import command_of
 from raftkv.cli.call import Command, execute
 from raftkv.cli.console import Console
 from raftkv.cli.outcome import BAD_INPUT, DONE, NOT_WRITTEN, UNAVAILABLE, Outcome, OutputError, UsageError
@@ -87,8 +88,9 @@ def _commands_of(lines: Lines) -> Iterator[_Read]:
         except UsageError as error:
             yield _Read(first, error)
             continue
-        if words:
-            yield _Read(first, words)
+        command = command_of(words or [])
+        if command:
+            yield _Read(first, command)
     if splitter.open:
         yield _Read(first, splitter.complain())
 

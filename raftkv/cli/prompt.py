@@ -17,6 +17,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Callable, TypeVar
 
+from raftkv.cli.arguments import command_of
 from raftkv.cli.call import Command, parse_call
 from raftkv.cli.completion import complete
 from raftkv.cli.console import Console
@@ -83,7 +84,7 @@ class Prompt:
     def run_one(self) -> bool:
         """Read and run one command. False: the user leaves. Raises OutputError or KeyboardInterrupt."""
         try:
-            words = self._read_command()
+            words = command_of(self._read_command())
         except EOFError:
             Console().write("\n")
             return False

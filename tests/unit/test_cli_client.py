@@ -99,6 +99,22 @@ def test_a_failed_command(kvclient, failure, status):
     assert (out, json.loads(err)) == ("", {"error": str(failure), "status": status})
 
 
+@pytest.mark.parametrize(
+    "words, as_json",
+    [
+        (["put", "--", "--json"], False),
+        (["--", "--json"], False),
+        (["--bad", "--", "--json"], False),
+        (["--", "put", "--json"], True),
+        (["--json", "put", "--", "k"], True),
+        (["--bad", "get", "--json"], True),
+    ],
+)
+def test_a_word_behind_the_end_of_options_asks_for_no_json(words, as_json, kvclient):
+    status, out, err = kvclient(*words)
+    assert (status, out, err.startswith("{")) == (2, "", as_json)
+
+
 def test_ctrl_c(kvclient):
     kvclient.clerk.failure = KeyboardInterrupt()
     status, out, err = kvclient("put", "a", "b")
@@ -171,6 +187,8 @@ def test_lines(kvclient):
     out = 'OK\ntwo words\n{"key": "k", "value": "two words", "revision": 2}\n'
     assert kvclient(lines=lines) == (0, out, "")
     assert kvclient("--json", lines="get a\n") == (0, '{"key": "a", "value": "one", "revision": 1}\n', "")
+    assert kvclient(lines="-- get a\n--\n") == (0, "one\n", "")
+    assert kvclient(lines="-- --json")[2].startswith("kvclient: line 1: unknown command '--json'")
     assert kvclient(lines="") == (0, "", "")
 
 

@@ -25,6 +25,7 @@ def tab(line, *keys):
         ("scan --l", [], "scan --limit "),
         ("cas --", [], "cas --absent "),
         ("get ap", ["apple"], "get apple "),
+        ("-- get ap", ["apple"], "-- get apple "),
         ("get apple ap", ["apple"], "get apple apple "),
         ("put ap", ["apple", "apricot"], ["apple ", "apricot "]),
         ("put a", ["apple", "apricot"], "put ap"),

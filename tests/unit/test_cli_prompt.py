@@ -158,6 +158,11 @@ def test_ctrl_c_drops_what_was_pasted(clerk, capsys):
     assert "3" not in capsys.readouterr().out
 
 
+def test_the_end_of_options_may_stand_before_a_command(clerk, capsys):
+    Typed(clerk, "-- get apple", "--", "-- exit").run()
+    assert capsys.readouterr() == ("1\n", "")
+
+
 def test_pasted_lines_that_may_be_meant_as_data_are_not_run(clerk, capsys):
     Typed(clerk, "put x -\nget banana", "get apple").run()
     out, err = capsys.readouterr()
