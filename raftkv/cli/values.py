@@ -12,7 +12,7 @@ from raftkv.kvdb.limits import MAX_VALUE_BYTES
 
 #: Of `put`, for help texts.
 VALUE_HELP = (
-    "A VALUE of - is read from standard input, one of @FILE from that file, as they are, with every newline; "
+    "A VALUE of - is read from standard input, one of @FILE from that file, as they are, with every newline and a byte order mark; "
     "@@x is the text @x"
 )
 
