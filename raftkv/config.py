@@ -259,12 +259,12 @@ def _address_warnings(servers: Mapping[int, Address], peers: Mapping[int, Addres
         ("servers", "listen_clients", servers),
         ("peers", "listen_peers", peers),
     ):
-        others = [address for address in addresses.values() if not address.is_loopback()]
+        others = [each for each in addresses.values() if not each.is_loopback() and not each.is_wildcard()]
         for server, address in addresses.items():
             if address.is_wildcard():
                 yield (
                     f"[{section}] {server}: nobody on another machine can connect to {address}: write the "
-                    f"address that others use, and [node] {option} = {address.host} to listen on all"
+                    f"address that others use, and [node] {option} = 0.0.0.0 to listen on all"
                 )
             elif others and address.is_loopback():
                 yield (

@@ -19,7 +19,7 @@ PathLike = Union[str, "os.PathLike[str]"]
 
 _MAX_FILE_CHARACTERS = 1 << 20
 _MAX_LABEL, _MAX_HOST = 63, 253  # characters, says DNS
-_WILDCARDS = ("0.0.0.0", "0")
+_WILDCARD = re.compile(r"0+(\.0+){0,3}")
 _COMMENT = re.compile(r"[;#]|\s//")
 _QUOTE = re.compile(r"[\"`]|^['\u2018\u201c\u00ab]|['\u2019\u201d\u00bb]$|\\(?: |$)")
 _VARIABLE = re.compile(r"\$|%\(|%\w+%|\{\{")
@@ -43,7 +43,7 @@ class Address(NamedTuple):
 
     def is_wildcard(self) -> bool:
         """True if it means every address of the machine: one to listen on, not one to connect to."""
-        return self.host in _WILDCARDS
+        return _WILDCARD.fullmatch(self.plain().host) is not None
 
     def plain(self) -> Address:
         """The same address, spelt as every other spelling of it that can be known without a resolver."""

@@ -459,6 +459,16 @@ def test_an_address_that_others_cannot_use_is_a_warning(address, section, port, 
     assert load_server_config(write(tmp_path, LOOPBACK)).warnings == ()
 
 
+@pytest.mark.parametrize("address", ["0.0.0.0", "0", "0.0.0.0."])
+def test_an_address_of_no_machine_says_nothing_of_the_others(address, tmp_path):
+    (warning,) = load_server_config(
+        write(tmp_path, LOOPBACK.replace("127.0.0.2:7001", f"{address}:7001"))
+    ).warnings
+    assert warning.endswith(
+        "write the address that others use, and [node] listen_clients = 0.0.0.0 to listen on all"
+    )
+
+
 CLIENT_MISTAKES = {
     "a server's file": (SERVER, "unknown section [node]; known are [auth], [client], [servers]"),
     "no servers": (CLIENT.split("[auth]")[1].join(["[auth]", ""]), "section [servers] is missing"),
