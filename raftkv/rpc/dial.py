@@ -20,6 +20,7 @@ from typing import Any, Callable, cast
 
 from raftkv import forks
 from raftkv.errors import CallTimeoutError, ConnectionLostError, ProtocolError, RemoteError, RpcError
+from raftkv.ini import Address
 from raftkv.rpc import handshake
 from raftkv.rpc.resolve import Signals, Target, resolve
 from raftkv.rpc.wire import FrameReader, dumps, frame, loads
@@ -177,10 +178,18 @@ class Dial:
                             return key.data, cast(socket.socket, key.fileobj)
                         self._close(key.fileobj)
                         problem, next_at = failure, now
-                raise ConnectionLostError(f"cannot connect to {self._where}: {problem}")
+                raise ConnectionLostError(f"cannot connect to {self._where}: {problem}{self._advice()}")
             finally:
                 for key in list(selector.get_map().values()):
                     self._close(key.fileobj)
+
+    def _advice(self) -> str:
+        is_wildcard = Address(self._host, self._port).is_wildcard()
+        return (
+            "; that is an address to listen on, not to connect to: write the server's own"
+            if is_wildcard
+            else ""
+        )
 
     def _begin(self, target: Target, selector: selectors.BaseSelector) -> str | None:
         """Begins to connect; says what is wrong if that cannot even be begun."""

@@ -307,6 +307,11 @@ def test_nobody_listens(dead: tuple, connect: Any) -> None:
     assert time.monotonic() - started < 5, "a call waited although the attempt to connect had failed"
 
 
+def test_an_address_to_listen_on_is_said_to_be_none_to_connect_to(dead: tuple, connect: Any) -> None:
+    with pytest.raises(ConnectionLostError, match="not to connect to: write the server's own"):
+        connect(("0.0.0.0", dead[1])).call("echo", (), 20.0)
+
+
 def test_a_mute_server_is_given_up(mute: tuple, connect: Any) -> None:
     with pytest.raises(ConnectionLostError) as info:
         connect(mute, connect_timeout_s=0.2).call("echo", (), 20.0)
