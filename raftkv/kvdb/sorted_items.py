@@ -52,24 +52,26 @@ class SortedItems(Generic[Item]):
 
     def set(self, key: str, item: Item) -> Item | None:
         """Put `item` at `key`. Returns the one that was there."""
-        last_keys = self._last_keys
-        if not last_keys:
-            self._append([key], [item])
-            return None
-        if key > last_keys[-1]:  # the common case of rising keys
-            leaf, old, last_keys[-1] = self._leaves[-1], None, key
+        place = bisect_left(self._last_keys, key)
+        if place < len(self._leaves):
+            leaf = self._leaves[place]
+            old = leaf.items.get(key)
+            leaf.items[key] = item
+            if old is not None:
+                return old
+            insort(leaf.keys, key)
+        elif place:  # it comes after all others
+            place -= 1
+            leaf, self._last_keys[place] = self._leaves[place], key
+            leaf.items[key] = item
             leaf.keys.append(key)
         else:
-            leaf = self._leaves[bisect_left(last_keys, key)]
-            old = leaf.items.get(key)
-            if old is None:
-                insort(leaf.keys, key)
-        leaf.items[key] = item
-        if old is None:
-            self._count += 1
-            if len(leaf.keys) > 2 * LEAF_KEYS:
-                self._split(bisect_left(last_keys, key))
-        return old
+            self._append([key], [item])
+            return None
+        self._count += 1
+        if len(leaf.keys) > 2 * LEAF_KEYS:
+            self._split(place)
+        return None
 
     def pop(self, key: str) -> Item | None:
         """Remove `key`. Returns its item; None if there is none."""

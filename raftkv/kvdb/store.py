@@ -75,24 +75,27 @@ class Store:
     def put(self, key: str, value: str) -> None:
         """Set it, with the revision of this command."""
         old = self._items.set(key, (value, self.written[1]))
-        for view in self._views:
-            view.keep(key, old)
-        growth = len(value) if value.isascii() else utf8_size(value)
+        if self._views:
+            self._keep_for_views(key, old)
+        self._bytes += len(value) if value.isascii() else utf8_size(value)
         if old is None:
-            growth += KEY_BYTES + utf8_size(key)
+            self._bytes += KEY_BYTES + utf8_size(key)
         else:
-            growth -= len(old[0]) if old[0].isascii() else utf8_size(old[0])
-        self._bytes += growth
+            before = old[0]
+            self._bytes -= len(before) if before.isascii() else utf8_size(before)
 
     def delete(self, key: str) -> bool:
         """Remove it. Returns whether it was there."""
         item = self._items.pop(key)
         if item is None:
             return False
-        for view in self._views:
-            view.keep(key, item)
+        self._keep_for_views(key, item)
         self._bytes -= KEY_BYTES + utf8_size(key) + utf8_size(item[0])
         return True
+
+    def _keep_for_views(self, key: str, item: Item | None) -> None:
+        for view in self._views:
+            view.keep(key, item)
 
     def register(self) -> None:
         """Begin the session of the client that has this command's index as its id."""
