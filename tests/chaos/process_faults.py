@@ -25,7 +25,7 @@ POLL_S = 0.1
 CRASHES_WITHIN_S = 4.0
 LAST_WORDS_S = 1.0  # of a node whose disk failed in the last moment
 DISK_FAILS_WITHIN_S = 8.0  # a node that nobody writes to notices nothing
-FEW_FILES = "-n 64"
+FEW_FILES, FILES_A_MEMBER = 40, 10  # a little more than a server needs
 STRANGERS = 50  # at each address
 STORAGE_ERROR = "cannot read or write"  # said as it ends, or as it fails to start
 
@@ -154,7 +154,7 @@ class ProcessFaults:
         """A node may open few files, and strangers come who say nothing."""
         cluster, id = self._cluster, self._rng.choice(self._mortal)
         cluster.stop(id)
-        cluster.start(id, ulimit=FEW_FILES)
+        cluster.start(id, ulimit=f"-n {FEW_FILES + FILES_A_MEMBER * len(cluster.nodes)}")
         yield from self._until_answering(id)
         config = load_server_config(cluster.nodes[id].ini)
         with contextlib.ExitStack() as strangers:
