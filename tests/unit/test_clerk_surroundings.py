@@ -247,7 +247,8 @@ def test_a_resolver_that_hangs_delays_nobody(names):
     assert time.monotonic() - started < 0.2
     assert isinstance(waiting.exception(0), (errors.ClosedError, errors.NotApplied))
     assert [thread.name for thread in threading.enumerate()].count("rpc-resolver") <= 1
-    assert clerks_threads() == []
+    # close() does not wait for a dial that the scheduler holds up.
+    wait_until(lambda: clerks_threads() == [], "the last dial to end")
 
 
 @pytest.fixture
