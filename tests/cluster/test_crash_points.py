@@ -52,11 +52,11 @@ def start_to_crash(cluster: Cluster, victim: int, name: str) -> None:
 
 
 def kill_with_entries(cluster: Cluster, victim: int, clients: Appenders) -> None:
-    """Kill it at a moment when its log holds entries: with a snapshot alone, opening has nothing to write
-    anew."""
+    """Kill it at a moment when its log's last file holds entries: with a snapshot alone, or a file just begun,
+    opening has nothing to write anew."""
     cluster.kill(victim)
     log = cluster.nodes[victim].data_dir / "log"
-    while not any(file.stat().st_size for file in log.iterdir()):
+    while not [file.stat().st_size for file in sorted(log.glob("*.jsonl"))][-1:] > [0]:
         cluster.start(victim)
         clients.wait_for_more(5)
         cluster.kill(victim)
