@@ -30,9 +30,8 @@ def open_standard_streams() -> set[str]:
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, mode, closefd=False))
     if isinstance(sys.stdout, io.TextIOWrapper):
-        if (
-            not sys.stdout.isatty()
-        ):  # another program reads it: values as they are, whatever the locale can show
+        if not sys.stdout.isatty():
+            # Another program reads it: values as they are, whatever the locale can show.
             sys.stdout.reconfigure(encoding="utf-8")
         sys.stdout.reconfigure(errors="backslashreplace")  # what an encoding lacks must not end the program
     return closed

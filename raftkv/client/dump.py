@@ -34,9 +34,8 @@ class Dump:
         begun = submit(Begin())
         try:
             server, self._id, self.keys, self.index = begun.result(timeout_s + GRACE_S)
-        except (
-            BaseException
-        ) as error:  # out of a signal handler, perhaps: then the server begins it all the same
+        except BaseException as error:
+            # Out of a signal handler, perhaps: then the server begins it all the same.
             begun.add_done_callback(lambda late: _end_late_one(ends, late, timeout_s))
             if isinstance(error, FutureTimeoutError):
                 raise errors.UnavailableError(f"no dump: no answer within {timeout_s:g} s") from None

@@ -17,9 +17,8 @@ MAX_BATCH_OPS = 10_000
 MAX_GETS_CHARS = 8 << 20  # of values in the answer to one "gets"
 MAX_SCAN_ROWS = 1000  # a page of `scan` holds no more keys than this,
 MAX_SCAN_BYTES = 1024 * 1024  # nor more bytes of keys and values (but always one key)
-KEY_BYTES = (
-    256  # of memory that a key takes beside its own bytes and its value's; measured, with some to spare
-)
+# Of memory that a key takes beside its own bytes and its value's; measured, with some to spare.
+KEY_BYTES = 256
 MAX_NUMBER = 2**63 - 1  # of ids, sequence numbers and limits
 
 

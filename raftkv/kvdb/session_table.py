@@ -24,7 +24,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from raftkv.errors import SESSION_EXPIRED, STALE_SEQUENCE, TOO_MANY_IN_FLIGHT
-from raftkv.kvdb.outcomes import Outcome, from_plain, refused
+from raftkv.kvdb.outcomes import Outcome, from_plain, refused, results_in
 
 MAX_SESSIONS = 10_000
 MAX_IN_FLIGHT = 1024  # sequence numbers from a session's floor on
@@ -72,8 +72,7 @@ class Session:
         for seq in forgotten:
             outcome = self.outcomes.pop(seq, None)
             if outcome is not None:
-                result = outcome[1]
-                shrunk += len(result) if type(result) is list else 1  # as results_in(), without a call
+                shrunk += results_in(outcome)
         self.floor = acked
         self.size -= shrunk
         return shrunk
@@ -131,8 +130,7 @@ class Sessions:
 
     def remember(self, client: int, seq: int, outcome: Outcome) -> None:
         """Keep the outcome of a command for which recall() has just returned None."""
-        session, result = self._sessions[client], outcome[1]
-        size = len(result) if type(result) is list else 1  # as results_in(), without a call
+        session, size = self._sessions[client], results_in(outcome)
         session.outcomes[seq] = outcome
         session.size += size
         self._size += size

@@ -75,8 +75,8 @@ class Store:
     def put(self, key: str, value: str) -> None:
         """Set it, with the revision of this command."""
         old = self._items.set(key, (value, self.written[1]))
-        if self._views:
-            self._keep_for_views(key, old)
+        for view in self._views:
+            view.keep(key, old)
         self._bytes += len(value) if value.isascii() else utf8_size(value)
         if old is None:
             self._bytes += KEY_BYTES + utf8_size(key)
@@ -89,13 +89,10 @@ class Store:
         item = self._items.pop(key)
         if item is None:
             return False
-        self._keep_for_views(key, item)
-        self._bytes -= KEY_BYTES + utf8_size(key) + utf8_size(item[0])
-        return True
-
-    def _keep_for_views(self, key: str, item: Item | None) -> None:
         for view in self._views:
             view.keep(key, item)
+        self._bytes -= KEY_BYTES + utf8_size(key) + utf8_size(item[0])
+        return True
 
     def register(self) -> None:
         """Begin the session of the client that has this command's index as its id."""

@@ -161,7 +161,7 @@ class LogWriter:
         """Make durable all that waits for the disk, and let the promises of it leave. Returns whether anything
         did. Who may `wait` comes back without anything only when the node stops."""
         with self._mutex:
-            while self._busy or not (self._queue or self._compact_to):
+            while self._busy or not self.has_work:
                 if not wait or (self._threads.stopping and not self._busy):
                     return False
                 self._work_waits.wait()

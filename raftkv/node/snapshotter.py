@@ -149,9 +149,8 @@ class Snapshotter:
                 more = log_.snapshot.index < snapshot.index and self._raft.compact(snapshot, COMPACT_ENTRIES)
         with self._mutex:
             self._running = False
-            kept_to = max(
-                snapshot.index, log_.snapshot.index
-            )  # nothing, if a newer one was received meanwhile
+            # Nothing is kept for it if a newer one was received meanwhile.
+            kept_to = max(snapshot.index, log_.snapshot.index)
             self._kept_bytes = log_.bytes_of(log_.first_index, kept_to)
             self._compact_to(snapshot)
 

@@ -114,7 +114,7 @@ def resolve(host: str, port: int, deadline: float, signals: Signals[None]) -> li
         try:
             signals.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
-            pass  # said below
+            pass  # no answer in time: said below
     if lookup.outcome is None:
         _lookups.leave(lookup, signals)
     if lookup.outcome is None:

@@ -39,9 +39,8 @@ _STALLED_S = (
     30.0  # a frame that takes longer to come in, or a reply that long not taken, closes the connection
 )
 UNASKED = 0  # the id of a reply to no request: a sign of life
-_BATCH_BYTES = (
-    1 << 17
-)  # beyond, no more is read for a listener in a turn; some 10 ms of the smallest operations
+# Beyond, no more is read for a listener in a turn; it is some 10 ms of the smallest operations.
+_BATCH_BYTES = 1 << 17
 _SWEEP_INTERVAL_S = 1.0
 _CLOSE_S = 0.2  # close() waits so long for a handler before it leaves it alone
 _REFUSED_S = 2.0  # how long a connection that is one too many is answered

@@ -30,11 +30,9 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 from raftkv import forks
-from raftkv.storage.file_lock import FileLock
+from raftkv.storage.file_lock import BINARY, FileLock
 
 SECTOR = 512  # bytes that a disk writes whole or not at all
-
-_BINARY = getattr(os, "O_BINARY", 0)  # Windows translates line ends without it
 
 
 #: No block or inode is free; a quota is used up; the file has the largest size that is allowed.
@@ -204,7 +202,7 @@ class _File:
     def __init__(self, path: str, flags: int) -> None:
         self._path = path
         with _naming(path):
-            self._fd = os.open(path, flags | _BINARY, 0o600)
+            self._fd = os.open(path, flags | BINARY, 0o600)
         forks.close_in_child(self)
 
     def write_at(self, offset: int, data: bytes) -> None:

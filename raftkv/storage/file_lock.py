@@ -12,7 +12,7 @@ except ImportError:  # Windows
 
 from raftkv import forks
 
-_BINARY = getattr(os, "O_BINARY", 0)  # Windows translates line ends without it
+BINARY = getattr(os, "O_BINARY", 0)  # Windows translates line ends without it
 _LOCKED_BYTE = 1 << 30  # on Windows a locked byte cannot be read, so not one of those that hold the pid
 
 
@@ -22,7 +22,7 @@ class FileLock:
 
     def __init__(self, path: str, flags: int) -> None:
         self._path = path
-        self._fd = os.open(path, flags | _BINARY, 0o600)
+        self._fd = os.open(path, flags | BINARY, 0o600)
         forks.close_in_child(self)
         try:
             self._acquire(shared=flags == os.O_RDONLY)

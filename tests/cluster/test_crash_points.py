@@ -56,7 +56,12 @@ def kill_with_entries(cluster: Cluster, victim: int, clients: Appenders) -> None
     opening has nothing to write anew."""
     cluster.kill(victim)
     log = cluster.nodes[victim].data_dir / "log"
-    while not [file.stat().st_size for file in sorted(log.glob("*.jsonl"))][-1:] > [0]:
+
+    def last_file_is_empty() -> bool:
+        files = sorted(log.glob("*.jsonl"))
+        return not files or files[-1].stat().st_size == 0
+
+    while last_file_is_empty():
         cluster.start(victim)
         clients.wait_for_more(5)
         cluster.kill(victim)

@@ -229,7 +229,7 @@ MUTANTS: list[Mutant] = [
            "unit/test_network.py::test_no_field_can_be_replaced_by_what_ends_a_node",
            Edit("node.wire", "if type(A) is int and not 0 <= A <= MAX_NUMBER: ...", "pass")),
     Mutant("peers may speak for others", "", "a message's sender is not compared with the connection's",
-           "unit/test_network.py::test_nobody_speaks_for_another",
+           "unit/test_network.py::test_a_message_in_the_name_of_another_node_closes_the_connection",
            Edit("node.network", "A.sender != B.context", "False")),
     Mutant("an outbox is looked at once", "15",
            "lost wakeup: what is queued while another thread sends stays there",

@@ -56,7 +56,7 @@ MUTANTS: list[Mutant] = [
            "storage/test_reserve.py::test_the_log_gets_what_the_reserve_has_and_no_more",
            Instead("storage.reserve:Reserve._give", always(False))),
     Mutant("full disk ends the node", "14", "the log-writer does not wait for room",
-           SIMULATOR,
+           "unit/test_room.py::test_a_lone_entry_without_room_is_left_to_the_log_writer_which_waits",
            Edit("node.log_writer", "if not patient: raise", "raise")),
     Mutant("full disk not reported", "14", "the leader does not know that a follower has no room",
            "unit/test_room.py::test_a_follower_says_that_it_is_short_and_when_it_is_no_more",

@@ -196,7 +196,7 @@ def test_nothing_is_proposed_while_leadership_is_handed_over_and_again_when_that
     driven.raft.propose(["a"])
 
 
-def test_nobody_but_another_voter_can_be_handed_the_leadership() -> None:
+def test_leadership_is_handed_to_another_voter_only() -> None:
     driven = make_steady_leader()
     begin(driven, Change(add=(MemberRecord(4, 4, held=True),)))
     for to in (1, 4, 9):

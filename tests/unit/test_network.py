@@ -299,7 +299,7 @@ def test_a_new_peer_is_answered_by_a_thread_that_may_wait_for_the_disk(network: 
     assert member.greeted_on == ["hello"] and channel.context == 2
 
 
-def test_nobody_speaks_for_another(network: PeerNetwork) -> None:
+def test_a_message_in_the_name_of_another_node_closes_the_connection(network: PeerNetwork) -> None:
     channel = greeted(network)
     receive(network, channel, None, "raft", to_plain(StaleTerm(3, 1, 9)))
     assert channel.faults == ["a message in the name of node 3"] and member_of(network).messages == []

@@ -322,7 +322,9 @@ def test_a_term_is_left_to_the_log_writer(bench: Bench) -> None:
     assert bench.persister.hard_state.term == 0 and bench.node.log_writer.has_work
 
 
-def test_nobody_writes_while_another_thread_does(quick: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lone_entry_waits_while_another_thread_writes(
+    quick: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     save = quick.persister.save
 
     def receive_more(*args: Any) -> None:

@@ -30,7 +30,7 @@ def test_votes_of_learners_and_strangers_do_not_count() -> None:
     assert vote_result(Configuration((1, 2, 3), learners=(4,)), votes) is VoteResult.PENDING
 
 
-def test_nobody_decides_in_an_empty_configuration() -> None:
+def test_an_empty_configuration_elects_and_commits_nothing() -> None:
     assert vote_result(Configuration(), {1: True}) is VoteResult.LOST
     assert quorum_value(Configuration(), {1: 7}) == 0
 
