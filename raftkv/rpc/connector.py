@@ -10,6 +10,7 @@ from raftkv.errors import ConnectionLostError
 from raftkv.rpc.dial import Backoff, Dial, Dialling
 
 _GRACE_S = 0.15  # between an attempt's deadline and the moment when it is given up
+_LONGEST_S = 6.0  # of an attempt; a server gives a handshake 5 s by default
 
 Hello = Callable[[], tuple[str, tuple[Any, ...]]]
 
@@ -18,6 +19,9 @@ class Connector:
     """For one thread, but for retry_now(). `on_end()` is called, on another thread, when an attempt has ended.
 
     `trouble` is why there is no connection, None if there was no attempt since the last one.
+
+    An attempt has `timeout_s` seconds. The next one has twice as long if the other side took the connection and then
+    was too slow: on a line with a long round trip, or with a server that has much to do, none would ever succeed.
     """
 
     def __init__(
@@ -31,6 +35,7 @@ class Connector:
     ) -> None:
         self._address, self._authkey, self._hello = address, authkey, hello
         self._on_end, self._timeout_s, self._name = on_end, timeout_s, name
+        self._patience_s = timeout_s  # of the next attempt
         self._backoff = Backoff(random.Random())
         self._dialling: Dialling | None = None
         self.trouble: str | None = None
@@ -50,13 +55,15 @@ class Connector:
         dialling = self._dialling
         if dialling is None:
             if now >= self._backoff.next_at:
-                dial = Dial(self._address, self._authkey, now + self._timeout_s)
+                dial = Dial(self._address, self._authkey, now + self._patience_s)
                 self._dialling = Dialling(dial, self._hello, self._on_end, self._name)
             return None
         outcome = dialling.outcome
         if outcome is None and now < dialling.deadline + _GRACE_S:
             return None
         self._dialling = None
+        if dialling.is_slow:
+            self._patience_s = min(2 * self._patience_s, max(_LONGEST_S, self._timeout_s))
         if outcome is None:
             dialling.give_up()
             raise ConnectionLostError(f"cannot connect to {self._address[0]}: no answer in time")
@@ -71,6 +78,7 @@ class Connector:
 
     def worked(self) -> None:
         self.trouble = None
+        self._patience_s = self._timeout_s
 
     def lost(self, lasted_s: float, blameless: bool) -> None:
         """The connection that was made is lost after `lasted_s`; `blameless`: not by the other side."""

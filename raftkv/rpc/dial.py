@@ -93,6 +93,7 @@ class Dial:
         self._lock = threading.Lock()
         self._sockets: set[socket.socket] = set()  # open ones
         self._cancelled = False
+        self.was_connected = False  # somebody took a connection, whatever came of it
         forks.close_in_child(self)
 
     def run(self) -> socket.socket:
@@ -101,6 +102,7 @@ class Dial:
         targets = resolve(self._host, self._port, self.deadline, self._signals)
         while True:
             target, sock = self._connect_any(targets)
+            self.was_connected = True
             now = time.monotonic()
             share_s = (self.deadline - now) / len(targets)
             try:
@@ -284,6 +286,13 @@ class Dialling:
             if self._unwanted and isinstance(outcome, tuple):
                 outcome[0].close()
         self._on_end()
+
+    @property
+    def is_slow(self) -> bool:
+        """Did somebody take the connection, who was then not quick enough?"""
+        return self._dial.was_connected and (
+            self.outcome is None or isinstance(self.outcome, CallTimeoutError)
+        )
 
     def give_up(self) -> None:
         """The outcome is of no use any more. Waits a moment for the thread to end."""

@@ -295,7 +295,7 @@ def test_a_call_that_waits_for_a_connection_ends_in_time_and_is_never_sent(mute:
 # -- connections that fail -----------------------------------------------------------------------------------
 
 
-def test_nobody_listens(dead: tuple, connect: Any) -> None:
+def test_calls_to_a_closed_port_fail_at_once(dead: tuple, connect: Any) -> None:
     end = connect(dead)
     started = time.monotonic()
     with pytest.raises(ConnectionLostError, match="cannot connect to 127.0.0.1") as info:
@@ -382,6 +382,16 @@ def test_a_connection_comes_back_when_the_server_does(serve: Any, connect: Any) 
     assert end.call("echo", (1,), 5.0) == (1,)
     again.server.close()
     assert events.get(timeout=5) == "down"
+
+
+def test_attempts_get_longer_until_a_slow_line_is_connected_over(
+    serve: Any, connect: Any, proxy: Any
+) -> None:
+    address, between = proxy(serve().address)
+    between.set(between.links, delay_s=0.2)
+    up = threading.Event()
+    connect(address, connect_timeout_s=0.3, keep_connected=True, on_up=up.set).start()
+    assert up.wait(10.0), "no attempt was long enough for the handshake"
 
 
 def test_backoff_doubles_to_a_cap_with_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
