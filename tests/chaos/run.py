@@ -195,7 +195,7 @@ class Run:
         """Without faults there must be a leader soon, all nodes must catch up, and clients must be served."""
         healed = time.monotonic()
         with cluster.clerk(RECOVERY_S) as db:
-            wait_until(lambda: _has_room(db), "the alarm of the last full disk to end", RECOVERY_S)
+            wait_until(lambda: has_room(db), "the alarm of the last full disk to end", RECOVERY_S)
         served_s = time.monotonic() - healed
         cluster.wait_for_leader()
         for id in cluster.nodes:
@@ -272,7 +272,8 @@ def processes_left(folder: Path) -> list[int]:
     return found
 
 
-def _has_room(db: Clerk) -> bool:
+def has_room(db: Clerk) -> bool:
+    """Whether a put is taken. The alarm of a full disk lasts for a moment after there is room again."""
     try:
         db.put("after-all", "v")
     except NoSpaceError:

@@ -50,6 +50,7 @@ class _Lie(Nemesis):
     def wind_down(self, meanwhile: Any) -> None:
         super().wind_down(meanwhile)
         with self._cluster.clerk() as db:
+            wait_until(lambda: chaos_run.has_room(db), "the alarm of the last full disk to end")
             value = wait_until(lambda: db.get("count-0"), "a word")
             while not db.cas("count-0", value, value + value[: value.index(";") + 1]):
                 value = db.get("count-0")
