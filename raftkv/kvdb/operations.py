@@ -7,6 +7,7 @@ end.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol, Union
 
 from raftkv.errors import BAD_REQUEST, InvalidRequestError
@@ -38,6 +39,8 @@ class Data(Protocol):
     def get(self, key: str) -> tuple[str, int] | None: ...
 
     def put(self, key: str, value: str) -> None: ...
+
+    def put_all(self, keys: Sequence[str], values: Sequence[str]) -> None: ...
 
     def delete(self, key: str) -> bool: ...
 
@@ -185,7 +188,11 @@ class Batch(NamedTuple("Batch", [("writes", "list[Write]")]), Write):
         return size
 
     def apply(self, data: Data) -> Outcome:
-        return ok([write.apply(data) for write in self.writes])
+        writes = self.writes
+        if set(map(type, writes)) == {Put}:  # as mostly
+            data.put_all([key for key, _ in writes], [value for _, value in writes])
+            return ok([data.written] * len(writes))
+        return ok([write.apply(data) for write in writes])
 
 
 class Register(NamedTuple("Register", []), Write):

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
+from itertools import islice
+from operator import lt
 from typing import Generic, TypeVar
 
 LEAF_KEYS = 500  # measured with 1,000,000 keys: 125 to 1000 cost the same, more costs more
@@ -52,26 +54,32 @@ class SortedItems(Generic[Item]):
 
     def set(self, key: str, item: Item) -> Item | None:
         """Put `item` at `key`. Returns the one that was there."""
-        place = bisect_left(self._last_keys, key)
-        if place < len(self._leaves):
-            leaf = self._leaves[place]
-            old = leaf.items.get(key)
-            leaf.items[key] = item
-            if old is not None:
-                return old
-            insort(leaf.keys, key)
-        elif place:  # it comes after all others
-            place -= 1
-            leaf, self._last_keys[place] = self._leaves[place], key
-            leaf.items[key] = item
-            leaf.keys.append(key)
-        else:
+        last_keys = self._last_keys
+        if not last_keys or key > last_keys[-1]:
             self._append([key], [item])
             return None
-        self._count += 1
-        if len(leaf.keys) > 2 * LEAF_KEYS:
-            self._split(place)
-        return None
+        place = bisect_left(last_keys, key)
+        leaf = self._leaves[place]
+        old = leaf.items.get(key)
+        leaf.items[key] = item
+        if old is None:
+            insort(leaf.keys, key)
+            self._count += 1
+            if len(leaf.keys) > 2 * LEAF_KEYS:
+                self._split(place)
+        return old
+
+    def set_all(self, keys: Sequence[str], items: Sequence[Item]) -> list[Item | None]:
+        """set() for each, in their order. Quick for keys that rise and come after all that are here."""
+        last_keys = self._last_keys
+        if (
+            not keys
+            or (last_keys and keys[0] <= last_keys[-1])
+            or not all(map(lt, keys, islice(keys, 1, None)))
+        ):
+            return [self.set(key, item) for key, item in zip(keys, items)]
+        self._append(keys, items)
+        return [None] * len(keys)
 
     def pop(self, key: str) -> Item | None:
         """Remove `key`. Returns its item; None if there is none."""
@@ -91,16 +99,6 @@ class SortedItems(Generic[Item]):
             del self._leaves[place], self._last_keys[place]
         return item
 
-    def extend(self, keys: Sequence[str], items: Sequence[Item]) -> None:
-        """Put `items` at `keys`, which are new. Quick for sorted ones that come after all that are here."""
-        is_sorted = list(keys) == sorted(keys)
-        if not is_sorted or (self._last_keys and keys and keys[0] <= self._last_keys[-1]):
-            for key, item in zip(keys, items):
-                self.set(key, item)
-            return
-        for start in range(0, len(keys), LEAF_KEYS):
-            self._append(list(keys[start : start + LEAF_KEYS]), items[start : start + LEAF_KEYS])
-
     def iterate(self, start: str = "") -> Iterator[tuple[str, Item]]:
         """(key, item) from `start` on, in order. Nothing must change while the iterator is in use."""
         place = bisect_left(self._last_keys, start)
@@ -119,9 +117,19 @@ class SortedItems(Generic[Item]):
         while self._leaves:
             self._leaves.pop()
 
-    def _append(self, keys: list[str], items: Sequence[Item]) -> None:
-        self._leaves.append(_Leaf(keys, dict(zip(keys, items))))
-        self._last_keys.append(keys[-1])
+    def _append(self, keys: Sequence[str], items: Sequence[Item]) -> None:
+        """Put `items` at `keys`, which rise and come after all that are here."""
+        start = 0
+        while start < len(keys):
+            if not self._leaves or len(self._leaves[-1].keys) >= LEAF_KEYS:
+                self._leaves.append(_Leaf([], {}))
+                self._last_keys.append("")
+            leaf = self._leaves[-1]
+            end = start + LEAF_KEYS - len(leaf.keys)
+            leaf.keys += keys[start:end]
+            leaf.items.update(zip(keys[start:end], items[start:end]))
+            self._last_keys[-1] = leaf.keys[-1]
+            start = end
         self._count += len(keys)
 
     def _split(self, place: int) -> None:

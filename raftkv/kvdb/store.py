@@ -84,6 +84,21 @@ class Store:
             before = old[0]
             self._bytes -= len(before) if before.isascii() else utf8_size(before)
 
+    def put_all(self, keys: Sequence[str], values: Sequence[str]) -> None:
+        """put() for each, in their order, in a third of the time."""
+        revision = self.written[1]
+        before = self._items.set_all(keys, [(value, revision) for value in values])
+        for view in self._views:
+            for key, item in zip(keys, before):
+                view.keep(key, item)
+        self._bytes += _size_of(values)
+        old = [item[0] for item in before if item is not None]
+        if old:
+            self._bytes -= _size_of(old)
+        new = [key for key, item in zip(keys, before) if item is None]
+        if new:
+            self._bytes += KEY_BYTES * len(new) + _size_of(new)
+
     def delete(self, key: str) -> bool:
         """Remove it. Returns whether it was there."""
         item = self._items.pop(key)
@@ -183,16 +198,20 @@ class Store:
         return store
 
     def _restore_rows(self, rows: Sequence[Sequence[Any]]) -> None:
-        keys = [key for key, _, _ in rows]
-        self._items.extend(keys, [(value, revision) for _, value, revision in rows])
-        text = "".join(keys), "".join([value for _, value, _ in rows])  # quicker than one by one
-        self._bytes += KEY_BYTES * len(keys) + sum(map(utf8_size, text))
+        keys, values = [key for key, _, _ in rows], [value for _, value, _ in rows]
+        self._items.set_all(keys, [(value, revision) for _, value, revision in rows])
+        self._bytes += KEY_BYTES * len(keys) + _size_of(keys) + _size_of(values)
 
     def clear(self) -> None:
         """Free what the store holds, step by step: to drop a large one in one go would hold the GIL."""
         self._items.clear()
         self._sessions.clear()
         self._bytes = 0
+
+
+def _size_of(texts: Sequence[str]) -> int:
+    """utf8_size() of them together: joined, for that is quicker than one by one."""
+    return utf8_size("".join(texts))
 
 
 def encode_record(record: list[Any]) -> bytes:

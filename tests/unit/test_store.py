@@ -381,6 +381,8 @@ def tight_limits(monkeypatch):
 class RandomCommands:
     """Commands as clients send them: new, repeated, late, some from clients that never were."""
 
+    ALL = ("put", "put", "append", "append", "delete", "delete", "cas")
+
     def __init__(self, seed):
         self.chance = random.Random(seed)
         self.sent = {}  # client: its commands, by seq
@@ -389,10 +391,10 @@ class RandomCommands:
     def key(self):
         return "".join(self.chance.choices("abé\U0001f600", k=self.chance.choice([1, 2, 2, 3])))
 
-    def operation(self):
+    def operation(self, ops=ALL):
         chance = self.chance
         value = "".join(chance.choices("xyé", k=chance.randint(0, 4)))
-        op = chance.choice(["put", "put", "append", "append", "delete", "delete", "cas"])
+        op = chance.choice(ops)
         if op == "delete":
             return [op, self.key()]
         if op == "cas":
@@ -412,7 +414,8 @@ class RandomCommands:
         seq = max(0, floor + chance.choice([-1, 0, 0, 1, 1, 2, 3, 5, 6]))
         operation = self.operation()
         if chance.random() < 0.15:
-            operation = ["batch", [self.operation() for _ in range(chance.randint(1, 4))]]
+            ops = chance.choice([self.ALL, ["put"]])
+            operation = ["batch", [self.operation(ops) for _ in range(chance.randint(1, 4))]]
         operation = self.sent[client].setdefault(seq, operation)  # a repeated command is the same command
         return [client if chance.random() < 0.98 else 10**9, seq, min(floor, seq), *operation]
 
