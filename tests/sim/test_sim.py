@@ -12,7 +12,6 @@ import pytest
 from raftkv.node.crash_points import CRASH_POINTS as NODE_POINTS
 from raftkv.storage.persister import CRASH_POINTS as DISK_POINTS
 
-from tests.sim import world
 from tests.sim.__main__ import main
 from tests.sim.report import Report
 from tests.sim.runner import Case, Outcome, run, run_many
@@ -99,7 +98,7 @@ def test_a_failure_can_be_replayed_and_shrunk(capsys: pytest.CaptureFixture[str]
 def test_a_cluster_that_does_not_come_to_life_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("raftkv.raft.core.Raft._become_pre_candidate", lambda raft: None)
     failure = run(Case(1)).failure
-    assert failure is not None and f"no life {world.LIVENESS_S} s after the faults" in failure
+    assert failure is not None and re.search(r"no life \d+\.\d s after the faults", failure)
     assert "waits for" in failure and "n1@" in failure, "it says where everybody is"
 
 
