@@ -229,7 +229,9 @@ class Persister:
                     raise InvariantError(f"entry {entries[-1]} is saved before its term is")
                 if self.snapshot is not None:
                     self._log.follow(self.snapshot)
-                self._log.append(entries)
+                    entries = _without_replaced(entries, self.snapshot)
+                if entries:
+                    self._log.append(entries)
 
     def compact(self, index: int) -> None:
         """Let go of the log up to `index`, which a durable snapshot stands for. Whole files go, one may
@@ -361,6 +363,14 @@ class Persister:
 
     def _path(self, name: str) -> str:
         return os.path.join(self._folder, name)
+
+
+def _without_replaced(entries: Sequence[Entry], snapshot: Snapshot) -> Sequence[Entry]:
+    """Those that can follow `snapshot`: others were replaced, while they waited for the disk, by what was
+    committed and is in it."""
+    if entries[0].term >= snapshot.term:  # as nearly always; terms only rise
+        return entries
+    return [entry for entry in entries if entry.index < snapshot.index or entry.term >= snapshot.term]
 
 
 def _nothing(name: str) -> None:

@@ -95,6 +95,18 @@ def test_a_snapshot_of_entries_that_were_not_saved_here_yet() -> None:
     assert reopened(disk).entries == entries(21, 22, 2)
 
 
+@pytest.mark.parametrize("first", [11, 12, 13, 14])
+def test_entries_replaced_by_what_is_in_a_snapshot_are_not_written_after_it(first: int) -> None:
+    """They waited for the disk, while others committed, and this node applied, what replaced them."""
+    disk = SimDisk()
+    persister = begun(disk)
+    persister.write_snapshot(snapshot(12, 3), lines(snapshot(12, 3)))
+    persister.save(None, entries(first, 15, 2))
+    persister.save(None, entries(13, 14, 3))
+    assert persister.last_index == 14
+    assert reopened(disk).entries == entries(13, 14, 3)
+
+
 def test_the_file_with_the_snapshots_last_entry_tells_another_history_apart() -> None:
     disk = SimDisk()
     persister = open_persister(disk, segment_bytes=100)
