@@ -50,6 +50,13 @@ def test_many_at_once_are_put_as_one_by_one(short_leaves, there, order):
     assert list(items.iterate()) == [(key, key) for key in sorted(there + many)]
 
 
+def test_a_key_that_comes_twice_at_once_has_the_later_item(short_leaves):
+    items = SortedItems()
+    assert items.set_all(["a", "b", "b", "c"], [1, 2, 3, 4]) == [None, None, 2, None]
+    check_invariants(items)
+    assert list(items.iterate()) == [("a", 1), ("b", 3), ("c", 4)]
+
+
 def test_leaves_that_shrink_are_merged(short_leaves):
     items = SortedItems()
     for n in range(4000):
