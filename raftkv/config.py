@@ -55,6 +55,7 @@ class RaftOptions:
     snapshot_chunk_bytes: int = _option(
         256 * KIB, 1 * KIB, 16 * MIB
     )  # one message of a snapshot that is sent
+    replace_after_ms: int = _option(10_000, 100, 1 << 40)  # a silent member, by an empty disk with its id
 
 
 @dataclasses.dataclass(frozen=True)

@@ -118,6 +118,7 @@ TOO_MANY_IN_FLIGHT = (
 )
 BAD_REQUEST = "bad_request"  # malformed, too large, unknown method; nothing was proposed
 TOO_MANY_CONNECTIONS = "too_many_connections"  # the server has as many as it may; nothing was proposed
+REMOVED = "removed"  # a server's disk has left the cluster
 SHUTTING_DOWN = "shutting_down"  # the server is stopping
 
 

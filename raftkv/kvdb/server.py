@@ -15,6 +15,7 @@ from raftkv.kvdb.service import KVService
 from raftkv.node.crash_points import reach
 from raftkv.node.member import Member
 from raftkv.node.network import MAX_PEER_FRAME, PeerNetwork
+from raftkv.node.profile import Profile
 from raftkv.node.threads import Threads
 from raftkv.rpc.channel import send_replies
 from raftkv.rpc.server import RpcServer, die
@@ -54,21 +55,17 @@ class KVServer:
             config.data_dir,
             node_id=id,
             cluster=config.cluster,
-            voters=sorted(config.peers),
             segment_bytes=config.raft.segment_bytes,
             reserve_bytes=config.limits.disk_reserve_bytes,
             crash_point=reach,
         )
         for notice in self._persister.notices:
             log.warning("%s", notice)
-        self._network = PeerNetwork(
-            id, config.peers, peer_key, self._persister, config.raft.snapshot_chunk_bytes, on_fatal
-        )
+        self._network = PeerNetwork(peer_key, self._persister, config.raft.snapshot_chunk_bytes, on_fatal)
         self._threads = Threads(on_fatal)
         self._rpc = RpcServer("rpc", on_fatal)
         self._member = Member(
-            id,
-            config.cluster,
+            _profile(config),
             self._persister,
             self._network,
             self._service,
@@ -172,6 +169,12 @@ class KVServer:
         while not self._member.stop():
             pass  # each waits for a while
         self._persister.close()
+
+
+def _profile(config: ServerConfig) -> Profile:
+    peers = {id: str(address) for id, address in config.peers.items()}
+    own = config.servers[config.node_id]
+    return Profile(config.cluster, config.node_id, str(own), peers[config.node_id], founders=peers)
 
 
 def _end(error: BaseException) -> None:

@@ -1,35 +1,54 @@
-"""Member: one process's part in the cluster. It opens the disk, finds out who is who, and then runs the node.
+"""Member: one process's part in the cluster. It connects the disk, the network and the node, and looks after the
+members: who is met, whom to be connected with, what a leader should change.
 
-    opened ──hello to all others──▶ decided (joining.py) ──▶ RaftNode runs ──▶ stopped
+    empty disk ──founding, or a leader that makes it a member──▶ member ──committed removal──▶ left
 
-Until that is decided the member takes no part: it knows no leader, and drops Raft messages.
+What an empty disk does is what any follower does: it waits for a leader. Nobody has its uid in a configuration, so
+nobody asks or counts it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
+from collections.abc import Mapping
 from typing import Any, Callable
 
 from raftkv.config import RaftOptions
-from raftkv.errors import NoRoomError, ProtocolError
+from raftkv.errors import (
+    DamagedDataError,
+    InvalidChangeError,
+    NoRoomError,
+    NotLeaderError,
+    ProtocolError,
+)
+from raftkv.node.founding import bring_in, first_configuration, founders_text, why_not
+from raftkv.node.hello import VERSION, Hello, check_called, check_hello
 from raftkv.node.interfaces import Refusal, StateMachine
-from raftkv.node.joining import NEW, Acquaintance, Hello, HelloReply, Joining
+from raftkv.node.lives import check_life, life_of
 from raftkv.node.network import PeerNetwork
-from raftkv.node.node import STOP_S, RaftNode
-from raftkv.node.outsider import Outsider
+from raftkv.node.node import RaftNode, View
+from raftkv.node.profile import Profile
 from raftkv.node.threads import Threads
+from raftkv.node.upkeep import due_change, newcomers, why_it_waits
+from raftkv.raft.changes import Change
+from raftkv.raft.configuration import Configuration
 from raftkv.raft.core import Raft
 from raftkv.raft.log import RaftLog
 from raftkv.raft.messages import Message
-from raftkv.raft.types import HardState, Options, Snapshot
+from raftkv.raft.types import Options, Snapshot
 from raftkv.storage.persister import Persister
 
 log = logging.getLogger("raftkv.raft")
 
+ALONE_S = (
+    3.0  # without a leader for so long: the addresses of the ini file are tried, too, and the reason is said
+)
+
 
 class Member:
-    """The disk, the network and the node of one member. Thread-safe.
+    """The disk, the network and the node of one server. Thread-safe.
 
     `machine` is what is replicated. `threads` are this member's own; it stops them. `relieve`: see LogWriter.
     A simulator gives `rng`, too.
@@ -37,8 +56,7 @@ class Member:
 
     def __init__(
         self,
-        id: int,
-        cluster: str,
+        profile: Profile,
         persister: Persister,
         network: PeerNetwork,
         machine: StateMachine,
@@ -48,36 +66,46 @@ class Member:
         relieve: Callable[[Any], None] = lambda thread: None,
         rng: random.Random | None = None,
     ) -> None:
-        self._persister, self._network, self._machine = persister, network, machine
-        self._options, self._threads, self._rng = options, threads, rng or random.Random()
-        self._relieve = relieve
-        self.id = id
-        self.node: RaftNode | Outsider = Outsider(id)
-        machine.replicated_by(self.node)
-        self._mutex = threads.lock()  # guards _joining; the node has a mutex of its own
-        self._remembering = threads.lock()  # held by who makes durable what is known of the others
-        self._joining = Joining(
-            id,
-            persister.uid,
-            cluster,
-            persister.configuration.voters,
-            {peer: Acquaintance(*known) for peer, known in persister.known_peers.items()},
+        self.profile = profile
+        self._persister, self._network, self._threads = persister, network, threads
+        self._replace_after_s = options.replace_after_ms / 1000
+        self._look_every_s = options.heartbeat_interval_ms / 1000
+        self._look_at = self._led_at = threads.clock()
+        self._founders = founders_text(profile.founders)
+        self._meeting = threads.lock()  # held by who makes durable what is known of the others
+        self.uid = persister.identity.uid
+        raft = Raft(
+            self.uid,
+            RaftLog(persister.snapshot or Snapshot(0, 0, Configuration()), persister.entries),
+            persister.hard_state,
+            rng=rng or random.Random(),
+            now=threads.clock(),
+            options=_core_options(options),
         )
+        self.node = RaftNode(
+            raft,
+            persister,
+            network,
+            machine,
+            threads,
+            id=profile.id,
+            relieve=relieve,
+            on_tick=self._look_if_due,
+            max_raft_state=options.max_raft_state,
+            snapshot_growth=options.snapshot_growth_percent / 100,
+        )
+        machine.replicated_by(self.node)
 
     def start(self) -> None:
-        """Begin to take part as soon as it is clear how."""
-        if not self._persister.fresh:
-            self._joining.begin(self._persister.hard_state)
-            self._run_node(self._persister.hard_state)
+        """Load the state machine, and begin to take part."""
+        self._persister.forget_recovered()
         self._network.start(self)
-        self._join()
+        self.node.start()
+        self._look()
 
     def stop(self) -> bool:
         """Returns whether all has ended; see RaftNode.stop."""
-        if isinstance(self.node, RaftNode):
-            return self.node.stop()
-        self._threads.stop()
-        return self._threads.join(STOP_S)
+        return self.node.stop()
 
     # -- what the network asks of it (network.PeerHandler) ---------------------------------------------------
 
@@ -90,91 +118,147 @@ class Member:
     def on_snapshot_unreadable(self, peer: int, snapshot: Snapshot) -> None:
         self.node.snapshot_unreadable(peer, snapshot)
 
+    def on_removed(self, sentence: str) -> None:
+        self.node.note_removal()
+
     def make_hello(self) -> Hello:
-        with self._mutex:
-            return self._joining.hello()
+        return self._hello(self.node.view().configuration)
 
     def is_remembered(self, hello: Hello) -> bool:
         """Is all durable that on_hello(hello) would have to remember? Else that waits for the disk."""
-        known = self._persister.known_peers.get(hello.id)
-        return known is not None and (known[0], known[2]) == (hello.uid, hello.rejoin_term)
+        known = self._persister.identity.met.get(hello.uid)
+        return known is not None and known == (hello.starts, *hello.tokens[-1:])
 
-    def on_hello(self, hello: Hello) -> tuple[HelloReply, bool]:
-        term = self.node.get_state()[0]
-        with self._mutex:
-            reply = self._joining.answer(hello, term)
-            accepted = self._joining.accepts(hello)
-        try:
-            self._remember(hello.id)
-        except NoRoomError as error:
-            raise ProtocolError(f"node {hello.id} cannot be remembered: {error}") from None
-        return reply, accepted
+    def on_hello(self, to: int, hello: Hello) -> Hello:
+        view = self.node.view()
+        own = self._hello(view.configuration)
+        self._meet(hello, own, view)
+        check_called(to, hello, own)
+        return own
 
-    def on_hello_reply(self, reply: HelloReply) -> None:
-        with self._mutex:
-            self._joining.heard(reply)
-        try:
-            self._remember(reply.id)
-            self._join()
-        except NoRoomError as error:
-            raise ProtocolError(f"this node cannot take part yet: {error}") from None
+    def on_hello_reply(self, hello: Hello) -> None:
+        view = self.node.view()
+        self._meet(hello, self._hello(view.configuration), view)
 
-    def _remember(self, peer: int) -> None:
-        """Make durable what is known of `peer`. The mutex is not held meanwhile: others may say hello."""
-        with self._remembering:
-            with self._mutex:
-                known = self._joining.known[peer]
-            if self._persister.known_peers.get(peer) != known:
-                self._persister.remember_peer(peer, *known)
+    def _meet(self, hello: Hello, own: Hello, view: View) -> None:
+        """Raises ProtocolError if the other server is not to be talked to."""
+        check_hello(hello, own, view.committed.left)
+        if self.is_remembered(hello):
+            return
+        with self._meeting:
+            check_life(hello, self._persister.identity.met.get(hello.uid))
+            try:
+                self._persister.remember(hello.uid, life_of(hello))
+            except NoRoomError as error:
+                raise ProtocolError(f"node {hello.id} cannot be remembered: {error}") from None
 
-    # -- taking part -----------------------------------------------------------------------------------------
-
-    def _join(self) -> None:
-        """If it is clear now how this new member begins, make that durable and begin."""
-        with self._mutex:
-            hard_state = self._joining.decide() if self._joining.state == NEW else None
-            if hard_state is None:
-                return
-            self._persister.save(hard_state, [])
-            self._joining.begin(hard_state)
-        if hard_state.rejoin_term:
-            log.warning(
-                "this member's disk is empty, but others know it: it rejoins, and does not vote until it "
-                "caught up"
-            )
-        self._network.greet()  # before the first message of the node that begins now
-        self._run_node(hard_state)
-
-    def _run_node(self, hard_state: HardState) -> None:
-        """Build the node on what the disk holds, and `hard_state`, and start it."""
-        persister, options = self._persister, self._options
-        raft = Raft(
-            self.id,
-            RaftLog(persister.snapshot or Snapshot(0, 0, persister.configuration), persister.entries),
-            hard_state,
-            rng=self._rng,
-            now=self._threads.clock(),
-            options=Options(
-                election_timeout_s=options.election_timeout_ms / 1000,
-                heartbeat_interval_s=options.heartbeat_interval_ms / 1000,
-                max_append_bytes=options.max_append_bytes,
-                max_inflight_appends=options.max_inflight_appends,
-                max_inflight_bytes=options.max_inflight_bytes,
-                max_uncommitted_bytes=options.max_uncommitted_bytes,
-                max_kept_bytes=max(options.max_raft_state, 0),  # so the log about doubles at most
-            ),
+    def _hello(self, configuration: Configuration) -> Hello:
+        profile, identity = self.profile, self._persister.identity
+        return Hello(
+            VERSION,
+            profile.cluster,
+            configuration.cluster_id,
+            profile.id,
+            identity.uid,
+            profile.client_address,
+            profile.peer_address,
+            profile.http_address,
+            identity.starts,
+            identity.tokens,
+            self._founders,
+            tuple(record.peer_address for record in configuration.records if record.peer_address),
         )
-        persister.forget_recovered()
-        node = RaftNode(
-            raft,
-            persister,
-            self._network,
-            self._machine,
-            self._threads,
-            relieve=self._relieve,
-            max_raft_state=options.max_raft_state,
-            snapshot_growth=options.snapshot_growth_percent / 100,
+
+    # -- looking after the members, on the ticker ------------------------------------------------------------
+
+    def _look_if_due(self) -> None:
+        if self._threads.clock() >= self._look_at:
+            self._look()
+
+    def _look(self) -> None:
+        view = self.node.view()
+        if view.lost is not None:
+            self._threads.fail(self._lost_disk(view.lost))
+            return
+        now, configuration = self._threads.clock(), view.configuration
+        if view.leader is not None:
+            self._led_at = now
+        is_settled = bool(configuration.voters) and not configuration.founding
+        self._look_at = now + self._look_every_s if is_settled else now
+        own, met = self._hello(configuration), self._network.met()
+        self._network.follow(self._addresses(view, met, now))
+        for uid in met:
+            if uid in view.committed.left:
+                self._network.drop(uid, "the disk of this server was removed from the cluster")
+        if not configuration.voters:
+            self._found(own, met, now)
+        elif view.leads and not view.is_changing:
+            self._keep_up(view, own, met)
+
+    def _lost_disk(self, what: str) -> DamagedDataError:
+        return DamagedDataError(
+            f"the data folder {self._persister.folder} has lost something that this server had acknowledged, or is an "
+            f"older copy: {what}. Move that folder away and start this server with an empty one: it will catch up "
+            "from the others"
         )
-        node.start()
-        self.node = node
-        self._machine.replicated_by(node)
+
+    def _addresses(self, view: View, met: Mapping[int, Hello], now: float) -> dict[str, int]:
+        """Whom to be connected with: address -> id. A server that is met is where it says."""
+        configuration, profile = view.configuration, self.profile
+        wanted: dict[str, int] = {}
+        if not configuration.voters or now >= self._led_at + ALONE_S:
+            wanted.update(dict.fromkeys(profile.hints, 0))
+            wanted.update(dict.fromkeys((address for hello in met.values() for address in hello.members), 0))
+            wanted.update({address: id for id, address in profile.founders.items()})
+        for record in configuration.records:
+            if record.peer_address and record.uid not in met:
+                wanted[record.peer_address] = record.id
+        wanted.update({hello.peer_address: hello.id for hello in met.values()})
+        wanted.pop(profile.peer_address, None)
+        return wanted
+
+    def _found(self, own: Hello, met: Mapping[int, Hello], now: float) -> None:
+        """Found the cluster, if that is this server's to do and all the others are there."""
+        reason = why_not(own, met.values())
+        if reason is None:
+            log.info("founds a new cluster of %s", self._founders)
+            self.node.found(first_configuration(own))
+        elif now >= self._led_at + ALONE_S:
+            self._network.problems.set("founding", reason, 1.0)
+
+    def _keep_up(self, view: View, own: Hello, met: Mapping[int, Hello]) -> None:
+        """What a leader changes by itself."""
+        configuration = view.configuration
+        if configuration.founding:
+            if why_not(own, met.values()) is None:
+                self._change(bring_in(own, met.values()))
+            return
+        due = due_change(configuration, {**met, own.uid: own}, view.silent_s, self._replace_after_s)
+        if due is not None:
+            self._change(due)
+        for hello in newcomers(configuration, met):
+            self._network.problems.set(("newcomer", hello.uid), why_it_waits(configuration, hello), 1.0)
+
+    def _change(self, change: Change) -> None:
+        log.info("the members change: %s", _describe(change))
+        with contextlib.suppress(NotLeaderError, InvalidChangeError):
+            self.node.change(change)
+
+
+def _describe(change: Change) -> str:
+    words = [f"node {record.id} at {record.peer_address} joins" for record in change.add]
+    words += [f"the disk {uid} leaves" for uid in change.remove]
+    words += [f"node {record.id} is at {record.peer_address}" for record in change.update]
+    return "; ".join(words)
+
+
+def _core_options(options: RaftOptions) -> Options:
+    return Options(
+        election_timeout_s=options.election_timeout_ms / 1000,
+        heartbeat_interval_s=options.heartbeat_interval_ms / 1000,
+        max_append_bytes=options.max_append_bytes,
+        max_inflight_appends=options.max_inflight_appends,
+        max_inflight_bytes=options.max_inflight_bytes,
+        max_uncommitted_bytes=options.max_uncommitted_bytes,
+        max_kept_bytes=max(options.max_raft_state, 0),  # so the log about doubles at most
+    )

@@ -1,51 +1,36 @@
 """PeerNetwork: Raft messages over the RPC layer, both ways.
 
-Outgoing: each other node has a ClientEnd, and messages are one-way requests ``(None, "raft", message)`` on
-it. Any thread may send: enqueue() keeps messages in their order (under the node's mutex), and flush() lets
-one thread a peer put them on the wire while others go on. A message that cannot be sent now is dropped; Raft
-sends again what matters. Incoming: the listener for peers hands over each turn's messages as one batch. The
-first request on a connection is a "hello": a Greeting (greeting.py), then a Hello (joining.py). What comes
-before it, or from who does not belong here, closes the connection. What is wrong between two servers is in
-`problems`, on both sides.
+Outgoing: a PeerLink to each address that follow() names, whoever answers there; a message goes to the link on which
+its receiver has answered. Messages are one-way requests ``(None, "raft", message)``. Any thread may send: enqueue()
+keeps messages in their order (under the node's mutex), and flush() lets one thread a link put them on the wire
+while others go on. A message that cannot be sent now is dropped; Raft sends again what matters.
+
+Incoming: the listener for peers hands over each turn's messages as one batch. The first request on a connection is
+a "hello" (hello.py), which is answered by one. What comes before it closes the connection. What is wrong between two
+servers is in `problems`, on both sides.
 """
 
 from __future__ import annotations
 
+import contextlib
 import queue
-import secrets
 import threading
-import time
-from collections import deque
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
-from typing import Any, Callable, NamedTuple, Protocol
+from typing import Any, Callable, Protocol
 
-from raftkv.errors import (
-    BAD_REQUEST,
-    ClosedError,
-    ProtocolError,
-    ResourceError,
-    RpcError,
-)
-from raftkv.node.greeting import Greeting, addresses_text, check_called, difference, why_refused
+from raftkv.errors import BAD_REQUEST, REMOVED, ClosedError, ProtocolError, ResourceError, RpcError
+from raftkv.node.hello import Hello, RemovedError
 from raftkv.node.interfaces import Refusal
-from raftkv.node.joining import Hello, HelloReply
+from raftkv.node.peer_link import PeerLink
 from raftkv.node.problems import Problems
-from raftkv.node.snapshot_source import SnapshotSource
-from raftkv.node.wire import from_plain, hello_from_plain, to_plain
+from raftkv.node.wire import from_plain, hello_from_plain
 from raftkv.raft.messages import InstallSnapshot, Message
 from raftkv.raft.types import Snapshot
-from raftkv.rpc.calls import FutureCall
 from raftkv.rpc.channel import Channel, send_replies
-from raftkv.rpc.client import ClientEnd
-from raftkv.rpc.wire import dumps, frame
 from raftkv.storage.persister import Persister
 from raftkv.threads import start_thread
 
-HELLO_TIMEOUT_S = 5.0
 CLOSE_S = 0.5  # at most, for the thread that reads snapshots
-ALIVE_S = 3.0  # a connection that brought something so lately is alive: its other side sends pings
-UNREACHABLE_S = 5.0  # a peer that cannot be reached for so long is a problem
 REFUSED_S = 10.0  # a peer that was refused, and does not come again for so long, is none any more
 MAX_PEER_FRAME = 64 << 20  # bytes; an AppendEntries is at most max_append_bytes, or one larger entry
 
@@ -54,44 +39,38 @@ class PeerHandler(Protocol):
     """What PeerNetwork needs of the member it belongs to. Called on the threads of the rpc layer."""
 
     def on_messages(self, messages: list[Message]) -> list[Refusal]:
-        """Messages of peers whose hello was accepted. Returns those that no correct peer sends."""
+        """Messages of servers whose hello was accepted. Returns those that no correct one sends."""
 
     def on_lost_contact(self, peer: int) -> None:
-        """The connection from `peer` ended."""
+        """The connection from the disk `peer` ended."""
 
     def make_hello(self) -> Hello: ...
 
     def is_remembered(self, hello: Hello) -> bool:
         """Need on_hello(hello) not wait for the disk?"""
 
-    def on_hello(self, hello: Hello) -> tuple[HelloReply, bool]:
-        """The answer to a peer's hello, and whether its Raft messages are accepted. May wait for the disk.
-        Raises ProtocolError."""
+    def on_hello(self, to: int, hello: Hello) -> Hello:
+        """The answer to a hello that was meant for node `to`, or for any (0). May wait for the disk. Raises
+        ProtocolError."""
 
-    def on_hello_reply(self, reply: HelloReply) -> None: ...
+    def on_hello_reply(self, hello: Hello) -> None:
+        """May wait for the disk. Raises ProtocolError."""
+
+    def on_removed(self, sentence: str) -> None:
+        """A member says that this server's disk was removed from the cluster."""
 
     def on_snapshot_unreadable(self, peer: int, snapshot: Snapshot) -> None:
         """The snapshot that `peer` is being sent is not there any more. Called with no lock held."""
 
 
-class _Caller(NamedTuple):
-    """Who greeted on a connection: the random name of its process."""
-
-    channel: Channel
-    process: str
-
-
 class PeerNetwork:
-    """The connections of the node `id` to the others, and theirs to it. `addresses`: id -> (host, port) of
-    all members.
+    """The connections of a server to the others, and theirs to it.
 
     `on_fatal(exception)` is called when a connection's thread cannot go on: a failed disk, or a bug.
     """
 
     def __init__(
         self,
-        id: int,
-        addresses: Mapping[int, tuple[str, int]],
         authkey: bytes,
         persister: Persister,
         chunk_bytes: int,
@@ -99,44 +78,122 @@ class PeerNetwork:
     ) -> None:
         self.handler: PeerHandler  # from start() on
         self.problems = Problems()
-        self.addresses = addresses_text(addresses)
-        self.process = secrets.token_hex(8)
-        self._id = id
-        self._links = {
-            peer: _Link(self, peer, address, authkey, SnapshotSource(persister, chunk_bytes), on_fatal)
-            for peer, address in addresses.items()
-            if peer != id
-        }
         self._on_fatal = on_fatal
-        self._chunks: queue.SimpleQueue[tuple[_Link, InstallSnapshot] | None] = queue.SimpleQueue()
+        self._authkey, self._persister, self._chunk_bytes = authkey, persister, chunk_bytes
+        self._links: dict[str, PeerLink] = {}  # by address; replaced as a whole
+        self._routes: dict[int, PeerLink] = {}  # uid -> the link on which it answered
+        self._chunks: queue.SimpleQueue[tuple[PeerLink, InstallSnapshot | None] | None] = queue.SimpleQueue()
         self._chunk_reader: threading.Thread | None = None
-        self._channels: dict[int, Channel] = {}  # the newest accepted connection from each peer
-        self._waiting: set[int] = set()  # peers whose hello waits for the disk
-        self._callers: dict[int, _Caller] = {}  # the newest one that greeted as it, accepted or not
+        self._callers: dict[int, tuple[Channel, Hello]] = {}  # uid -> the newest connection from it
+        self._waiting: set[int] = set()  # uids whose hello waits for the disk
+        self._changing = threading.Lock()  # held by who replaces `_links`
+        self._is_closed = False
 
     def start(self, handler: PeerHandler) -> None:
-        """Connect to the others. `handler` gets what arrives."""
+        """`handler` gets what arrives."""
         self.handler = handler
         self._chunk_reader = self._start_thread(self._read_chunks, "snapshot-reader")
-        for link in self._links.values():
-            link.end.start()
 
     def close(self) -> None:
+        self._is_closed = True
         self._chunks.put(None)
         for link in self._links.values():
-            link.end.close()
+            link.close()
         if self._chunk_reader is not None:
             self._chunk_reader.join(CLOSE_S)
             if self._chunk_reader.is_alive():
                 return  # the disk holds it up
         for link in self._links.values():
-            link.snapshots.close()
+            link.close_snapshot()
 
-    def _start_thread(self, body: Callable[[], None], name: str) -> threading.Thread:
-        return start_thread(body, name, self._on_fatal)
+    # -- whom to be connected with; for one thread -----------------------------------------------------------
 
-    def read_chunk(self, link: _Link, message: InstallSnapshot) -> None:
-        """Have the chunk that `message` is about read and sent, by a thread that may wait for the disk."""
+    def follow(self, wanted: Mapping[str, int]) -> None:
+        """Be connected to the servers at these addresses, and to no others: address -> id, 0 if that is not
+        known. What cannot be begun now is begun at the next call."""
+        if self._is_closed or wanted == {address: link.expected for address, link in self._links.items()}:
+            return
+        with self._changing:
+            self._links = self._changed(self._links, wanted)
+
+    def _changed(self, links: dict[str, PeerLink], wanted: Mapping[str, int]) -> dict[str, PeerLink]:
+        kept = {address: link for address, link in links.items() if wanted.get(address) == link.expected}
+        for address, link in links.items():
+            if address not in kept:
+                self._end_link(link)
+        for address, expected in wanted.items():
+            if address not in kept:
+                link = PeerLink(
+                    self, address, expected, self._authkey, self._persister, self._chunk_bytes, self._on_fatal
+                )
+                with contextlib.suppress(RpcError):  # no thread: it is tried again when something is sent
+                    link.end.start()
+                kept[address] = link
+        return kept
+
+    def _end_link(self, link: PeerLink) -> None:
+        link.is_over = True
+        self.link_down(link)
+        self._chunks.put((link, None))  # to close it may take a moment
+        self.problems.clear(("call", link.address))
+
+    def met(self) -> dict[int, Hello]:
+        """uid -> the hello of each server that this one is connected with."""
+        answered = {uid: link.hello for uid, link in [*self._routes.items()] if link.hello is not None}
+        return {**answered, **{uid: hello for uid, (_, hello) in [*self._callers.items()]}}
+
+    def drop(self, uid: int, reason: str) -> None:
+        """End the connections with the disk `uid`."""
+        caller, link = self._callers.get(uid), self._routes.get(uid)
+        if caller is not None:
+            caller[0].close(reason)
+        if link is not None:
+            with self._changing:
+                self._links = {address: other for address, other in self._links.items() if other is not link}
+            self._end_link(link)
+
+    # -- outgoing (see node.Network) -------------------------------------------------------------------------
+
+    def enqueue(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            link = self._routes.get(message.to)
+            if link is not None:
+                link.outbox.append(message)
+
+    def flush(self) -> None:
+        for link in self._links.values():
+            if link.outbox:
+                link.flush()
+
+    # -- what links call -------------------------------------------------------------------------------------
+
+    def make_hello(self) -> Hello:
+        return self.handler.make_hello()
+
+    def link_up(self, link: PeerLink, hello: Hello) -> None:
+        self.handler.on_hello_reply(hello)
+        if link.is_over:
+            raise ProtocolError("it is not wanted any more")
+        link.hello = hello
+        self._routes[hello.uid] = link
+        self.problems.clear(("call", link.address))
+
+    def link_down(self, link: PeerLink) -> None:
+        hello, link.hello = link.hello, None
+        link.outbox.clear()
+        if hello is not None and self._routes.get(hello.uid) is link:
+            del self._routes[hello.uid]
+
+    def link_failed(self, link: PeerLink, sentence: str | None, is_removal: bool) -> None:
+        if sentence is not None:
+            self.problems.set(("call", link.address), sentence)
+        if is_removal and sentence is not None:
+            self.handler.on_removed(sentence)
+
+    def snapshot_unreadable(self, uid: int, message: InstallSnapshot) -> None:
+        self.handler.on_snapshot_unreadable(uid, message.snapshot)
+
+    def read_chunk(self, link: PeerLink, message: InstallSnapshot) -> None:
         self._chunks.put((link, message))
 
     def _read_chunks(self) -> None:
@@ -146,25 +203,14 @@ class PeerNetwork:
             if item is None:
                 return
             link, message = item
-            link.send_chunk(message)
+            if message is None:
+                link.close()
+                link.close_snapshot()
+            else:
+                link.send_chunk(message)
 
-    def greet(self) -> None:
-        """Say hello again on every connection: this node is another one now than when it connected."""
-        for link in self._links.values():
-            link.greet()
-
-    # -- outgoing (see node.Network) -------------------------------------------------------------------------
-
-    def enqueue(self, messages: Sequence[Message]) -> None:
-        for message in messages:
-            link = self._links.get(message.to)
-            if link is not None:
-                link.outbox.append(message)
-
-    def flush(self) -> None:
-        for link in self._links.values():
-            if link.outbox:
-                link.flush()
+    def _start_thread(self, body: Callable[[], None], name: str) -> threading.Thread:
+        return start_thread(body, name, self._on_fatal)
 
     # -- incoming: the rpc server's handler for the peers' listener ------------------------------------------
 
@@ -175,7 +221,7 @@ class PeerNetwork:
                 if method == "raft" and channel.context is not None:
                     message = from_plain(args)
                     if message.sender != channel.context:
-                        raise ProtocolError(f"a message in the name of node {message.sender}")
+                        raise ProtocolError("a message in the name of another server")
                     messages.append(message)
                 elif method == "hello":
                     self._answer_hello(channel, id, args)
@@ -189,209 +235,79 @@ class PeerNetwork:
 
     def _refuse(self, refusal: Refusal) -> None:
         """End the connection of a peer that sent what no correct peer sends."""
-        channel = self._channels.get(refusal.sender)
-        if channel is not None:
-            channel.close(f"node {refusal.sender} sent what no correct member sends: {refusal.reason}")
-            text = (
-                f"node {refusal.sender} is refused, it sends what no correct member sends: {refusal.reason}"
-            )
+        caller = self._callers.get(refusal.sender)
+        if caller is not None:
+            channel, hello = caller
+            channel.close(f"node {hello.id} sent what no correct member sends: {refusal.reason}")
+            text = f"node {hello.id} is refused, it sends what no correct member sends: {refusal.reason}"
             self.problems.set(("sent", refusal.sender), text, REFUSED_S)
 
     def on_close(self, channel: Channel) -> None:
-        for id, caller in [*self._callers.items()]:
-            if caller.channel is channel:
-                del self._callers[id]
-        peer = channel.context
-        if peer is not None and self._channels.get(peer) is channel:
-            del self._channels[peer]
-            self.handler.on_lost_contact(peer)
+        uid = channel.context
+        caller = self._callers.get(uid)
+        if caller is not None and caller[0] is channel:
+            del self._callers[uid]
+            self.handler.on_lost_contact(uid)
 
     def _answer_hello(self, channel: Channel, id: Any, args: tuple[Any, ...]) -> None:
-        caller: Any = _host(channel)  # until it said who it is
         try:
-            greeting = hello_from_plain(Greeting, args[: len(Greeting._fields)])
-            hello = hello_from_plain(Hello, args[len(Greeting._fields) :])
-            if hello.id in self._links:
-                caller = hello.id
-            self._check_caller(channel, greeting, hello)
+            if not args or type(args[0]) is not int:
+                raise ProtocolError("not a hello of this version of the peers' protocol")
+            to, hello = args[0], hello_from_plain(args[1:])
         except ProtocolError as error:
-            self._refuse_hello(channel, id, caller, error)
+            self._refuse_hello(channel, id, _host(channel), error)
             return
         if self.handler.is_remembered(hello):
-            self._welcome(channel, id, caller, greeting, hello)
-        elif hello.id in self._waiting:
+            self._welcome(channel, id, to, hello)
+        elif hello.uid in self._waiting:
             channel.close()  # the one before it waits for the disk still; the peer will come again
         else:  # it is new here, and waits for the disk: nobody else should
-            self._waiting.add(hello.id)
+            self._waiting.add(hello.uid)
             try:
-                self._start_thread(lambda: self._welcome(channel, id, caller, greeting, hello), "hello")
+                self._start_thread(lambda: self._welcome(channel, id, to, hello), "hello")
             except ResourceError:
-                self._waiting.discard(hello.id)
+                self._waiting.discard(hello.uid)
                 channel.close()  # the peer will come again
 
     def _refuse_hello(self, channel: Channel, id: Any, caller: Any, error: ProtocolError) -> None:
         host = _host(channel)
         self.problems.set(("refused", caller), f"refused a server at {host}: {error}", REFUSED_S)
-        send_replies([(channel, id, False, (BAD_REQUEST, str(error), None))])
+        code = REMOVED if isinstance(error, RemovedError) else BAD_REQUEST
+        send_replies([(channel, id, False, (code, str(error), None))])
 
-    def _welcome(self, channel: Channel, id: Any, caller: Any, greeting: Greeting, hello: Hello) -> None:
+    def _welcome(self, channel: Channel, id: Any, to: int, hello: Hello) -> None:
         try:
-            reply, accepted = self.handler.on_hello(hello)
+            reply = self.handler.on_hello(to, hello)
         except ProtocolError as error:
-            self._refuse_hello(channel, id, caller, error)
+            self._refuse_hello(channel, id, hello.uid, error)
             return
         finally:
-            self._waiting.discard(hello.id)
+            self._waiting.discard(hello.uid)
         if channel.closing:
             return  # it did not wait for the answer
-        self._callers[hello.id] = _Caller(channel, greeting.process)
-        self.problems.clear(("refused", hello.id))
-        self.compare(hello.id, greeting.addresses)
-        if accepted:
-            before = self._channels.get(hello.id)
-            if before is not None and before is not channel:
-                before.context = None  # what it still brings may be of a disk that was lost since
-                before.close()
-            channel.context = hello.id
-            self._channels[hello.id] = channel
-            self._links[hello.id].end.connect_now()  # who comes back is reached again without waiting
-        send_replies([(channel, id, True, (self.addresses, *reply))])
+        self.problems.clear(("refused", hello.uid))
+        before = self._callers.get(hello.uid)
+        if before is not None and before[0] is not channel:
+            before[0].context = None  # of an earlier life, perhaps
+            before[0].close()
+        channel.context = hello.uid
+        self._callers[hello.uid] = channel, hello
+        self._forget_earlier_life(hello)
+        link = self._links.get(hello.peer_address)
+        if link is not None:
+            with contextlib.suppress(ClosedError):
+                link.end.connect_now()  # who comes back is reached again without waiting
+        send_replies([(channel, id, True, tuple(reply))])
         if channel.closing:  # on_close() may have been called before it was known whose it is
             self.on_close(channel)
 
-    def _check_caller(self, channel: Channel, greeting: Greeting, hello: Hello) -> None:
-        """Raises ProtocolError if it did not mean to call this node, or is not the only one with its id."""
-        if greeting.process == self.process:
-            raise ProtocolError(
-                f"[peers] has this node's own address for node {greeting.to}: correct that line"
-            )
-        check_called(hello.id, greeting.to, self._id)
-        other = self._callers.get(hello.id)
-        if (
-            other is not None
-            and other.process != greeting.process
-            and other.channel is not channel
-            and channel.heard_at - other.channel.heard_at < ALIVE_S
-        ):
-            raise ProtocolError(
-                f"two servers say that they are node {hello.id}: one at {_host(channel)} and, still connected, "
-                f"one at {_host(other.channel)}; stop one, and correct its [node] id and data_dir"
-            )
-
-    def compare(self, peer: int, addresses: str) -> None:
-        """Node `peer` has these addresses of the members."""
-        text = difference(peer, addresses, self.addresses)
-        if text is None:
-            self.problems.clear(("addresses", peer))
-        else:
-            self.problems.set(("addresses", peer), text)
+    def _forget_earlier_life(self, hello: Hello) -> None:
+        """What is said to the process that was on this disk before is not for it any more."""
+        link = self._routes.get(hello.uid)
+        if link is not None and link.hello is not None and link.hello.tokens != hello.tokens:
+            self.drop(hello.uid, "a later start of this server has been met")
 
 
 def _host(channel: Channel) -> str:
     """Without the port, which is another one each time."""
     return channel.peer.rpartition(":")[0]
-
-
-class _Link:
-    """The way to one peer: what waits to be sent, and the end that sends it."""
-
-    def __init__(
-        self,
-        network: PeerNetwork,
-        peer: int,
-        address: tuple[str, int],
-        authkey: bytes,
-        snapshots: SnapshotSource,
-        on_fatal: Callable[[BaseException], None],
-    ) -> None:
-        self.outbox: deque[Message] = deque()
-        self.snapshots = snapshots
-        self._network, self._peer, self._on_fatal = network, peer, on_fatal
-        self._where = f"node {peer} at {address[0]}:{address[1]}"
-        self._failing_since: float | None = None  # time.monotonic()
-        self._sending = threading.Lock()
-        self.end = ClientEnd(
-            address,
-            authkey,
-            name=f"peer-{peer}",
-            hello=self._hello,
-            on_hello=self._on_hello,
-            on_failure=self._on_failure,
-            on_fatal=on_fatal,
-            keep_connected=True,
-            idle_ping_interval_s=1.0,  # what is sent to a peer has no answer to wait for
-        )
-
-    def flush(self) -> None:
-        """Send the outbox in its order. Only tries for the lock: whoever has it looks again after letting
-        go."""
-        outbox = self.outbox
-        while outbox and self._sending.acquire(blocking=False):
-            try:
-                frames = []
-                while outbox:
-                    message = outbox.popleft()
-                    if type(message) is InstallSnapshot:
-                        self._network.read_chunk(self, message)
-                    else:
-                        frames.append(frame(dumps((None, "raft", to_plain(message)))))
-                if frames:
-                    self.end.notify(b"".join(frames))
-            finally:
-                self._sending.release()
-
-    def greet(self) -> None:
-        """Say hello once more on the connection, if there is one."""
-        method, args = self._hello()
-        call = FutureCall(time.monotonic() + HELLO_TIMEOUT_S)
-        try:
-            self.end.begin(call, method, args)  # in its order with what flush() sends
-        except (ClosedError, RpcError):
-            return  # the node is being stopped; or the next connection begins with a hello
-        call.future.add_done_callback(self._greeted)
-
-    def _greeted(self, future: Future[Any]) -> None:
-        try:
-            self._on_hello(future.result())
-        except RpcError:
-            pass  # the next connection begins with a hello
-        except BaseException as error:
-            self._on_fatal(error)  # a Future would swallow it
-
-    def _hello(self) -> tuple[str, tuple[Any, ...]]:
-        network = self._network
-        greeting = Greeting(self._peer, network.process, network.addresses)
-        return "hello", (*greeting, *network.handler.make_hello())
-
-    def _on_hello(self, result: Any) -> None:
-        if type(result) is not tuple or not result or type(result[0]) is not str:
-            raise ProtocolError("it does not answer a hello as a member does")
-        addresses, reply = result[0], hello_from_plain(HelloReply, result[1:])
-        if reply.id != self._peer:
-            raise ProtocolError(f"node {reply.id} answers there")
-        self._network.handler.on_hello_reply(reply)
-        self._failing_since = None
-        self._network.problems.clear(("call", self._peer))
-        self._network.compare(self._peer, addresses)
-
-    def _on_failure(self, error: RpcError) -> None:
-        """An attempt to connect has failed."""
-        now, reason = time.monotonic(), why_refused(error)
-        if reason is not None:
-            self._failing_since = None
-        elif self._failing_since is None:
-            self._failing_since = now
-        elif now >= self._failing_since + UNREACHABLE_S:
-            self._failing_since = float("inf")  # said once: the error may be another one each time
-            reason = f"cannot be reached: {error}"
-        if reason is not None:
-            self._network.problems.set(("call", self._peer), f"{self._where} {reason}")
-
-    def send_chunk(self, message: InstallSnapshot) -> None:
-        """Send `message` with the bytes that belong to it, unless that snapshot is not there any more."""
-        chunk = self.snapshots.read(message.snapshot, message.offset)
-        if chunk is None:
-            self._network.handler.on_snapshot_unreadable(self._peer, message.snapshot)
-            return
-        whole = message._replace(data=chunk[0], done=chunk[1])
-        self.end.notify(frame(dumps((None, "raft", to_plain(whole)))))

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple, TypeVar
 
 from raftkv.errors import ProtocolError
 from raftkv.node.applier import Applier, Work
@@ -39,16 +39,37 @@ from raftkv.node.proposals import Proposals
 from raftkv.node.room import RoomWatch
 from raftkv.node.snapshotter import Snapshotter
 from raftkv.node.threads import Threads
+from raftkv.raft.changes import Change
+from raftkv.raft.configuration import Configuration
 from raftkv.raft.core import Raft
 from raftkv.raft.messages import Message
 from raftkv.raft.types import Role, Snapshot
 from raftkv.storage.persister import Persister
 
+_T = TypeVar("_T")
+
 STOP_S = 0.5  # at most, for the threads to end
 
 
+class View(NamedTuple):
+    """What a node knows of the members at one moment. `leader` is a uid; `silent`: uid -> for how many seconds a
+    leader has not heard that member; `lost`: see Raft.lost."""
+
+    configuration: Configuration
+    committed: Configuration
+    leader: int | None
+    leads: bool
+    is_changing: bool
+    silent: dict[int, float]
+    lost: str | None
+
+    def silent_s(self, uid: int) -> float:
+        return self.silent.get(uid, 0.0)
+
+
 class RaftNode:
-    """One node. All public methods are thread-safe. `max_raft_state`, `snapshot_growth`: see Snapshotter,
+    """One node. All public methods are thread-safe. `id` is its label. `on_tick()` is called after each tick, without
+    the mutex. `max_raft_state`, `snapshot_growth`: see Snapshotter,
     `relieve`: see LogWriter."""
 
     def __init__(
@@ -59,16 +80,20 @@ class RaftNode:
         machine: StateMachine,
         threads: Threads,
         *,
+        id: int,
+        on_tick: Callable[[], None] = lambda: None,
         max_raft_state: int,
         snapshot_growth: float = 0.0,
         relieve: Callable[[Any], None] = lambda thread: None,
     ) -> None:
         self._raft, self._network, self._threads = raft, network, threads
+        self._id, self._after_tick = id, on_tick
         mutex, machine_lock = threads.lock(), threads.lock()
         self._mutex = mutex = CheckedLock(raft, mutex) if os.environ.get("RAFTKV_CHECK") == "1" else mutex
         # guarded by the mutex
         self._proposals = Proposals()
-        self._last_role = RoleChange(raft.role, raft.term, raft.leader, "")
+        self._last_role = RoleChange(raft.role, raft.term, None, "")
+        self._last_leader = raft.leader
         self.log_writer = LogWriter(
             raft,
             persister,
@@ -174,6 +199,43 @@ class RaftNode:
             self._sort_ready()
         self._work(may_write=False)
 
+    def found(self, configuration: Configuration) -> None:
+        """See Raft.found()."""
+        self._tell(lambda: self._raft.found(configuration))
+
+    def change(self, wanted: Change) -> None:
+        """See Raft.propose_configuration()."""
+        self._tell(lambda: self._raft.propose_configuration(wanted))
+
+    def transfer(self, to: int | None = None) -> int:
+        """See Raft.transfer_leadership()."""
+        return self._tell(lambda: self._raft.transfer_leadership(to))
+
+    def note_removal(self) -> None:
+        """See Raft.note_removal()."""
+        self._tell(self._raft.note_removal)
+
+    def _tell(self, what: Callable[[], _T]) -> _T:
+        with self._mutex:
+            result = what()
+            self._sort_ready()
+        self._work(may_write=False)
+        return result
+
+    def view(self) -> View:
+        with self._mutex:
+            raft, log_, leadership = self._raft, self._raft.log, self._raft.leadership
+            silent = {uid: raft.now - progress.last_heard for uid, progress in raft.progress.items()}
+            return View(
+                log_.configuration,
+                log_.configuration_at(log_.commit),
+                raft.leader,
+                leadership is not None,
+                leadership is not None and leadership.is_changing,
+                silent,
+                raft.lost,
+            )
+
     def get_state(self) -> tuple[int, bool]:
         """(current term, whether this node believes it is the leader)."""
         with self._mutex:
@@ -189,10 +251,10 @@ class RaftNode:
         with self._mutex:
             raft, log_, leads = self._raft, self._raft.log, self._raft.leadership
             return {
-                "id": raft.id,
-                "role": raft.role.value,
+                "id": self._id,
+                "role": self._role(),
                 "term": raft.term,
-                "leader": raft.leader,
+                "leader": raft.leader_id,
                 "quorum_silent_ms": None if leads is None else round(leads.quorum_silent_s * 1000),
                 "commit_index": log_.commit,
                 "applied_index": self._applier.applied,
@@ -202,6 +264,15 @@ class RaftNode:
                 "snapshot_index": raft.latest_snapshot.index if raft.latest_snapshot else 0,
                 "alarms": self._room.alarms,
             }
+
+    def _role(self) -> str:
+        """As `status` has it."""
+        raft = self._raft
+        if raft.is_removed:
+            return "removed"
+        if not raft.configuration.voters:
+            return "joining"
+        return "learner" if raft.id in raft.configuration.learners else raft.role.value
 
     def problems(self) -> list[str]:
         """What is wrong with this node now: sentences for its operator."""
@@ -218,6 +289,7 @@ class RaftNode:
             self._sort_ready()
         self._work(may_write=False)  # whoever tells the time must not hang with the disk
         self.log_writer.watch()
+        self._after_tick()
 
     @property
     def _tick_s(self) -> float:
@@ -255,12 +327,13 @@ class RaftNode:
 
     def _role_has_changed(self) -> bool:
         raft, last = self._raft, self._last_role
-        return not (raft.role is last.role and raft.term == last.term and raft.leader == last.leader)
+        return not (raft.role is last.role and raft.term == last.term and raft.leader == self._last_leader)
 
     def _note_role_change(self) -> tuple[RoleChange, list[Any]]:
         """The new role, and who waits for what was proposed in the old one and is in doubt now."""
         raft, last = self._raft, self._last_role
-        self._last_role = RoleChange(raft.role, raft.term, raft.leader, raft.role_reason)
+        self._last_role = RoleChange(raft.role, raft.term, raft.leader_id, raft.role_reason)
+        self._last_leader = raft.leader
         led = last.role is Role.LEADER
         return self._last_role, self._proposals.lost() if led else []
 

@@ -1,7 +1,8 @@
 """Proposals: which client waits for which entry of the present leadership.
 
-A leader's log grows only by its own proposals (after the no-op), one after the other, so that a queue is
-enough: what is committed is paired with those who wait, and what is left when leadership ends is in doubt.
+A leader's log grows only by its own proposals (after the no-op), one after the other, and now and then by a
+configuration, for which nobody waits. So a queue is enough: what is committed is paired with those who wait, and
+what is left when leadership ends is in doubt.
 """
 
 from __future__ import annotations
@@ -26,8 +27,11 @@ class Proposals:
         """`contexts` wait for the entries from `first_index` on, one each, proposed in `term`."""
         if not self._contexts:
             self._first, self._term = first_index, term
-        if (first_index, term) != (self._first + len(self._contexts), self._term):
+        between = first_index - self._first - len(self._contexts)
+        if between < 0 or term != self._term:
             raise InvariantError(f"proposal {first_index}@{term} does not follow the last one")
+        if between:
+            self._contexts.extend([None] * between)
         self._contexts.extend(contexts)
 
     def committed(self, entries: Sequence[Entry]) -> list[Any]:
@@ -50,6 +54,6 @@ class Proposals:
 
     def lost(self) -> list[Any]:
         """Leadership ended: those still waiting, whose commands may or may not take effect."""
-        lost = list(self._contexts)
+        lost = [context for context in self._contexts if context is not None]
         self._contexts.clear()
         return lost

@@ -10,18 +10,21 @@ members.
 
 from __future__ import annotations
 
-from typing import Any, TypeVar, get_args, get_type_hints
+import re
+from typing import Any, get_args, get_origin, get_type_hints
 
 from raftkv.errors import CorruptEntryError, ProtocolError
-from raftkv.node.greeting import Greeting
-from raftkv.node.joining import Hello, HelloReply
-from raftkv.raft.configuration import Configuration
+from raftkv.ini import host_problem
+from raftkv.node.hello import Hello
+from raftkv.raft.configuration import MAX_UID, Configuration
 from raftkv.raft.messages import AppendEntries, InstallSnapshot, Message
 from raftkv.raft.types import CONFIG, Entry, Snapshot, decode_entries, encode_entries
+from raftkv.storage.identity import MAX_TOKENS
 
 MAX_NUMBER = 2**63 - 1  # of ids, terms, indexes, offsets and rounds; none is negative
 
-_Hello = TypeVar("_Hello", Greeting, Hello, HelloReply)
+_PORT = re.compile(r"[0-9]{1,5}")
+_HELLO = tuple(get_origin(type_) or type_ for type_ in get_type_hints(Hello).values())
 
 _PLAIN: dict[Any, type] = {tuple[Entry, ...]: bytes, Snapshot: tuple}
 _CLASSES: dict[str, type] = {cls.__name__: cls for cls in get_args(Message)}
@@ -67,17 +70,26 @@ def from_plain(plain: Any) -> Message:
     return message
 
 
-def hello_from_plain(cls: type[_Hello], plain: Any) -> _Hello:
-    """The Hello or HelloReply that `plain` is the fields of. Raises ProtocolError for anything else."""
-    types = [get_args(type_) or (type_,) for type_ in get_type_hints(cls).values()]
+def hello_from_plain(plain: Any) -> Hello:
+    """The Hello that `plain` is the fields of. Raises ProtocolError for anything else."""
     if (
         type(plain) is not tuple
-        or len(plain) != len(types)
-        or any(type(field) not in allowed for field, allowed in zip(plain, types))
-        or any(type(field) is int and not 0 <= field <= MAX_NUMBER for field in plain)
+        or tuple(map(type, plain)) != _HELLO
+        or not all(0 <= field <= MAX_NUMBER for field in plain if type(field) is int)
     ):
-        raise ProtocolError(f"not a {cls.__name__} of this version of the peers' protocol")
-    return cls(*plain)
+        raise ProtocolError("not a hello of this version of the peers' protocol")
+    hello = Hello(*plain)
+    if not all(type(token) is int for token in hello.tokens) or len(hello.tokens) > MAX_TOKENS:
+        raise ProtocolError("a hello with what are no tokens")
+    if not all(type(address) is str for address in hello.members):
+        raise ProtocolError("a hello with what are no addresses")
+    if not all(0 < number <= MAX_UID for number in (hello.id, hello.uid)):
+        raise ProtocolError("a hello with numbers out of range")
+    for address in (hello.peer_address, *hello.members):
+        host, _, port = address.rpartition(":")
+        if host_problem(host) or not (_PORT.fullmatch(port) and 0 < int(port) < 1 << 16):
+            raise ProtocolError("a hello with what is no address")
+    return hello
 
 
 def _entries_from_lines(

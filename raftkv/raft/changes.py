@@ -62,6 +62,7 @@ def change(old: Configuration, wanted: Change) -> Configuration:
         tuple(sorted(learners)),
         tuple(record for record in records.values() if record.uid in known),
         _and_left(old, set(old.members) - known),
+        old.cluster_id,
     )
 
 
@@ -70,7 +71,7 @@ def leave_joint(joint: Configuration) -> Configuration:
     staying = {*joint.voters, *joint.learners}
     records = tuple(record for record in joint.records if record.uid in staying)
     left = _and_left(joint, set(joint.outgoing) - staying)
-    return Configuration(joint.voters, (), joint.learners, records, left)
+    return joint._replace(outgoing=(), records=records, left=left)
 
 
 def _and_left(configuration: Configuration, gone: set[int]) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ passes from a lost disk to the one that replaces it.
                majority of both (paper section 6)
     learners   they receive the log and are not counted
     left       the uids that were members once; they never come back
+    founding   a server has begun the cluster alone, and has not yet brought in the others: no client is served
 
 All are immutable. changes.py makes one configuration from another, quorum.py counts.
 """
@@ -19,6 +20,8 @@ from typing import Any, NamedTuple
 
 MAX_UID = 2**53 - 1  # what every JSON reader takes for a whole number
 MAX_LEFT = 1000  # uids that are remembered after they left
+
+_GROUPS = ("voters", "outgoing", "learners", "left")
 
 
 class MemberRecord(NamedTuple):
@@ -45,6 +48,8 @@ class Configuration(NamedTuple):
     learners: tuple[int, ...] = ()
     records: tuple[MemberRecord, ...] = ()
     left: tuple[int, ...] = ()  # oldest first
+    cluster_id: int = 0  # drawn when the cluster was founded; positive in all but tests
+    founding: bool = False
 
     @property
     def is_joint(self) -> bool:
@@ -81,6 +86,10 @@ class Configuration(NamedTuple):
                 plain[name] = list(getattr(self, name))
         if self.records:
             plain["records"] = [record._asdict() for record in self.records]
+        if self.cluster_id:
+            plain["cluster_id"] = self.cluster_id
+        if self.founding:
+            plain["founding"] = True
         return plain
 
     @classmethod
@@ -88,14 +97,17 @@ class Configuration(NamedTuple):
         """Raises ValueError for what is none."""
         if type(plain) is not dict or not set(plain) <= set(cls._fields) or "voters" not in plain:
             raise ValueError("a configuration is an object with the member `voters`")
-        lists = {name: plain.get(name, []) for name in cls._fields}
+        cluster_id, founding = plain.get("cluster_id", 0), plain.get("founding", False)
+        if type(cluster_id) is not int or not 0 <= cluster_id <= MAX_UID or type(founding) is not bool:
+            raise ValueError("cluster_id is a number of 53 bits, and founding is true or false")
+        lists = {name: plain.get(name, []) for name in (*_GROUPS, "records")}
         for name, items in lists.items():
             if type(items) is not list:
                 raise ValueError(f"{name} is no list")
         records = tuple(_record(item) for item in lists.pop("records"))
         left = tuple(_uids("left", lists.pop("left")))
         groups = {name: tuple(sorted(_uids(name, items))) for name, items in lists.items()}
-        configuration = cls(**groups, records=records, left=left)
+        configuration = cls(**groups, records=records, left=left, cluster_id=cluster_id, founding=founding)
         _check(configuration)
         return configuration
 

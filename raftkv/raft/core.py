@@ -40,7 +40,7 @@ from raftkv.raft.output import Output
 from raftkv.raft.progress import Progress
 from raftkv.raft.quorum import VoteResult, vote_result
 from raftkv.raft.ready import Ready
-from raftkv.raft.types import MAX_TERM_LEAP, HardState, Options, Role, Snapshot
+from raftkv.raft.types import CONFIG, MAX_TERM_LEAP, Entry, HardState, Options, Role, Snapshot
 
 
 class Raft:
@@ -62,7 +62,6 @@ class Raft:
         self.now = now
         self.term = hard_state.term
         self.vote = hard_state.vote
-        self.rejoin_term = hard_state.rejoin_term
         self.role = Role.FOLLOWER
         self.role_reason = "started"
         self.leader: int | None = None
@@ -74,6 +73,8 @@ class Raft:
         self._writes = 0  # what was handed out for the disk and is not durable
         self._disk_moved = now  # when the oldest of these came to be the oldest
         self._overtaken_since: float | None = None  # see _is_overtaken()
+        self.is_removed = False  # it was told that its removal is committed, see note_removal()
+        self.lost: str | None = None  # what shows that the disk has lost something that was acknowledged
         self._output = Output(log, hard_state)
         self._send, self._promise = self._output.send, self._output.promise
         self.following = Following(id, log, self._output)
@@ -96,23 +97,19 @@ class Raft:
 
     @property
     def hard_state(self) -> HardState:
-        return HardState(self.term, self.vote, self.rejoin_term)
+        return HardState(self.term, self.vote)
 
     @property
-    def may_vote(self) -> bool:
-        """False for a member that lost its disk and has not caught up since: see HardState.rejoin_term.
-
-        Not asked is whether it is a voter: who counts is decided by the configuration of who counts. A learner
-        that was promoted may not know it yet; were it to refuse, two of three might elect nobody.
-        """
-        return not self.rejoin_term or self.log.last_term > self.rejoin_term
+    def leader_id(self) -> int | None:
+        """The label of the leader; None if there is none, or one that this node has no record of."""
+        return self.configuration.label(self.leader) if self.leader in self.configuration.members else None
 
     @property
     def may_campaign(self) -> bool:
         """Only a removal that is committed ends that: another one may be undone by the next leader."""
         log = self.log
         known = (log.configuration, log.configuration_at(log.commit))
-        return self.may_vote and any(self.id in configuration.all_voters for configuration in known)
+        return not self.is_removed and any(self.id in configuration.all_voters for configuration in known)
 
     @property
     def disk_hangs(self) -> bool:
@@ -129,6 +126,8 @@ class Raft:
         """Time is now `now` seconds (of a clock that never goes back). Call it several times a heartbeat
         interval."""
         self.now = max(self.now, now)
+        if self.lost is not None:
+            return
         if self.leadership is not None:
             if self._is_overtaken():
                 self._step_aside()
@@ -152,7 +151,8 @@ class Raft:
         """
         if peer == self.leader and self.role is Role.FOLLOWER:
             self._leader_heard = float("-inf")
-            turn = sum(voter < self.id for voter in self.configuration.all_voters if voter != peer)
+            others = [voter for voter in self.configuration.all_voters if voter != peer]
+            turn = sum(self._label(voter) < self._label(self.id) for voter in others)
             wait = 0.2 + 0.5 * turn + self._rng.uniform(0.0, 0.2)
             soon = self.now + wait * self.options.heartbeat_interval_s
             self._election_deadline = min(self._election_deadline, soon)
@@ -170,6 +170,26 @@ class Raft:
             return True  # tick() would have ended that had a majority gone
         return self.leader is not None and self.now < self._leader_heard + self.options.election_timeout_s
 
+    # -- input: what this node's member learns beside the messages --------------------------------------------
+
+    def found(self, configuration: Configuration) -> None:
+        """Begin a cluster that is this server alone. Its disk is empty; `configuration` becomes the first entry.
+
+        Raises InvariantError if it has a log already, or is not the one voter.
+        """
+        if self.log.last_index or self.role is not Role.FOLLOWER or configuration.voters != (self.id,):
+            raise InvariantError(f"{configuration} cannot be founded at entry {self.log.last_index}")
+        self._become_candidate(
+            "it founds a new cluster"
+        )  # and has won when its vote is durable, and the entry
+        self.log.append([Entry.create(1, self.term, CONFIG, configuration.to_plain())])
+
+    def note_removal(self) -> None:
+        """A member says that the removal of this one is committed; it is not in this node's log, perhaps."""
+        self.is_removed = True
+        if self.role in (Role.PRE_CANDIDATE, Role.CANDIDATE):
+            self._become_follower(self.term, None, "it was removed from the cluster")
+
     def note_room(self, is_short: bool) -> None:
         """Is this node's disk full, but for what is kept for deletes and votes? Its leader is told."""
         self.following.is_short_of_room = is_short
@@ -181,7 +201,7 @@ class Raft:
         if self.leadership is None:
             return ()
         own = [self.id] if self.following.is_short_of_room else []
-        return tuple(sorted(own + self.leadership.short_of_room))
+        return tuple(sorted(map(self._label, own + self.leadership.short_of_room)))
 
     # -- input: clients --------------------------------------------------------------------------------------
 
@@ -197,7 +217,7 @@ class Raft:
         Raises NotLeaderError, or OverloadedError when too much is waiting; then nothing was appended.
         """
         if self.leadership is None:
-            raise NotLeaderError(self.leader)
+            raise NotLeaderError(self.leader_id)
         return self.leadership.propose(batch), self.term
 
     def propose_configuration(self, wanted: Change) -> int:
@@ -207,7 +227,7 @@ class Raft:
         this leader's, or those of the next ones. Raises NotLeaderError, or InvalidChangeError with the reason.
         """
         if self.leadership is None:
-            raise NotLeaderError(self.leader)
+            raise NotLeaderError(self.leader_id)
         return self.leadership.propose_configuration(wanted)
 
     def transfer_leadership(self, to: int | None = None) -> int:
@@ -217,7 +237,7 @@ class Raft:
         InvalidChangeError if there is no such voter.
         """
         if self.leadership is None:
-            raise NotLeaderError(self.leader)
+            raise NotLeaderError(self.leader_id)
         return self.leadership.transfer(to)
 
     def read_index(self, context: Any) -> None:
@@ -230,7 +250,7 @@ class Raft:
         NotLeaderError.
         """
         if self.leadership is None:
-            raise NotLeaderError(self.leader)
+            raise NotLeaderError(self.leader_id)
         self.leadership.read_index(context)
 
     # -- input: messages -------------------------------------------------------------------------------------
@@ -241,7 +261,7 @@ class Raft:
         Raises ProtocolError for one that no correct node can have sent; nothing of it is taken in then, but
         its term.
         """
-        if message.to != self.id:
+        if message.to != self.id or self.lost is not None:
             return
         if message.term > self.term:
             if message.term - self.term > MAX_TERM_LEAP:
@@ -253,7 +273,7 @@ class Raft:
             else:
                 leader = message.sender if isinstance(message, FROM_LEADER) else None
                 self._become_follower(
-                    message.term, leader, f"node {message.sender} is at term {message.term}"
+                    message.term, leader, f"{self._name(message.sender)} is at term {message.term}"
                 )
         elif message.term < self.term and not isinstance(
             message, PreVoteReply
@@ -264,7 +284,9 @@ class Raft:
             self._check_leader(message.sender)
             self.following.check(message)
             self._hear_leader(message.sender)
-            self.following.step(message)
+            self.lost = self.following.what_is_lost(message)
+            if self.lost is None:
+                self.following.step(message)
             return
         if self.leadership is not None:
             self.leadership.step(message)
@@ -316,7 +338,7 @@ class Raft:
 
     def _leave_if_removed(self) -> None:
         """A leader that is no member any more ends its leadership when that is committed (paper section 6)."""
-        if self.leadership is not None and self.leadership.membership.has_left:
+        if self.leadership is not None and self.leadership.has_left:
             self.leadership.resign()
             self._become_follower(self.term, None, "it was removed from the cluster")
 
@@ -345,7 +367,8 @@ class Raft:
 
     def _become_leader(self) -> None:
         self._set_role(
-            Role.LEADER, f"elected by {sorted(v for v, granted in self._votes.items() if granted)}"
+            Role.LEADER,
+            f"elected by {sorted(self._label(v) for v, granted in self._votes.items() if granted)}",
         )
         self.leader, self._overtaken_since = self.id, None
         self.leadership = Leadership(
@@ -358,6 +381,12 @@ class Raft:
     def _others(self) -> list[int]:
         return [voter for voter in self.configuration.all_voters if voter != self.id]
 
+    def _label(self, uid: int) -> int:
+        return self.configuration.label(uid)
+
+    def _name(self, uid: int) -> str:
+        return f"node {self._label(uid)}"
+
     def _count_votes(self) -> None:
         result = vote_result(self.configuration, self._votes)
         if result is VoteResult.LOST:
@@ -369,11 +398,10 @@ class Raft:
                 self._become_leader()
 
     def _step_request_pre_vote(self, m: RequestPreVote) -> None:
-        granted = (
-            self.may_vote
-            and not self._leader_is_alive()
-            and self.log.is_up_to_date(m.last_index, m.last_term)
-        )
+        """Not asked is whether this node is a voter, here or below: who counts is decided by the configuration of
+        who counts. A learner that was promoted may not know it yet; were it to refuse, two of three might elect
+        nobody."""
+        granted = not self._leader_is_alive() and self.log.is_up_to_date(m.last_index, m.last_term)
         self._promise(PreVoteReply(self.id, m.sender, self.term, m.term + 1, granted))
 
     def _step_pre_vote_reply(self, m: PreVoteReply) -> None:
@@ -384,7 +412,7 @@ class Raft:
     def _step_request_vote(self, m: RequestVote) -> None:
         """One vote a term, first come first served, for a log at least as complete (5.2, 5.4.1)."""
         free = self.vote == m.sender or (self.vote is None and self.leader is None)
-        granted = self.may_vote and free and self.log.is_up_to_date(m.last_index, m.last_term)
+        granted = free and self.log.is_up_to_date(m.last_index, m.last_term)
         if granted:
             self.vote = m.sender
             self._reset_election_timer()
@@ -393,7 +421,7 @@ class Raft:
     def _step_timeout_now(self, m: TimeoutNow) -> None:
         """The leader wants this node to lead, which holds all that it does (thesis 3.10)."""
         if self.role is Role.FOLLOWER and self.may_campaign and not self.disk_hangs:
-            self._become_candidate(f"node {m.sender} hands the leadership to it", is_transfer=True)
+            self._become_candidate(f"{self._name(m.sender)} hands the leadership to it", is_transfer=True)
 
     def _step_vote_reply(self, m: VoteReply) -> None:
         if self.role is Role.CANDIDATE:
@@ -403,7 +431,8 @@ class Raft:
     def _check_leader(self, leader: int) -> None:
         """There is at most one leader a term (5.2). Raises ProtocolError if `leader` would be another one."""
         if self.leader is not None and self.leader != leader:
-            raise ProtocolError(f"nodes {self.leader} and {leader} both lead term {self.term}")
+            one, other = self._label(self.leader), self._label(leader)
+            raise ProtocolError(f"nodes {one} and {other} both lead term {self.term}")
 
     def _step_resigned(self, m: Resigned) -> None:
         self.lost_contact(m.sender)  # it is as good as gone
@@ -411,7 +440,7 @@ class Raft:
     def _hear_leader(self, leader: int) -> None:
         """A message of this term's leader: whoever campaigned in this term has lost (5.2)."""
         if self.role is not Role.FOLLOWER:
-            self._become_follower(self.term, leader, f"node {leader} leads term {self.term}")
+            self._become_follower(self.term, leader, f"{self._name(leader)} leads term {self.term}")
         self.leader, self._leader_heard = leader, self.now
         self._reset_election_timer()
 
@@ -457,7 +486,7 @@ class Raft:
 
     @property
     def _hard_state_is_new(self) -> bool:
-        return (self.term, self.vote, self.rejoin_term) != self._output.hard_state
+        return (self.term, self.vote) != self._output.hard_state
 
     def ready(self) -> Ready:
         """Take out everything there is to do. Each thing is handed out once."""

@@ -18,7 +18,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Callable
 
-from raftkv.errors import InvalidChangeError, InvariantError, OverloadedError, ProtocolError
+from raftkv.errors import (
+    InvalidChangeError,
+    InvariantError,
+    NotLeaderError,
+    OverloadedError,
+    ProtocolError,
+)
 from raftkv.raft.changes import Change
 from raftkv.raft.configuration import Configuration
 from raftkv.raft.log import RaftLog
@@ -62,6 +68,7 @@ class Leadership:
         self.progress: dict[int, Progress] = {}  # of each other member
         self.membership = Membership(id, log, self._term_start, options.election_timeout_s)
         self._transfer: tuple[int, float] | None = None  # to whom, and when it is given up
+        self._is_founding = False
         self._heartbeat_due = now + options.heartbeat_interval_s
         self._prompt: list[int] = []  # the followers that a round of reads asks; see _ask_all()
         self._follow_configuration()
@@ -124,8 +131,8 @@ class Leadership:
 
     def propose(self, batch: Sequence[Any]) -> int:
         """See Raft.propose(). Returns the index of the first."""
-        if self._transfer is not None:
-            raise OverloadedError("the leadership is just being handed to another node; try again")
+        if self._transfer is not None or self._is_founding:
+            self._refuse()
         log = self._log
         # Either alone would not do: what is committed by others while this node's disk hangs piles up on its way
         # to the disk.
@@ -139,8 +146,15 @@ class Leadership:
         self._append([create(index + i, term, COMMAND, command) for i, command in enumerate(batch)])
         return index
 
+    def _refuse(self) -> None:
+        if self._is_founding:
+            raise NotLeaderError(None)  # what the founder alone holds would be lost with its disk
+        raise OverloadedError("the leadership is just being handed to another node; try again")
+
     def read_index(self, context: Any) -> None:
         """See Raft.read_index()."""
+        if self._is_founding:
+            self._refuse()
         self.reads.add(context)
         self._advance_reads()
 
@@ -252,8 +266,9 @@ class Leadership:
 
     def _send_heartbeats(self, peers: Iterable[int]) -> None:
         for peer in peers:
-            commit = min(self.progress[peer].match, self._log.commit)  # never beyond what it is known to hold
-            self._send(Heartbeat(self._id, peer, self._term, commit, self.reads.round))
+            match = self.progress[peer].match
+            commit = min(match, self._log.commit)  # never beyond what it is known to hold
+            self._send(Heartbeat(self._id, peer, self._term, commit, self.reads.round, match))
 
     # -- snapshots (section 7) -------------------------------------------------------------------------------
 
@@ -352,6 +367,8 @@ class Leadership:
     def _follow_configuration(self) -> None:
         """Send to who has joined, and no more to who has left."""
         members, options = self._log.configuration.members, self._options
+        # What is proposed once the change is in the log is committed by the others, too, as it is.
+        self._is_founding = self._log.configuration.founding
         for peer in members:
             if peer != self._id and peer not in self.progress:
                 self.progress[peer] = progress = Progress(
@@ -364,6 +381,16 @@ class Leadership:
         for peer in [peer for peer in self.progress if peer not in members]:
             del self.progress[peer]
         self._prompt = list(self.progress)
+
+    @property
+    def has_left(self) -> bool:
+        """See Membership.has_left."""
+        return self.membership.has_left
+
+    @property
+    def is_changing(self) -> bool:
+        """See Membership.is_changing."""
+        return self.membership.is_changing
 
     def _go_on_changing(self) -> None:
         """Begin the next step of a change as soon as the last one is committed."""

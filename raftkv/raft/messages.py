@@ -1,7 +1,7 @@
 """What nodes say to each other: one small class a message.
 
 Messages are one-way: the reply of the paper's RPC is a message of its own, so that the core is indifferent to
-loss, delay, duplication and reordering. In every message `sender` and `to` are node ids and `term` is the
+loss, delay, duplication and reordering. In every message `sender` and `to` are uids and `term` is the
 sender's current term. Indexes and terms of log entries are named `..._index` and `..._term`.
 """
 
@@ -89,13 +89,15 @@ class AppendRejected(NamedTuple):
 
 class Heartbeat(NamedTuple):
     """ "I lead." `commit` is never beyond what the receiver is known to hold; `round` numbers the leader's
-    heartbeat rounds, for ReadIndex (thesis 6.4)."""
+    heartbeat rounds, for ReadIndex (thesis 6.4). `match`: up to where the receiver has acknowledged the log to this
+    leader; one that does not hold it has lost its disk."""
 
     sender: int
     to: int
     term: int
     commit: int
     round: int
+    match: int = 0
 
 
 class HeartbeatReply(NamedTuple):

@@ -99,17 +99,10 @@ def decode_entries(lines: bytes) -> list[Entry]:
 
 
 class HardState(NamedTuple):
-    """What a node must have on disk before it speaks (paper figure 2, "persistent state").
-
-    `rejoin_term` is for a member that lost its disk and came back empty: in terms up to this one it may
-    already have voted, and entries of those terms it may already have acknowledged. It neither votes nor
-    campaigns until its log holds an entry of a later term, which only a leader elected without its vote can
-    have given it. 0 for a member that never lost anything. docs/divergence.md has the argument.
-    """
+    """What a node must have on disk before it speaks (paper figure 2, "persistent state"). `vote` is a uid."""
 
     term: int = 0
     vote: int | None = None
-    rejoin_term: int = 0
 
 
 class Snapshot(NamedTuple):

@@ -1,9 +1,12 @@
 """Whose data folder this is: LOCK and node.json.
 
     LOCK          locked by the process that uses the folder, and holds its pid
-    node.json     {"format","cluster","node","uid","voters","peers","crc"}: which node of which cluster, the
-                  random identity of this disk, the voters the cluster began with, and the identities of the
-                  others' disks
+    node.json     {"format","cluster","node","uid","starts","tokens","has_log","met","crc"}
+
+A server is its disk, and `uid` is the disk's name, drawn when the folder is made. But a disk can be copied, and an
+older copy can be put back. So each start draws a random token, and makes it durable before it says anything: two
+lives of one disk that do not know of each other have other tokens at the same place. What the others last showed of
+theirs is in `met` (node/lives.py compares).
 
 node.json is written last when a folder is made: where it is, the folders log/ and snapshot/ are; where it is
 not, nothing that matters can be.
@@ -12,34 +15,60 @@ not, nothing that matters can be.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import secrets
 from typing import Callable, NamedTuple
 
 from raftkv.errors import ForeignDataError, LockedError
+from raftkv.raft.configuration import MAX_UID
 from raftkv.storage.disk import Disk, DiskLock
 from raftkv.storage.sealed import FORMAT, replace_file, seal, unseal
 
 LOCK = "LOCK"
 NODE = "node.json"
+MAX_TOKENS = 1000  # the last ones are kept
+MAX_MET = 1000  # other disks of which something is remembered
 
 CRASH_POINTS = ("node-file-written", "node-file-synced", "node-file-renamed")
 
 
+def draw() -> int:
+    """A random uid, token or cluster_id: positive, of 53 bits."""
+    return secrets.randbelow(MAX_UID) + 1
+
+
+class Life(NamedTuple):
+    """Of a disk: its `starts`th start, and the token that it drew."""
+
+    starts: int
+    token: int
+
+
 class Identity(NamedTuple):
-    """The content of node.json. `peers`: node id -> (uid of its disk, whether it was met while this one was
-    new, the disk's rejoin_term)."""
+    """The content of node.json. `tokens`: of the last starts, the newest last. `has_log`: the log has begun.
+    `met`: uid of another disk -> the latest life of it that was met; the one that was met last is last."""
 
     cluster: str
     node: int
-    uid: str
-    voters: tuple[int, ...]
-    peers: dict[int, tuple[str, bool, int]]
+    uid: int
+    starts: int = 0
+    tokens: tuple[int, ...] = ()
+    has_log: bool = False
+    met: dict[int, Life] = {}  # noqa: RUF012 (never changed in place)
+
+    def started(self, token: int) -> Identity:
+        """One start later."""
+        tokens = (*self.tokens, token)[-MAX_TOKENS:]
+        return self._replace(starts=self.starts + 1, tokens=tokens)
+
+    def having_met(self, uid: int, life: Life) -> Identity:
+        met = {other: known for other, known in self.met.items() if other != uid}
+        met[uid] = life
+        return self._replace(met=dict(list(met.items())[-MAX_MET:]))
 
     def write(self, disk: Disk, folder: str, reach: Callable[[str], None]) -> None:
         """Durable on return."""
-        plain = {"format": FORMAT, "cluster": self.cluster, "node": self.node, "uid": self.uid}
-        plain["voters"] = list(self.voters)
-        plain["peers"] = {str(id): list(known) for id, known in self.peers.items()}
+        plain = {"format": FORMAT, **self._asdict(), "tokens": list(self.tokens)}
+        plain["met"] = {str(uid): list(life) for uid, life in self.met.items()}
         replace_file(disk, os.path.join(folder, NODE), seal(plain), reach, "node-file")
 
     @classmethod
@@ -47,8 +76,9 @@ class Identity(NamedTuple):
         """Raises DamagedDataError or ForeignDataError."""
         path = os.path.join(folder, NODE)
         plain = unseal(disk.read(path), path)
-        peers = {int(id): (uid, founder, term) for id, (uid, founder, term) in plain["peers"].items()}
-        return cls(plain["cluster"], plain["node"], plain["uid"], tuple(plain["voters"]), peers)
+        met = {int(uid): Life(*life) for uid, life in plain["met"].items()}
+        fields = {name: plain[name] for name in cls._fields}
+        return cls(**{**fields, "tokens": tuple(plain["tokens"]), "met": met})
 
 
 def lock_folder(disk: Disk, folder: str, *, for_reading: bool = False) -> DiskLock:
@@ -69,9 +99,7 @@ def _holder(disk: Disk, folder: str) -> str:
     return disk.read(os.path.join(folder, LOCK)).decode(errors="replace").strip() or "unknown"
 
 
-def check_identity(
-    identity: Identity, folder: str, cluster: str, node_id: int, voters: Sequence[int]
-) -> None:
+def check_identity(identity: Identity, folder: str, cluster: str, node_id: int) -> None:
     """Raises ForeignDataError if `folder` is not that of this node of this cluster."""
     if identity.cluster != cluster:
         raise ForeignDataError(
@@ -83,12 +111,3 @@ def check_identity(
             f"{folder} belongs to node {identity.node}, but the configuration says node {node_id}: "
             "correct [node] id or data_dir"
         )
-    if identity.voters != tuple(sorted(voters)):
-        raise ForeignDataError(
-            f"{folder} belongs to a cluster of the nodes {_ids(identity.voters)}, but the configuration says "
-            f"{_ids(sorted(voters))}: correct the section [peers]; editing it does not add or remove members"
-        )
-
-
-def _ids(ids: Sequence[int]) -> str:
-    return ", ".join(str(id) for id in ids)

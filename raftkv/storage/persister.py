@@ -2,7 +2,7 @@
 
     data_dir/            for its owner alone (0700)
       LOCK, node.json    whose folder this is                                 identity.py, folder.py
-      hard_state.json    {"format","term","vote","rejoin_term","crc"}         here
+      hard_state.json    {"format","term","vote","crc"}                       here
       log/               the log, in append-only files                        segments.py
       snapshot/          the newest snapshot, and what is on the way to it    snapshots.py
       reserve/           room that is given back when the disk is full        reserve.py
@@ -28,20 +28,19 @@ damage. Damage that no crash can have caused is refused, with the file and the w
 
 from __future__ import annotations
 
+import contextlib
 import os
-import uuid
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from threading import Lock
 from typing import Callable
 
 from raftkv.errors import InvariantError, NoRoomError, StorageError
-from raftkv.raft.configuration import Configuration
 from raftkv.raft.types import Entry, HardState, Snapshot
 from raftkv.storage import identity, segments, snapshots
 from raftkv.storage.disk import Disk, DiskFullError
 from raftkv.storage.folder import explain, prepare_folder
-from raftkv.storage.identity import Identity, check_identity, lock_folder
+from raftkv.storage.identity import Identity, Life, check_identity, draw, lock_folder
 from raftkv.storage.reserve import Reserve
 from raftkv.storage.sealed import FORMAT, damaged, replace_file, seal, unseal
 from raftkv.storage.segments import SegmentedLog
@@ -90,12 +89,11 @@ class Persister:
     """One node's disk. Opening recovers what is there; the attributes say what that was:
 
     `hard_state`, `snapshot` (None if there is none), `entries` (those after the snapshot; see
-    forget_recovered()), `configuration` (the voters the cluster began with), `uid` (the random identity of
-    this disk), `fresh` (nothing was ever saved here), `notices` (sentences that an operator should read),
-    `known_peers` (node id -> (uid, whether it was met while this member was new, its rejoin_term)).
+    forget_recovered()), `identity` (see there; opening is a start), `notices` (sentences that an operator should
+    read).
 
     Threads: save(), compact(), receive_chunk() and install() are for one thread (the log-writer),
-    write_snapshot() for one other, tend_reserve() for a third, remember_peer() for one at a time;
+    write_snapshot() for one other, tend_reserve() for a third; remember(),
     open_snapshot() is for any. Who reads a snapshot does it within `guard`, too.
 
     Everything raises StorageError, or the kind of it that fits: LockedError, ForeignDataError,
@@ -108,21 +106,21 @@ class Persister:
         *,
         node_id: int,
         cluster: str,
-        voters: Sequence[int],
         segment_bytes: int = 8 << 20,
         reserve_bytes: int = 0,
         disk: Disk | None = None,
         crash_point: Callable[[str], None] | None = None,
-        uid: str | None = None,
+        draw: Callable[[], int] = draw,
         lock: Callable[[], AbstractContextManager[object]] = Lock,
     ) -> None:
         """`segment_bytes`: size after which a new log file is begun. `reserve_bytes`: see Reserve.
-        `uid`: for a new folder; random by default. `crash_point` is called with its name at each of
+        `draw()` draws the numbers of identity.py. `crash_point` is called with its name at each of
         CRASH_POINTS. `lock()`: makes a lock for those threads that use this object."""
         self._disk: Disk = disk or Disk()
         self._folder = os.fspath(data_dir)
         self._reach = crash_point or _nothing
         self.guard = Guard(self._folder)
+        self._identity_lock = lock()
         self._starved = False  # the log waits for room
         self.entries: list[Entry] = []
         with self.guard:
@@ -131,7 +129,7 @@ class Persister:
         try:
             with self.guard:
                 self._reserve = Reserve(self._disk, self._folder, reserve_bytes)
-                self._identity = self._identify(cluster, node_id, voters, uid or uuid.uuid4().hex)
+                self._identity = self._identify(cluster, node_id, draw)
                 self._snapshots = SnapshotStore(
                     self._disk, self._path("snapshot"), self._reserve, self._reach, lock()
                 )
@@ -139,6 +137,9 @@ class Persister:
                     self._disk, self._path("log"), segment_bytes, self._reserve, self._reach
                 )
                 self._recover()
+                self._token: int | None = draw()  # of this start, while it is not durable
+                with contextlib.suppress(DiskFullError):  # then before the first promise
+                    self._note_start(lambda write: write())
         except BaseException:
             self._lock.release()
             raise
@@ -156,12 +157,8 @@ class Persister:
         return self._folder
 
     @property
-    def uid(self) -> str:
-        return self._identity.uid
-
-    @property
-    def configuration(self) -> Configuration:
-        return Configuration(self._identity.voters)
+    def identity(self) -> Identity:
+        return self._identity
 
     @property
     def snapshot(self) -> Snapshot | None:
@@ -195,10 +192,6 @@ class Persister:
         removed = self._log.removable_bytes(index) + self._snapshots.newest_bytes
         return removed - size >= self._reserve.piece
 
-    @property
-    def known_peers(self) -> dict[int, tuple[str, bool, int]]:
-        return dict(self._identity.peers)
-
     def forget_recovered(self) -> None:
         """Let go of the memory of `entries`."""
         self.entries = []
@@ -222,7 +215,8 @@ class Persister:
 
     def _save(self, hard_state: HardState | None, entries: Sequence[Entry]) -> None:
         with self.guard:
-            if hard_state is not None and (self.fresh or hard_state != self.hard_state):
+            self._note_start()
+            if hard_state is not None and hard_state != self.hard_state:
                 self._save_hard_state(hard_state)
             if entries:
                 if entries[-1].term > self.hard_state.term:
@@ -232,6 +226,7 @@ class Persister:
                     entries = _without_replaced(entries, self.snapshot)
                 if entries:
                     self._log.append(entries)
+                    self._note_log()
 
     def compact(self, index: int) -> None:
         """Let go of the log up to `index`, which a durable snapshot stands for. Whole files go, one may
@@ -275,21 +270,41 @@ class Persister:
         Returns False, and changes nothing, if the snapshot that is here is not older.
         """
         with self.guard:
+            self._note_start()
             if not self._snapshots.install(snapshot):
                 return False
             self._log.follow(snapshot)
             self._log.compact(snapshot.index)
+            self._note_log()
             return True
 
     # -- who is who ------------------------------------------------------------------------------------------
 
-    def remember_peer(self, id: int, uid: str, founder: bool, rejoin_term: int) -> None:
-        """The node `id` has the disk `uid`; see joining.Acquaintance."""
-        with self.guard:
-            peers = {**self._identity.peers, id: (uid, founder, rejoin_term)}
-            changed = self._identity._replace(peers=peers)
-            self._reserve.find_room(lambda: changed.write(self._disk, self._folder, self._reach))
-            self._identity = changed
+    def remember(self, uid: int, life: Life) -> None:
+        """Make durable that the disk `uid` was met in this life of it."""
+        with self.guard, self._identity_lock:
+            self._write_identity(self._identity.having_met(uid, life))
+
+    def _note_start(self, find_room: Callable[[Callable[[], None]], None] | None = None) -> None:
+        """What this start promises is not to be taken for what an earlier one did."""
+        if self._token is not None:
+            with self._identity_lock:
+                self._write_identity(self._identity.started(self._token), find_room)
+            self._token = None
+
+    def _note_log(self) -> None:
+        """From now on a log that is not there is missing."""
+        if not self._identity.has_log:
+            with self._identity_lock:
+                self._write_identity(self._identity._replace(has_log=True))
+
+    def _write_identity(
+        self, new: Identity, find_room: Callable[[Callable[[], None]], None] | None = None
+    ) -> None:
+        """`find_room`: Reserve.find_room, unless it is to do without."""
+        find_room = find_room or self._reserve.find_room
+        find_room(lambda: new.write(self._disk, self._folder, self._reach))
+        self._identity = new
 
     # -- room on the disk --------------------------------------------------------------------------------------
 
@@ -301,12 +316,12 @@ class Persister:
 
     # -- opening ---------------------------------------------------------------------------------------------
 
-    def _identify(self, cluster: str, node_id: int, voters: Sequence[int], uid: str) -> Identity:
+    def _identify(self, cluster: str, node_id: int, draw: Callable[[], int]) -> Identity:
         """Read node.json, or make this folder this node's."""
         disk, folder = self._disk, self._folder
         if disk.exists(self._path(identity.NODE)):
             found = Identity.read(disk, folder)
-            check_identity(found, folder, cluster, node_id, voters)
+            check_identity(found, folder, cluster, node_id)
             for name in ("log", "snapshot"):
                 if not disk.exists(self._path(name)):
                     raise damaged(self._path(name), "this folder is missing")
@@ -314,7 +329,7 @@ class Persister:
             return found
         for name in ("log", "snapshot"):
             disk.make_folder(self._path(name))
-        new = Identity(cluster, node_id, uid, tuple(sorted(voters)), {})
+        new = Identity(cluster, node_id, draw())
         new.write(disk, folder, self._reach)
         self.notices.append(
             f"{folder} is new: node {node_id} of the cluster {cluster!r} begins with an empty database there. If it "
@@ -326,27 +341,28 @@ class Persister:
         self._snapshots.recover()
         self.entries = self._log.recover(self.snapshot)
         self.notices += self._log.notices
-        self.hard_state, self.fresh = self._read_hard_state()
+        if self._identity.has_log and self.snapshot is None and not self.entries:
+            raise damaged(self._path("log"), "what the log held is missing")
+        self.hard_state = self._read_hard_state()
         snapshot = self.snapshot
         if snapshot is not None and snapshot.term > self.hard_state.term:
             # An entry can be committed by others, applied, and stand in a snapshot before this node's own
             # log-writer has come to the term that it is of. So nothing was promised in that term yet.
-            self._save_hard_state(HardState(snapshot.term, None, self.hard_state.rejoin_term))
+            self._save_hard_state(HardState(snapshot.term, None))
 
-    def _read_hard_state(self) -> tuple[HardState, bool]:
-        """The hard state, and whether none was ever saved."""
+    def _read_hard_state(self) -> HardState:
         path = self._path(HARD_STATE)
         if not self._disk.exists(path):
-            if self.snapshot is not None or self.entries:
+            if self._identity.has_log or self.snapshot is not None or self.entries:
                 raise damaged(path, "it is missing")
-            return HardState(), True
+            return HardState()
         plain = unseal(self._disk.read(path), path)
-        found = HardState(plain["term"], plain["vote"], plain["rejoin_term"])
+        found = HardState(plain["term"], plain["vote"])
         if self.entries and self.entries[-1].term > found.term:
             raise damaged(
                 path, f"its term {found.term} is older than that of the log's last entry {self.entries[-1]}"
             )
-        return found, False
+        return found
 
     # -- helpers ---------------------------------------------------------------------------------------------
 
@@ -359,7 +375,7 @@ class Persister:
         line = seal({"format": FORMAT, **new._asdict()})
         path = self._path(HARD_STATE)
         self._reserve.find_room(lambda: replace_file(self._disk, path, line, self._reach, "hard-state"))
-        self.hard_state, self.fresh = new, False
+        self.hard_state = new
 
     def _path(self, name: str) -> str:
         return os.path.join(self._folder, name)

@@ -87,7 +87,9 @@ class _Form:
             data = self.of(_configuration(thing.line)) if thing.kind == CONFIG else thing.kind
             return f"{thing.index}@{thing.term}{data}"
         if kind is Configuration:
-            groups = [sorted(self.of(member) for member in group) for group in thing]
+            groups = [
+                sorted(map(self.of, group)) if type(group) is tuple else self.of(group) for group in thing
+            ]
             return f"Configuration{groups}"
         if isinstance(thing, (tuple, list, deque)):
             parts = [self.of(part) for part in thing]

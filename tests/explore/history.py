@@ -45,7 +45,7 @@ def is_majority(configuration: Configuration, ids: Iterable[int]) -> bool:
 
 def votes_of(view: View, sent: Sequence[Message]) -> list[Vote]:
     """Those that nobody may take back: its own one that is durable, and those that leave."""
-    term, vote, _ = view.disk.hard_state
+    term, vote = view.disk.hard_state
     own = [Vote(term, view.id, view.id)] if vote == view.id else []
     return own + [Vote(m.term, view.id, m.to) for m in sent if type(m) is VoteReply and m.granted]
 

@@ -28,11 +28,6 @@ def _counting(voters: Callable[[Configuration], tuple[int, ...]]) -> Callable[[F
     )
 
 
-def _voting_only_if_known(original: property) -> property:
-    """Who is no voter by its own configuration refuses its vote."""
-    return property(lambda raft: original.fget(raft) and raft.id in raft.configuration.all_voters)
-
-
 def _vote_not_saved(ready: Function) -> Function:
     def forgetful(raft: Any) -> Any:
         made = ready(raft)
@@ -77,7 +72,9 @@ MUTANTS: list[Mutant] = [
                 "int(quorum_value(A.configuration._replace("
                 "voters=tuple({*A.configuration.voters, self._id})), held))")),
     Mutant("a promoted learner refuses its vote", "16", "who does not know yet that it votes does not vote",
-           _explored("promotion"), Instead("raft.core:Raft.may_vote", _voting_only_if_known)),
+           _explored("promotion"),
+           Edit("raft.core", "free and self.log.is_up_to_date(A, B)",
+                "free and self.id in self.configuration.all_voters and self.log.is_up_to_date(A, B)")),
     # when a change begins and ends
     Mutant("the bug of 2015", "16", "voters change in one step, also before the leader's own no-op is committed",
            _explored("two_changes"), Instead("raft.membership:Membership.begin", _skipping_joint)),
@@ -107,7 +104,7 @@ MUTANTS: list[Mutant] = [
            Edit("raft.core", "(A.configuration, A.configuration_at(A.commit))", "(A.configuration,)")),
     Mutant("who was removed stands", "16", "a committed removal does not end campaigning",
            _member("test_a_removed_leader_leads_until_that_is_committed_and_counts_itself_no_more"),
-           Edit("raft.core", "self.may_vote and any(A in B for C in D)", "self.may_vote")),
+           Edit("raft.core", "not self.is_removed and any(A in B for C in D)", "not self.is_removed")),
     Mutant("a removed leader goes on", "16", "a leader that is no member any more never steps down",
            _member("test_a_removed_leader_leads_until_that_is_committed_and_counts_itself_no_more"),
            Instead("raft.membership:Membership.has_left", lambda original: False)),

@@ -12,7 +12,7 @@ import random
 from collections import deque
 from typing import Any, Callable
 
-from raftkv.node.network import SnapshotSource
+from raftkv.node.snapshot_source import SnapshotSource
 from raftkv.raft import invariants
 from raftkv.raft.core import Raft
 from raftkv.raft.log import RaftLog
@@ -31,7 +31,7 @@ class Member:
 
     def __init__(self, cluster: Cluster, id: int, disk: SimDisk, clock: float) -> None:
         self.id, self.disk, self.clock, self.cluster = id, disk, clock, cluster
-        self.persister = open_persister(disk, node_id=id, voters=cluster.voters, segment_bytes=1 << 20)
+        self.persister = open_persister(disk, node_id=id, segment_bytes=1 << 20)
         first = self.persister.snapshot or empty_snapshot(cluster.voters if id in cluster.voters else ())
         self.raft = Raft(id, RaftLog(first, self.persister.entries), self.persister.hard_state,
                          rng=random.Random(id), now=clock, options=cluster.options)  # fmt: skip
@@ -188,7 +188,7 @@ class Cluster:
         """A member, which is down then, gets another disk that holds this."""
         clock = self.members.pop(id).clock if id in self.members else 0.0
         disk = SimDisk()
-        persister = open_persister(disk, node_id=id, voters=self.voters)
+        persister = open_persister(disk, node_id=id)
         persister.save(hard_state, entries)
         persister.close()
         self._down[id] = disk, clock

@@ -162,7 +162,6 @@ def make(
     terms: Sequence[int] = (),
     term: int | None = None,
     vote: int | None = None,
-    rejoin_term: int = 0,
     snapshot: Snapshot | None = None,
     seed: int = 1,
     **options: Any,
@@ -172,9 +171,7 @@ def make(
     log = RaftLog(base, entries(terms, base.index + 1))
     if term is None:
         term = log.last_term
-    raft = Raft(
-        id, log, HardState(term, vote, rejoin_term), rng=random.Random(seed), options=Options(**options)
-    )
+    raft = Raft(id, log, HardState(term, vote), rng=random.Random(seed), options=Options(**options))
     return Driven(raft)
 
 

@@ -4,7 +4,7 @@ A script is lines. `# …` is for the reader, `> …` is a command; what happene
 (see trace.py), up to the next command. Nodes are n1, n2, …. A command after `quiet` says nothing.
 
     nodes N [option=value …]     N nodes, all voters, up, in term 0; options as in raftkv.raft.types.Options
-    log nX TERMS [term=T]        nX has always had a log of these terms, as `1*3 4*2 5`
+    log nX TERMS [term=T]        nX has always had a log of these terms, as `1*3 4*2 5`; or an older copy of its disk
     timeout nX                   nX's longest election timeout passes, on its clock only
     heartbeat nX                 nX's heartbeat interval passes, on its clock only
     elapse SECONDS [nX …]        time passes for these, or for all that are up
@@ -21,7 +21,6 @@ A script is lines. `# …` is for the reader, `> …` is a command; what happene
     lose nX [nY]                 … is lost
     cut nX [nY] / heal           what is sent between nX and nY (all others) is lost, until healed
     crash nX / start nX          its power goes; brought up again from its disk
-    wipe nX                      it lost its disk and rejoins (start it afterwards)
     stabilize                    all messages arrive, all disks but slow ones write, until all is done
     status [nX]                  where nodes are, and what leaders know of others
 """
@@ -178,11 +177,6 @@ class Script:
 
     def _do_start(self, node: str) -> None:
         self.cluster.start(_id(node))
-
-    def _do_wipe(self, node: str) -> None:
-        """It will rejoin as raftkv/node/joining.py decides: it asks all others."""
-        term = max(member.raft.term for member in self.cluster.members.values())
-        self.cluster.replace_disk(_id(node), HardState(term + 1, None, term), [])
 
     def _do_stabilize(self) -> None:
         for _ in range(10_000):

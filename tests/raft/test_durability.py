@@ -35,7 +35,7 @@ def test_vote_requests_leave_only_after_the_vote_for_itself_is_durable() -> None
     raft.ready()
     raft.step(PreVoteReply(2, 1, 1, 2, True))
     ready = raft.ready()
-    assert ready.hard_state == (2, 1, 0)
+    assert ready.hard_state == (2, 1)
     assert not ready.messages and len(of(RequestVote, ready.promises)) == 2
 
 
@@ -75,7 +75,7 @@ def test_a_granted_vote_leaves_with_the_write_that_makes_it_durable() -> None:
     raft = make(terms=[1]).raft
     raft.step(RequestVote(2, 1, 2, 1, 1))
     ready = raft.ready()
-    assert ready.hard_state == (2, 2, 0)
+    assert ready.hard_state == (2, 2)
     assert ready.promises == [VoteReply(1, 2, 2, True)] and not ready.messages
 
 

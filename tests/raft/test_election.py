@@ -21,7 +21,6 @@ from raftkv.raft.types import Role
 from tests.raft.harness import (
     HEARTBEAT_S,
     TIMEOUT_S,
-    Driven,
     append,
     make,
     make_follower,
@@ -46,9 +45,9 @@ def test_a_pre_vote_costs_no_term_and_no_write() -> None:
     sent = driven.time_out()
     assert sent == [RequestPreVote(1, 2, 3, 2, 1), RequestPreVote(1, 3, 3, 2, 1)]
     assert driven.raft.role is Role.PRE_CANDIDATE and driven.raft.leader is None
-    assert driven.raft.hard_state == (3, 2, 0)
+    assert driven.raft.hard_state == (3, 2)
     driven.time_out()
-    assert driven.raft.hard_state == (3, 2, 0), "alone, it asks again and again, in the same term"
+    assert driven.raft.hard_state == (3, 2), "alone, it asks again and again, in the same term"
 
 
 @pytest.mark.parametrize(
@@ -178,7 +177,7 @@ def test_a_leader_steps_down_without_a_majority(voters: int, heard: int, leads: 
     assert driven.raft.role is Role.LEADER
     driven.wait(TIMEOUT_S * 0.3)
     assert (driven.raft.role is Role.LEADER) is leads
-    assert driven.raft.hard_state == (1, 1, 0), "nothing is forgotten"
+    assert driven.raft.hard_state == (1, 1), "nothing is forgotten"
     assert driven.raft.leader == (1 if leads else None)
 
 
@@ -197,42 +196,24 @@ def test_a_leader_that_was_paused_steps_down_at_its_first_tick() -> None:
     assert driven.raft.role is Role.FOLLOWER
 
 
-# -- a member that lost its disk (HardState.rejoin_term) -------------------------------------------
+# -- a disk that lost something --------------------------------------------------------------------
 
 
-def wiped(**state: int) -> Driven:
-    return make(term=6, rejoin_term=5, **state)
+def test_who_lost_what_its_leader_knows_it_acknowledged_takes_no_part_any_more() -> None:
+    driven = make_follower(leader=2, term=5, terms=[5, 5])
+    assert driven.step(Heartbeat(2, 1, 5, 2, 1, match=3)) == []
+    assert driven.raft.lost == "the log ends with entry 2, and this server had acknowledged entry 3"
+    assert driven.step(RequestVote(3, 1, 9, 99, 9)) == [] and driven.raft.vote is None
+    assert driven.step(append(driven.raft, (2, 5), [5], term=9)) == [] and driven.time_out() == []
 
 
-def test_a_member_that_lost_its_disk_neither_votes_nor_campaigns() -> None:
-    driven = wiped()
-    assert driven.time_out() == [] and driven.raft.role is Role.FOLLOWER
-    assert driven.step(RequestVote(2, 1, 9, 99, 9)) == [VoteReply(1, 2, 9, False)]
-    assert only(driven.step(RequestPreVote(2, 1, 9, 99, 9))).granted is False
-    assert driven.raft.vote is None
+def test_a_heartbeat_that_was_overtaken_shows_no_loss() -> None:
+    driven = make_follower(leader=2, term=5, terms=[5, 5])
+    driven.step(Heartbeat(2, 1, 5, 2, 1, match=2), Heartbeat(2, 1, 5, 0, 1, match=0))
+    assert driven.raft.lost is None
 
 
-@pytest.mark.parametrize("terms, votes", [([5], False), ([4, 5, 5], False), ([5, 6], True), ([7], True)])
-def test_a_rejoined_member_votes_with_an_entry_of_a_later_term_in_its_log(
-    terms: list[int], votes: bool
-) -> None:
-    driven = wiped()
-    driven.step(append(driven.raft, (0, 0), terms, term=7))
-    driven.wait(TIMEOUT_S)
-    assert only(of(VoteReply, driven.step(RequestVote(3, 1, 9, 99, 9)))).granted is votes
-    driven.time_out()
-    assert (driven.raft.role is Role.PRE_CANDIDATE) is votes
-
-
-def test_a_rejoined_member_acknowledges_entries_before_it_may_vote() -> None:
-    driven = wiped()
-    assert driven.step(append(driven.raft, (0, 0), [5])) == [AppendAccepted(1, 2, 6, 1)]
-
-
-def test_its_state_is_remembered_with_its_votes() -> None:
-    driven = wiped()
-    driven.raft.step(append(driven.raft, (0, 0), [7], term=8))
-    assert driven.raft.ready().hard_state == (8, None, 5)
+# -- members ---------------------------------------------------------------------------------------
 
 
 def test_a_non_voter_does_not_campaign_but_votes() -> None:

@@ -73,7 +73,9 @@ _BODIES: dict[type, Callable[[Any], str]] = {
     ),
     AppendAccepted: lambda m: f"Accepted match={m.match_index}",
     AppendRejected: lambda m: f"Rejected base={m.prev_index} hint={m.hint_index}@{m.hint_term}",
-    Heartbeat: lambda m: f"Heartbeat round={m.round} commit={m.commit}",
+    Heartbeat: lambda m: (
+        f"Heartbeat round={m.round} commit={m.commit}" + (f" match={m.match}" if m.match > m.commit else "")
+    ),
     HeartbeatReply: lambda m: f"HeartbeatReply round={m.round}",
     InstallSnapshot: lambda m: (
         f"InstallSnapshot {m.snapshot.index}@{m.snapshot.term} offset={m.offset}{' done' if m.done else ''}"
@@ -100,7 +102,6 @@ def format_saved(hard_state: HardState | None, entries: Sequence[Entry]) -> str:
     words = ["saves"]
     if hard_state is not None:
         words += [f"term={hard_state.term}", f"vote={hard_state.vote or '-'}"]
-        words += [f"rejoin={hard_state.rejoin_term}"] if hard_state.rejoin_term else []
     if entries:
         words.append(format_entries(entries))
     return " ".join(words)

@@ -37,8 +37,6 @@ class Checks:
     def after(self, process: Process) -> None:
         """Something happened to `process`."""
         raft = process.raft
-        if raft is None:
-            return
         invariants.check_state(raft)
         process.seen = invariants.check_delta(process.seen, raft)
         self.history.check((raft,))
@@ -53,8 +51,7 @@ class Checks:
 
     def at_death(self, process: Process) -> None:
         """`process` ends in the middle of an event. What it has just committed, it may have told a client."""
-        if process.raft is not None:
-            self.history.check((process.raft,))
+        self.history.check((process.raft,))
 
     def _look_for_moments(self, process: Process, raft: Raft) -> None:
         entries, last = raft.log.entries, process.last_entry
@@ -77,7 +74,7 @@ class Checks:
 
     def recovered(self, host: Host, process: Process) -> None:
         """A process has opened its disk: all that the one before it promised must be there."""
-        self.history.restarted(host.id)
+        self.history.restarted(host.uid)
         if host.promised is not None:
             check_kept(host.id, host.promised, process.persister)
 
@@ -101,9 +98,12 @@ class Checks:
         rafts = self._rafts()
         if len(rafts) < len(self._world.hosts):
             return False
-        last = rafts[0].log.last_index
+        last, configuration = rafts[0].log.last_index, rafts[0].configuration
         return (
-            len({raft.term for raft in rafts}) == 1
+            configuration.voters == tuple(sorted(host.uid for host in self._world.hosts.values()))
+            and not configuration.is_joint
+            and not configuration.founding
+            and len({raft.term for raft in rafts}) == 1
             and sum(raft.role is Role.LEADER for raft in rafts) == 1
             and all(raft.log.last_index == raft.log.commit == raft.log.stable == last for raft in rafts)
             and all(
@@ -154,8 +154,8 @@ class Checks:
             assert set(found) <= set(client.tokens), f"{client.name}: appends that nobody made: {found}"
 
     def _rafts(self) -> list[Raft]:
-        processes = [host.process for host in self._world.hosts.values() if host.process is not None]
-        return [process.raft for process in processes if process.raft is not None]
+        hosts = self._world.hosts.values()
+        return [host.process.raft for host in hosts if host.process is not None]
 
 
 def _dump(store: Store) -> list[Any]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Callable
 
+from raftkv.raft.quorum import VoteResult, vote_result
+
 from tests.sim.host import Host
 from tests.sim.network import Link
 
@@ -92,9 +94,10 @@ class Fault:
             host.end(power=False)
 
     def may_lose_a_disk(self, victim: Host) -> bool:
-        """Would a majority of whole disks be left without the victim's? And has everybody taken part
-        before?"""
+        """Would a majority of whole disks be left without the victim's, in each configuration that may count? And
+        has everybody taken part before?"""
         if not all(host.has_joined for host in self.hosts):
             return False
-        left = sum(1 for host in self.hosts if host.whole and host is not victim)
-        return left > len(self.hosts) // 2
+        left = {host.uid: True for host in self.hosts if host is not victim and not host.flipped}
+        known = {configuration for host in self.hosts for configuration in host.configurations}
+        return all(vote_result(c, left) is VoteResult.WON for c in known if c.voters)

@@ -7,6 +7,7 @@ import random
 from typing import TYPE_CHECKING
 
 from raftkv.errors import DamagedDataError, StorageError
+from raftkv.raft.configuration import Configuration
 
 from tests.sim.disk import Crash, SimDisk
 from tests.sim.fiber import Fiber
@@ -52,8 +53,8 @@ class Host:
         self.trap: Trap | None = None
         self.promised: Promised | None = None
         self.flipped = False  # a bit of its disk was flipped, and no start has shown that it does not matter
-        self.wiped = False  # its disk was lost, and it has not caught up since
-        self.has_joined = False  # it has taken part at least once
+        self.has_joined = False  # it has been a member at least once
+        self.configurations: tuple[Configuration, ...] = ()  # that counted here when it was looked last
         self.sick = False  # the next fsync fails
         self.slowness = 1.0  # of the disk
         self.hanging = 0  # faults that let its disk finish nothing
@@ -61,6 +62,11 @@ class Host:
         self._rate, self._clock_base, self._clock_since = world.plan.clock_rates[0], 0.0, 0.0
         self.set_rate(self.rng.uniform(*world.plan.clock_rates))
         self.disk = self._new_disk()
+
+    @property
+    def uid(self) -> int:
+        """Of its disk."""
+        return 1000 * self.id + self.disks
 
     # -- clock and disk --------------------------------------------------------------------------------------
 
@@ -217,14 +223,13 @@ class Host:
             self.end(power=True)
         self.disk = self._new_disk()
         self.promised = None
-        self.flipped, self.wiped = False, True
+        self.flipped, self.configurations = False, ()
         self.world.count["wiped disks"] += 1
         self.world.say(f"n{self.id} gets an empty disk")
 
     def receive_letter(self, letter: Letter) -> None:
         """A Raft message arrives by itself, whatever became of the connection that it left on."""
-        sender = self.world.hosts[letter.sender]
-        if self.process is not None and (sender.disks, self.disks) == (letter.sender_disk, letter.to_disk):
+        if self.process is not None:
             self.process.receive_peer(None, letter.cargo)
 
     def mend(self) -> None:
@@ -238,15 +243,3 @@ class Host:
             self.boot()
         elif self.process.paused:
             self.process.resume()
-
-    # -- what may still be lost ------------------------------------------------------------------------------
-
-    @property
-    def whole(self) -> bool:
-        """Does it hold, durably, all that it ever acknowledged? The faults leave a majority of such hosts
-        alone."""
-        if self.wiped and self.process is not None and self.process.raft is not None:
-            raft = self.process.raft
-            term = raft.log.term(raft.log.stable)
-            self.wiped = raft.rejoin_term > 0 and (term is None or term <= raft.rejoin_term)
-        return not (self.wiped or self.flipped)

@@ -22,13 +22,10 @@ RECENT = 300  # messages that a flood may repeat
 
 
 class Letter(NamedTuple):
-    """A message that may arrive in another life of its sender's and receiver's, but not at another disk: what
-    a member said before it lost its disk is lost with its connections (docs/divergence.md rests on that)."""
+    """A message that may arrive in another life of its sender's and receiver's."""
 
     sender: int
-    sender_disk: int
     to: int
-    to_disk: int
     cargo: Any
 
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from raftkv.errors import ProtocolError
-from raftkv.node.joining import Hello, HelloReply
+from raftkv.node.hello import Hello, RemovedError
 from raftkv.node.network import PeerHandler
+from raftkv.node.problems import Problems
 from raftkv.node.snapshot_source import SnapshotSource
-from raftkv.node.wire import from_plain, to_plain
+from raftkv.node.wire import from_plain, hello_from_plain, to_plain
 from raftkv.raft.messages import AppendEntries, InstallSnapshot, Message
 from raftkv.raft.types import Entry
 
@@ -30,87 +31,123 @@ HELLO_TIMEOUT_S = 1.0
 REDIAL_S = (0.05, 0.5)
 
 
+def address_of(host: int) -> str:
+    """Where the processes of a host listen."""
+    return f"sim{host}:1"
+
+
+def host_at(address: str) -> int:
+    return int(address[len("sim") : -len(":1")])
+
+
 class Connection:
-    """From the process `sender` to the process `to`. `up`: the sender was answered; `accepted`: by the
-    receiver."""
+    """From the process `sender` to the process `to`. `answer`: what the receiver said of itself; `accepted`: by
+    the receiver."""
 
     def __init__(self, sender: Process, to: Process) -> None:
         self.sender, self.to = sender, to
         self.open = True
-        self.up = self.accepted = False
+        self.accepted = False
+        self.answer: Hello | None = None
 
 
 class PeerPort:
-    """The links of one process. `peers` are the ids of the others."""
+    """The links of one process, by the id of the host that it is to."""
 
-    def __init__(self, process: Process, peers: Sequence[int], chunk_bytes: int, rng: random.Random) -> None:
+    def __init__(self, process: Process, chunk_bytes: int, rng: random.Random) -> None:
         self._process, self._world, self._rng = process, process.world, rng
         self._network: Network = process.world.network
         self._encoded = process.world.plan.encoded
+        self._chunk_bytes = chunk_bytes
         self._handler: PeerHandler
-        self._outboxes: dict[int, deque[Message]] = {peer: deque() for peer in peers}
-        self._sources = {peer: SnapshotSource(process.persister, chunk_bytes) for peer in peers}
+        self.problems = Problems(process.threads.clock)
+        self._wanted: dict[int, int] = {}  # host -> the node that should answer there
+        self._redials: set[int] = set()  # hosts that will be dialled in a moment
+        self._outboxes: dict[int, deque[Message]] = {}  # by uid
+        self._sources: dict[int, SnapshotSource] = {}  # by uid
         self._flushing: list[int] = []
         self._waiting = False  # is anything in an outbox?
-        self._waiting_hellos: set[int] = set()  # of peers, that wait for the disk
+        self._waiting_hellos: set[int] = set()  # of uids, that wait for the disk
         self.dialled: dict[int, Connection] = {}
-        self.incoming: dict[int, Connection] = {}
+        self.incoming: dict[int, tuple[Connection, Hello]] = {}  # by uid
 
     # -- what the member calls -------------------------------------------------------------------------------
 
     def start(self, handler: PeerHandler) -> None:
         self._handler = handler
-        for peer in self._outboxes:
-            self._later(self._rng.uniform(0, 0.02), self._dial, peer)
 
     def close(self) -> None:
         for source in self._sources.values():
             source.close()
 
-    def greet(self) -> None:
+    def follow(self, wanted: Mapping[str, int]) -> None:
+        before, self._wanted = self._wanted, {host_at(address): id for address, id in wanted.items()}
+        for host in before.keys() - self._wanted.keys():
+            connection = self.dialled.get(host)
+            if connection is not None and connection.open:
+                self.end(connection)
+        for host in self._wanted:
+            if host not in before:
+                self._redial(host, (0, 0.02))
+
+    def met(self) -> dict[int, Hello]:
+        answers = [c.answer for c in self.dialled.values() if c.open and c.answer is not None]
+        callers = {uid: hello for uid, (connection, hello) in self.incoming.items() if connection.open}
+        return {**{answer.uid: answer for answer in answers}, **callers}
+
+    def drop(self, uid: int, reason: str) -> None:
+        if uid in self.incoming:
+            self._hang_up(self.incoming[uid][0])
         for connection in list(self.dialled.values()):
-            if connection.open:
-                self._say_hello(connection)
+            if connection.open and connection.answer is not None and connection.answer.uid == uid:
+                self.end(connection)
 
     def enqueue(self, messages: Sequence[Message]) -> None:
         for message in messages:
-            self._outboxes[message.to].append(message)
+            self._outboxes.setdefault(message.to, deque()).append(message)
             self._waiting = True
 
     def flush(self) -> None:
         if not self._waiting:
             return
         self._waiting = False
-        for peer, outbox in self._outboxes.items():
-            if outbox and peer not in self._flushing:
-                self._flushing.append(peer)
+        for uid, outbox in list(self._outboxes.items()):
+            if outbox and uid not in self._flushing:
+                self._flushing.append(uid)
                 while outbox:
                     message = outbox.popleft()
                     if type(message) is InstallSnapshot:
-                        self._later(0.0, self._send_chunk, peer, message)
+                        self._later(0.0, self._send_chunk, message)
                     else:
                         self._send(message)
-                self._flushing.remove(peer)
+                self._flushing.remove(uid)
 
     # -- sending ---------------------------------------------------------------------------------------------
 
-    def _send_chunk(self, peer: int, message: InstallSnapshot) -> None:
+    def _send_chunk(self, message: InstallSnapshot) -> None:
         """Fill in a snapshot's bytes, as the thread snapshot-reader does."""
-        chunk = self._sources[peer].read(message.snapshot, message.offset)
+        if message.to not in self._sources:
+            self._sources[message.to] = SnapshotSource(self._process.persister, self._chunk_bytes)
+        chunk = self._sources[message.to].read(message.snapshot, message.offset)
         if chunk is None:
-            self._handler.on_snapshot_unreadable(peer, message.snapshot)
+            self._handler.on_snapshot_unreadable(message.to, message.snapshot)
         else:
             self._send(message._replace(data=chunk[0], done=chunk[1]))
 
+    def _route(self, uid: int) -> Connection | None:
+        for connection in self.dialled.values():
+            if connection.open and connection.answer is not None and connection.answer.uid == uid:
+                return connection
+        return None
+
     def _send(self, message: Message) -> None:
-        world, connection = self._world, self.dialled.get(message.to)
+        world, connection = self._world, self._route(message.to)
         world.count["messages"] += 1
         process, carried = self._process, False
-        assert process.raft is not None, f"n{process.id} says {message} before it takes part"
-        if connection is not None and connection.open and connection.up:
+        if connection is not None:
             cargo = to_plain(message) if self._encoded else message
             sender, to = process.host, connection.to.host
-            letter = Letter(sender.id, sender.disks, to.id, to.disks, cargo)
+            letter = Letter(sender.id, to.id, cargo)
             self._network.recent.append(letter)
             if world.plan.letters:
                 carried = self._network.carry_loosely(sender.id, to.id, to.receive_letter, letter)
@@ -129,91 +166,104 @@ class PeerPort:
     def _later(self, delay_s: float, action: Any, *args: Any) -> None:
         self._world.schedule(delay_s, self._process.run, action, *args)
 
-    def _dial(self, peer: int) -> None:
-        old = self.dialled.get(peer)
-        if old is not None and old.open:
+    def _redial(self, host: int, within_s: tuple[float, float] = REDIAL_S) -> None:
+        if host not in self._redials:
+            self._redials.add(host)
+            self._later(self._rng.uniform(*within_s), self._dial, host)
+
+    def _dial(self, host: int) -> None:
+        self._redials.discard(host)
+        old = self.dialled.get(host)
+        if host not in self._wanted or (old is not None and old.open):
             return
-        other = self._world.hosts[peer].process
-        id = self._process.id
-        if other is None or self._network.is_cut(id, peer) or self._network.is_cut(peer, id):
-            self._later(self._rng.uniform(*REDIAL_S), self._dial, peer)
+        other = self._world.hosts[host].process
+        here = self._process.id
+        if other is None or self._network.is_cut(here, host) or self._network.is_cut(host, here):
+            self._redial(host)
             return
-        connection = self.dialled[peer] = Connection(self._process, other)
-        self._say_hello(connection)
+        connection = self.dialled[host] = Connection(self._process, other)
+        expected, hello = self._wanted[host], self._handler.make_hello()
+        self._network.carry(here, host, other.arrives, other.port.receive_hello, connection, expected, hello)
         self._later(HELLO_TIMEOUT_S, self._give_up, connection)
 
-    def _say_hello(self, connection: Connection) -> None:
-        hello = self._handler.make_hello()
-        id, to = self._process.id, connection.to
-        self._network.carry(id, to.id, to.arrives, to.port.receive_hello, connection, hello)
-
     def _give_up(self, connection: Connection) -> None:
-        if connection.open and not connection.up:
+        if connection.open and connection.answer is None:
             self.end(connection)
 
     def end(self, connection: Connection) -> None:
         """It broke, or was given up: dial again. The other side learns it, if it can."""
         connection.open = False
-        if self.dialled.get(connection.to.id) is connection:
-            self._later(self._rng.uniform(*REDIAL_S), self._dial, connection.to.id)
         to = connection.to
+        if self.dialled.get(to.id) is connection:
+            self._redial(to.id)
         self._network.carry(self._process.id, to.id, to.arrives, to.port.lost_incoming, connection)
 
-    def receive_hello_reply(self, connection: Connection, reply: HelloReply | None) -> None:
-        """`reply` is None if the other side refused."""
+    def receive_hello_reply(self, connection: Connection, reply: Hello | ProtocolError) -> None:
+        """`reply` is an error if the other side refused."""
         if not connection.open:
             return
-        if reply is None:
+        if isinstance(reply, ProtocolError):
             self.end(connection)
+            if isinstance(reply, RemovedError):
+                self._handler.on_removed(str(reply))
             return
         try:
             self._handler.on_hello_reply(reply)
-        except ProtocolError:
+        except ProtocolError as error:
+            self._world.say(f"n{self._process.id} refuses the answer of n{reply.id}: {error}")
             self.end(connection)
             return
-        connection.up = True
+        connection.answer = reply
 
     # -- connections, as the one who is called ---------------------------------------------------------------
 
-    def receive_hello(self, connection: Connection, hello: Hello) -> None:
+    def receive_hello(self, connection: Connection, to: int, hello: Hello) -> None:
         if not connection.open:
             return
+        if self._encoded:
+            hello = hello_from_plain(tuple(hello))
         if self._handler.is_remembered(hello):
-            self._welcome(connection, hello)
-        elif hello.id in self._waiting_hellos:
+            self._welcome(connection, to, hello)
+        elif hello.uid in self._waiting_hellos:
             self._hang_up(connection)
         else:  # it waits for the disk
-            self._waiting_hellos.add(hello.id)
-            self._later(0.0, self._welcome, connection, hello)
+            self._waiting_hellos.add(hello.uid)
+            self._later(0.0, self._welcome, connection, to, hello)
 
     def _hang_up(self, connection: Connection) -> None:
         """Close a connection that somebody made: the sender dials again."""
         connection.open = False
         self._world.schedule(0.001, connection.sender.run, connection.sender.port.end, connection)
 
-    def _welcome(self, connection: Connection, hello: Hello) -> None:
-        reply: HelloReply | None
+    def _welcome(self, connection: Connection, to: int, hello: Hello) -> None:
+        reply: Hello | ProtocolError
         try:
-            reply, accepted = self._handler.on_hello(hello)
+            reply = self._handler.on_hello(to, hello)
         except ProtocolError as error:
-            reply, accepted = None, False
+            reply = error
             self._world.say(f"n{self._process.id} refuses n{hello.id}: {error}")
-        self._waiting_hellos.discard(hello.id)
+        self._waiting_hellos.discard(hello.uid)
         if not connection.open:
             return  # it did not wait for the answer
-        if accepted:
-            before = self.incoming.get(hello.id)
-            if before is not None and before is not connection:
-                before.open = False  # what it still brings may be of a disk that was lost since
-            connection.accepted = True
-            self.incoming[hello.id] = connection
-            self._dial(hello.id)
+        if isinstance(reply, Hello):
+            self._accept(connection, hello)
         if self._world.tracing:
             self._world.say(format_hello(self._process.id, hello, reply))
         sender = connection.sender
         self._network.carry(
             self._process.id, sender.id, sender.run, sender.port.receive_hello_reply, connection, reply
         )
+
+    def _accept(self, connection: Connection, hello: Hello) -> None:
+        before = self.incoming.get(hello.uid)
+        if before is not None and before[0] is not connection:
+            before[0].open = False  # of an earlier life, perhaps
+        connection.accepted = True
+        self.incoming[hello.uid] = connection, hello
+        route = self._route(hello.uid)
+        if route is not None and route.answer is not None and route.answer.tokens != hello.tokens:
+            self.end(route)
+        self._dial(host_at(hello.peer_address))
 
     def receive(self, batch: Sequence[Any]) -> None:
         """Take in what arrived in one turn: (connection, cargo). A connection of None is not checked."""
@@ -235,10 +285,10 @@ class PeerPort:
 
     def lost_incoming(self, connection: Connection) -> None:
         """The connection from a peer ended."""
-        id = connection.sender.id
-        if self.incoming.get(id) is connection:
-            del self.incoming[id]
-            self._handler.on_lost_contact(id)
+        for uid, (known, _) in list(self.incoming.items()):
+            if known is connection:
+                del self.incoming[uid]
+                self._handler.on_lost_contact(uid)
 
 
 def _copy(message: Message) -> Message:

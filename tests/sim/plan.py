@@ -186,8 +186,9 @@ def _options(rng: random.Random, seed: int) -> RaftOptions:
     }
     return RaftOptions(
         election_timeout_ms=500,
-        # Drawn apart, so that all else is as it was before this option was there.
+        # Drawn apart, so that all else is as it was before these options were there.
         snapshot_growth_percent=random.Random(f"{seed}/growth").choice([0, 0, 100]),
+        replace_after_ms=random.Random(f"{seed}/replace").choice([300, 1000, 3000]),
         **{name: rng.choice(choice) for name, choice in values.items()},
     )
 

@@ -11,20 +11,22 @@ after.
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Callable
 
 from raftkv.errors import StorageError
 from raftkv.kvdb.service import KVService
 from raftkv.node.member import Member
-from raftkv.node.node import RaftNode
+from raftkv.node.profile import Profile
 from raftkv.raft import invariants
 from raftkv.raft.core import Raft
 from raftkv.raft.types import Entry, Role
+from raftkv.storage.identity import NODE
 from raftkv.storage.persister import Persister
 
 from tests.sim.disk import Crash
 from tests.sim.fiber import Fiber
-from tests.sim.peers import Connection, PeerPort
+from tests.sim.peers import Connection, PeerPort, address_of
 from tests.sim.promises import Promised, Promises
 from tests.sim.threads import SWITCH_S, SimThreads
 from tests.sim.trace import describe, format_saved
@@ -43,15 +45,13 @@ _JOBS = {
 
 
 class Process:
-    """Raises StorageError, or Crash if a trap was set for its start. `raft` is None until it takes part."""
+    """Raises StorageError, or Crash if a trap was set for its start."""
 
     def __init__(self, host: Host) -> None:
         self.host, self.world, self.id = host, host.world, host.id
         plan = self.world.plan
         self.rng = random.Random(f"{plan.seed}/process/{host.id}/{host.lives}")
         self.dead = self.paused = self.stopped = False
-        self.raft: Raft | None = None
-        self.seen: Any = None  # what checks.py has seen last
         self.promises = Promises()
         self.last_entry: Entry | None = None  # and this is how
         self.installing = False  # its log was then
@@ -64,27 +64,24 @@ class Process:
         self._request_inbox: list[Any] = []
         self._reads = True  # the rpc thread is at work, or will be in a moment, or not yet begun
         self._reader: Fiber | None = None  # it, while it is at work
-        ids = sorted(self.world.hosts)
+        founders = {id: address_of(id) for id in sorted(self.world.hosts)}
         options = plan.options
         self.persister = Persister(
             DATA,
             node_id=self.id,
             cluster=CLUSTER,
-            voters=ids,
             segment_bytes=options.segment_bytes,
             reserve_bytes=plan.reserve_bytes,
             disk=host.disk,
             crash_point=self.reach,
-            uid=f"disk-{self.id}.{host.disks}",
+            draw=self._draws().__next__,
             lock=self.threads.lock,
         )
         self.notices = self.persister.notices
-        others = [id for id in ids if id != self.id]
-        self.port = PeerPort(self, others, options.snapshot_chunk_bytes, self.rng)
+        self.port = PeerPort(self, options.snapshot_chunk_bytes, self.rng)
         self._service = KVService(self._send_replies, "sim")
         self.member = Member(
-            self.id,
-            CLUSTER,
+            Profile(CLUSTER, self.id, f"client{self.id}:1", address_of(self.id), "", founders),
             self.persister,
             self.port,  # type: ignore[arg-type]  # it stands for a PeerNetwork
             self._service,
@@ -93,6 +90,15 @@ class Process:
             relieve=self._relieve,
             rng=self.rng,
         )
+        self.raft: Raft = self.member.node._raft
+        self.seen: Any = invariants.observe(self.raft)  # what checks.py has seen last
+
+    def _draws(self) -> Iterator[int]:
+        """Random numbers, but uids that a reader of the trace knows again."""
+        if not self.host.disk.exists(f"{DATA}/{NODE}"):
+            yield self.host.uid
+        while True:
+            yield self.rng.getrandbits(50) + 1
 
     # -- life ------------------------------------------------------------------------------------------------
 
@@ -143,16 +149,12 @@ class Process:
     @property
     def leads(self) -> bool:
         """Does it believe so?"""
-        return self.raft is not None and self.raft.role is Role.LEADER
+        return self.raft.role is Role.LEADER
 
     def has_applied(self, index: int) -> bool:
         """Has the state machine come to `index`, and is nothing under way any more?"""
-        node = self.member.node
-        return (
-            isinstance(node, RaftNode)
-            and node.status()["applied_index"] == index
-            and all(fiber.idle for fiber in self.fibers)
-        )
+        applied = self.member.node.status()["applied_index"]
+        return applied == index and all(fiber.idle for fiber in self.fibers)
 
     def reach(self, name: str) -> None:
         """A crash point, named by the product: the end, or a moment in which another thread runs."""
@@ -232,11 +234,9 @@ class Process:
 
     def _look(self) -> None:
         """Something happened here: is all as it must be?"""
-        node = self.member.node
-        if self.raft is None and isinstance(node, RaftNode):
-            self.raft = node._raft
-            self.seen = invariants.observe(self.raft)
-            self.host.has_joined = True
+        log = self.raft.log
+        self.host.has_joined |= bool(log.configuration.voters)
+        self.host.configurations = log.configuration, log.configuration_at(log.commit)
         self.world.checks.after(self)
 
     def until_tick_s(self) -> float:

@@ -55,10 +55,8 @@ class Promises:
         elif kind is AppendAccepted and message.match_index >= self._match[0]:
             self._match = (message.match_index, raft.log.term(message.match_index))
 
-    def at_the_end(self, raft: Raft | None, persister: Persister) -> Promised:
+    def at_the_end(self, raft: Raft, persister: Persister) -> Promised:
         """The process ends: what must be found after it."""
-        if raft is None:
-            return Promised(persister.hard_state, 0, None, [], 0)
         log = raft.log
         index, term = self._match
         durable = max(

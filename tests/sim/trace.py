@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from raftkv.node.joining import Hello, HelloReply
+from raftkv.errors import ProtocolError
+from raftkv.node.hello import Hello
 from raftkv.raft.core import Raft
 from raftkv.raft.messages import (
     AppendEntries,
@@ -38,11 +39,13 @@ def format_received(message: Message) -> str:
     return format_message(message, _ROLE_OF.get(type(message), Role.FOLLOWER))
 
 
-def format_hello(id: int, hello: Hello, reply: HelloReply | None) -> str:
-    said = f"n{hello.id} -> n{id} Hello {hello.uid} {hello.state}"
-    if reply is None:
-        return f"{said}: refused"
-    return f"{said}: term={reply.term} knows_you={reply.knows_you} founder={reply.founder}"
+def format_hello(id: int, hello: Hello, reply: Hello | ProtocolError) -> str:
+    answer = "refused" if isinstance(reply, ProtocolError) else _who(reply)
+    return f"n{hello.id} -> n{id} Hello {_who(hello)}: {answer}"
+
+
+def _who(hello: Hello) -> str:
+    return f"{hello.uid}{' (empty)' if hello.is_empty else ''}, start {hello.starts}"
 
 
 def describe(id: int, raft: Raft | None) -> str:

@@ -156,12 +156,12 @@ class World(Events):
         for host in self.hosts.values():
             raft = host.process.raft if host.process is not None else None
             if raft is None:
-                words.append(f"n{host.id} {'is down' if host.process is None else 'has not joined'}")
+                words.append(f"n{host.id} is down")
             else:
                 log = raft.log
                 words.append(
                     f"n{host.id}@{raft.term} {raft.role.value} last={log.last_index} commit={log.commit} "
-                    f"applied={log.applied} stable={log.stable}"
+                    f"applied={log.applied} stable={log.stable} {raft.configuration[:3]}"
                 )
         for client in self.clients:
             if not client.finished:

@@ -6,12 +6,14 @@ the last of which is the one that holds when it returned.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from raftkv.errors import NoRoomError
 from raftkv.raft.configuration import Configuration
 from raftkv.raft.types import COMMAND, Entry, HardState, Snapshot
+from raftkv.storage.identity import Life
 from raftkv.storage.persister import Persister
 
 from tests.sim.disk import SimDisk
@@ -27,7 +29,7 @@ class Model(NamedTuple):
     snapshot: Snapshot | None = None
     log: tuple[Entry, ...] = ()
     follows: Snapshot | None = None
-    peers: tuple[tuple[int, tuple[str, bool, int]], ...] = ()
+    met: tuple[tuple[int, Life], ...] = ()
 
     def leads_to(self, snapshot: Snapshot) -> bool:
         """Does the log hold the last entry that `snapshot` stands for?"""
@@ -44,8 +46,8 @@ class Model(NamedTuple):
             if not self.leads_to(self.snapshot):
                 entries = ()
             if self.snapshot.term > term:
-                hard_state = HardState(self.snapshot.term, None, hard_state.rejoin_term)
-        return hard_state, self.snapshot, entries, self.peers
+                hard_state = HardState(self.snapshot.term, None)
+        return hard_state, self.snapshot, entries, self.met
 
 
 class Step(NamedTuple):
@@ -99,25 +101,23 @@ class Step(NamedTuple):
             states.append(states[-1]._replace(log=(), follows=snapshot))
         return states
 
-    def _remember_peer(self, model: Model, id: int, uid: str, founder: bool, term: int) -> list[Model]:
-        peers = {**dict(model.peers), id: (uid, founder, term)}
-        return [model, model._replace(peers=tuple(sorted(peers.items())))]
+    def _remember(self, model: Model, uid: int, life: Life) -> list[Model]:
+        return [model, model._replace(met=tuple(sorted({**dict(model.met), uid: life}.items())))]
 
 
 def open_persister(disk: SimDisk, **options: Any) -> Persister:
     arguments: dict[str, Any] = {
         "node_id": 1,
         "cluster": "raftkv",
-        "voters": VOTERS,
         "segment_bytes": 300,
-        "uid": "u1",
+        "draw": itertools.count(7).__next__,
     }
     return Persister(FOLDER, disk=disk, **{**arguments, **options})
 
 
 def visible(persister: Persister) -> tuple[Any, ...]:
-    peers = tuple(sorted(persister.known_peers.items()))
-    return persister.hard_state, persister.snapshot, tuple(persister.entries), peers
+    met = tuple(sorted(persister.identity.met.items()))
+    return persister.hard_state, persister.snapshot, tuple(persister.entries), met
 
 
 def entries(first: int, last: int, term: int) -> list[Entry]:

@@ -8,6 +8,7 @@ import zlib
 
 import pytest
 from raftkv.raft.types import Entry, HardState, Snapshot
+from raftkv.storage.identity import Life
 from raftkv.storage.persister import Persister
 from raftkv.storage.snapshot_file import encode_footer, encode_header
 
@@ -47,7 +48,7 @@ def transfer(taken: Snapshot) -> list[Step]:
 
 HISTORY: list[Step] = [
     save(1, 1, entries(1, 3, 1)),
-    Step("remember_peer", (2, "u2", True, 0)),
+    Step("remember", (2, Life(1, 5))),
     append(entries(4, 5, 1)),
     append(entries(6, 20, 1)),  # more than a file
     append(entries(21, 22, 1)),  # the next file
@@ -61,7 +62,7 @@ HISTORY: list[Step] = [
     write(snapshot(30, 2)),
     Step("compact", (30,)),
     append(entries(33, 45, 2)),
-    Step("remember_peer", (3, "u3", False, 7)),
+    Step("remember", (3, Life(2, 7))),
     *transfer(snapshot(40, 2)),  # the log holds its last entry: what follows is kept
     append(entries(46, 47, 2)),
     save(3, 3, entries(48, 60, 3)),

@@ -10,6 +10,7 @@ from typing import Callable
 import pytest
 from raftkv.errors import NoRoomError, StorageError
 from raftkv.raft.types import HardState
+from raftkv.storage.identity import Life
 from raftkv.storage.persister import Persister
 
 from tests.sim.disk import NOTHING, SOME, SimDisk
@@ -34,7 +35,7 @@ EVERYTHING: list[Callable[[Persister], object]] = [
     lambda persister: persister.open_snapshot(),
     lambda persister: persister.receive_chunk(snapshot(1000, 1), 0, b"some", False),
     lambda persister: persister.install(snapshot(1000, 1)),
-    lambda persister: persister.remember_peer(2, "u", True, 0),
+    lambda persister: persister.remember(2, Life(1, 5)),
 ]
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from raftkv.errors import ForeignDataError, LockedError, StorageError
-from raftkv.raft.configuration import Configuration
+from raftkv.errors import DamagedDataError, ForeignDataError, LockedError, NoRoomError, StorageError
+from raftkv.raft.configuration import MAX_UID
 from raftkv.raft.types import HardState
+from raftkv.storage.identity import MAX_MET, Identity, Life
 from raftkv.storage.persister import Persister
 from raftkv.storage.sealed import seal, unseal
 
@@ -24,46 +25,88 @@ posix = pytest.mark.skipif(os.name != "posix", reason="Windows has other rights"
 
 
 def opened(folder: Path, **options: Any) -> Persister:
-    return Persister(str(folder), **{"node_id": 1, "cluster": "raftkv", "voters": (1, 2, 3), **options})
+    return Persister(str(folder), **{"node_id": 1, "cluster": "raftkv", **options})
 
 
 # -- a new one -----------------------------------------------------------------------------------------------
 
 
 def test_a_new_folder(tmp_path: Path) -> None:
-    persister = opened(tmp_path / "a" / "b" / "data", voters=(3, 1, 2))
-    assert persister.fresh and persister.hard_state == HardState(0, None, 0)
-    assert persister.configuration == Configuration((1, 2, 3))
+    persister = opened(tmp_path / "a" / "b" / "data")
+    assert persister.hard_state == HardState(0, None)
     assert (persister.snapshot, persister.entries, persister.last_index, persister.log_bytes) == (
         None,
         [],
         0,
         0,
     )
-    assert persister.known_peers == {}
+    assert persister.identity.met == {}
     (notice,) = persister.notices
     assert notice.startswith(
         f"{tmp_path}/a/b/data is new: node 1 of the cluster 'raftkv' begins with an empty database there."
     )
-    assert len(persister.uid) == 32 and persister.uid != opened(tmp_path / "other").uid
+    uid = persister.identity.uid
+    assert 0 < uid <= MAX_UID and uid != opened(tmp_path / "other").identity.uid
     persister.close()
     again = opened(tmp_path / "a" / "b" / "data")
-    assert again.uid == persister.uid and again.fresh, "nothing was saved yet"
-    assert again.notices == []
+    assert again.identity.uid == uid and again.notices == []
     again.close()
 
 
-@pytest.mark.parametrize("hard_state", [HardState(), HardState(1, 1)])
-def test_a_folder_is_fresh_until_something_is_saved(tmp_path: Path, hard_state: HardState) -> None:
+# -- lives, its own and those of others ----------------------------------------------------------------------
+
+
+def test_each_start_is_noted_before_anything_is_said(tmp_path: Path) -> None:
+    tokens: tuple[int, ...] = ()
+    for starts in (1, 2, 3):
+        persister = opened(tmp_path / "data")
+        assert persister.identity.starts == starts and persister.identity.tokens[:-1] == tokens
+        tokens = persister.identity.tokens
+        persister.close()
+
+
+def test_without_room_a_start_is_noted_before_the_first_promise() -> None:
+    disk = SimDisk()
+    open_persister(disk).close()
+    disk.capacity = disk.used()
+    persister = open_persister(disk)
+    assert persister.identity.starts == 1
+    with pytest.raises(NoRoomError):
+        persister.save(HardState(1, 1), [])
+    disk.capacity = None
+    persister.save(HardState(1, 1), [])
+    assert persister.identity.starts == 2
+    persister.close()
+
+
+def test_the_lives_of_others_are_remembered(tmp_path: Path) -> None:
     persister = opened(tmp_path / "data")
-    persister.save(None, [])
-    assert persister.fresh
-    persister.save(hard_state, [])
-    assert not persister.fresh
+    for uid, life in ((3, Life(1, 5)), (2, Life(4, 6)), (3, Life(2, 7))):
+        persister.remember(uid, life)
     persister.close()
     persister = opened(tmp_path / "data")
-    assert not persister.fresh and persister.hard_state == hard_state
+    assert persister.identity.met == {2: (4, 6), 3: (2, 7)}
     persister.close()
+
+
+def test_of_very_many_others_those_that_were_met_last_are_remembered() -> None:
+    identity = Identity("c", 1, 10)
+    for uid in range(1, MAX_MET + 3):
+        identity = identity.having_met(uid, Life(1, 1))
+    assert len(identity.met) == MAX_MET and 2 not in identity.met and 3 in identity.met
+
+
+@pytest.mark.parametrize("missing", ["log", "hard_state.json"])
+def test_a_log_that_is_missing_is_refused(missing: str) -> None:
+    disk = SimDisk()
+    persister = open_persister(disk)
+    persister.save(HardState(1, 1), entries(1, 1, 1))
+    persister.close()
+    for path in disk.files():
+        if f"/{missing}" in path:
+            disk.remove(path)
+    with pytest.raises(DamagedDataError, match=f"{missing}.* is missing. Move its data folder away"):
+        open_persister(disk)
 
 
 @posix
@@ -139,23 +182,7 @@ def test_files_that_systems_and_people_leave_in_a_folder_are_left_alone(
 
 
 def test_a_path_object_is_as_good_as_a_string(tmp_path: Path) -> None:
-    Persister(tmp_path / "data", node_id=1, cluster="c", voters=[1]).close()  # type: ignore[arg-type]
-
-
-# -- peers ---------------------------------------------------------------------------------------------------
-
-
-def test_known_peers_are_remembered(tmp_path: Path) -> None:
-    persister = opened(tmp_path / "data")
-    persister.remember_peer(3, "c", False, 0)
-    persister.remember_peer(2, "b", True, 0)
-    persister.remember_peer(3, "d", False, 7)
-    expected = {2: ("b", True, 0), 3: ("d", False, 7)}
-    assert persister.known_peers == expected
-    persister.close()
-    persister = opened(tmp_path / "data")
-    assert persister.known_peers == expected
-    persister.close()
+    Persister(tmp_path / "data", node_id=1, cluster="c").close()  # type: ignore[arg-type]
 
 
 # -- not ours ------------------------------------------------------------------------------------------------
@@ -169,10 +196,6 @@ def test_known_peers_are_remembered(tmp_path: Path) -> None:
             r"belongs to node 1, but the configuration says node 2: correct \[node\] id or data_dir",
         ),
         ({"cluster": "b"}, r"belongs to the cluster 'raftkv', but the configuration says 'b': correct"),
-        (
-            {"voters": (1, 2, 3, 4, 5)},
-            r"a cluster of the nodes 1, 2, 3, but the configuration says 1, 2, 3, 4, 5",
-        ),
     ],
 )
 def test_a_folder_of_another_member_is_refused(tmp_path: Path, options: Any, message: str) -> None:
@@ -273,7 +296,7 @@ from raftkv.errors import StorageError
 from raftkv.storage.persister import Persister
 os.setgroups([4711]); os.setgid(4712); os.setuid(4713)
 try:
-    print(Persister(sys.argv[1], node_id=1, cluster="raftkv", voters=(1, 2, 3)).notices)
+    print(Persister(sys.argv[1], node_id=1, cluster="raftkv").notices)
 except StorageError as error:
     print("error:", error)
 """
@@ -302,7 +325,7 @@ def test_a_folder_that_may_not_be_used(public_path: Path, name: str) -> None:
 HOLDER = """
 import sys
 from raftkv.storage.persister import Persister
-persister = Persister(sys.argv[1], node_id=1, cluster="raftkv", voters=(1, 2, 3))
+persister = Persister(sys.argv[1], node_id=1, cluster="raftkv")
 print("open", flush=True)
 sys.stdin.read()
 """

@@ -124,7 +124,7 @@ def test_a_snapshot_of_a_later_term_than_the_disk_knows() -> None:
     persister.write_snapshot(snapshot(10, 12), lines(snapshot(10, 12)))
     for _ in range(2):
         persister = reopened(disk)
-        assert persister.hard_state == HardState(12, None, 0), (
+        assert persister.hard_state == HardState(12, None), (
             "no vote was promised in a term that was not durable"
         )
 

@@ -207,7 +207,7 @@ def test_recovery_of_100_000_entries_is_quick(tmp_path: Path) -> None:
     log."""
 
     def opened() -> Persister:
-        return Persister(str(tmp_path / "data"), node_id=1, cluster="c", voters=(1, 2, 3))
+        return Persister(str(tmp_path / "data"), node_id=1, cluster="c")
 
     persister = opened()
     persister.save(HardState(1, 1), [])

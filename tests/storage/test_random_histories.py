@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from raftkv.errors import NoRoomError, StorageError
 from raftkv.raft.types import Entry, HardState, Snapshot
+from raftkv.storage.identity import Life
 from raftkv.storage.persister import Persister
 
 from tests.sim.disk import SOME, Crash, SimDisk
@@ -40,10 +41,10 @@ class _History:
         self.rng = random.Random(seed)
         self.seed = seed
         self.disk = SimDisk(random.Random(-seed), reorders=self.rng.random() < 0.5)
-        self.model = Model()
+        self.model = Model(HardState(1))
         self.committed = 0
         self.persister = self.open()
-        self.persister.save(HardState(), [])  # a member does so before it takes part
+        self.persister.save(self.model.hard_state, [])  # which comes before all else
         self.done: list[str] = []
 
     def open(self) -> Persister:
@@ -207,4 +208,4 @@ class _History:
         return steps
 
     def peer(self) -> list[Step]:
-        return [Step("remember_peer", (self.rng.choice([2, 3]), f"u{self.rng.randint(0, 9)}", True, 0))]
+        return [Step("remember", (self.rng.choice([2, 3]), Life(1, self.rng.randint(1, 9))))]

@@ -11,6 +11,7 @@ import pytest
 from raftkv.errors import NoRoomError, StorageError
 from raftkv.raft.types import HardState
 from raftkv.storage.disk import Disk
+from raftkv.storage.identity import Life
 from raftkv.storage.persister import Persister
 from raftkv.storage.reserve import LEAST, PIECES, SHARE, Reserve
 
@@ -61,10 +62,10 @@ def test_a_vote_and_a_met_peer_get_room_too() -> None:
     persister = begun(disk)
     fill(disk)
     persister.save(HardState(2, 3), [])
-    persister.remember_peer(2, "u2", True, 0)
+    persister.remember(2, Life(1, 5))
     assert 0 < held(disk) < WANTED
     disk.kill()
-    assert visible(open_persister(disk))[0::3] == (HardState(2, 3), ((2, ("u2", True, 0)),))
+    assert visible(open_persister(disk))[0::3] == (HardState(2, 3), ((2, Life(1, 5)),))
 
 
 def test_a_snapshot_that_does_not_fit_is_given_up_and_leaves_some_room_to_the_log() -> None:

@@ -221,7 +221,7 @@ def test_snapshots_are_written_while_the_log_goes_on(tmp_path: Path) -> None:
     """On a real disk: the log-writer saves and compacts, one thread takes snapshots, one reads them."""
 
     def opened() -> Persister:
-        return Persister(str(tmp_path / "data"), node_id=1, cluster="c", voters=(1, 2, 3), segment_bytes=2000)
+        return Persister(str(tmp_path / "data"), node_id=1, cluster="c", segment_bytes=2000)
 
     persister = opened()
     persister.save(HardState(1, 1), entries(1, 1, 1))

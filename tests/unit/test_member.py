@@ -1,40 +1,51 @@
-"""Member: how one begins, what it remembers of the others, and which disks it lets take part."""
+"""Member: how one begins, what it remembers of the others, and what it has the node do."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Callable
 
 import pytest
 from raftkv.config import RaftOptions
-from raftkv.errors import NotLeaderError, ProtocolError
+from raftkv.errors import DamagedDataError, NotLeaderError, ProtocolError
 from raftkv.kvdb.service import KVService
-from raftkv.node.joining import MEMBER, NEW, REJOINING, Hello, HelloReply
-from raftkv.node.member import Member
-from raftkv.node.node import RaftNode
-from raftkv.raft.messages import Message, RequestPreVote
-from raftkv.raft.types import HardState
+from raftkv.node.hello import Hello
+from raftkv.node.member import ALONE_S, Member
+from raftkv.node.problems import Problems
+from raftkv.node.profile import Profile
+from raftkv.raft.messages import AppendEntries, Heartbeat, Message, RequestVote
+from raftkv.raft.types import CONFIG, Entry
 from raftkv.storage.persister import Persister
 
 from tests.unit.hand_threads import HandThreads
+from tests.unit.hellos import empty, hello_of, members
+
+FOUNDERS = {id: f"127.0.0.1:{id}" for id in (1, 2, 3)}
 
 
-class SilentNetwork:
-    """Sends nothing, and notes when it is asked to greet."""
+class FakeNetwork:
+    """Sends nothing. `met_` is who is connected."""
 
     def __init__(self) -> None:
         self.sent: list[Message] = []
-        self.greetings: list[Hello] = []
-        self.member: Member | None = None
+        self.met_: dict[int, Hello] = {}
+        self.wanted: Mapping[str, int] = {}
+        self.dropped: list[int] = []
+        self.problems = Problems()
 
     def start(self, handler: Any) -> None:
-        self.member = handler
+        """Nothing comes from it."""
 
-    def greet(self) -> None:
-        assert self.member is not None
-        self.greetings.append(self.member.make_hello())
+    def met(self) -> dict[int, Hello]:
+        return self.met_
+
+    def follow(self, wanted: Mapping[str, int]) -> None:
+        self.wanted = wanted
+
+    def drop(self, uid: int, reason: str) -> None:
+        self.dropped.append(uid)
 
     def enqueue(self, messages: Sequence[Message]) -> None:
         self.sent += messages
@@ -43,30 +54,35 @@ class SilentNetwork:
         """Nothing waits here."""
 
 
-def member_on(folder: Path, id: int = 1, uid: str = "mine") -> Member:
-    """A member of three whose node has no threads: nothing happens unless a test does it."""
-    persister = Persister(str(folder), node_id=id, cluster="c", voters=[1, 2, 3], uid=uid)
+def member_on(folder: Path, deaths: list[BaseException]) -> Member:
+    """Node 1, the disk 10, whose node has no threads: nothing happens unless a test does it."""
+    persister = Persister(str(folder), node_id=1, cluster="c", draw=lambda: 10)
     return Member(
-        id,
-        "c",
+        Profile("c", 1, "127.0.0.1:1", "127.0.0.1:1", "", FOUNDERS),
         persister,
-        SilentNetwork(),  # type: ignore[arg-type]
+        FakeNetwork(),  # type: ignore[arg-type]
         KVService(lambda replies: None, "test"),
         RaftOptions(),
-        HandThreads(pytest.fail),  # type: ignore[arg-type]
+        HandThreads(deaths.append),  # type: ignore[arg-type]
     )
 
 
 @pytest.fixture
-def begin(tmp_path: Path) -> Iterator[Callable[[], Member]]:
-    """A function that makes member 1 of the same disk, which ends the one before."""
+def deaths() -> list[BaseException]:
+    return []
+
+
+@pytest.fixture
+def begin(tmp_path: Path, deaths: list[BaseException]) -> Iterator[Callable[[], Member]]:
+    """A function that starts member 1 of the same disk, which ends the one before."""
     with ExitStack() as ends:
 
         def make() -> Member:
             ends.close()
-            member = member_on(tmp_path)
+            member = member_on(tmp_path, deaths)
             ends.callback(member._persister.close)
             ends.callback(member.stop)
+            member.start()
             return member
 
         yield make
@@ -77,113 +93,115 @@ def member(begin: Callable[[], Member]) -> Member:
     return begin()
 
 
-def network_of(member: Member) -> SilentNetwork:
+def network_of(member: Member) -> FakeNetwork:
     return member._network  # type: ignore[return-value]
 
 
-def reply_of(id: int, term: int = 0, knows_you: bool | None = None, founder: bool = False) -> HelloReply:
-    return HelloReply("c", id, f"uid{id}", term, knows_you, founder, 0)
+def meet(member: Member, *hellos: Hello) -> None:
+    """It is connected with these, and looks."""
+    network_of(member).met_ = {hello.uid: hello for hello in hellos}
+    member._look()
+    while member.node.log_writer.write_waiting():
+        pass
 
 
-def hello_of(id: int, uid: str, state: str = MEMBER, rejoin_term: int = 0) -> Hello:
-    return Hello(1, "c", id, uid, state, rejoin_term)
+def follow(member: Member, *ids: int, **fields: Any) -> None:
+    """Node 2 leads a cluster of these, and that is committed here."""
+    entry = Entry.create(1, 1, CONFIG, members(*ids, **fields).to_plain())
+    member.on_messages([AppendEntries(20, 10, 1, 0, 0, (entry,), 1)])
+    meet(member)
 
 
-def test_until_it_is_decided_a_member_takes_no_part(member: Member) -> None:
-    member.start()
-    assert member.node.status()["role"] == "joining"
+def test_an_empty_disk_serves_nobody_and_waits(member: Member) -> None:
+    assert member.node.status()["role"] == "joining" and member.make_hello().is_empty
     with pytest.raises(NotLeaderError):
         member.node.propose(["x"], ["x"])
     with pytest.raises(NotLeaderError):
         member.node.read_index(["x"])
-    member.on_messages([RequestPreVote(2, 1, 0, 0, 0)])
+    assert network_of(member).wanted == {"127.0.0.1:2": 2, "127.0.0.1:3": 3}
     assert network_of(member).sent == []
 
 
-def test_a_founder_is_durable_before_it_says_that_it_is_one(member: Member) -> None:
-    member.start()
-    assert member.make_hello().state == NEW
-    member.on_hello_reply(reply_of(2, founder=True))
-    assert not member._persister.fresh and isinstance(member.node, RaftNode)
-    assert [hello.state for hello in network_of(member).greetings] == [MEMBER]
+def test_it_founds_when_all_have_been_met_and_serves_when_they_are_in(member: Member) -> None:
+    meet(member, empty(2))
+    assert member.make_hello().is_empty
+    meet(member, empty(2), empty(3))
+    assert member.node.status()["role"] == "leader" and member.make_hello().cluster_id == 10
+    with pytest.raises(NotLeaderError):
+        member.node.propose(["x"], ["x"])
+    meet(member, empty(2), empty(3))
+    assert member.node.view().configuration.voters == (10, 20, 30)
+    member.node.propose(["x"], ["x"])
 
 
-def test_a_member_without_its_disk_waits_for_all_others_and_rejoins_above_their_terms(member: Member) -> None:
-    member.start()
-    member.on_hello_reply(reply_of(2, term=7, knows_you=False))
-    assert not isinstance(member.node, RaftNode), "member 3 has not answered"
-    member.on_hello_reply(reply_of(3, term=4))
-    assert member._persister.hard_state == HardState(8, None, 7)
-    assert [(hello.state, hello.rejoin_term) for hello in network_of(member).greetings] == [(REJOINING, 7)]
-
-
-def test_a_decision_is_found_again_after_a_restart(member: Member, begin: Callable[[], Member]) -> None:
-    member.start()
-    member.on_hello_reply(reply_of(2, term=7, knows_you=False))
-    member.on_hello_reply(reply_of(3, term=4))
+def test_a_founder_that_restarts_goes_on_where_it_was(begin: Callable[[], Member]) -> None:
+    meet(begin(), empty(2), empty(3))
     member = begin()
-    member.start()
-    assert (member.make_hello().state, member.make_hello().rejoin_term) == (REJOINING, 7)
-    assert isinstance(member.node, RaftNode) and not member.node._raft.may_vote
+    assert member.make_hello().cluster_id == 10 and member.node.view().configuration.founding
 
 
-def test_two_answers_make_one_decision(member: Member) -> None:
-    member.start()
-    member.on_hello_reply(reply_of(2, founder=True))
-    node = member.node
-    member.on_hello_reply(reply_of(3, term=9, knows_you=False))
-    assert member.node is node and member._persister.hard_state == HardState()
+def test_two_empty_disks_found_nothing_while_the_third_has_data(member: Member) -> None:
+    meet(member, empty(2), hello_of(3))
+    assert member.make_hello().is_empty
+    member._threads.now += ALONE_S  # type: ignore[attr-defined]
+    meet(member, empty(2), hello_of(3))
+    (problem,) = network_of(member).problems.sentences()
+    assert "node 3 has data" in problem
 
 
-def test_a_greeting_is_remembered_before_its_answer_leaves(
-    member: Member, begin: Callable[[], Member]
-) -> None:
-    reply, accepted = member.on_hello(hello_of(2, "uid2"))
-    assert (reply.knows_you, accepted) == (None, True)
-    assert member._persister.known_peers == {2: ("uid2", True, 0)}
+def test_who_said_hello_is_remembered_before_the_answer_leaves(begin: Callable[[], Member]) -> None:
+    later = hello_of(2, starts=2, tokens=(1, 5))
     member = begin()
-    assert member.on_hello(hello_of(2, "uid2"))[0].knows_you is True
-    advice = (
-        "another disk .* another cluster's server, correct .* if it holds no data that you need, move it away"
+    assert not member.is_remembered(later)
+    assert member.on_hello(1, later).uid == 10 and member.is_remembered(later)
+    for refused in (hello_of(2), hello_of(2, starts=2, tokens=(1, 6))):
+        with pytest.raises(ProtocolError, match="node 2 runs on an older copy"):
+            begin().on_hello(1, refused)
+        with pytest.raises(ProtocolError, match="node 2 runs on an older copy"):
+            begin().on_hello_reply(refused)
+
+
+def test_each_start_announces_one_token_more(begin: Callable[[], Member]) -> None:
+    assert [begin().make_hello().starts for _ in range(3)] == [1, 2, 3]
+
+
+def test_connections_follow_the_configuration_and_where_others_say_that_they_are(member: Member) -> None:
+    follow(member, 1, 2, 4)
+    assert network_of(member).wanted == {"127.0.0.1:2": 2, "127.0.0.1:4": 4}
+    meet(member, hello_of(4, peer_address="there:4"), empty(5))
+    assert network_of(member).wanted == {"127.0.0.1:2": 2, "there:4": 4, "127.0.0.1:5": 5}
+
+
+def test_without_a_leader_the_addresses_of_the_ini_file_are_tried_too(member: Member) -> None:
+    follow(member, 1, 2, 4)
+    member.on_messages([RequestVote(20, 10, 2, 9, 9, True)])
+    member._threads.now += ALONE_S  # type: ignore[attr-defined]
+    meet(member)
+    assert "127.0.0.1:3" in network_of(member).wanted
+
+
+def test_a_disk_that_left_is_refused_and_its_connections_end(member: Member) -> None:
+    follow(member, 1, 2, left=(30,))
+    meet(member, hello_of(3))
+    assert network_of(member).dropped == [30]
+    with pytest.raises(ProtocolError, match="the disk of node 3 was removed from this cluster"):
+        member.on_hello(1, hello_of(3))
+
+
+def test_who_hears_that_it_was_removed_stands_no_more(member: Member) -> None:
+    follow(member, 1, 2, 3)
+    member.on_removed("the disk of node 1 was removed")
+    member._threads.now += 10  # type: ignore[attr-defined]
+    member.node.tick()
+    assert member.node.status()["role"] == "removed" and network_of(member).sent[-1].sender == 10
+    assert not any(isinstance(message, RequestVote) for message in network_of(member).sent)
+
+
+def test_a_log_that_lost_its_end_ends_the_process(member: Member, deaths: list[BaseException]) -> None:
+    follow(member, 1, 2, 3)
+    member.on_messages([Heartbeat(20, 10, 1, 1, 0, match=2)])
+    meet(member)
+    assert isinstance(deaths[0], DamagedDataError)
+    assert "had acknowledged entry 2. Move that folder away and start this server with an empty one" in str(
+        deaths[0]
     )
-    with pytest.raises(ProtocolError, match=advice):
-        member.on_hello(hello_of(2, "a foreign one"))
-
-
-def test_a_member_that_is_new_is_answered_but_not_accepted(member: Member) -> None:
-    assert member.on_hello(hello_of(2, "uid2", NEW))[1] is False
-
-
-# -- the disks that one member had, one after the other ------------------------------------------------------
-
-
-def test_the_disk_that_was_lost_first_is_refused_after_the_second_was_lost(
-    member: Member, begin: Callable[[], Member]
-) -> None:
-    """Each of them had rejoined: without the order of their terms, the backup of the second would be taken
-    for a fourth, vote in terms in which its successor has voted, and have lost what that acknowledged."""
-    member.on_hello(hello_of(3, "first"))
-    assert member.on_hello(hello_of(3, "second", REJOINING, 5))[1]
-    assert member.on_hello(hello_of(3, "third", REJOINING, 8))[1]
-    for uid, state, rejoin_term in (("second", REJOINING, 5), ("first", MEMBER, 0)):
-        with pytest.raises(ProtocolError, match="another disk"):
-            member.on_hello(hello_of(3, uid, state, rejoin_term))
-    member = begin()  # which has not forgotten
-    with pytest.raises(ProtocolError, match="another disk"):
-        member.on_hello(hello_of(3, "second", REJOINING, 5))
-    assert member.on_hello(hello_of(3, "third", REJOINING, 8))[1]
-
-
-def test_the_next_disk_gets_a_higher_rejoin_term_even_if_no_term_has_passed(member: Member) -> None:
-    member.on_hello(hello_of(3, "first"))
-    member.on_hello(hello_of(3, "second", REJOINING, 5))
-    reply, _ = member.on_hello(hello_of(3, "third", NEW))
-    assert (reply.knows_you, reply.term) == (False, 6)
-
-
-def test_a_disk_that_was_met_new_is_remembered_with_the_term_it_rejoins_at(member: Member) -> None:
-    # it never met the first one
-    assert member.on_hello(hello_of(3, "second", NEW))[0].knows_you is None
-    assert member.on_hello(hello_of(3, "second", REJOINING, 5))[1]
-    with pytest.raises(ProtocolError, match="another disk"):
-        member.on_hello(hello_of(3, "an older one", REJOINING, 4))

@@ -6,7 +6,6 @@ import errno
 import re
 import threading
 from collections.abc import Iterable
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,11 @@ from raftkv.errors import (
     RpcError,
     StorageError,
 )
-from raftkv.node import network as network_module
-from raftkv.node.greeting import Greeting
+from raftkv.node import peer_link
+from raftkv.node.hello import Hello
 from raftkv.node.interfaces import Refusal
-from raftkv.node.joining import MEMBER, NEW, Hello, HelloReply
 from raftkv.node.network import PeerNetwork
+from raftkv.node.peer_link import PeerLink
 from raftkv.node.problems import Problems
 from raftkv.node.snapshot_source import SnapshotSource
 from raftkv.node.wire import from_plain, hello_from_plain, to_plain
@@ -45,11 +44,13 @@ from raftkv.raft.messages import (
     VoteReply,
 )
 from raftkv.raft.types import COMMAND, CONFIG, NOOP, Entry, Snapshot, encode_entries
+from raftkv.rpc.client import ClientEnd
 from raftkv.rpc.wire import FrameReader, dumps, loads
 from raftkv.storage.persister import Persister
 
 from tests.cluster.waiting import wait_until
 from tests.sim.disk import SimDisk
+from tests.unit.hellos import hello_of
 
 VOTERS = (1, 2, 3)
 SNAPSHOT = Snapshot(5, 2, Configuration(VOTERS))
@@ -63,7 +64,7 @@ MESSAGES: tuple[Message, ...] = (
     AppendEntries(2, 1, 3, 0, 0, (Entry.create(1, 3, CONFIG, {"voters": [1, 2]}),), 0),
     AppendAccepted(2, 1, 3, 9),
     AppendRejected(2, 1, 3, 9, 8, 2),
-    Heartbeat(2, 1, 3, 9, 4),
+    Heartbeat(2, 1, 3, 9, 4, 12),
     HeartbeatReply(2, 1, 3, 4, True),
     InstallSnapshot(2, 1, 3, SNAPSHOT, 17, b"\0data", True),
     SnapshotReply(2, 1, 3, 5, 17),
@@ -161,16 +162,31 @@ def test_snapshots_that_no_leader_can_have_are_refused(snapshot: Any) -> None:
         from_plain(("InstallSnapshot", 2, 1, 3, snapshot, 0, b"", False))
 
 
-@pytest.mark.parametrize("hello", [Hello(1, "c", 2, "u", NEW, 0), HelloReply("c", 2, "u", 3, None, True, 0)])
-def test_a_hello_passes_only_with_fields_of_its_types(hello: Any) -> None:
-    assert hello_from_plain(type(hello), tuple(hello)) == hello
+def test_a_hello_passes_only_with_fields_of_its_types() -> None:
+    hello = hello_of(2)
+    assert hello_from_plain(loads(dumps(tuple(hello)))) == hello
     for at in range(len(hello)):
-        for value in (-1, 1.5, b"", (), [[]]):
+        for value in (-1, 1.5, b"", [], (b"",), ((),)):
             with pytest.raises(ProtocolError):
-                hello_from_plain(type(hello), (*hello[:at], value, *hello[at + 1 :]))
+                hello_from_plain((*hello[:at], value, *hello[at + 1 :]))
     for wrong in (None, list(hello), tuple(hello)[1:], (*hello, 0)):
         with pytest.raises(ProtocolError):
-            hello_from_plain(type(hello), wrong)
+            hello_from_plain(wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"uid": 0},
+        {"id": 1 << 60},
+        {"tokens": tuple(range(1001))},
+        *({"peer_address": a} for a in ("", "a", "a:", "a:99999", "a:0", ":1", "a b:1", "[::1]:1", "a:-1")),
+        {"members": ("a:1", "nonsense")},
+    ],
+)
+def test_a_hello_that_cannot_be_right_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ProtocolError):
+        hello_from_plain(tuple(hello_of(2)._replace(**wrong)))
 
 
 # -- incoming ------------------------------------------------------------------------------------------------
@@ -197,13 +213,13 @@ class FakeChannel:
 
 
 class FakeMember:
-    """Accepts who does not say that it is new, and refuses node 3."""
+    """Accepts all but node 3."""
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
         self.refusals: list[Refusal] = []
         self.lost: list[int] = []
-        self.replies: list[HelloReply] = []
+        self.removals: list[str] = []
         self.remembers = True
         self.greeted_on: list[str] = []  # names of threads
 
@@ -214,32 +230,33 @@ class FakeMember:
     def on_lost_contact(self, peer: int) -> None:
         self.lost.append(peer)
 
+    def on_removed(self, sentence: str) -> None:
+        self.removals.append(sentence)
+
     def make_hello(self) -> Hello:
         return hello_of(1)
 
     def is_remembered(self, hello: Hello) -> bool:
         return self.remembers
 
-    def on_hello(self, hello: Hello) -> tuple[HelloReply, bool]:
+    def on_hello(self, to: int, hello: Hello) -> Hello:
         self.greeted_on.append(threading.current_thread().name)
+        self.on_hello_reply(hello)
+        return hello_of(1)
+
+    def on_hello_reply(self, hello: Hello) -> None:
         if hello.id == 3:
             raise ProtocolError("node 3 is not wanted")
-        return HelloReply("c", 1, "uid1", 4, True, False, 0), hello.state != NEW
-
-    def on_hello_reply(self, reply: HelloReply) -> None:
-        self.replies.append(reply)
-
-
-def hello_of(id: int, state: str = MEMBER) -> Hello:
-    return Hello(1, "c", id, f"uid{id}", state, 0)
 
 
 @pytest.fixture
-def network(tmp_path: Path) -> Iterable[PeerNetwork]:
-    """Connected to nobody: its ends are never started."""
-    persister = Persister(str(tmp_path / "data"), node_id=1, cluster="c", voters=VOTERS)
-    network = PeerNetwork(1, {id: ("127.0.0.1", id) for id in VOTERS}, b"key", persister, 1000, pytest.fail)
+def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterable[PeerNetwork]:
+    """It is to follow nodes 2 and 3, but connects to nobody."""
+    monkeypatch.setattr(ClientEnd, "start", lambda end: None)
+    persister = Persister(str(tmp_path / "data"), node_id=1, cluster="c")
+    network = PeerNetwork(b"key", persister, 1000, pytest.fail)
     network.handler = FakeMember()  # type: ignore[assignment]
+    network.follow({"127.0.0.1:2": 2, "127.0.0.1:3": 3})
     yield network
     network.close()
     persister.close()
@@ -249,18 +266,18 @@ def member_of(network: PeerNetwork) -> FakeMember:
     return network.handler  # type: ignore[return-value]
 
 
-def said(
-    hello: Hello, to: int = 1, process: str = "", addresses: str = "1=127.0.0.1:1 2=127.0.0.1:2 3=127.0.0.1:3"
-) -> tuple[Any, ...]:
-    """The arguments of a hello."""
-    return (*Greeting(to, process, addresses), *hello)
-
-
-def greeted(network: PeerNetwork, **greeting: Any) -> FakeChannel:
-    """A connection on which node 2 said hello."""
+def greeted(network: PeerNetwork, hello: Hello | None = None) -> FakeChannel:
+    """A connection on which node 2, or another one, said hello."""
     channel = FakeChannel()
-    receive(network, channel, 0, "hello", said(hello_of(2), **greeting))
+    receive(network, channel, 0, "hello", (1, *(hello or hello_of(2))))
     return channel
+
+
+def link_to(network: PeerNetwork, id: int, up: bool = True) -> PeerLink:
+    link = network._links[f"127.0.0.1:{id}"]
+    if up:
+        link._on_hello(tuple(hello_of(id)))
+    return link
 
 
 def problem(network: PeerNetwork) -> str:
@@ -274,45 +291,51 @@ def receive(network: PeerNetwork, channel: FakeChannel, id: Any, method: str, ar
 
 def test_after_a_hello_that_is_accepted_messages_are_taken_in_their_order(network: PeerNetwork) -> None:
     channel = FakeChannel()
-    messages = [StaleTerm(2, 1, 3), VoteReply(2, 1, 3, True)]
-    batch: list[Any] = [(channel, 0, "hello", said(hello_of(2)))]
+    messages = [StaleTerm(20, 10, 3), VoteReply(20, 10, 3, True)]
+    batch: list[Any] = [(channel, 0, "hello", (1, *hello_of(2)))]
     batch += [(channel, None, "raft", to_plain(message)) for message in messages]
     network.on_requests(batch)
     assert member_of(network).messages == messages and not channel.closed
-    assert channel.replies == [(0, True, (network.addresses, "c", 1, "uid1", 4, True, False, 0))]
+    assert channel.replies == [(0, True, tuple(hello_of(1)))]
+    assert network.met() == {20: hello_of(2)}
 
 
-def test_silent_new_and_refused_peers_send_no_messages(network: PeerNetwork) -> None:
-    for hello in (None, hello_of(2, NEW), hello_of(3)):
+def test_who_says_nothing_or_is_refused_sends_no_messages(network: PeerNetwork) -> None:
+    for hello in (None, hello_of(3)):
         channel = FakeChannel()
         if hello is not None:
-            receive(network, channel, 0, "hello", said(hello))
-        receive(network, channel, None, "raft", to_plain(StaleTerm(2, 1, 3)))
-        assert channel.closed and member_of(network).messages == []
+            receive(network, channel, 0, "hello", (0, *hello))
+        receive(network, channel, None, "raft", to_plain(StaleTerm(20, 10, 3)))
+        assert channel.closed and member_of(network).messages == [] and network.met() == {}
+    assert problem(network) == "refused a server at somewhere: node 3 is not wanted"
 
 
-def test_a_new_peer_is_answered_by_a_thread_that_may_wait_for_the_disk(network: PeerNetwork) -> None:
-    channel, member = FakeChannel(), member_of(network)
+def test_who_is_new_here_is_answered_by_a_thread_that_may_wait_for_the_disk(network: PeerNetwork) -> None:
+    member = member_of(network)
     member.remembers = False
-    receive(network, channel, 0, "hello", said(hello_of(2)))
+    channel = greeted(network)
     wait_until(lambda: channel.replies, "the answer")
-    assert member.greeted_on == ["hello"] and channel.context == 2
+    assert member.greeted_on == ["hello"] and channel.context == 20
 
 
 def test_a_message_in_the_name_of_another_node_closes_the_connection(network: PeerNetwork) -> None:
     channel = greeted(network)
-    receive(network, channel, None, "raft", to_plain(StaleTerm(3, 1, 9)))
-    assert channel.faults == ["a message in the name of node 3"] and member_of(network).messages == []
+    receive(network, channel, None, "raft", to_plain(StaleTerm(30, 10, 9)))
+    assert channel.faults == ["a message in the name of another server"]
+    assert member_of(network).messages == []
 
 
 def test_a_message_that_no_correct_peer_sends_closes_its_connection(network: PeerNetwork) -> None:
     channel = greeted(network)
-    member_of(network).refusals = [Refusal(2, "nodes 2 and 3 both lead term 7"), Refusal(3, "of nobody here")]
-    receive(network, channel, None, "raft", to_plain(StaleTerm(2, 1, 3)))
-    assert channel.closed and "nodes 2 and 3 both lead term 7" in problem(network)
+    member_of(network).refusals = [
+        Refusal(20, "nodes 2 and 3 both lead term 7"),
+        Refusal(30, "of nobody here"),
+    ]
+    receive(network, channel, None, "raft", to_plain(StaleTerm(20, 10, 3)))
+    assert channel.closed and problem(network).startswith("node 2 is refused, it sends what no correct")
 
 
-def test_plain_data_that_is_no_message_closes_the_connection(network: PeerNetwork) -> None:
+def test_what_is_no_message_closes_the_connection(network: PeerNetwork) -> None:
     for method, args in (("raft", ("Heartbeat", 2)), ("put", ("a", "b"))):
         channel = greeted(network)
         receive(network, channel, None, method, args)
@@ -324,81 +347,34 @@ def test_a_hello_of_nested_rubbish_is_refused_at_once(network: PeerNetwork) -> N
     rubbish: Any = []
     for _ in range(100):
         rubbish = [rubbish, rubbish]
-    channel = FakeChannel()
-    receive(network, channel, 0, "hello", (1, "p", "", 1, rubbish, 2, "u", MEMBER, 0))
-    assert channel.replies[0][1] is False and channel.context is None
+    for args in ((), (1, rubbish), (rubbish, *hello_of(2))):
+        channel = FakeChannel()
+        receive(network, channel, 0, "hello", args)
+        assert channel.replies[0][1] is False and channel.context is None
 
 
-def test_the_newest_connection_of_a_peer_is_the_only_one(network: PeerNetwork) -> None:
-    """What an earlier one still brings may be of a disk that was lost since."""
+def test_the_newest_connection_of_a_disk_is_the_only_one(network: PeerNetwork) -> None:
+    """What an earlier one still brings may be of an earlier life of it, or of a copy."""
     old = greeted(network)
     new = greeted(network)
     assert old.closed and not new.closed
-    receive(network, old, None, "raft", to_plain(StaleTerm(2, 1, 3)))
+    receive(network, old, None, "raft", to_plain(StaleTerm(20, 10, 3)))
     assert member_of(network).messages == []
     network.on_close(old)  # type: ignore[arg-type]
     assert member_of(network).lost == []
     network.on_close(new)  # type: ignore[arg-type]
-    assert member_of(network).lost == [2]
+    assert member_of(network).lost == [20]
 
 
-def test_hello_may_be_said_again_on_one_connection(network: PeerNetwork) -> None:
-    channel = greeted(network)
-    receive(network, channel, 1, "hello", said(hello_of(2)))
-    assert not channel.closed and len(channel.replies) == 2
-
-
-# -- pointed at the wrong peers ------------------------------------------------------------------------------
-
-
-def test_a_peer_that_takes_this_node_for_another_is_refused(
-    network: PeerNetwork, caplog: pytest.LogCaptureFixture
-) -> None:
-    channel = [greeted(network, to=3) for _ in range(3)][-1]
-    assert len(caplog.records) == 1, "it is said once"
-    assert channel.replies[0][2][1] == problem(network).partition(": ")[2]
-    assert problem(network).startswith(
-        "refused a server at somewhere: node 2 takes node 1 for node 3: compare"
-    )
-    assert channel.context is None and not member_of(network).replies
+def test_what_is_said_to_an_earlier_life_of_a_disk_ends_when_a_later_one_is_met(network: PeerNetwork) -> None:
+    link_to(network, 2)
     greeted(network)
-    assert network.problems.sentences() == []
+    assert 20 in network._routes
+    greeted(network, hello_of(2, starts=2, tokens=(1, 5)))
+    assert network._routes == {} and "127.0.0.1:2" not in network._links, "until it is followed anew"
 
 
-def test_a_node_that_calls_itself_hears_so(network: PeerNetwork) -> None:
-    greeted(network, to=2, process=network.process)
-    assert "[peers] has this node's own address for node 2: correct that line" in problem(network)
-
-
-def test_of_two_servers_with_one_id_the_first_stays_while_it_is_alive(network: PeerNetwork) -> None:
-    first = greeted(network, process="a")
-    second = greeted(network, process="b")
-    assert second.context is None and not first.closed and first.context == 2
-    assert "two servers say that they are node 2: one at somewhere and, still connected," in problem(network)
-    silent_since = FakeChannel()
-    silent_since.heard_at = first.heard_at + network_module.ALIVE_S
-    receive(network, silent_since, 0, "hello", said(hello_of(2), process="b"))
-    assert silent_since.context == 2 and first.closed and network.problems.sentences() == []
-
-
-def test_a_process_that_connects_again_replaces_its_own_connection(network: PeerNetwork) -> None:
-    assert [greeted(network, process="a").context for _ in range(3)] == [2, 2, 2]
-
-
-def test_a_member_that_has_other_addresses_is_a_problem_until_it_has_not(network: PeerNetwork) -> None:
-    greeted(network, addresses="1=127.0.0.1:1 2=127.0.0.1:2 3=10.0.0.9:3")
-    assert "for node 3 it has 10.0.0.9:3, and this node 127.0.0.1:3" in problem(network)
-    link = network._links[2]
-    link._on_hello(("1=127.0.0.1:1 2=127.0.0.1:2", "c", 2, "uid2", 0, None, False, 0))
-    assert "for node 3 it has nothing" in problem(network)
-    greeted(network)
-    assert network.problems.sentences() == []
-
-
-@pytest.mark.parametrize("rubbish", ["", "=" * 1000, "1=\x1b[2J", "x" * 100_000, "1=127.0.0.1:1"])
-def test_rubbish_in_place_of_addresses_makes_one_short_line(network: PeerNetwork, rubbish: str) -> None:
-    greeted(network, addresses=rubbish)
-    assert problem(network).isprintable() and len(problem(network)) <= 400
+# -- problems ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -412,30 +388,35 @@ def test_rubbish_in_place_of_addresses_makes_one_short_line(network: PeerNetwork
 def test_a_peer_that_is_none_is_a_problem_until_it_answers(
     network: PeerNetwork, caplog: pytest.LogCaptureFixture, error: RpcError, says: str
 ) -> None:
-    link = network._links[2]
+    link = link_to(network, 2, up=False)
     with caplog.at_level("INFO"):
         for _ in range(3):
             link._on_failure(error)
         assert re.search("^node 2 at 127.0.0.1:2 " + says, problem(network))
-        link._on_hello((network.addresses, "c", 2, "uid2", 0, None, False, 0))
-    assert network.problems.sentences() == []
+        link_to(network, 2)
+    assert network.problems.sentences() == [] and member_of(network).removals == []
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+
+def test_a_server_that_was_removed_hears_so(network: PeerNetwork) -> None:
+    link_to(network, 2, up=False)._on_failure(RemoteError("removed", "the disk of node 1 was removed"))
+    assert member_of(network).removals == [problem(network)]
 
 
 def test_a_peer_that_cannot_be_reached_is_a_problem_after_a_while(
     network: PeerNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    link, now = network._links[2], 1000.0
-    monkeypatch.setattr(network_module.time, "monotonic", lambda: now)
+    link, now = link_to(network, 2, up=False), 1000.0
+    monkeypatch.setattr(peer_link.time, "monotonic", lambda: now)
     link._on_failure(ConnectionLostError("connection refused"))
     assert network.problems.sentences() == []
-    now += network_module.UNREACHABLE_S
+    now += peer_link.UNREACHABLE_S
     link._on_failure(ConnectionLostError("connection refused"))
     link._on_failure(ConnectionLostError("no route to host"))
     assert problem(network) == "node 2 at 127.0.0.1:2 cannot be reached: connection refused"
 
 
-def test_a_refused_peer_that_stays_away_is_no_problem_after_a_while(
+def test_who_was_refused_and_came_no_more_is_no_problem_after_a_while(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     now = 0.0
@@ -467,8 +448,8 @@ class Sent:
 def test_the_outbox_leaves_in_its_order_and_whoever_sends_takes_what_comes_meanwhile(
     network: PeerNetwork,
 ) -> None:
-    link, sent = network._links[2], Sent()
-    late = StaleTerm(1, 2, 9)
+    link, sent = link_to(network, 2), Sent()
+    late = StaleTerm(10, 20, 9)
 
     def notify(frames: bytes) -> bool:
         if not sent.messages:
@@ -477,23 +458,23 @@ def test_the_outbox_leaves_in_its_order_and_whoever_sends_takes_what_comes_meanw
         return sent(frames)
 
     link.end.notify = notify  # type: ignore[method-assign]
-    messages = [StaleTerm(1, 2, term) for term in (1, 2)]
-    network.enqueue([*messages, StaleTerm(1, 7, 1)])  # node 7 is nobody
+    messages = [StaleTerm(10, 20, term) for term in (1, 2)]
+    network.enqueue([*messages, StaleTerm(10, 70, 1)])  # there is no such disk
     network.flush()
     assert sent.messages == [*messages, late] and not link.outbox
 
 
 def test_a_chunk_is_read_by_a_thread_that_may_wait_for_the_disk(network: PeerNetwork) -> None:
-    link, sent = network._links[2], Sent()
+    link, sent = link_to(network, 2), Sent()
     link.end.notify = sent  # type: ignore[method-assign]
-    persister = link.snapshots._persister
+    persister = network._persister
     persister.write_snapshot(SNAPSHOT, [b'["%b"]\n' % (b"x" * 1500)])
     reader = persister.open_snapshot()
     assert reader is not None
     with reader:
         whole = reader.read(0, reader.size)
-    network.enqueue([InstallSnapshot(1, 2, 3, SNAPSHOT, 0, b"", False)])
-    network.enqueue([InstallSnapshot(1, 2, 3, SNAPSHOT, 1000, b"", False)])
+    network.enqueue([InstallSnapshot(10, 20, 3, SNAPSHOT, 0, b"", False)])
+    network.enqueue([InstallSnapshot(10, 20, 3, SNAPSHOT, 1000, b"", False)])
     network.flush()
     assert sent.messages == [], "whoever flushes does not read"
     network._chunks.put(None)
@@ -503,7 +484,7 @@ def test_a_chunk_is_read_by_a_thread_that_may_wait_for_the_disk(network: PeerNet
 
 
 def test_a_snapshot_goes_on_being_read_when_a_newer_one_replaces_it(tmp_path: Path) -> None:
-    persister = Persister(str(tmp_path / "data"), node_id=1, cluster="c", voters=VOTERS)
+    persister = Persister(str(tmp_path / "data"), node_id=1, cluster="c")
     persister.write_snapshot(SNAPSHOT, [b"[1]\n"])
     source = SnapshotSource(persister, 50)
     first = source.read(SNAPSHOT, 0)
@@ -516,7 +497,7 @@ def test_a_snapshot_goes_on_being_read_when_a_newer_one_replaces_it(tmp_path: Pa
 
 
 def test_a_damaged_snapshot_is_not_sent_for_ever(tmp_path: Path) -> None:
-    persister = Persister(str(tmp_path / "data"), node_id=1, cluster="c", voters=VOTERS)
+    persister = Persister(str(tmp_path / "data"), node_id=1, cluster="c")
     persister.write_snapshot(SNAPSHOT, [b"[1]\n"])
     (file,) = (tmp_path / "data" / "snapshot").iterdir()
     file.write_bytes(file.read_bytes().replace(b"[1]", b"[3]"))
@@ -529,7 +510,7 @@ def test_a_damaged_snapshot_is_not_sent_for_ever(tmp_path: Path) -> None:
 
 
 def test_a_sound_snapshot_is_sent_as_often_as_it_is_asked_for(tmp_path: Path) -> None:
-    persister = Persister(str(tmp_path / "data"), node_id=1, cluster="c", voters=VOTERS)
+    persister = Persister(str(tmp_path / "data"), node_id=1, cluster="c")
     persister.write_snapshot(SNAPSHOT, [b"[1]\n"])
     source = SnapshotSource(persister, 1000)
     first = source.read(SNAPSHOT, 0)
@@ -543,7 +524,7 @@ def test_a_disk_that_fails_while_a_snapshot_is_sent() -> None:
         raise OSError(errno.EIO, "Input/output error", path)
 
     disk = SimDisk()
-    persister = Persister("data", node_id=1, cluster="c", voters=VOTERS, disk=disk)
+    persister = Persister("data", node_id=1, cluster="c", disk=disk)
     persister.write_snapshot(SNAPSHOT, [b"[1]\n"])
     disk.before = fails
     with pytest.raises(StorageError, match="check that disk"):
@@ -552,29 +533,32 @@ def test_a_disk_that_fails_while_a_snapshot_is_sent() -> None:
 
 
 def test_an_answer_of_another_node_is_refused(network: PeerNetwork) -> None:
-    link = network._links[2]
-    with pytest.raises(ProtocolError, match="node 3 answers there"):
-        link._on_hello((network.addresses, "c", 3, "uid3", 0, None, False, 0))
+    link = link_to(network, 2, up=False)
+    with pytest.raises(ProtocolError, match="node 4 answers there"):
+        link._on_hello(tuple(hello_of(4)))
     with pytest.raises(ProtocolError):
         link._on_hello("rubbish")
-    link._on_hello((network.addresses, "c", 2, "uid2", 0, None, False, 0))
-    assert [reply.id for reply in member_of(network).replies] == [2]
+    with pytest.raises(ProtocolError, match="not wanted"):
+        link_to(network, 3)
+    assert network.met() == {}
+    link_to(network, 2)
+    assert network.met() == {20: hello_of(2)}
+    link._on_down()
+    assert network.met() == {}
 
 
-def test_greeting_while_the_network_closes_is_no_error(network: PeerNetwork) -> None:
-    network.close()
-    network.greet()
+def test_links_are_those_that_are_wanted(network: PeerNetwork) -> None:
+    link = link_to(network, 2)
+    network.follow({"127.0.0.1:2": 2, "127.0.0.1:4": 4})
+    assert network._links.keys() == {"127.0.0.1:2", "127.0.0.1:4"} and network._links["127.0.0.1:2"] is link
+    network.follow({"127.0.0.1:4": 4})
+    assert network._links.keys() == {"127.0.0.1:4"} and network.met() == {}
+    with pytest.raises(ProtocolError, match="not wanted any more"):
+        link._on_hello(tuple(hello_of(2)))
 
 
-def test_an_error_in_a_greeting_is_not_swallowed(network: PeerNetwork) -> None:
-    link, deaths = network._links[2], []  # type: ignore[var-annotated]
-    link._on_fatal = deaths.append
-    answered: Future[Any] = Future()
-    answered.add_done_callback(link._greeted)
-    member_of(network).on_hello_reply = lambda reply: 1 / 0  # type: ignore[assignment, method-assign, return-value]
-    answered.set_result((network.addresses, "c", 2, "uid2", 0, None, False, 0))
-    assert [type(death) for death in deaths] == [ZeroDivisionError]
-    lost: Future[Any] = Future()
-    lost.add_done_callback(link._greeted)
-    lost.set_exception(ConnectionLostError("lost"))
-    assert len(deaths) == 1, "the next connection begins with a hello"
+def test_who_is_dropped_is_connected_no_more(network: PeerNetwork) -> None:
+    link_to(network, 2)
+    channel = greeted(network)
+    network.drop(20, "it has left")
+    assert channel.faults == ["it has left"] and "127.0.0.1:2" not in network._links

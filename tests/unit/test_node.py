@@ -124,8 +124,6 @@ class Bench:
     ) -> None:
         self.folder = folder
         self.persister = persister or open_disk(folder)
-        if self.persister.fresh:
-            self.persister.save(HardState(), [])
         self.wire, self.machine = Wire(), Commands()
         self.deaths: list[BaseException] = []
         self.threads = HandThreads(self.deaths.append)
@@ -140,6 +138,7 @@ class Bench:
             self.wire,
             self.machine,
             self.threads,
+            id=1,
             max_raft_state=max_raft_state,
             snapshot_growth=snapshot_growth,
             relieve=self.relieved.append,
@@ -170,7 +169,7 @@ class Bench:
 
 
 def open_disk(folder: Path) -> Persister:
-    return Persister(str(folder), node_id=1, cluster="c", voters=VOTERS)
+    return Persister(str(folder), node_id=1, cluster="c")
 
 
 @pytest.fixture

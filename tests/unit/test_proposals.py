@@ -45,9 +45,19 @@ def test_after_they_are_lost_the_next_leadership_begins_anywhere(waiting: Propos
     assert waiting.committed(entries("6@4")) == ["d"]
 
 
-@pytest.mark.parametrize("first_index, term", [(7, 2), (9, 2), (8, 3)])
+@pytest.mark.parametrize("first_index, term", [(7, 2), (8, 3), (9, 3)])
 def test_a_proposal_that_does_not_follow_the_last_one_is_a_bug(
     waiting: Proposals, first_index: int, term: int
 ) -> None:
     with pytest.raises(AssertionError, match="does not follow"):
         waiting.add(first_index, term, ["d"])
+
+
+def test_nobody_waits_for_a_configuration_between_proposals(waiting: Proposals) -> None:
+    """They wait for 5 to 7; the leader itself proposed 8."""
+    waiting.add(9, 2, ["d"])
+    assert waiting.committed(entries("5@2", "6@2", "7@2")) == ["a", "b", "c"]
+    assert waiting.committed(entries("8@2", "9@2")) == [None, "d"]
+    waiting.add(11, 2, ["e"])
+    waiting.add(13, 2, ["f"])
+    assert waiting.lost() == ["e", "f"]

@@ -1,0 +1,66 @@
+"""Upkeep: the changes of the members that a leader makes by itself.
+
+    a member has moved      its record gets the addresses that it announces
+    a disk was lost         an empty disk came under the id of one that has not been heard for long: the old
+                            one leaves, the new one is a learner, which is promoted when it has caught up
+
+Only an empty disk can replace another one, and only one that is silent: a copied ini file with an empty folder
+pushes nobody out. What was replaced has left, and is refused when it comes back; so two disks cannot replace each
+other again and again.
+
+Pure: no I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Callable
+
+from raftkv.node.hello import Hello
+from raftkv.raft.changes import Change
+from raftkv.raft.configuration import Configuration, MemberRecord
+
+
+def due_change(
+    configuration: Configuration,
+    met: Mapping[int, Hello],
+    silent_s: Callable[[int], float],
+    replace_after_s: float,
+) -> Change | None:
+    """What the leader should change now, if anything. `met`: uid -> hello, of itself and of those that it is
+    connected with; `silent_s(uid)`: how long a member has not been heard, in seconds."""
+    moved = [_moved(configuration, hello) for hello in met.values()]
+    updates = tuple(record for record in moved if record is not None)
+    if updates:
+        return Change(update=updates)
+    for hello in newcomers(configuration, met):
+        holder = configuration.with_id(hello.id)
+        if holder is not None and holder.uid not in met and silent_s(holder.uid) >= replace_after_s:
+            return Change(add=(hello.record(holder.held),), remove=(holder.uid,))
+    return None
+
+
+def newcomers(configuration: Configuration, met: Mapping[int, Hello]) -> list[Hello]:
+    """Servers with empty disks that are no members."""
+    unknown = (uid for uid in met if uid not in configuration.members and uid not in configuration.left)
+    return [met[uid] for uid in unknown if met[uid].is_empty]
+
+
+def why_it_waits(configuration: Configuration, hello: Hello) -> str:
+    """Why the newcomer `hello` is no member yet, as a sentence."""
+    holder = configuration.with_id(hello.id)
+    where = f"a server with an empty disk at {hello.peer_address} says that it is node {hello.id}"
+    if holder is None:
+        return f"{where}: it waits to be added to the cluster"
+    return (
+        f"{where}, which is a member with another disk: it takes its place when that one has not been heard for "
+        "a while; if both are to go on, give the new one another [node] id"
+    )
+
+
+def _moved(configuration: Configuration, hello: Hello) -> MemberRecord | None:
+    old = configuration.record(hello.uid)
+    if old is None:
+        return None
+    new = hello.record(old.held)._replace(id=old.id)
+    return new if new != old else None
