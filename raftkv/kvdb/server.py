@@ -41,6 +41,7 @@ class KVServer:
         self, config: ServerConfig, *, on_fatal: Callable[[BaseException], None] | None = None
     ) -> None:
         self._config = config
+        self._is_serving = False
         self._generation = forks.generation
         on_fatal = on_fatal or _end
         client_key, peer_key = config.load_keys()
@@ -137,6 +138,7 @@ class KVServer:
         self._threads.prepare()
         self._member.start()
         self._rpc.start()
+        self._is_serving = True
         log.info(
             "node %d listens: clients on %s, peers on %s, data in %s",
             self._config.node_id,
@@ -149,12 +151,15 @@ class KVServer:
         """Stop serving, and release the ports and the data folder. May be called twice; does nothing in a forked
         child, which holds neither.
 
-        Returns within some seconds, whatever the disk does: the connections end first, and with them what
-        this server leads. A write that hangs is left alone; nothing of it was acknowledged. The folder stays
+        If it leads, another server is made the leader first, which takes an election timeout at most.
+        Returns within some seconds, whatever the disk does: then the connections end. A write that hangs is left alone; nothing of it was acknowledged. The folder stays
         locked until it is over, or the process ends.
         """
         if self._generation != forks.generation:
             return
+        if self._is_serving:
+            self._is_serving = False
+            self._member.hand_over()
         self._rpc.close()
         self._network.close()
         if self._member.stop():

@@ -103,6 +103,10 @@ class Member:
         self.node.start()
         self._look()
 
+    def hand_over(self) -> None:
+        """See RaftNode.hand_over()."""
+        self.node.hand_over()
+
     def stop(self) -> bool:
         """Returns whether all has ended; see RaftNode.stop."""
         return self.node.stop()

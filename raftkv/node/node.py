@@ -25,14 +25,16 @@ The order of effects
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from typing import Any, Callable, NamedTuple, TypeVar
 
-from raftkv.errors import ProtocolError
+from raftkv.errors import InvalidChangeError, NotLeaderError, OverloadedError, ProtocolError
 from raftkv.node.applier import Applier, Work
 from raftkv.node.checked_lock import CheckedLock
 from raftkv.node.crash_points import reach
+from raftkv.node.handover import Handover
 from raftkv.node.interfaces import Network, Refusal, RoleChange, StateMachine
 from raftkv.node.log_writer import HANGS, LogWriter
 from raftkv.node.proposals import Proposals
@@ -48,6 +50,7 @@ from raftkv.storage.persister import Persister
 
 _T = TypeVar("_T")
 
+HANDOVER_POLL_S = 0.002
 STOP_S = 0.5  # at most, for the threads to end
 
 
@@ -92,6 +95,7 @@ class RaftNode:
         self._mutex = mutex = CheckedLock(raft, mutex) if os.environ.get("RAFTKV_CHECK") == "1" else mutex
         # guarded by the mutex
         self._proposals = Proposals()
+        self._handover: Handover | None = None
         self._last_role = RoleChange(raft.role, raft.term, None, "")
         self._last_leader = raft.leader
         self.log_writer = LogWriter(
@@ -154,6 +158,9 @@ class RaftNode:
         Raises NotLeaderError or OverloadedError; then none of them was proposed.
         """
         with self._mutex:
+            if self._handover is not None and self._handover.holds_writes:
+                self._handover.writes.append((commands, contexts))
+                return
             self._proposals.add(*self._raft.propose(commands), contexts)
             self._sort_ready()
         self._work()
@@ -162,6 +169,9 @@ class RaftNode:
         """Have the state machine read for `contexts` as soon as this is linearizable. Raises
         NotLeaderError."""
         with self._mutex:
+            if self._handover is not None and self._handover.holds_reads:
+                self._handover.reads.append(contexts)
+                return
             self._raft.read_index(contexts)
             self._sort_ready()
         self._work(may_write=False)
@@ -208,8 +218,23 @@ class RaftNode:
         self._tell(lambda: self._raft.propose_configuration(wanted))
 
     def transfer(self, to: int | None = None) -> int:
-        """See Raft.transfer_leadership()."""
-        return self._tell(lambda: self._raft.transfer_leadership(to))
+        """See Raft.transfer_leadership(). What clients ask meanwhile is held."""
+
+        def begin() -> int:
+            target = self._raft.transfer_leadership(to)
+            until = self._raft.now + self._raft.options.election_timeout_s
+            self._handover = self._handover or Handover(self._raft, self._proposals, until)
+            return target
+
+        return self._tell(begin)
+
+    def hand_over(self) -> None:
+        """This node is to be stopped: have another one lead, and its clients know which, if that can be done
+        within an election timeout."""
+        with contextlib.suppress(NotLeaderError, InvalidChangeError):
+            self.transfer()
+        while self._handover is not None and not self._threads.sleep(HANDOVER_POLL_S):
+            pass
 
     def note_removal(self) -> None:
         """See Raft.note_removal()."""
@@ -284,6 +309,7 @@ class RaftNode:
         """Tell the core what time it is."""
         with self._mutex:
             self._raft.tick(self._threads.clock())
+            self._look_at_handover()
             self._raft.log.free_dropped()
             self._room.look()
             self._sort_ready()
@@ -319,11 +345,32 @@ class RaftNode:
         if ready.committed or ready.reads or ready.lost_reads or ready.restore or role_change:
             reads = [context for contexts_, _ in ready.reads for context in contexts_]
             lost_reads = [context for contexts_ in ready.lost_reads for context in contexts_]
+            if self._handover is not None and self._handover.holds_reads:
+                self._handover.reads.append(lost_reads)
+                lost_reads = []
             committed = ready.committed
             size = raft.log.bytes_of(committed[0].index, committed[-1].index) if committed else 0
             self._applier.add(
                 Work(ready.restore, committed, contexts, reads, lost, lost_reads, role_change, size)
             )
+        self._look_at_handover()
+
+    def _look_at_handover(self) -> None:
+        """If it is over, what was held goes on: is refused with the name of the next leader, or proposed here."""
+        handover = self._handover
+        if handover is None or not handover.is_over:
+            return
+        self._handover, raft = None, self._raft
+        lost, lost_reads = handover.write_contexts, handover.read_contexts
+        if raft.leadership is None:
+            lost = self._proposals.lost() + lost
+        else:
+            with contextlib.suppress(NotLeaderError, OverloadedError):
+                for commands, contexts in handover.writes:
+                    self._proposals.add(*raft.propose(commands), contexts)
+                    del lost[: len(contexts)]
+        self._applier.add(Work(None, [], [], [], lost, lost_reads, None))
+        self._sort_ready()
 
     def _role_has_changed(self) -> bool:
         raft, last = self._raft, self._last_role
@@ -334,8 +381,8 @@ class RaftNode:
         raft, last = self._raft, self._last_role
         self._last_role = RoleChange(raft.role, raft.term, raft.leader_id, raft.role_reason)
         self._last_leader = raft.leader
-        led = last.role is Role.LEADER
-        return self._last_role, self._proposals.lost() if led else []
+        led = last.role is Role.LEADER and self._handover is None
+        return self._last_role, self._proposals.lost() if led or raft.role is Role.LEADER else []
 
     # -- output: working, without the mutex ------------------------------------------------------------------
 

@@ -52,6 +52,10 @@ class Proposals:
             self._first += 1
         return contexts
 
+    @property
+    def are_waiting(self) -> bool:
+        return bool(self._contexts)
+
     def lost(self) -> list[Any]:
         """Leadership ended: those still waiting, whose commands may or may not take effect."""
         lost = [context for context in self._contexts if context is not None]

@@ -401,6 +401,10 @@ class Leadership:
 
     # -- transfer (thesis 3.10) ------------------------------------------------------------------------------
 
+    @property
+    def is_transferring(self) -> bool:
+        return self._transfer is not None
+
     def transfer(self, to: int | None) -> int:
         """See Raft.transfer_leadership()."""
         target = self._successor() if to is None else to

@@ -51,7 +51,7 @@ class Process:
         self.host, self.world, self.id = host, host.world, host.id
         plan = self.world.plan
         self.rng = random.Random(f"{plan.seed}/process/{host.id}/{host.lives}")
-        self.dead = self.paused = self.stopped = False
+        self.dead = self.paused = self.is_stopping = self.stopped = False
         self.promises = Promises()
         self.last_entry: Entry | None = None  # and this is how
         self.installing = False  # its log was then
@@ -116,7 +116,11 @@ class Process:
 
     def stop(self) -> None:
         """In good order: what the disk is busy with is finished."""
+        if self.is_stopping:
+            return
+        self.is_stopping = True
         self.world.say(f"n{self.id} is stopped")
+        self.member.hand_over()
         self.stopped = True
         self.port.close()
         if self.member.stop():

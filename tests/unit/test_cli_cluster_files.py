@@ -162,7 +162,7 @@ def test_nodes_of_an_earlier_launcher_are_waited_for_but_not_for_ever(tmp_path, 
     files = prepare_folder(str(tmp_path), 3)
     wait_until_unused(files)
     data_dir = load_server_config(files.server_inis[2]).data_dir
-    node = Persister(data_dir, node_id=2, cluster="raftkv", voters=(1, 2, 3))
+    node = Persister(data_dir, node_id=2, cluster="raftkv")
     with pytest.raises(
         LockedError, match=f"node 2 runs already, as process {os.getpid()}, and not under this"
     ):
