@@ -11,6 +11,7 @@ Not thread-safe.
 from __future__ import annotations
 
 import contextlib
+import copy
 import errno
 import os
 import random
@@ -132,6 +133,14 @@ class SimDisk(Disk):
             yield
         finally:
             self.before = usual
+
+    def copy(self) -> SimDisk:
+        """Another disk with the same content."""
+        before, self.before = self.before, lambda operation, path: None
+        try:
+            return copy.deepcopy(self)
+        finally:
+            self.before = before
 
     def flip(self, path: str, bit: int) -> None:
         """Flip one bit of the file, as a failing drive does."""

@@ -98,6 +98,6 @@ class Fault:
         has everybody taken part before?"""
         if not all(host.has_joined for host in self.hosts):
             return False
-        left = {host.uid: True for host in self.hosts if host is not victim and not host.flipped}
+        left = {host.uid: True for host in self.hosts if host is not victim and host.is_whole}
         known = {configuration for host in self.hosts for configuration in host.configurations}
         return all(vote_result(c, left) is VoteResult.WON for c in known if c.voters)

@@ -11,7 +11,7 @@ import random
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Callable, Optional
 
-from tests.sim import disk_faults, network_faults, server_faults
+from tests.sim import disk_faults, member_faults, network_faults, server_faults
 from tests.sim.fault import Fault
 from tests.sim.host import Host
 
@@ -50,6 +50,9 @@ KINDS: tuple[Kind, ...] = (
     disk_faults.failing_fsync,
     disk_faults.bit_flip,
     disk_faults.lost_disk,
+    member_faults.transfer,
+    member_faults.removed_member,
+    member_faults.old_copy,
     server_faults.abandoned_command,
     server_faults.restarted_client,
 )

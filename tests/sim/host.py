@@ -53,6 +53,7 @@ class Host:
         self.trap: Trap | None = None
         self.promised: Promised | None = None
         self.flipped = False  # a bit of its disk was flipped, and no start has shown that it does not matter
+        self.old_copy_until: float | None = None  # it is an older copy; its operator will look then
         self.has_joined = False  # it has been a member at least once
         self.configurations: tuple[Configuration, ...] = ()  # that counted here when it was looked last
         self.sick = False  # the next fsync fails
@@ -67,6 +68,11 @@ class Host:
     def uid(self) -> int:
         """Of its disk."""
         return 1000 * self.id + self.disks
+
+    @property
+    def is_whole(self) -> bool:
+        """Does its disk hold all that it ever acknowledged, as far as is known?"""
+        return not self.flipped and self.old_copy_until is None
 
     # -- clock and disk --------------------------------------------------------------------------------------
 
@@ -166,7 +172,9 @@ class Host:
         self.world.say(f"n{self.id} ends: {error}")
         self.end(power=False, retry=True)
         if isinstance(error, DamagedDataError):
-            assert self.flipped, f"n{self.id} finds damage where there is none: {error}"
+            assert self.flipped or self.old_copy_until, (
+                f"n{self.id} finds damage where there is none: {error}"
+            )
             self.world.count["damage found"] += 1
             self.wipe()
         else:
@@ -224,8 +232,17 @@ class Host:
         self.disk = self._new_disk()
         self.promised = None
         self.flipped, self.configurations = False, ()
+        self.old_copy_until = None
         self.world.count["wiped disks"] += 1
         self.world.say(f"n{self.id} gets an empty disk")
+
+    def put_back(self, image: SimDisk, for_s: float) -> None:
+        """Its disk is replaced by an older copy of it, until its operator looks, in `for_s`."""
+        if self.process is not None:
+            self.end(power=True)
+        self.disk, self.promised = image, None
+        image.before = self._before
+        self.old_copy_until = self.world.now + for_s
 
     def receive_letter(self, letter: Letter) -> None:
         """A Raft message arrives by itself, whatever became of the connection that it left on."""

@@ -61,6 +61,12 @@ PROFILES: dict[str, tuple[dict[str, list[int]], dict[str, list[Any]], tuple[str,
             "flood",
         ),
     ),
+    # members come and go, and disks are lost, or come back as they were before
+    "members": (
+        {"heartbeat_interval_ms": [50], "replace_after_ms": [300, 1000]},
+        {"fault_every_s": [0.4, 1.0], "restart_s": [(0.01, 0.1)], "sync_s": [0.0005, 0.003]},
+        ("transfer", "removed_member", "old_copy", "lost_disk", "crash", "orderly_stop"),
+    ),
     # followers always need a snapshot, and get it late, twice and in disorder
     "snapshots": (
         {"max_raft_state": [300, 600], "snapshot_chunk_bytes": [50, 200, MANY], "segment_bytes": [200]},

@@ -23,6 +23,7 @@ from tests.sim.events import Events
 from tests.sim.faults import Faults
 from tests.sim.host import Host
 from tests.sim.network import Network
+from tests.sim.operator import Operator
 from tests.sim.plan import Plan
 from tests.sim.process import Process
 from tests.sim.record import Record
@@ -72,6 +73,7 @@ class World(Events):
         for host in self.hosts.values():
             late = plan.late_starts and host.rng.random() < 0.5
             self.schedule(host.rng.random() * (LATE_START_S if late else 0.05), host.boot)
+        self.operator = Operator(self)
         self.faults = Faults(self, only)
 
     def say(self, line: str) -> None:
