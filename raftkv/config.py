@@ -79,7 +79,8 @@ class ServerConfig:
     cluster: str
     data_dir: str
     servers: Mapping[int, Address]  # where clients connect
-    peers: Mapping[int, Address]  # where the other servers connect
+    peers: Mapping[int, Address]  # where the other servers connect; with `join`, hints beside its own
+    join: Address | None  # the peer address of any member of the cluster that this server is to join
     listen_clients: Address  # where this server listens for clients; its own of `servers` by default
     listen_peers: Address
     client_key_file: str
@@ -90,11 +91,13 @@ class ServerConfig:
 
     def load_keys(self) -> tuple[bytes, bytes]:
         """(client key, peer key). Makes missing ones if every address of the cluster is a loopback address,
-        and there is no data yet.
+        it joins none that there is, and there is no data yet.
 
         Raises ConfigError, also if the two are equal: a client's key must not give access to Raft messages.
         """
-        create = all(address.is_loopback() for address in (*self.servers.values(), *self.peers.values()))
+        create = self.join is None and all(
+            address.is_loopback() for address in (*self.servers.values(), *self.peers.values())
+        )
         client_key = self._load_key(self.client_key_file, create)
         peer_key = self._load_key(self.peer_key_file, create)
         if client_key == peer_key:
@@ -131,13 +134,15 @@ class ClientConfig:
 
 def load_server_config(path: PathLike) -> ServerConfig:
     """Read a server's ini file. Raises ConfigError."""
-    ini = Ini(path, {"node", "servers", "peers", "auth"}, {"raft", "limits"})
+    ini = Ini(path, {"node", "servers", "peers", "auth"}, {"raft", "limits", "cluster"})
     node = ini.options("node", {"id", "data_dir"}, {"cluster", "listen_clients", "listen_peers"})
     ini.options("auth", {"client_key_file", "peer_key_file"})
     servers, peers = ini.addresses("servers"), ini.addresses("peers")
     node_id = ini.integer("node", "id", node["id"], 1, 1 << 31)
     _check_members(ini, node_id, servers, peers)
     listen_clients, listen_peers = _listen_addresses(ini, node, servers[node_id], peers[node_id])
+    cluster = ini.options("cluster", set(), {"join"})
+    join = ini.address("cluster", "join", cluster["join"]) if "join" in cluster else None
     data_dir = ini.file("node", "data_dir")
     client_key_file, peer_key_file = _key_files(ini, data_dir)
     raft = RaftOptions(**ini.integers("raft", RaftOptions))
@@ -149,13 +154,14 @@ def load_server_config(path: PathLike) -> ServerConfig:
         data_dir=data_dir,
         servers=servers,
         peers=peers,
+        join=join,
         listen_clients=listen_clients,
         listen_peers=listen_peers,
         client_key_file=client_key_file,
         peer_key_file=peer_key_file,
         raft=raft,
         limits=Limits(**ini.integers("limits", Limits)),
-        warnings=(*_count_warnings(len(servers)), *_address_warnings(servers, peers)),
+        warnings=(*(() if join else _count_warnings(len(servers))), *_address_warnings(servers, peers)),
     )
 
 

@@ -179,7 +179,17 @@ class KVServer:
 def _profile(config: ServerConfig) -> Profile:
     peers = {id: str(address) for id, address in config.peers.items()}
     own = config.servers[config.node_id]
-    return Profile(config.cluster, config.node_id, str(own), peers[config.node_id], founders=peers)
+    hints = tuple(address for id, address in peers.items() if id != config.node_id)
+    if config.join is not None:
+        hints = (str(config.join), *hints)
+    return Profile(
+        config.cluster,
+        config.node_id,
+        str(own),
+        peers[config.node_id],
+        founders={} if config.join is not None else peers,
+        hints=hints,
+    )
 
 
 def _end(error: BaseException) -> None:

@@ -23,6 +23,7 @@ from raftkv.errors import (
     NotLeaderError,
     ProtocolError,
 )
+from raftkv.node.admin import MemberAdmin
 from raftkv.node.founding import bring_in, first_configuration, founders_text, why_not
 from raftkv.node.hello import VERSION, Hello, check_called, check_hello
 from raftkv.node.interfaces import Refusal, StateMachine
@@ -48,7 +49,7 @@ ALONE_S = (
 
 
 class Member:
-    """The disk, the network and the node of one server. Thread-safe.
+    """The disk, the network and the node of one server. Thread-safe. `admin`: what an operator can ask of it.
 
     `machine` is what is replicated. `threads` are this member's own; it stops them. `relieve`: see LogWriter.
     A simulator gives `rng`, too.
@@ -95,6 +96,7 @@ class Member:
             snapshot_growth=options.snapshot_growth_percent / 100,
         )
         machine.replicated_by(self.node)
+        self.admin = MemberAdmin(self.node, self.uid, network, options.election_timeout_ms / 1000)
 
     def start(self) -> None:
         """Load the state machine, and begin to take part."""

@@ -56,7 +56,8 @@ STOP_S = 0.5  # at most, for the threads to end
 
 class View(NamedTuple):
     """What a node knows of the members at one moment. `leader` is a uid; `silent`: uid -> for how many seconds a
-    leader has not heard that member; `lost`: see Raft.lost."""
+    leader has not heard that member; `lost`: see Raft.lost. `match`: up to
+    where a leader knows that others hold the log; `caught_up`: the learners that have."""
 
     configuration: Configuration
     committed: Configuration
@@ -65,6 +66,9 @@ class View(NamedTuple):
     is_changing: bool
     silent: dict[int, float]
     lost: str | None
+    last_index: int
+    match: dict[int, int]
+    caught_up: frozenset[int]
 
     def silent_s(self, uid: int) -> float:
         return self.silent.get(uid, 0.0)
@@ -259,6 +263,9 @@ class RaftNode:
                 leadership is not None and leadership.is_changing,
                 silent,
                 raft.lost,
+                log_.last_index,
+                {uid: progress.match for uid, progress in raft.progress.items()},
+                leadership.caught_up if leadership is not None else frozenset(),
             )
 
     def get_state(self) -> tuple[int, bool]:

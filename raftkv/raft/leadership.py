@@ -388,6 +388,11 @@ class Leadership:
         return self.membership.has_left
 
     @property
+    def caught_up(self) -> frozenset[int]:
+        """See Membership.caught_up."""
+        return self.membership.caught_up
+
+    @property
     def is_changing(self) -> bool:
         """See Membership.is_changing."""
         return self.membership.is_changing

@@ -37,6 +37,11 @@ class Membership:
         itself (paper section 6)."""
         return self._id not in self._log.configuration.voters and not self.is_changing
 
+    @property
+    def caught_up(self) -> frozenset[int]:
+        """The learners that have."""
+        return frozenset(self._caught_up)
+
     def begin(self, wanted: Change) -> Configuration:
         """What is to be appended for `wanted`. Raises InvalidChangeError."""
         if self._log.commit < self._term_start:

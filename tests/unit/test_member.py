@@ -54,11 +54,11 @@ class FakeNetwork:
         """Nothing waits here."""
 
 
-def member_on(folder: Path, deaths: list[BaseException]) -> Member:
+def member_on(folder: Path, deaths: list[BaseException], founders: Mapping[int, str] = FOUNDERS) -> Member:
     """Node 1, the disk 10, whose node has no threads: nothing happens unless a test does it."""
     persister = Persister(str(folder), node_id=1, cluster="c", draw=lambda: 10)
     return Member(
-        Profile("c", 1, "127.0.0.1:1", "127.0.0.1:1", "", FOUNDERS),
+        Profile("c", 1, "127.0.0.1:1", "127.0.0.1:1", "", founders),
         persister,
         FakeNetwork(),  # type: ignore[arg-type]
         KVService(lambda replies: None, "test"),
