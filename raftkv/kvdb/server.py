@@ -65,7 +65,7 @@ class KVServer:
         self._network = PeerNetwork(peer_key, self._persister, config.raft.snapshot_chunk_bytes, on_fatal)
         self._threads = Threads(on_fatal)
         self._rpc = RpcServer("rpc", on_fatal)
-        self._member = Member(
+        self.member = Member(
             _profile(config),
             self._persister,
             self._network,
@@ -119,7 +119,7 @@ class KVServer:
     def _describe(self) -> dict[str, Any]:
         """What `status` says besides what the member knows."""
         clients, peers = map(self._rpc.occupancy, (self.client_address, self.peer_address))
-        problems = [*self._member.node.problems(), *self._network.problems.sentences()]
+        problems = [*self.member.node.problems(), *self._network.problems.sentences()]
         problems += [f"refused at the port of peers: {complaint}" for complaint in peers.complaints]
         if any(self._full() in complaint for complaint in clients.complaints):
             problems.append(f"clients are refused: {self._full()}")
@@ -136,7 +136,7 @@ class KVServer:
         if self._generation != forks.generation:
             raise ClosedError("this server belongs to the process that forked this one")
         self._threads.prepare()
-        self._member.start()
+        self.member.start()
         self._rpc.start()
         self._is_serving = True
         log.info(
@@ -159,10 +159,10 @@ class KVServer:
             return
         if self._is_serving:
             self._is_serving = False
-            self._member.hand_over()
+            self.member.hand_over()
         self._rpc.close()
         self._network.close()
-        if self._member.stop():
+        if self.member.stop():
             self._persister.close()
         else:
             log.warning(
@@ -171,7 +171,7 @@ class KVServer:
             start_thread(self._close_when_written, "closer")
 
     def _close_when_written(self) -> None:
-        while not self._member.stop():
+        while not self.member.stop():
             pass  # each waits for a while
         self._persister.close()
 
