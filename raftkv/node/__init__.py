@@ -6,19 +6,24 @@ From the bottom up:
     crash_points.py       named places at which a test can end the process
     checked_lock.py       the mutex, with the paper's invariants checked at each release
     proposals.py          which client waits for which entry
-    joining.py, wire.py   who is who; messages and hellos as plain data
-    greeting.py           who calls whom, and where each believes the members to be
+    handover.py           what waits while the leadership passes to another node
+    profile.py            what a server's ini file says of it and of the others
+    hello.py, lives.py    who two servers are to each other; copies of a disk
+    founding.py           how the first servers become a cluster
+    upkeep.py             what a leader changes of the members by itself
+    wire.py               messages and hellos as plain data
     problems.py           what is wrong between members, for log and status
     snapshot_source.py    the snapshot that is being sent to a peer
-    network.py            PeerNetwork: messages to and from the other nodes
+    peer_link.py          PeerLink: the way to the server at one address
+    network.py            PeerNetwork: messages to and from the other servers
     threads.py            Threads: what a node needs of the operating system's scheduler
     log_writer.py         LogWriter: who writes, and when the promises leave
     applier.py            Applier: who applies what is committed
     snapshotter.py        Snapshotter: own snapshots are written, received ones loaded
     room.py               RoomWatch: full disks, this node's and those of the others
     node.py               RaftNode: the mutex, input, and where what comes out goes
-    outsider.py           Outsider: in place of a node, while it is not clear how a member begins
-    member.py             Member: disk, network and node of one process
+    admin.py              MemberAdmin: what an operator can change of the members
+    member.py             Member: disk, network and node of one process, and the care for the members
 
 To follow one command: RaftNode.propose() → Raft.propose() → Raft.ready() → (Persister.save(),
 PeerNetwork.flush()) → Raft.step(AppendAccepted) → Raft.ready().committed → StateMachine.apply().
