@@ -98,7 +98,13 @@ def _seen_from_here(server: Server, leader: Server | None) -> list[str]:
     if not server["alive"]:
         return []  # the table says so
     if server["role"] == "joining":
-        return ["it takes no part yet: it waits until it has met the other servers"]
+        return ["it takes no part yet: its disk is empty, and it waits to be a member"]
+    if server["role"] == "removed":
+        return [
+            "its disk was removed from the cluster: stop it; with an empty data folder it can be added again"
+        ]
+    if server["role"] == "learner":
+        return ["it does not vote yet: it is catching up, or waits to be promoted"]
     if server["leader"] is None:
         return ["it knows no leader: it hears from none"]
     if leader is None or server is leader:

@@ -4,10 +4,11 @@ thesis 3.10 and chapter 4)."""
 from __future__ import annotations
 
 import pytest
-from raftkv.errors import InvalidChangeError, OverloadedError
+from raftkv.errors import InvalidChangeError, InvariantError, NotLeaderError, OverloadedError
 from raftkv.raft.changes import Change
 from raftkv.raft.configuration import Configuration, MemberRecord
 from raftkv.raft.messages import (
+    AppendAccepted,
     AppendEntries,
     Heartbeat,
     PreVoteReply,
@@ -21,6 +22,7 @@ from tests.raft.harness import (
     HEARTBEAT_S,
     TIMEOUT_S,
     Driven,
+    make,
     make_follower,
     make_leader,
     make_steady_leader,
@@ -219,3 +221,32 @@ def test_a_follower_told_to_stand_asks_for_votes_at_once() -> None:
 def test_a_learner_that_is_told_to_stand_does_not() -> None:
     driven = make_follower(leader=2, id=9, voters=(2, 3), term=1)
     assert driven.step(TimeoutNow(2, 9, 1)) == []
+
+
+# -- founding --------------------------------------------------------------------------------------
+
+
+def test_a_founder_serves_nobody_before_it_has_brought_in_the_others() -> None:
+    driven = make(1, voters=())
+    alone = Configuration((1,), records=(MemberRecord(1, 1),), cluster_id=1, founding=True)
+    driven.raft.found(alone)
+    driven.run()
+    assert driven.raft.role is Role.LEADER and driven.raft.log.commit == 2
+    with pytest.raises(NotLeaderError):
+        driven.raft.propose(["x"])
+    with pytest.raises(NotLeaderError):
+        driven.raft.read_index("x")
+    driven.raft.propose_configuration(Change(add=(MemberRecord(2, 2), MemberRecord(3, 3)), promote=(2, 3)))
+    assert driven.raft.configuration.cluster_id == 1 and not driven.raft.configuration.founding
+    index, _ = driven.raft.propose(["x"])
+    driven.run()
+    assert driven.raft.log.commit < index, "it alone commits nothing any more"
+    driven.step(AppendAccepted(2, 1, 1, index))
+    assert driven.raft.log.commit == index
+
+
+def test_only_an_empty_disk_founds() -> None:
+    with pytest.raises(InvariantError):
+        make(1, terms=[1]).raft.found(Configuration((1,)))
+    with pytest.raises(InvariantError):
+        make(1, voters=()).raft.found(Configuration((1, 2)))

@@ -73,7 +73,7 @@ def test_lag_is_measured_from_the_leader_of_the_highest_term():
         ([LEADER, {**FOLLOWER, "leader": None}], ["server 2: it knows no leader: it hears from none"]),
         (
             [LEADER, {**FOLLOWER, "role": "joining", "term": 0, "leader": None}],
-            ["server 2: it takes no part yet: it waits until it has met the other servers"],
+            ["server 2: it takes no part yet: its disk is empty, and it waits to be a member"],
         ),
         (
             [LEADER, {**FOLLOWER, "term": 2, "leader": 3}],

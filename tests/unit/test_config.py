@@ -106,13 +106,25 @@ def test_the_commented_options_in_conf_are_the_defaults(number, tmp_path):
     conf = pathlib.Path(__file__).resolve().parents[2] / "conf"
     text = (conf / f"server{number}.ini").read_text(encoding="utf-8")
     uncommented = re.sub(r"^# (\w+ = )", r"\1", text, flags=re.MULTILINE)
-    assert uncommented.count("\nmax_") + uncommented.count("_ms = ") == 11
+    assert uncommented.count("\nmax_") + uncommented.count("_ms = ") == 12
     config = load_server_config(write(tmp_path, uncommented))
     assert config.listen_clients == config.servers[number]
     assert config.listen_peers == config.peers[number]
     assert config.raft == RaftOptions()
     assert config.limits == Limits()
     assert config.cluster == "raftkv"
+
+
+def test_a_server_that_joins_a_cluster_needs_its_own_lines_only_and_makes_no_keys(tmp_path):
+    text = re.sub(r"^[13] = .*\n", "", SERVER, flags=re.MULTILINE) + "\n[cluster]\njoin = h:7101\n"
+    config = load_server_config(write(tmp_path, text))
+    assert config.join == ("h", 7101) and list(config.peers) == [2] and config.warnings == ()
+    assert load_server_config(write(tmp_path, SERVER)).join is None
+    local = re.sub(r"^2 = [^:]*:", "2 = 127.0.0.1:", text, flags=re.MULTILINE)
+    with pytest.raises(ConfigError, match="no such key file"):
+        load_server_config(write(tmp_path, local)).load_keys()
+    with pytest.raises(ConfigError, match="join"):
+        load_server_config(write(tmp_path, text.replace("h:7101", "h")))
 
 
 def test_few_or_even_servers_are_a_warning(tmp_path):
