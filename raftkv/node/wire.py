@@ -24,7 +24,7 @@ from raftkv.storage.identity import MAX_TOKENS
 MAX_NUMBER = 2**63 - 1  # of ids, terms, indexes, offsets and rounds; none is negative
 
 _PORT = re.compile(r"[0-9]{1,5}")
-_HELLO = tuple(get_origin(type_) or type_ for type_ in get_type_hints(Hello).values())
+_HELLO = [get_origin(type_) or type_ for type_ in get_type_hints(Hello).values()]
 
 _PLAIN: dict[Any, type] = {tuple[Entry, ...]: bytes, Snapshot: tuple}
 _CLASSES: dict[str, type] = {cls.__name__: cls for cls in get_args(Message)}
@@ -74,7 +74,7 @@ def hello_from_plain(plain: Any) -> Hello:
     """The Hello that `plain` is the fields of. Raises ProtocolError for anything else."""
     if (
         type(plain) is not tuple
-        or tuple(map(type, plain)) != _HELLO
+        or [*map(type, plain)] != _HELLO
         or not all(0 <= field <= MAX_NUMBER for field in plain if type(field) is int)
     ):
         raise ProtocolError("not a hello of this version of the peers' protocol")

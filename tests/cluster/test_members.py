@@ -139,3 +139,18 @@ def test_a_member_that_comes_back_at_another_address_is_found_and_says_so_to_all
         )
 
     wait_until(is_known_everywhere, "its new address to be in all records")
+
+
+def test_a_leader_that_is_stopped_hands_its_leadership_over_first(
+    servers: Servers, caplog: pytest.LogCaptureFixture
+) -> None:
+    servers.wait_until_founded()
+    with Appenders(servers.clerk, 4) as clients, caplog.at_level("INFO"):
+        clients.wait_for_more(20)
+        leader = next(id for id, server in servers.running.items() if server.member.admin is servers.admin)
+        servers.stop(leader)
+        assert f"node {leader} hands the leadership to it" in caplog.text
+        clients.wait_for_more(20)
+        clients.end()
+    with servers.clerk() as db:
+        clients.verify(db.get(KEY))

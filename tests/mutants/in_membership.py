@@ -124,7 +124,7 @@ MUTANTS: list[Mutant] = [
            Edit("raft.leadership", "self.X is not None and A.match == B.last_index", "self.X is not None")),
     Mutant("proposals while leadership is handed over", "", "what is proposed may be lost with the leadership",
            _member("test_nothing_is_proposed_while_leadership_is_handed_over_and_again_when_that_was_in_vain"),
-           Edit("raft.leadership", "if self.X is not None: raise OverloadedError(A)", "pass")),
+           Edit("raft.leadership", "if self._transfer is not None or self._is_founding: self._refuse()", "pass")),
     Mutant("a transfer is withheld its votes", "", "who hears the leader refuses the one that it hands over to",
            _member("test_a_vote_in_a_transfer_is_given_though_the_leader_was_just_heard"),
            Edit("raft.core", "A and self.X() and not B.is_transfer", "A and self.X()")),

@@ -546,6 +546,51 @@ def test_clients_are_answered_for_their_own_entries_and_refused_when_leadership_
     assert len(bench.machine.calls) == 3, "who was refused by an exception is not refused again"
 
 
+def begin_handover(bench: Bench) -> None:
+    """Node 2 has all but "b", and is to lead; "a" is proposed and "held" is not."""
+    bench.lead()
+    bench.node.propose(["a"], ["client a"])
+    bench.node.log_writer.write_waiting()
+    bench.node.transfer(2)
+    bench.node.propose(["held"], ["client held"])
+    assert bench.machine.calls == []
+
+
+def test_while_leadership_is_handed_over_clients_wait_until_the_next_leader_is_known(bench: Bench) -> None:
+    begin_handover(bench)
+    bench.node.read_index(["read 1"])
+    bench.node.step([RequestVote(2, 1, 2, 2, 1, True)])
+    bench.node.read_index(["read 2"])
+    bench.node.propose(["held, too"], ["client held, too"])
+    assert bench.machine.calls == [], "it leads no more, and nobody is told before it is known who does"
+    bench.node.step([append(Entry.create(3, 2, COMMAND, "other"), prev_term=1, commit=3)])
+    assert bench.machine.calls == [
+        ("apply", 2, 3, ["client a"]),
+        ("refuse", ["client held", "client held, too"], ["read 1", "read 2"]),
+    ]
+    with pytest.raises(NotLeaderError):
+        bench.node.propose(["d"], ["client d"])
+
+
+def test_what_was_held_is_proposed_when_the_handover_is_given_up(bench: Bench) -> None:
+    begin_handover(bench)
+    for seconds in (0.45, 0.1):
+        bench.threads.now += seconds
+        bench.node.tick()
+        bench.node.step([HeartbeatReply(2, 1, 1, 0), HeartbeatReply(3, 1, 1, 0)])
+    bench.node.log_writer.write_waiting()
+    bench.node.step([AppendAccepted(2, 1, 1, 3)])
+    assert bench.machine.calls[-1] == ("apply", 2, 3, ["client a", "client held"])
+
+
+def test_who_waits_when_no_leader_comes_after_a_handover_is_refused(bench: Bench) -> None:
+    begin_handover(bench)
+    bench.node.step([RequestVote(2, 1, 2, 2, 1, True)])
+    bench.threads.now += 0.6
+    bench.node.tick()
+    assert bench.machine.calls == [("refuse", ["client a", "client held"], [])]
+
+
 def test_a_read_sees_what_was_committed_before_it_or_is_refused(bench: Bench) -> None:
     bench.lead()
     bench.node.propose(["a"], ["client a"])
