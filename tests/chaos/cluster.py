@@ -23,6 +23,7 @@ RAFT = {
     # The defaults: a leader that is cut off needs longer to notice it than the others to elect another one.
     "heartbeat_interval_ms": 50,
     "election_timeout_ms": 500,
+    "replace_after_ms": 1000,
     # So small that snapshots are taken all the time, in many chunks, and are what a node that was away needs.
     "max_raft_state": 48 << 10,
     "snapshot_growth_percent": 0,

@@ -19,6 +19,7 @@ from raftkv.node.crash_points import EXIT_STATUS
 from raftkv.storage.persister import CRASH_POINTS as DISK_CRASH_POINTS
 
 from tests.chaos.cluster import CAN_LIMIT, ChaosCluster
+from tests.cluster.harness import takes_part
 
 PATIENCE_S = 40.0
 POLL_S = 0.1
@@ -260,11 +261,8 @@ class ProcessFaults:
             cluster.kill(id)
             cluster.wipe(id)
             yield self._rng.choice((0.0, 2.0)) * self._rng.random()
-            said = cluster.nodes[id].log.count("it rejoins")
             cluster.start(id)
-            yield from self._until(
-                lambda: cluster.nodes[id].log.count("it rejoins") > said, f"node {id} to rejoin"
-            )
+            yield from self._until(lambda: takes_part(cluster.status(id)), f"node {id} to be a voter again")
             goal = max(status["commit_index"] for status in cluster.statuses())
             yield from self._until(
                 lambda: any(status["applied_index"] >= goal for status in cluster.statuses([id])),
