@@ -1,7 +1,8 @@
 """Founding: how the first servers become a cluster, so that no others ever found a second one.
 
 The list of founders is what the section [peers] of all of them says. The one with the lowest id founds, and only
-when it has met all the others, and each is empty and has the same list. A server that holds data is not empty: so
+when it has met all the others, and each is empty and has a list of the same ids. (Where the others are may look
+different from each; that is a warning.) A server that holds data is not empty: so
 while one of them does, wherever the others' disks went, nobody founds anything.
 
 The founder begins a cluster of itself (Raft.found), and brings the others in by one ordinary change, when it has
@@ -61,7 +62,7 @@ def why_not(own: Hello, met: Iterable[Hello]) -> str | None:
             return (
                 f"two servers say that they are node {id}: stop one, and correct its [node] id and data_dir"
             )
-        if same[0].founders != own.founders:
+        if _ids(same[0].founders) != _ids(own.founders):
             return difference(id, same[0].founders, own.founders)
     return None
 
@@ -77,11 +78,9 @@ def difference(peer: int, theirs: str, ours: str) -> str | None:
         if there != here:
             return (
                 f"node {peer} has another section [peers] than this node: for node {_short(id)} it has "
-                f"{_short(there)}, and this node {_short(here)}; to found a cluster, all must have the same"
+                f"{_short(there)}, and this node {_short(here)}; all should have the same"
             )
-    return (
-        f"node {peer} has another section [peers] than this node; to found a cluster, all must have the same"
-    )
+    return f"node {peer} has another section [peers] than this node; all should have the same"
 
 
 def _others(own: Hello) -> set[int]:

@@ -24,7 +24,7 @@ from raftkv.errors import (
     ProtocolError,
 )
 from raftkv.node.admin import MemberAdmin
-from raftkv.node.founding import bring_in, first_configuration, founders_text, why_not
+from raftkv.node.founding import bring_in, difference, first_configuration, founders_text, why_not
 from raftkv.node.hello import VERSION, Hello, check_called, check_hello
 from raftkv.node.interfaces import Refusal, StateMachine
 from raftkv.node.lives import check_life, life_of
@@ -225,6 +225,10 @@ class Member:
 
     def _found(self, own: Hello, met: Mapping[int, Hello], now: float) -> None:
         """Found the cluster, if that is this server's to do and all the others are there."""
+        for hello in met.values():
+            other_list = difference(hello.id, hello.founders, own.founders)
+            if hello.is_empty and hello.founders and own.founders and other_list is not None:
+                self._network.problems.set(("founders", hello.uid), other_list, 1.0)
         reason = why_not(own, met.values())
         if reason is None:
             log.info("founds a new cluster of %s", self._founders)
