@@ -71,7 +71,9 @@ def check_hello(hello: Hello, own: Hello, left: Collection[int]) -> None:
     if hello.cluster_id and own.cluster_id and hello.cluster_id != own.cluster_id:
         raise ProtocolError(
             f"node {hello.id} belongs to another cluster than node {own.id}, which also has the name "
-            f"{own.cluster!r}: move the data folder of the one that is wrong away, and start it with an empty one"
+            f"{own.cluster!r}: correct the line of [peers] that leads to it (compare the addresses in both files); if "
+            "one of them runs on a wrong data folder, put the right one back or, if it holds no data that you need, "
+            "move it away and start that server with an empty one"
         )
     if hello.uid in left:
         raise RemovedError(
