@@ -61,7 +61,12 @@ class UnknownEntryError(CorruptEntryError):
 
 
 class InvalidChangeError(RaftKVError):
-    """A change of the cluster's members that is refused. The message says why."""
+    """A change of the cluster's members that is refused. The message says why. `may_pass`: only for now, and nobody
+    need do anything but start a server."""
+
+    def __init__(self, message: str, may_pass: bool = False) -> None:
+        super().__init__(message)
+        self.may_pass = may_pass
 
 
 # -- talking -------------------------------------------------------------------------------------------------
@@ -106,7 +111,7 @@ class RemoteError(RpcError):
 
 
 #: The codes of a refusal on the wire, `(id, False, (code, message, detail))`.
-NOT_LEADER = "not_leader"  # detail: the leader's node id, or None when unknown
+NOT_LEADER = "not_leader"  # detail: {"leader": its id, or None; "proposed": bool; and what `hello` answers}
 NO_SPACE = "no_space"  # a disk is full, or the data as large as it may be; nothing was proposed
 OVERLOADED = "overloaded"  # the proposal queue is full; nothing was proposed
 SESSION_EXPIRED = (
@@ -118,6 +123,7 @@ TOO_MANY_IN_FLIGHT = (
 )
 BAD_REQUEST = "bad_request"  # malformed, too large, unknown method; nothing was proposed
 TOO_MANY_CONNECTIONS = "too_many_connections"  # the server has as many as it may; nothing was proposed
+INVALID_CHANGE = "invalid_change"  # of the members. detail: {"may_pass": …}, see InvalidChangeError
 REMOVED = "removed"  # a server's disk has left the cluster
 SHUTTING_DOWN = "shutting_down"  # the server is stopping
 

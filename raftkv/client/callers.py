@@ -33,10 +33,10 @@ class Callers:
         self._timeout_s = timeout_s
         self._slot = driver.loans.slot
 
-    def run(self, operation: Operation) -> Any:
-        """The result of an operation that was checked; raises its error."""
+    def run(self, operation: Operation, timeout_s: float | None = None) -> Any:
+        """The result of an operation that was checked; raises its error. `timeout_s`: another one than usual."""
         now = time.monotonic()
-        command = Command(operation, now + self._timeout_s)
+        command = Command(operation, now + (timeout_s or self._timeout_s))
         if self._slot:
             try:
                 lane = self._slot.pop()
@@ -113,7 +113,7 @@ class Callers:
 
     def _receive(self, lane: Lane, command: Command, now: float) -> errors.RpcError | None:
         """Sets the command's result, or returns what there is instead."""
-        timeout_s = min(self._timeout_s, lane.context.timeout_s)
+        timeout_s = min(command.deadline - now, lane.context.timeout_s)
         try:
             ok, result = lane.receive(now + timeout_s, timeout_s)
         except errors.RpcError as error:

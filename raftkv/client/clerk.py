@@ -16,6 +16,7 @@ from raftkv import errors, forks
 from raftkv.client.callers import Callers
 from raftkv.client.driver import Driver
 from raftkv.client.dump import Dump
+from raftkv.client.members import MemberCommands
 from raftkv.client.pipeline import Pipeline
 from raftkv.config import load_client_config
 from raftkv.ini import Address, host_problem
@@ -39,7 +40,7 @@ Row = tuple[str, str, int]  # key, value, revision
 Servers = Union[Mapping[int, tuple[str, int]], Sequence[str]]
 
 
-class Clerk:
+class Clerk(MemberCommands):
     """A client of the cluster. Thread-safe; a context manager.
 
     `servers` are the clients' addresses: {id: (host, port)}, or ["host:port", ...] of the servers 1, 2, 3,
@@ -111,6 +112,12 @@ class Clerk:
 
     def _run(self, checked: Operation) -> Any:
         return self._callers.run(checked)
+
+    def _ask(self, operation: Operation, deadline: float) -> Any:
+        return self._callers.run(operation, max(0.001, deadline - time.monotonic()))
+
+    def _until(self, timeout: float | None) -> float:
+        return time.monotonic() + (self._timeout_s if timeout is None else _checked_timeout(timeout))
 
     # -- commands --------------------------------------------------------------------------------------------
 

@@ -255,6 +255,12 @@ class ClerkSession:
         bad = refusal.code == errors.BAD_REQUEST
         self._fail(command, errors.InvalidRequestError(str(refusal)) if bad else refusal)
 
+    def _invalid_change(self, command: Command, refusal: errors.RemoteError, now: float) -> None:
+        """Only a leader says so."""
+        self._inquiry.led(command)
+        may_pass = isinstance(refusal.detail, dict) and bool(refusal.detail.get("may_pass"))
+        self._fail(command, errors.InvalidChangeError(str(refusal), may_pass))
+
     @staticmethod
     def _doubt_if_proposed(command: Command, detail: Any) -> None:
         if not isinstance(detail, dict) or detail.get("proposed") is not False:
@@ -379,6 +385,7 @@ class ClerkSession:
 _REFUSALS: dict[str, Callable[[ClerkSession, Command, errors.RemoteError, float], None]] = {
     errors.NOT_LEADER: ClerkSession._not_leader,
     errors.NO_SPACE: ClerkSession._no_space,
+    errors.INVALID_CHANGE: ClerkSession._invalid_change,
     errors.OVERLOADED: ClerkSession._overloaded,
     errors.TOO_MANY_IN_FLIGHT: ClerkSession._overloaded,
     errors.SESSION_EXPIRED: ClerkSession._session_expired,

@@ -26,6 +26,7 @@ from raftkv.kvdb.limits import (
     too_large,
     utf8_size,
 )
+from raftkv.kvdb.member_requests import check_action
 from raftkv.kvdb.outcomes import NO, YES, Outcome, ok, refused
 
 VALUE_TOO_LARGE = refused(BAD_REQUEST, f"the value would grow beyond the limit of {MAX_VALUE_BYTES} bytes")
@@ -269,6 +270,24 @@ class Status(NamedTuple("Status", []), Operation):
     name = "status"
 
 
+class Hello(NamedTuple("Hello", []), Operation):
+    """What a client must know of the cluster; see members.py. Any server answers."""
+
+    __slots__ = ()
+    name = "hello"
+
+
+class Member(NamedTuple("Member", [("action", str), ("options", "dict[str, Any]")]), Operation):
+    """What an operator asks of the members; see members.py. The leader answers."""
+
+    __slots__ = ()
+    name = "member"
+
+    def check(self) -> int:
+        check_action(self.action, self.options)
+        return 0
+
+
 class Dump(NamedTuple("Dump", []), Operation):
     """See dumps.py."""
 
@@ -301,5 +320,5 @@ SINGLE_WRITES: dict[str, type[Write]] = {kind.name: kind for kind in (Put, Appen
 WRITES: dict[str, type[Write]] = {**SINGLE_WRITES, "batch": Batch, "register": Register}
 OPERATIONS: dict[str, type[Operation]] = {
     **WRITES,
-    **{kind.name: kind for kind in (Get, Gets, Scan, Status, Dump, DumpPiece, DumpEnd)},
+    **{kind.name: kind for kind in (Get, Gets, Scan, Status, Hello, Member, Dump, DumpPiece, DumpEnd)},
 }

@@ -10,6 +10,7 @@ from raftkv import __version__, forks
 from raftkv.config import Address, ServerConfig
 from raftkv.errors import ClosedError, StorageError
 from raftkv.kvdb.limits import MAX_REQUEST_BYTES
+from raftkv.kvdb.members import Members
 from raftkv.kvdb.open_files import allow_open_files
 from raftkv.kvdb.service import KVService
 from raftkv.node.crash_points import reach
@@ -74,6 +75,7 @@ class KVServer:
             self._threads,
             relieve=self._rpc.relieve,
         )
+        self._service.administered_by(Members(self.member.admin))
         try:
             # In a turn of the loop peers come first: what they acknowledge lets clients be answered.
             self.peer_address = self._listen_for_peers(config.listen_peers, peer_key)
@@ -124,6 +126,7 @@ class KVServer:
         if any(self._full() in complaint for complaint in clients.complaints):
             problems.append(f"clients are refused: {self._full()}")
         return {
+            "members": self.member.admin.list(),
             "problems": problems,
             "connections": clients.connections,
             "max_connections": clients.max_connections,

@@ -25,7 +25,8 @@ from raftkv.errors import (
 from raftkv.kvdb.data_limit import DataLimit
 from raftkv.kvdb.dumps import Dumps
 from raftkv.kvdb.limits import KEY_BYTES
-from raftkv.kvdb.operations import Dump, DumpEnd, DumpPiece, Operation, Read, Status, Write
+from raftkv.kvdb.members import Members
+from raftkv.kvdb.operations import Dump, DumpEnd, DumpPiece, Hello, Member, Operation, Read, Status, Write
 from raftkv.kvdb.outcomes import Outcome, ok, refused
 from raftkv.kvdb.requests import entry_of, of_request
 from raftkv.kvdb.snapshot_view import SnapshotView
@@ -72,6 +73,7 @@ class KVService:
         self._limit = DataLimit(max_data_bytes)
         self._role = RoleChange(Role.FOLLOWER, 0, None, "")
         self._consensus: Consensus  # from replicated_by() on
+        self._members: Members | None = None
 
     # -- requests (the rpc server's handler) -----------------------------------------------------------------
 
@@ -96,6 +98,8 @@ class KVService:
                 growth += most
             elif isinstance(operation, Status):
                 replies.append((channel, id, *ok(self.status())))
+            elif isinstance(operation, (Hello, Member)):
+                replies.append((channel, id, *self._of_members(operation)))
             else:
                 pieces.append((channel, id, operation))
         if growth and (self._consensus.no_room or not self._limit.admits(growth, self._store.data_bytes)):
@@ -154,10 +158,26 @@ class KVService:
             action()
             return []
         except NotLeaderError as error:
-            refusal = refused(NOT_LEADER, str(error), {"leader": error.leader, "proposed": False})
+            refusal = refused(
+                NOT_LEADER, str(error), {**self._guide(), "leader": error.leader, "proposed": False}
+            )
         except OverloadedError as error:
             refusal = refused(OVERLOADED, str(error), {"proposed": False})
         return [(request[0], request[1], *refusal) for request in requests]
+
+    # -- the members -----------------------------------------------------------------------------------------
+
+    def administered_by(self, members: Members) -> None:
+        """From now on `members` answers what is asked of them. Called before the first request."""
+        self._members = members
+
+    def _guide(self) -> dict[str, Any]:
+        return {} if self._members is None else self._members.guide()
+
+    def _of_members(self, operation: Operation) -> Outcome:
+        if isinstance(operation, Member) and self._members is not None:
+            return self._members.answer(operation)
+        return ok(self._guide())
 
     # -- the state machine (raft.node.StateMachine) ----------------------------------------------------------
 

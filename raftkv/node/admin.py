@@ -1,6 +1,6 @@
 """MemberAdmin: the changes of the members that an operator asks for, and what there is to be seen of them.
 
-Each call begins a change, on the leader, and returns at once: `is_done()` says when it is through. A change is
+Each call begins a change, on the leader, and returns at once: `state()` says when it is through. A change is
 refused, with the reason, where it would not come through: if another one is under way, or if no majority of those who
 would then have to agree is alive.
 """
@@ -35,8 +35,8 @@ class MemberAdmin:
     # -- what there is ---------------------------------------------------------------------------------------
 
     def list(self) -> list[dict[str, Any]]:
-        """A dict for each member, and each server that waits to be one. "holds" is the last entry that it is known
-        to hold; None where this server does not lead."""
+        """A dict for each member, and each server that waits to be one. "lacks": how many entries it is not known to
+        hold; None where this server does not lead."""
         view, met = self._node.view(), self._meetings.met()
         rows = [
             {
@@ -46,16 +46,47 @@ class MemberAdmin:
                 "peer_address": record.peer_address,
                 "http_address": record.http_address,
                 "alive": self._is_alive(view, record.uid, met),
-                "holds": view.match.get(record.uid),
+                "lacks": self._lacks(view, record.uid),
                 "caught_up": record.uid in view.caught_up,
             }
             for record in view.configuration.records
         ]
         waiting = newcomers(view.configuration, met) if view.configuration.voters else []
         return rows + [
-            {"id": hello.id, "role": "waiting", "alive": True, "peer_address": hello.peer_address}
+            {
+                "id": hello.id,
+                "role": "waiting",
+                "client_address": hello.client_address,
+                "peer_address": hello.peer_address,
+                "http_address": hello.http_address,
+                "alive": True,
+                "lacks": None,
+                "caught_up": False,
+            }
             for hello in waiting
         ]
+
+    def state(self) -> dict[str, Any]:
+        """The members, and what is under way with them."""
+        view = self._leading()
+        return {
+            "members": self.list(),
+            "leader": view.configuration.label(self._uid),
+            "is_changing": view.is_changing,
+            "is_handing_over": self._node.is_handing_over,
+        }
+
+    def guide(self) -> dict[str, Any]:
+        """See kvdb.members.Members.guide()."""
+        view = self._node.view()
+        records = [record for record in view.configuration.records if record.client_address]
+        staying = {*view.configuration.voters, *view.configuration.learners}
+        return {
+            "id": self._node.id,
+            "leader": None if view.leader is None else view.configuration.label(view.leader),
+            "members": {record.id: record.client_address for record in records if record.uid in staying},
+            "cluster_id": view.configuration.cluster_id,
+        }
 
     def is_done(self) -> bool:
         """Is no change under way, as far as this leader knows?"""
@@ -72,7 +103,8 @@ class MemberAdmin:
             how_many = "no server" if not found else "more than one server"
             raise InvalidChangeError(
                 f"{how_many} with an empty disk has come as node {id}: start it, with [cluster] join = the peer "
-                "address of any member in its file"
+                "address of any member in its file",
+                may_pass=True,
             )
         record = found[0].record(held=learner)
         if (client_address, peer_address) != (record.client_address, record.peer_address):
@@ -133,12 +165,19 @@ class MemberAdmin:
         if uid not in view.configuration.learners:
             raise InvalidChangeError(f"member {id} is no learner")
         if uid not in view.caught_up:
-            behind = view.last_index - view.match.get(uid, 0)
-            raise InvalidChangeError(f"member {id} has not caught up: it lacks {behind} entries; try again")
+            lacks = self._lacks(view, uid)
+            raise InvalidChangeError(f"member {id} has not caught up: it lacks {lacks} entries; try again")
         return uid
 
     def _begin(self, view: View, wanted: Change) -> None:
-        following = change(view.configuration, wanted)  # says, too, if another change is under way
+        if view.configuration.founding:
+            raise InvalidChangeError("the cluster is being founded: try again when it is", may_pass=True)
+        if view.configuration.is_joint:
+            what = _under_way(view.configuration)
+            raise InvalidChangeError(
+                f"another change of the members is under way ({what}): try again when it is done"
+            )
+        following = change(view.configuration, wanted)
         self._check_alive(view, following)
         self._node.change(wanted)
 
@@ -154,8 +193,21 @@ class MemberAdmin:
                     "gone for good, remove them one by one, or see --recover"
                 )
 
+    def _lacks(self, view: View, uid: int) -> int | None:
+        if not view.leads:
+            return None
+        return 0 if uid == self._uid else max(0, view.last_index - view.match.get(uid, 0))
+
     def _is_alive(self, view: View, uid: int, met: Mapping[int, Hello]) -> bool:
         return uid == self._uid or (uid in met and (not view.leads or view.silent_s(uid) < self._alive_s))
+
+
+def _under_way(joint: Configuration) -> str:
+    """What becomes of whom in a change, in words."""
+    before, after = set(joint.outgoing), set(joint.voters)
+    words = [f"member {joint.label(uid)} becomes a voter" for uid in sorted(after - before)]
+    words += [f"member {joint.label(uid)} leaves" for uid in sorted(before - after)]
+    return ", ".join(words)
 
 
 def _role(configuration: Configuration, uid: int) -> str:

@@ -240,6 +240,16 @@ class RaftNode:
         while self._handover is not None and not self._threads.sleep(HANDOVER_POLL_S):
             pass
 
+    @property
+    def id(self) -> int:
+        """Its label."""
+        return self._id
+
+    @property
+    def is_handing_over(self) -> bool:
+        """Is a transfer of the leadership under way, that this leader has begun?"""
+        return self._handover is not None
+
     def note_removal(self) -> None:
         """See Raft.note_removal()."""
         self._tell(self._raft.note_removal)
