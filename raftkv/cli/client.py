@@ -43,7 +43,7 @@ options, before the command:
 commands:
 {help_text(COMMANDS)}
 
-exit status: 0 done; 1 no such key, or comparison failed; 2 bad usage or input;
+exit status: 0 done; 1 no such key, comparison failed, or change of members refused; 2 bad usage or input;
 3 cluster unavailable, without a leader or timed out (a write's outcome is unknown); 4 not authorised;
 5 the output could not be written (also when its reader has closed it, as `| head` does);
 130 interrupted, 143 terminated.

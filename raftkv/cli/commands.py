@@ -9,6 +9,7 @@ from raftkv.cli.call import Command, help_command
 from raftkv.cli.console import Console
 from raftkv.cli.dump import run_dump
 from raftkv.cli.load import run_load
+from raftkv.cli.members import MEMBER_HELP, run_member, run_transfer
 from raftkv.cli.outcome import DONE, NO, Outcome, UsageError
 from raftkv.cli.status import run_status
 from raftkv.cli.values import VALUE_HELP, needs_literal, value_of
@@ -151,6 +152,17 @@ COMMANDS: dict[str, Command] = {
         takes_files=True,
         notes="FILE may be -, standard input. All of it is checked first. A database that is not empty needs --merge",
     ),
+    "member": Command(
+        "ACTION [ARG...]",
+        "list, add, remove, replace, move or promote members",
+        run_member,
+        1,
+        None,
+        {"--learner": None},
+        writes=True,
+        notes=MEMBER_HELP,
+    ),
+    "transfer": Command("[ID]", "hand the leadership to another server", run_transfer, 0, 1, writes=True),
     "status": Command("", "every server: role, term, progress, problems", _status, 0, 0),
 }
 COMMANDS["help"] = help_command(COMMANDS)

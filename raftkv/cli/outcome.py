@@ -9,7 +9,7 @@ from raftkv import errors
 
 # Exit statuses of kvclient. Scripts rely on them.
 DONE = 0
-NO = 1  # no such key, or the comparison failed
+NO = 1  # no such key, the comparison failed, or a change of members is refused
 BAD_INPUT = 2
 UNAVAILABLE = 3  # no cluster or no leader, or timed out: the outcome of a write is unknown
 NOT_AUTHORISED = 4
@@ -78,6 +78,8 @@ def exit_status(error: errors.RaftKVError) -> int:
         return NOT_AUTHORISED
     if isinstance(error, OutputError):
         return NOT_WRITTEN
+    if isinstance(error, errors.InvalidChangeError):
+        return NO
     if isinstance(error, Interrupted):
         return INTERRUPTED
     if isinstance(

@@ -104,7 +104,7 @@ def _seen_from_here(server: Server, leader: Server | None) -> list[str]:
             "its disk was removed from the cluster: stop it; with an empty data folder it can be added again"
         ]
     if server["role"] == "learner":
-        return ["it does not vote yet: it is catching up, or waits to be promoted"]
+        return [f"it does not vote yet: {_how_far(server, leader)}"]
     if server["leader"] is None:
         return ["it knows no leader: it hears from none"]
     if leader is None or server is leader:
@@ -114,6 +114,17 @@ def _seen_from_here(server: Server, leader: Server | None) -> list[str]:
         return [f"{follows}, while server {leader['id']} leads in term {leader['term']}"]
     lag = _lag(server, leader)
     return [f"it lags: {lag} entries behind the leader"] if lag >= MUCH_LAG else []
+
+
+def _how_far(server: Server, leader: Server | None) -> str:
+    """How far a learner has caught up, by the leader's count."""
+    members = (leader or {}).get("members") or []
+    row = next((row for row in members if row["id"] == server["id"]), None)
+    if row is None or row["lacks"] is None:
+        return "it is catching up, or waits to be promoted"
+    if row["caught_up"]:
+        return f"it has caught up; `member promote {server['id']}` lets it vote"
+    return f"it is catching up, and lacks {row['lacks']} entries"
 
 
 def _lag(server: Server, leader: Server) -> int:

@@ -29,7 +29,7 @@ from raftkv.rpc.future import CallFuture
 #: What status() says of each server, besides "error". None stands for what a dead server cannot say.
 STATUS_FIELDS = (
     "id", "address", "alive", "role", "term", "leader", "quorum_silent_ms", "commit_index", "applied_index",
-    "log_first_index", "log_last_index", "log_bytes", "snapshot_index", "data_bytes", "alarms", "pid", "version",
+    "log_first_index", "log_last_index", "log_bytes", "snapshot_index", "data_bytes", "members", "alarms", "pid", "version",
 )  # fmt: skip
 
 _GRACE_S = 0.1  # in which an end says why there was no answer in time
