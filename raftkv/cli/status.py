@@ -8,7 +8,7 @@ from typing import Any, Callable
 
 from raftkv.cli.outcome import DONE, UNAVAILABLE, Outcome
 from raftkv.cli.printable import one_line, pad, width
-from raftkv.client.clerk import STATUS_FIELDS
+from raftkv.client.poll import STATUS_FIELDS
 
 MUCH_LAG = 10_000  # entries: a server so far behind is said to lag
 

@@ -9,7 +9,6 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, Union
 
 from raftkv import errors, forks
@@ -18,21 +17,12 @@ from raftkv.client.driver import Driver
 from raftkv.client.dump import Dump
 from raftkv.client.members import MemberCommands
 from raftkv.client.pipeline import Pipeline
+from raftkv.client.poll import Poll
 from raftkv.config import load_client_config
 from raftkv.ini import Address, host_problem
 from raftkv.keys import load_key
-from raftkv.kvdb.operations import Append, Cas, Delete, Get, Operation, Put, Scan, Status
+from raftkv.kvdb.operations import Append, Cas, Delete, Get, Operation, Put, Scan
 from raftkv.kvdb.requests import of_fields
-from raftkv.rpc.client import ClientEnd
-from raftkv.rpc.future import CallFuture
-
-#: What status() says of each server, besides "error". None stands for what a dead server cannot say.
-STATUS_FIELDS = (
-    "id", "address", "alive", "role", "term", "leader", "quorum_silent_ms", "commit_index", "applied_index",
-    "log_first_index", "log_last_index", "log_bytes", "snapshot_index", "data_bytes", "members", "alarms", "pid", "version",
-)  # fmt: skip
-
-_GRACE_S = 0.1  # in which an end says why there was no answer in time
 
 _SUBMITTED = {kind.name: kind for kind in (Put, Append, Delete, Cas, Get)}
 
@@ -43,8 +33,8 @@ Servers = Union[Mapping[int, tuple[str, int]], Sequence[str]]
 class Clerk(MemberCommands):
     """A client of the cluster. Thread-safe; a context manager.
 
-    `servers` are the clients' addresses: {id: (host, port)}, or ["host:port", ...] of the servers 1, 2, 3,
-    ... in that order. `authkey` is what the client key file holds. `timeout`, in seconds, bounds each command
+    `servers` are addresses for clients: {id: (host, port)}, or ["host:port", ...] in any order. One is enough: the
+    servers say where the others are, and a Clerk follows them as they come and go. `authkey` is what the client key file holds. `timeout`, in seconds, bounds each command
     with all its retries.
 
     Keys and values are str. Every command is linearizable, and takes effect exactly once or not at all.
@@ -62,7 +52,7 @@ class Clerk(MemberCommands):
     """
 
     def __init__(self, servers: Servers, *, authkey: bytes, timeout: float = 10.0) -> None:
-        self._addresses = _addresses(servers)
+        self._addresses, self._are_ids = _addresses(servers), isinstance(servers, Mapping)
         if not isinstance(authkey, bytes) or not authkey:
             raise errors.ConfigError("authkey must be the client key as bytes, such as load_key() returns it")
         self._authkey, self._timeout_s = authkey, _checked_timeout(timeout)
@@ -70,7 +60,7 @@ class Clerk(MemberCommands):
         forks.register(self)
 
     def _begin_anew(self) -> None:
-        self._driver = Driver(self._addresses, self._authkey)
+        self._driver = Driver(self._addresses, self._authkey, self._are_ids)
         self._callers = Callers(self._driver, self._timeout_s)
 
     @classmethod
@@ -185,47 +175,26 @@ class Clerk(MemberCommands):
 
     def dump(self) -> Dump:
         """All keys and values as of one moment, in pieces: see Dump. Linearizable as a read is."""
-        return Dump(lambda begin: self._callers.submit(begin, self), self._driver.ends, self._timeout_s)
+        return Dump(lambda begin: self._callers.submit(begin, self), self._driver.end_of, self._timeout_s)
 
     def status(self, timeout: float = 1.0) -> list[dict[str, Any]]:
         """What each server says of itself: a dict of STATUS_FIELDS, in the order of ids.
 
-        All are asked at once. One that does not answer within `timeout` seconds has "alive" False, and
+        All that are known are asked at once. One that does not answer within `timeout` seconds has "alive" False, and
         "error" says why. Raises AuthenticationError if all that answer hold another key.
         """
-        deadline = time.monotonic() + _checked_timeout(timeout)
-        answers = {}
-        for server, end in self._driver.ends.items():
-            answers[server] = _ask_status(end, timeout)
-        result, strangers = [], []
-        for server, answer in answers.items():
-            row = dict.fromkeys(STATUS_FIELDS)
-            try:
-                row.update(answer.result(max(0.0, deadline - time.monotonic()) + _GRACE_S), alive=True)
-            except (errors.RpcError, FutureTimeoutError) as error:
-                late = isinstance(error, FutureTimeoutError)
-                row.update(alive=False, error=f"no answer within {timeout:g} s" if late else str(error))
-                if isinstance(error, errors.AuthenticationError):
-                    strangers.append(error)
-            row.update(id=server, address=str(self._addresses[server]))
-            result.append(row)
-        if strangers and not any(row["alive"] for row in result):
-            raise strangers[0]
-        return result
+        asked = Poll(self._authkey, _checked_timeout(timeout))
+        driver = self._driver
+        addresses = driver.directory.addresses
+        for number, end in list(driver.ends.items()):
+            if number in addresses:
+                asked.ask(addresses[number], end, driver.directory.label(number))
+        return asked.rows()
 
     def close(self) -> None:
         """Close all connections. Commands under way fail: with OutcomeUnknown, or with ClosedError if it is
         certain that they did not take effect. May be called twice; not from a Future's callback."""
         self._driver.close()
-
-
-def _ask_status(end: ClientEnd, timeout_s: float) -> Future[Any]:
-    try:
-        return end.submit(Status.name, (), timeout_s)
-    except errors.RpcError as error:  # no thread can be started
-        failed = CallFuture()
-        failed.settle(None, error)
-        return failed
 
 
 def _addresses(servers: Servers) -> dict[int, Address]:

@@ -97,11 +97,11 @@ def error_of(command: Command, cause: errors.RaftKVError) -> errors.RaftKVError:
     return errors.OutcomeUnknown(f"the {command.method} may or may not have taken effect: {cause}")
 
 
-def too_late(command: Command, complaints: Mapping[int, str]) -> errors.UnavailableError:
+def too_late(command: Command, complaints: Mapping[str, str]) -> errors.UnavailableError:
     """The deadline of `command` is over. `complaints` is what each server last said instead of answering."""
     why = "no leader answered in time"
     if complaints:
-        said = (f"server {server}: {complaint}" for server, complaint in sorted(complaints.items()))
+        said = (f"server {server}: {complaint}" for server, complaint in complaints.items())
         why += f" ({'; '.join(said)})"
     if not command.is_write:
         return errors.UnavailableError(why)

@@ -18,9 +18,12 @@ from typing import Any, Callable
 
 from raftkv import errors, forks
 from raftkv.client.command import Actions, Command, Done, Send, not_begun
+from raftkv.client.directory import Directory
 from raftkv.client.loans import Loans
 from raftkv.client.session import ClerkSession
 from raftkv.client.window import Window
+from raftkv.ini import Address
+from raftkv.kvdb.operations import Hello
 from raftkv.rpc.calls import Call
 from raftkv.rpc.client import ClientEnd
 from raftkv.rpc.future import CallFuture
@@ -30,6 +33,7 @@ logger = logging.getLogger("raftkv.client")
 _CONNECT_TIMEOUT_S = 1.5  # a little more than a lost first packet costs
 _CLOSE_S = 2.0  # close() waits so long for our threads, one of which may be in somebody's callback
 _LONG_S = 3600.0
+_HELLO_EVERY_S = 5.0  # so old may be what we know of the members
 _BATCH = 200  # events that are taken from the inbox at once
 
 Event = Callable[[], Actions]  # called with the lock held
@@ -54,13 +58,18 @@ class _Attempt(Call):
 
 
 class Driver:
-    """One client's session and its connections. Thread-safe: what callers use takes no lock."""
+    """One client's session and its connections. Thread-safe: what callers use takes no lock.
 
-    def __init__(self, servers: Mapping[int, tuple[str, int]], authkey: bytes) -> None:
-        self.ends = {
-            server: ClientEnd(address, authkey, name=f"clerk-{server}", connect_timeout_s=_CONNECT_TIMEOUT_S)
-            for server, address in servers.items()
-        }
+    `ends` are those of the servers that `directory` knows. It grows and shrinks: copy it before a loop."""
+
+    def __init__(self, servers: Mapping[int, Address], authkey: bytes, are_ids: bool = True) -> None:
+        """`are_ids`: see Directory."""
+        self._authkey = authkey
+        self.directory = Directory(servers, are_ids)
+        self._connected_to: Mapping[int, Address] = {}
+        self.ends: dict[int, ClientEnd] = {}
+        self._gone: list[ClientEnd] = []  # to be closed
+        self._follow_members()
         self.closed = False  # no more commands
         self.over = False  # nobody empties the inbox any more
         self.window = Window()
@@ -68,11 +77,13 @@ class Driver:
         self._inbox: queue.SimpleQueue[Event | None] = queue.SimpleQueue()  # None: only look at the clock
         self._own_threads: set[int] = set()
         self._lock = threading.Lock()  # guards what follows
-        self._session = ClerkSession(list(servers), random.Random())
+        self._session = ClerkSession(list(servers), random.Random(), self.directory)
         self.loans = Loans(self._session, self.ends)
         self._thread: threading.Thread | None = None
         self._wakes_at = 0.0  # when `clerk` will wake by itself
         self._under_way = 0  # commands that the session knows
+        self._greeted: int | None = None  # the leader that was asked for the members
+        self._hello_at = float("inf")  # when to ask again
 
     # -- for callers -----------------------------------------------------------------------------------------
 
@@ -107,6 +118,13 @@ class Driver:
         """Whether the calling thread is one of ours, which may take the lock, and must not wait."""
         return threading.get_ident() in self._own_threads
 
+    def end_of(self, id: int) -> ClientEnd | None:
+        """The end of the server with this id; the leader's, if that is not known."""
+        number = self.directory.number_of(id)
+        if number is None:
+            number = self._session.leader
+        return None if number is None else self.ends.get(number)
+
     def is_running(self) -> bool:
         return self._thread is not None and not self.closed
 
@@ -115,7 +133,7 @@ class Driver:
         self.begin_to_close()
         thread = self._thread
         if thread is None:
-            for end in self.ends.values():
+            for end in list(self.ends.values()):
                 end.close()
         elif not self.is_own_thread():
             thread.join(_CLOSE_S)
@@ -170,8 +188,11 @@ class Driver:
         if send.command.done:
             return  # it was abandoned before it left
         call = _Attempt(self, send)
+        end = self.ends.get(send.server)
         try:
-            self.ends[send.server].begin(call, send.method, send.args)
+            if end is None:
+                raise errors.ClosedError("it is no member any more")
+            end.begin(call, send.method, send.args)
         except errors.ConnectionLostError as error:
             # Too much waits to be sent, or no thread can be started; later there may be room, or another server.
             call.fail(errors.RemoteError(errors.OVERLOADED, str(error)))
@@ -231,21 +252,54 @@ class Driver:
             self._inbox.put(None)  # to plan its end
 
     def _after(self, actions: Actions) -> None:
-        """After each event: counts who is done, and sees to it that the session is woken in time."""
+        """After each event: counts who is done, follows the members, and sees to it that the session is woken in
+        time."""
         for action in actions:
             if type(action) is Done:
                 self._under_way -= 1
-                if type(action.command.context) is CallFuture:
-                    self.window.leave(action.command)
+                command = action.command
+                if type(command.context) is CallFuture:
+                    self.window.leave(command)
+                elif command.method == Hello.name and command.error is None:
+                    self._session.learn(command.server, command.result)
+        if self._session.leader != self._greeted:
+            self._greeted = self._session.leader
+            if self._greeted is not None:
+                actions += self._say_hello()
+        if self.directory.addresses is not self._connected_to:
+            self._follow_members()
         wake_at = self._session.wake_at
         if wake_at is not None and wake_at < self._wakes_at:
             self._wakes_at = 0.0
             self._inbox.put(None)
 
+    def _say_hello(self) -> Actions:
+        """Ask the leader, which is known, for the members."""
+        if self.closed:
+            return []
+        now = time.monotonic()
+        self._take_back()
+        self._under_way += 1
+        self._hello_at = now + _HELLO_EVERY_S
+        return self._session.start(Command(Hello(), now + _HELLO_EVERY_S), now)
+
+    def _follow_members(self) -> None:
+        """Have an end for each server that is known."""
+        before, wanted = self._connected_to, self.directory.addresses
+        self._connected_to = wanted
+        for server in [server for server, address in before.items() if wanted.get(server) != address]:
+            self._gone.append(self.ends.pop(server))
+            self._inbox.put(None)
+        for server, address in wanted.items():
+            if server not in self.ends:
+                self.ends[server] = ClientEnd(
+                    address, self._authkey, name=f"clerk-{server}", connect_timeout_s=_CONNECT_TIMEOUT_S
+                )
+
     def _due_at(self) -> float:
         """When there is something to do without an event."""
         wake_at = self._session.wake_at
-        return min(self.loans.next_overdue_at(), float("inf") if wake_at is None else wake_at)
+        return min(self.loans.next_overdue_at(), self._hello_at, float("inf") if wake_at is None else wake_at)
 
     def _keep_time(self, now: float) -> Actions:
         actions: Actions = []
@@ -254,6 +308,10 @@ class Driver:
         wake_at = self._session.wake_at
         if wake_at is not None and now >= wake_at:
             actions += self._session.wake(now)
+        if now >= self._hello_at:
+            self._hello_at = now + _HELLO_EVERY_S
+            if self._session.leader is not None:
+                actions += self._say_hello()
         return actions
 
     def _close_session(self) -> Actions:
@@ -295,11 +353,14 @@ class Driver:
             self._wakes_at = 0.0
             self._after(actions)
             self._wakes_at = self._due_at()
+            gone, self._gone = self._gone, []
         self._perform(actions)
+        for end in gone:
+            end.close()
 
     def _end(self) -> None:
         """Ends the connections, by which all commands under way end, and what came too late for that."""
-        for end in self.ends.values():
+        for end in [*self.ends.values(), *self._gone]:
             end.close()
         actions: Actions = []
         with self._lock:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, Callable
@@ -27,8 +27,12 @@ class Dump:
     """
 
     def __init__(
-        self, submit: Callable[[Operation], Future[Any]], ends: Mapping[int, ClientEnd], timeout_s: float
+        self,
+        submit: Callable[[Operation], Future[Any]],
+        end_of: Callable[[int], ClientEnd | None],
+        timeout_s: float,
     ) -> None:
+        """`end_of(id)`: the end of the server with that id."""
         self._timeout_s = timeout_s
         self._submit = submit  # keeps the Clerk, and so the connection, alive
         begun = submit(Begin())
@@ -36,11 +40,14 @@ class Dump:
             server, self._id, self.keys, self.index = begun.result(timeout_s + GRACE_S)
         except BaseException as error:
             # Out of a signal handler, perhaps: then the server begins it all the same.
-            begun.add_done_callback(lambda late: _end_late_one(ends, late, timeout_s))
+            begun.add_done_callback(lambda late: _end_late_one(end_of, late, timeout_s))
             if isinstance(error, FutureTimeoutError):
                 raise errors.UnavailableError(f"no dump: no answer within {timeout_s:g} s") from None
             raise
-        self._end = ends[server]
+        end = end_of(server)
+        if end is None:
+            raise errors.UnavailableError(f"no dump: server {server}, which began it, is gone")
+        self._end = end
         self._is_over = False
 
     def _ask(self, piece: int) -> Future[Any]:
@@ -84,11 +91,13 @@ class Dump:
             self.close()
 
 
-def _end_late_one(ends: Mapping[int, ClientEnd], begun: Future[Any], timeout_s: float) -> None:
+def _end_late_one(end_of: Callable[[int], ClientEnd | None], begun: Future[Any], timeout_s: float) -> None:
     """The dump of a caller that was interrupted has its answer."""
     if begun.exception() is None:
         server, id, _, _ = begun.result()
-        _end_dump(ends[server], id, timeout_s)
+        end = end_of(server)
+        if end is not None:
+            _end_dump(end, id, timeout_s)
 
 
 def _end_dump(end: ClientEnd, id: int, timeout_s: float) -> None:

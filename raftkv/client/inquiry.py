@@ -24,6 +24,14 @@ class Inquiry:
         self._unauthorised: set[int] = set()  # servers that do not hold our key
         self._authorised: set[int] = set()  # those that refused something else last
 
+    def look_among(self, servers: Sequence[int]) -> None:
+        """See LeaderSearch.look_among()."""
+        self._servers = tuple(servers)
+        self.search.look_among(servers)
+        self.complaints = {each: said for each, said in self.complaints.items() if each in servers}
+        self._unauthorised.intersection_update(servers)
+        self._authorised.intersection_update(servers)
+
     def ask(self, command: Command) -> int:
         """`command` looks for the leader. Returns which server it goes to."""
         self.asking = command

@@ -46,6 +46,11 @@ class LeaderSearch:
         self.candidate = rng.choice(self._servers)  # the one to ask, while there is no leader
         self.resume_at = 0.0  # do not ask it before
 
+    def look_among(self, servers: Sequence[int]) -> None:
+        """From now on these are the servers; `leader` and `candidate` are among them."""
+        self._servers = tuple(servers)
+        self._troubles = {server: trouble for server, trouble in self._troubles.items() if server in servers}
+
     def asked(self) -> None:
         """The candidate is being asked."""
         self._asked += 1
@@ -101,7 +106,7 @@ class LeaderSearch:
     def _next_after(self, server: int, now: float) -> int:
         """The next one that has not just failed, possibly `server` again; or else the one that failed
         first."""
-        at = self._servers.index(server) + 1
+        at = self._servers.index(server) + 1 if server in self._servers else 0
         for other in self._servers[at:] + self._servers[:at]:
             if self._in_turn(other, now):
                 return other

@@ -52,11 +52,13 @@ from typing import Any, Callable
 
 from raftkv import errors
 from raftkv.client.command import Actions, Command, Done, Send, error_of, expired, too_late
+from raftkv.client.directory import Directory
 from raftkv.client.inquiry import Inquiry
 from raftkv.client.loan import Loan
 from raftkv.client.numbering import Numbering
 from raftkv.client.waiting import Waiting
 from raftkv.errors import InvariantError
+from raftkv.ini import Address
 from raftkv.kvdb.operations import Register
 
 ATTEMPTS_S = (
@@ -71,10 +73,13 @@ _FOREVER = float("inf")
 
 
 class ClerkSession:
-    """The state of one client. Not thread-safe. `servers` are ids; each method returns the actions to
-    take."""
+    """The state of one client. Not thread-safe. `servers` are numbers; each method returns the actions to
+    take. `directory` says more of them than that they are ids."""
 
-    def __init__(self, servers: Sequence[int], rng: random.Random) -> None:
+    def __init__(
+        self, servers: Sequence[int], rng: random.Random, directory: Directory | None = None
+    ) -> None:
+        self._directory = directory or Directory({server: Address("", server) for server in servers})
         self._inquiry = Inquiry(servers, rng)  # rule 6
         self._search = self._inquiry.search
         self._numbering: Numbering | None = None  # of the registered session
@@ -135,6 +140,18 @@ class ClerkSession:
         if self._numbering is not None:
             seq = command.seq if command is not None else 0
             self._numbering.resume(max(loan.next_seq, seq + 1), seq or None)
+
+    @property
+    def leader(self) -> int | None:
+        """The server that everything goes to."""
+        return self._search.leader
+
+    def learn(self, server: int, guide: Any) -> None:
+        """`server` has said who the members are; see Directory."""
+        directory, before = self._directory, self._directory.addresses
+        directory.learn(server, guide, keep=(server, self._search.leader, self._search.candidate))
+        if directory.addresses is not before:
+            self._inquiry.look_among(sorted(directory.addresses))
 
     def close(self, now: float) -> Actions:
         """No more commands: those that wait fail now, those in flight when their connection is lost."""
@@ -220,8 +237,9 @@ class ClerkSession:
         detail = refusal.detail
         hint = detail.get("leader") if isinstance(detail, dict) else detail
         self._doubt_if_proposed(command, detail)
+        self.learn(command.server, detail)
         if self._inquiry.guides(command):
-            self._search.redirected(command.server, hint if isinstance(hint, int) else None, now)
+            self._search.redirected(command.server, self._directory.number_of(hint), now)
         self._retry(command, now)
 
     def _overloaded(self, command: Command, refusal: errors.RemoteError, now: float) -> None:
@@ -271,6 +289,7 @@ class ClerkSession:
     ) -> None:
         """An attempt brought nothing. `tell` is the search's method that should know."""
         command.in_doubt |= sent
+        self._directory.failed(command.server)
         self._inquiry.failed(command, reason, tell, now)
         self._retry(command, now)
 
@@ -287,9 +306,10 @@ class ClerkSession:
         if self._closed:
             self._fail(command, errors.ClosedError("the client was closed before the command was answered"))
         elif command.deadline <= now + _ABOUT_NOW_S:
-            reason, complaints = self._inquiry.wrong_key(), self._inquiry.complaints
+            reason = self._inquiry.wrong_key()
             self._fail(
-                command, errors.AuthenticationError(reason) if reason else too_late(command, complaints)
+                command,
+                errors.AuthenticationError(reason) if reason else too_late(command, self._complaints()),
             )
         elif command is self._registration and not self._waiting.has_unnumbered():
             self._finish(command)  # nobody needs it any more
@@ -301,6 +321,10 @@ class ClerkSession:
                 self._enqueue(command)
         else:
             self._enqueue(command)
+
+    def _complaints(self) -> dict[str, str]:
+        label = self._directory.label
+        return {label(server): said for server, said in sorted(self._inquiry.complaints.items())}
 
     def _enqueue(self, command: Command) -> None:
         if command.numbering is None and command.numbered:

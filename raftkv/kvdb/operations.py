@@ -271,7 +271,8 @@ class Status(NamedTuple("Status", []), Operation):
 
 
 class Hello(NamedTuple("Hello", []), Operation):
-    """What a client must know of the cluster; see members.py. Any server answers."""
+    """What a client must know of the cluster; see members.py. The leader answers; others refuse, as they refuse all
+    else, and say the same."""
 
     __slots__ = ()
     name = "hello"

@@ -174,10 +174,10 @@ class KVService:
     def _guide(self) -> dict[str, Any]:
         return {} if self._members is None else self._members.guide()
 
-    def _of_members(self, operation: Operation) -> Outcome:
-        if isinstance(operation, Member) and self._members is not None:
-            return self._members.answer(operation)
-        return ok(self._guide())
+    def _of_members(self, operation: Hello | Member) -> Outcome:
+        if self._members is None:
+            return refused(BAD_REQUEST, "this server has no members")
+        return self._members.answer(operation)
 
     # -- the state machine (raft.node.StateMachine) ----------------------------------------------------------
 

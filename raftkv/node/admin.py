@@ -76,6 +76,10 @@ class MemberAdmin:
             "is_handing_over": self._node.is_handing_over,
         }
 
+    def check_leading(self) -> None:
+        """Raises NotLeaderError if this server does not lead."""
+        self._leading()
+
     def guide(self) -> dict[str, Any]:
         """See kvdb.members.Members.guide()."""
         view = self._node.view()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from raftkv import Clerk
 from raftkv.config import load_server_config
-from raftkv.errors import InvalidChangeError
+from raftkv.errors import InvalidChangeError, InvalidRequestError
 from raftkv.keys import load_key
 from raftkv.kvdb.server import KVServer
 from raftkv.node.admin import MemberAdmin
@@ -49,6 +50,14 @@ class Servers:
     def stop(self, *ids: int) -> None:
         for id in ids:
             self.running.pop(id).stop()
+
+    def clerk_of(self, *ids: int) -> Clerk:
+        """One that is told of these servers only, in this order."""
+        return Clerk([self.clients[id] for id in ids], authkey=self.key, timeout=30.0)
+
+    def leader(self) -> int:
+        leads = self.admin
+        return next(id for id, server in self.running.items() if server.member.admin is leads)
 
     def clerk(self) -> Clerk:
         addresses = {id: (HOST, int(address.rpartition(":")[2])) for id, address in self.clients.items()}
@@ -154,3 +163,66 @@ def test_a_leader_that_is_stopped_hands_its_leadership_over_first(
         clients.end()
     with servers.clerk() as db:
         clients.verify(db.get(KEY))
+
+
+def roles_in(rows: list[dict[str, Any]]) -> dict[int, str]:
+    return {row["id"]: row["role"] for row in rows}
+
+
+def test_an_operator_who_knows_one_address_changes_all_members_and_goes_on(servers: Servers) -> None:
+    """Each call returns when it is through; at last the address that the Clerk was given is nobody's."""
+    servers.wait_until_founded()
+    with servers.clerk_of(1) as db:
+        db.put("k", "v")
+        servers.start(4, 5, 6)
+        assert roles_in(db.member_add(4, servers.clients[4], servers.peers[4], learner=True))[4] == "learner"
+        wait_until(lambda: caught_up(db, 4), "node 4 to catch up")
+        assert roles_in(db.member_promote(4))[4] == "voter"
+        assert db.transfer(4) == 4
+        assert set(roles_in(db.member_remove(1))) - {5, 6} == {2, 3, 4}
+        for old, new in ((2, 5), (3, 6)):
+            rows = db.member_replace(old, new, servers.clients[new], servers.peers[new])
+            assert roles_in(rows)[new] == "voter" and old not in roles_in(rows)
+        servers.stop(1, 2, 3)
+        assert db.get("k") == "v"
+        assert [row["id"] for row in db.status()] == [4, 5, 6]
+
+
+def caught_up(db: Clerk, id: int) -> bool:
+    return any(row["id"] == id and row["caught_up"] for row in db.member_list())
+
+
+def test_an_operator_is_told_why_a_change_is_refused(servers: Servers) -> None:
+    servers.wait_until_founded()
+    with servers.clerk_of(2) as db:
+        with pytest.raises(InvalidChangeError, match="there is no member 9: the members are 1, 2, 3"):
+            db.member_remove(9)
+        with pytest.raises(InvalidChangeError, match="no server with an empty disk has come as node 4"):
+            db.member_add(4, servers.clients[4], servers.peers[4], timeout=0.2)
+        with pytest.raises(InvalidChangeError, match="member 2 is no learner"):
+            db.member_promote(2)
+        with pytest.raises(InvalidRequestError, match="peer_address must be HOST:PORT"):
+            db.member_move(2, peer_address="nowhere")
+        away = next(id for id in (1, 3) if id != servers.leader())
+        servers.stop(away)
+        wait_until(lambda: not all(row["alive"] for row in db.member_list()), "it to be missed")
+        remaining = next(id for id in (1, 2, 3) if id not in (away, servers.leader()))
+        with pytest.raises(InvalidChangeError, match=f"would lose the majority, since member {away} is not"):
+            db.member_remove(remaining)
+
+
+@pytest.mark.parametrize("order", [(2, 3, 1), (3, 1, 2)])
+def test_addresses_of_servers_work_in_any_order(servers: Servers, order: tuple[int, ...]) -> None:
+    servers.wait_until_founded()
+    for first in order[:2]:
+        with servers.clerk_of(first, *[id for id in order if id != first]) as db:
+            assert db.put("k", "v") and [row["id"] for row in db.status()] == [1, 2, 3]
+
+
+def test_one_address_is_enough_also_when_that_server_dies(servers: Servers) -> None:
+    servers.wait_until_founded()
+    leader = servers.leader()
+    with servers.clerk_of(leader) as db:
+        db.put("k", "v")
+        servers.stop(leader)
+        assert db.get("k") == "v"

@@ -13,7 +13,8 @@ from concurrent.futures import Future
 import pytest
 from raftkv import errors
 from raftkv.client import session as session_module
-from raftkv.client.clerk import STATUS_FIELDS, Clerk
+from raftkv.client.clerk import Clerk
+from raftkv.client.poll import STATUS_FIELDS
 from raftkv.client.window import WINDOW
 from raftkv.kvdb.limits import MAX_BATCH_OPS, MAX_KEY_BYTES, MAX_VALUE_BYTES
 from raftkv.kvdb.operations import WRITES
