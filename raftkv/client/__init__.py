@@ -1,6 +1,7 @@
 """The client: Clerk, and what it must do so that each command takes effect exactly once.
 
     numbering.py       sequence numbers, by which a server tells a repeated command from a new one
+    directory.py       which servers there are, and where, as they say themselves
     leader_search.py   which server to ask next, while the leader is not known
     inquiry.py         one command looks for the leader, the others wait
     command.py         one command, the actions that move it, and what its failures are called
@@ -13,6 +14,8 @@
     callers.py         Callers: what a caller's thread does, without a lock
     pipeline.py        Pipeline: many operations in few requests
     dump.py            Dump: all keys as of one moment
+    poll.py            every server is asked for its status
+    members.py         changes of the members, seen through to their end
     clerk.py           Clerk: what programs use
 
 ClerkSession knows no socket, thread or clock: events go in, actions come out. So Driver runs it on real

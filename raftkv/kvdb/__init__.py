@@ -3,6 +3,8 @@
     limits.py          the limits of keys, values and requests, and their checks
     outcomes.py        what became of an operation: ok with a result, or refused
     operations.py      the table of operations: each one's fields, check, plain form and effect
+    member_requests.py what an operator can ask of the members, and its check
+    members.py         Members: how that is answered
     requests.py        operations as they come in requests and in entries of the log
     session_table.py   who has already been answered what: each command takes effect exactly once
     sorted_items.py    the items, by key and in the order of the keys

@@ -7,7 +7,8 @@ What takes part, each in a file of its own:
 
     proxy.py        a TCP proxy on each directed link between two peers: it holds, refuses, delays, throttles
                     and loses frames, or ends a connection in the middle of one (pipe.py)
-    launcher.py     runs a server whose fsync can be made to fail or to take long
+    launcher.py     runs a server whose fsync can be made to fail or to take long, and which finds each other server
+                    through a proxy of that pair
     cluster.py      tests/cluster's Cluster with both of these
     client.py       a client: it writes and reads a few keys with Clerk; stubborn.py one that does not follow
                     the leader; client_process.py a process full of them

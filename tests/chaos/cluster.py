@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import resource
 import subprocess
@@ -113,7 +114,7 @@ class ChaosNode(Node):
 
 
 class ChaosCluster(Cluster):
-    """`size` nodes; each one's address in the files of the others is that of a proxy. Does not start them."""
+    """`size` nodes; each comes to each other one through a proxy of that pair. Does not start them."""
 
     def __init__(self, folder: Path, size: int, seed: int) -> None:
         super().__init__(folder, size, start=False, raft=RAFT)
@@ -122,12 +123,12 @@ class ChaosCluster(Cluster):
         self.paused: set[int] = set()
         self.proxy = Proxy(seed)
         peers = load_server_config(self.nodes[1].ini).peers
-        for dialer in self.nodes:
-            for listener in self.nodes:
-                if dialer != listener:
-                    real = peers[listener]
-                    host, port = self.proxy.add_link((dialer, listener), (real.host, real.port))
-                    self.edit(dialer, f"{listener} = {real}\n", f"{listener} = {host}:{port}\n")
+        for dialer, node in self.nodes.items():
+            routes = {}
+            for listener, real in peers.items():
+                if listener != dialer:
+                    routes[real.port] = self.proxy.add_link((dialer, listener), (real.host, real.port))[1]
+            Path(f"{node.ini}.routes").write_text(json.dumps(routes), encoding="ascii")
 
     def begin(self) -> None:
         self.proxy.start()

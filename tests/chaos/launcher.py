@@ -1,4 +1,5 @@
-"""A server whose disk and system can be made to misbehave: kvserver, with another fsync and start of threads.
+"""A server whose disk, system and network can be made to misbehave: kvserver, with another fsync, start of threads
+and connect.
 
     python -m tests.chaos.launcher SERVER.ini --exit-with-parent
 
@@ -11,16 +12,23 @@ While there is a file SERVER.ini.fsync, it says what an fsync does:
                 the pages that it could not write
 
 While there is a file SERVER.ini.threads, no thread can be started, as when the system allows no more.
+
+SERVER.ini.routes says, as JSON, through which port of this machine it comes to which: {"port": port}. So each pair of
+servers has a proxy of its own, and yet all know a server by one address, which it passes on.
 """
 
 from __future__ import annotations
 
 import errno
+import json
 import os
+import socket
 import sys
 import threading
 import time
-from typing import Callable
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Callable
 
 from raftkv.cli import server
 from raftkv.storage import disk
@@ -70,7 +78,19 @@ def limit_threads(order: str) -> None:
     threading.Thread.start = start_if_allowed  # type: ignore[method-assign]
 
 
+def route(routes: Mapping[str, int]) -> None:
+    """Connections to the ports of `routes` lead to others of this machine."""
+    connect = socket.socket.connect
+
+    def connect_by_route(self: socket.socket, address: Any) -> None:
+        host, port = address[:2]
+        connect(self, (host, routes.get(str(port), port)))
+
+    socket.socket.connect = connect_by_route  # type: ignore[method-assign]
+
+
 if __name__ == "__main__":
+    route(json.loads(Path(sys.argv[1] + ".routes").read_text(encoding="ascii")))
     limit_threads(sys.argv[1] + ".threads")
     disk._fsync = Fsync(disk._fsync, sys.argv[1] + ".fsync")
     sys.exit(server.main())

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
 
-from tests.chaos.launcher import Fsync
+from tests.chaos.launcher import Fsync, route
 
 
 def test_a_disk_fails_when_told_to(tmp_path: Path) -> None:
@@ -60,3 +61,11 @@ def test_a_disk_hangs_until_it_is_told_otherwise(tmp_path: Path, monkeypatch: py
     with open(tmp_path / "file", "wb") as file:
         Fsync(os.fsync, str(orders))(file.fileno())
     assert slept == 3
+
+
+def test_connections_take_the_route_to_their_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket.socket, "connect", socket.socket.connect)  # as it is put back
+    with socket.create_server(("127.0.0.1", 0)) as proxy, socket.socket() as dialer:
+        route({"1": proxy.getsockname()[1]})
+        dialer.connect(("127.0.0.1", 1))
+        assert dialer.getpeername() == proxy.getsockname()

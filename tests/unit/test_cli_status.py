@@ -141,7 +141,14 @@ def test_status_json_has_all_fields_of_all_servers_even_dead_ones():
     servers = json.loads(
         execute(COMMANDS, FakeClerk(servers=[LEADER, FOLLOWER, DEAD]), ["status", "--json"]).shown
     )["servers"]
-    unknown = {"error": None, "problems": [], "alarms": [], "data_bytes": None, "quorum_silent_ms": None}
+    unknown = {
+        "error": None,
+        "problems": [],
+        "alarms": [],
+        "data_bytes": None,
+        "quorum_silent_ms": None,
+        "members": None,
+    }
     assert servers[0] == {**LEADER, **unknown}
     assert set(servers[2]) == set(servers[0])
     known = {field for field, value in servers[2].items() if value not in (None, [])}

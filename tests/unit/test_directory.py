@@ -51,7 +51,7 @@ def test_members_that_left_are_forgotten_and_those_that_were_given_are_not() -> 
     directory.learn(1, guide(1, 1, 2, 3))
     directory.learn(1, guide(1, 1, 4), keep=(directory.ids[3],))
     assert set(directory.addresses.values()) == {at(1), at(3), at(4)}
-    directory.learn(1, guide(4, 4))
+    directory.learn(directory.ids[4], guide(4, 4))
     assert set(directory.addresses.values()) == {at(1), at(4)}
 
 
