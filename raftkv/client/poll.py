@@ -85,7 +85,7 @@ class Poll:
 def _ask(end: ClientEnd, timeout_s: float) -> Future[Any]:
     try:
         return end.submit(Status.name, (), timeout_s)
-    except (errors.RpcError, errors.ClosedError) as error:  # no thread can be started
+    except errors.RpcError as error:  # no thread can be started
         failed = CallFuture()
         failed.settle(None, error)
         return failed
