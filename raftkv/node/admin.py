@@ -49,7 +49,7 @@ class MemberAdmin:
                 "lacks": self._lacks(view, record.uid),
                 "caught_up": record.uid in view.caught_up,
             }
-            for record in view.configuration.records
+            for record in sorted(view.configuration.records, key=lambda record: record.id)
         ]
         waiting = newcomers(view.configuration, met) if view.configuration.voters else []
         return rows + [
@@ -160,7 +160,7 @@ class MemberAdmin:
     def _member(self, view: View, id: int) -> MemberRecord:
         record = view.configuration.with_id(id)
         if record is None:
-            known = ", ".join(str(record.id) for record in view.configuration.records)
+            known = ", ".join(map(str, sorted(record.id for record in view.configuration.records)))
             raise InvalidChangeError(f"there is no member {id}: the members are {known}")
         return record
 

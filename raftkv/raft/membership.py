@@ -45,8 +45,9 @@ class Membership:
     def begin(self, wanted: Change) -> Configuration:
         """What is to be appended for `wanted`. Raises InvalidChangeError."""
         if self._log.commit < self._term_start:
-            why = "the leader is new, and does not know yet what is committed: try again"
-            raise InvalidChangeError(why, may_pass=True)
+            raise InvalidChangeError(
+                "the leader is new, and does not know yet what is committed: try again", True
+            )
         if self.is_changing:
             raise InvalidChangeError("another change of the members is under way: try again when it is done")
         return change(self._log.configuration, wanted)
