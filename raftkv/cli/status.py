@@ -47,16 +47,25 @@ def status_outcome(servers: Sequence[Server], cut_off: Server | None = None) -> 
     why = "there is no leader"
     if cut_off is not None:
         why += f" that a majority hears (server {cut_off['id']}: for {cut_off['quorum_silent_ms']} ms)"
-    error = f"{why}: reads and writes wait until {_majority(servers)} of the {len(servers)} servers can talk to each other"
+    voters = len(_voters(servers))
+    error = (
+        f"{why}: reads and writes wait until {voters // 2 + 1} of the {voters} servers can talk to each other"
+    )
     return Outcome(UNAVAILABLE, text, status_plain(servers), error)
 
 
-def _majority(servers: Sequence[Server]) -> int:
-    return len(servers) // 2 + 1
+def _voters(servers: Sequence[Server]) -> list[Server]:
+    """Those whose votes count, as far as is known; all, while nobody is a member."""
+    told = (leader_of(servers) or {}).get("members") or []
+    others = {row["id"] for row in told if row["role"] in ("learner", "waiting")}
+    no_voters = ("joining", "learner", "removed")
+    voters = [each for each in servers if each["id"] not in others and each.get("role") not in no_voters]
+    return voters or list(servers)
 
 
 def _majority_answers(servers: Sequence[Server]) -> bool:
-    return sum(bool(server["alive"]) for server in servers) >= _majority(servers)
+    voters = _voters(servers)
+    return 2 * sum(bool(server["alive"]) for server in voters) > len(voters)
 
 
 def leader_of(servers: Sequence[Server]) -> Server | None:

@@ -92,6 +92,7 @@ class Clerk(MemberCommands):
     def after_fork_in_child(self) -> None:
         """See forks.py: the child has connections of its own, and is another client to the servers."""
         closed = self._driver.closed
+        self._addresses = self._driver.directory.addresses  # those that were listed may be gone by now
         self._begin_anew()
         if closed:
             self._driver.begin_to_close()

@@ -140,7 +140,9 @@ class MemberCommands:
         """Hand the leadership to the voter `id`, or to the one that holds most of the log. Returns who leads then."""
         deadline = self._until(timeout)
         Member("transfer", {"id": id or 0, "leader": 0}).check()
-        before = self._state(deadline)["leader"]
+        before: int = self._state(deadline)["leader"]
+        if id == before:
+            return before
         operation = Member("transfer", {"id": id or 0, "leader": before})
 
         def is_done(state: State) -> bool:

@@ -159,3 +159,27 @@ def test_status_json_has_all_fields_of_all_servers_even_dead_ones():
 def test_sizes():
     sizes = (0, 1023, 1024, 33554432, 5 << 40)
     assert [format_bytes(size) for size in sizes] == ["0 B", "1023 B", "1.0 KiB", "32.0 MiB", "5120.0 GiB"]
+
+
+@pytest.mark.parametrize(
+    "row, says",
+    [
+        ({"lacks": 42, "caught_up": False}, "it is catching up, and lacks 42 entries"),
+        ({"lacks": 0, "caught_up": True}, "it has caught up; `member promote 4` lets it vote"),
+    ],
+)
+def test_a_learner_is_said_to_be_one_with_how_far_it_is_by_the_leaders_count(row, says):
+    leader = {**LEADER, "members": [{"id": 4, "role": "learner", **row}]}
+    learner = {**FOLLOWER, "id": 4, "role": "learner"}
+    assert problems_of([leader, learner]) == [f"server 4: it does not vote yet: {says}"]
+
+
+def test_learners_count_for_no_majority():
+    candidate = {**LEADER, "role": "candidate", "leader": None}
+    servers = [
+        candidate,
+        DEAD,
+        {**DEAD, "id": 2},
+        *({**FOLLOWER, "id": id, "role": "learner"} for id in (4, 5)),
+    ]
+    assert "wait until 2 of the 3 servers" in status_outcome(servers).error
