@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from raftkv.errors import InvalidChangeError, NotLeaderError
+from raftkv.errors import INVALID_CHANGE, NOT_LEADER, InvalidChangeError, NotLeaderError
+from raftkv.kvdb.members import Members
+from raftkv.kvdb.operations import Hello as HelloRequest
+from raftkv.kvdb.operations import Member as Request
 from raftkv.node.hello import Hello
 from raftkv.node.member import Member
 from raftkv.raft.messages import AppendAccepted, HeartbeatReply
@@ -127,3 +130,39 @@ def test_who_does_not_lead_names_the_leader(tmp_path: Path) -> None:
         member.admin.remove(2)
     assert member.admin.list() == []
     member._persister.close()
+
+
+def test_requests_about_members_are_carried_out_or_refused_with_a_code(leader: Member) -> None:
+    members = Members(leader.admin)
+    done, state = members.answer(Request("list", {}))
+    assert done and [row["role"] for row in state["members"]] == ["voter"] and state["leader"] == 1
+    why = "there is no member 9: the members are 1"
+    assert members.answer(Request("remove", {"id": 9})) == (False, (INVALID_CHANGE, why, {"may_pass": False}))
+    options = {"id": 2, "client_address": "127.0.0.1:2", "peer_address": "127.0.0.1:2", "learner": False}
+    done, refusal = members.answer(Request("add", options))
+    assert not done and refusal[2] == {"may_pass": True}, "the server can still come"
+    meet(leader, newcomer(2))
+    done, state = members.answer(Request("add", options))
+    assert done and state["is_changing"]
+
+
+def test_a_transfer_that_is_asked_for_again_is_not_begun_by_the_next_leader(leader: Member) -> None:
+    done, state = Members(leader.admin).answer(Request("transfer", {"id": 0, "leader": 3}))
+    assert done and state["leader"] == 1 and not state["is_handing_over"]
+
+
+def test_who_does_not_lead_tells_clients_where_the_members_are(tmp_path: Path) -> None:
+    member = member_on(tmp_path, [])
+    for request in (HelloRequest(), Request("list", {})):
+        done, refusal = Members(member.admin).answer(request)
+        assert not done and refusal[0] == NOT_LEADER
+        assert refusal[2] == {"id": 1, "leader": None, "members": {}, "cluster_id": 0, "proposed": False}
+    member._persister.close()
+
+
+def test_a_leader_says_hello_with_all_that_a_client_needs(leader: Member) -> None:
+    grow(leader, 2)
+    assert Members(leader.admin).answer(HelloRequest()) == (
+        True,
+        {"id": 1, "leader": 1, "members": {1: "127.0.0.1:1", 2: "127.0.0.1:2"}, "cluster_id": 10},
+    )

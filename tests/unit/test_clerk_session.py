@@ -700,3 +700,25 @@ def test_pauses_stay_short_and_never_overflow(search):
         now = search.resume_at
     assert max(pauses) <= MAX_PAUSE_S + 1e-9
     assert min(pauses[5:]) >= MAX_PAUSE_S / 2 - 1e-9
+
+
+# -- servers that were not listed ----------------------------------------------------------------------------
+
+
+def test_a_refusal_that_names_the_members_leads_to_a_leader_that_was_not_listed():
+    client = Client(servers=(1,))
+    client.start("get", "k")
+    members = {1: "a:1", 2: "b:1", 5: "c:1"}
+    guide = {"id": 1, "leader": 5, "members": members, "cluster_id": 9, "proposed": False}
+    client.refuse(client.take(), errors.NOT_LEADER, guide)
+    send = client.take()
+    assert send.server == 5
+    client.lose(send, sent=False)
+    assert {client.take().server} <= {1, 2}, "the others are asked, too"
+
+
+def test_a_change_of_members_that_is_refused_is_not_repeated(client):
+    command = client.start("member", "remove", {"id": 9})
+    client.refuse(client.take(), errors.INVALID_CHANGE, {"may_pass": True})
+    assert isinstance(command.error, errors.InvalidChangeError) and command.error.may_pass
+    assert client.sends == []

@@ -278,3 +278,36 @@ def test_operations_that_pass_never_make_the_store_raise_and_survive_json(seed):
         elif isinstance(operation, Read):
             assert operation.read(store)[0]
     assert 300 < passed < 1500, f"{passed} requests passed: this test tries too little of one kind"
+
+
+@pytest.mark.parametrize(
+    "action, options, says",
+    [
+        ("destroy", {}, "members are asked for by one of list, add, remove"),
+        (["add"], {}, "members are asked for by one of"),
+        ("remove", {}, "member remove takes id"),
+        ("remove", [("id", 1)], "member remove takes id"),
+        ("remove", {"id": True}, "id must be of type int"),
+        ("remove", {"id": 0}, "id must be the id of a member"),
+        ("transfer", {"id": -1, "leader": 1}, "id must be the id of a member"),
+        (
+            "move",
+            {"id": 1, "client_address": "", "peer_address": "", "http_address": ""},
+            "at least one address",
+        ),
+        (
+            "move",
+            {"id": 1, "client_address": "a:0", "peer_address": "", "http_address": ""},
+            "must be HOST:PORT",
+        ),
+        ("move", {"id": 1, "client_address": "", "peer_address": "a b:1", "http_address": ""}, "is no host"),
+        (
+            "add",
+            {"id": 1, "client_address": "", "peer_address": "a:1", "learner": False},
+            "client_address must be HOST:PORT",
+        ),
+    ],
+)
+def test_what_cannot_be_asked_of_the_members_is_refused_before_it_is_tried(action, options, says):
+    with pytest.raises(InvalidRequestError, match=says):
+        checked("member", (action, options))
