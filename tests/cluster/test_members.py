@@ -226,3 +226,4 @@ def test_one_address_is_enough_also_when_that_server_dies(servers: Servers) -> N
         db.put("k", "v")
         servers.stop(leader)
         assert db.get("k") == "v"
+        assert {row["id"]: row["alive"] for row in db.status()} == {id: id != leader for id in (1, 2, 3)}
