@@ -107,7 +107,8 @@ class MemberCommands:
                 "learner": True,
             }
             self._see_through(Member("add", options), lambda state: _role(state, new) == "learner", deadline)
-        self._wait(swap, lambda state: _is_caught_up(state, new), deadline)
+        late = f"member {new} is a learner now and has not caught up in time: repeat the command, which will go on there"
+        self._wait(swap, lambda state: _is_caught_up(state, new), deadline, late=late)
         return self._see_through(
             swap, lambda state: _role(state, new) == "voter" and not _is_member(state, old), deadline
         )
@@ -185,7 +186,9 @@ class MemberCommands:
         is_done: Callable[[State], bool],
         deadline: float,
         state: State | None = None,
+        late: str = "the change has begun, was not through in time, and goes on by itself",
     ) -> State:
+        """`late`: what to say if it is not done by then."""
         pause = POLL_S
         while True:
             if state is None:
@@ -193,10 +196,7 @@ class MemberCommands:
             if not state["is_changing"] and is_done(state):
                 return state
             if time.monotonic() + pause >= deadline:
-                raise OutcomeUnknown(
-                    f"member {operation.action} has begun, and was not through in time{_why(state, operation)}: it goes "
-                    "on by itself; `member list` shows how far it is"
-                )
+                raise OutcomeUnknown(f"{late}{_why(state, operation)}; `member list` shows how far it is")
             pause, state = _sleep(pause), None
 
 
