@@ -1,7 +1,7 @@
 """Whose data folder this is: LOCK and node.json.
 
     LOCK          locked by the process that uses the folder, and holds its pid
-    node.json     {"format","cluster","node","uid","starts","tokens","has_log","met","crc"}
+    node.json     {"format","cluster","node","uid","starts","tokens","newest_log","met","crc"}
 
 A server is its disk, and `uid` is the disk's name, drawn when the folder is made. But a disk can be copied, and an
 older copy can be put back. So each start draws a random token, and makes it durable before it says anything: two
@@ -44,15 +44,15 @@ class Life(NamedTuple):
 
 
 class Identity(NamedTuple):
-    """The content of node.json. `tokens`: of the last starts, the newest last. `has_log`: the log has begun.
-    `met`: uid of another disk -> the latest life of it that was met; the one that was met last is last."""
+    """The content of node.json. `tokens`: of the last starts, the newest last. `newest_log`: the index that the
+    newest file of the log is named for, 0: none has begun; see segments.py. `met`: uid of another disk -> the latest life of it that was met; the one that was met last is last."""
 
     cluster: str
     node: int
     uid: int
     starts: int = 0
     tokens: tuple[int, ...] = ()
-    has_log: bool = False
+    newest_log: int = 0
     met: dict[int, Life] = {}  # noqa: RUF012 (never changed in place)
 
     def started(self, token: int) -> Identity:

@@ -134,7 +134,13 @@ class Persister:
                     self._disk, self._path("snapshot"), self._reserve, self._reach, lock()
                 )
                 self._log = SegmentedLog(
-                    self._disk, self._path("log"), segment_bytes, self._reserve, self._reach
+                    self._disk,
+                    self._path("log"),
+                    segment_bytes,
+                    self._reserve,
+                    self._reach,
+                    self._identity.newest_log,
+                    self._note_newest_log,
                 )
                 self._recover()
                 self._token: int | None = draw()  # of this start, while it is not durable
@@ -226,7 +232,6 @@ class Persister:
                     entries = _without_replaced(entries, self.snapshot)
                 if entries:
                     self._log.append(entries)
-                    self._note_log()
 
     def compact(self, index: int) -> None:
         """Let go of the log up to `index`, which a durable snapshot stands for. Whole files go, one may
@@ -267,15 +272,22 @@ class Persister:
         """Make the completely received `snapshot` this node's own, and drop the log that it replaces: all of
         it, unless it holds the snapshot's last entry with the same term (paper section 7).
 
-        Returns False, and changes nothing, if the snapshot that is here is not older.
+        Returns False, and changes nothing, if the snapshot that is here is not older, or if there is no room; then
+        it may be asked for again.
         """
         with self.guard:
-            self._note_start()
+            try:
+                self._note_start()
+                if not self._log.leads_to(snapshot):
+                    self._log.renounce()
+            except DiskFullError:
+                return False
             if not self._snapshots.install(snapshot):
                 return False
             self._log.follow(snapshot)
             self._log.compact(snapshot.index)
-            self._note_log()
+            with contextlib.suppress(DiskFullError):
+                self._log.replaced()
             return True
 
     # -- who is who ------------------------------------------------------------------------------------------
@@ -292,11 +304,9 @@ class Persister:
                 self._write_identity(self._identity.started(self._token), find_room)
             self._token = None
 
-    def _note_log(self) -> None:
-        """From now on a log that is not there is missing."""
-        if not self._identity.has_log:
-            with self._identity_lock:
-                self._write_identity(self._identity._replace(has_log=True))
+    def _note_newest_log(self, first: int) -> None:
+        with self._identity_lock:
+            self._write_identity(self._identity._replace(newest_log=first))
 
     def _write_identity(
         self, new: Identity, find_room: Callable[[Callable[[], None]], None] | None = None
@@ -341,10 +351,10 @@ class Persister:
         self._snapshots.recover()
         self.entries = self._log.recover(self.snapshot)
         self.notices += self._log.notices
-        if self._identity.has_log and self.snapshot is None and not self.entries:
-            raise damaged(self._path("log"), "what the log held is missing")
         self.hard_state = self._read_hard_state()
         snapshot = self.snapshot
+        if self._identity.newest_log == segments.REPLACED and snapshot is None and not self.entries:
+            raise damaged(self._path("snapshot"), "the snapshot that replaced the log is missing")
         if snapshot is not None and snapshot.term > self.hard_state.term:
             # An entry can be committed by others, applied, and stand in a snapshot before this node's own
             # log-writer has come to the term that it is of. So nothing was promised in that term yet.
@@ -353,7 +363,7 @@ class Persister:
     def _read_hard_state(self) -> HardState:
         path = self._path(HARD_STATE)
         if not self._disk.exists(path):
-            if self._identity.has_log or self.snapshot is not None or self.entries:
+            if self._identity.newest_log or self.snapshot is not None or self.entries:
                 raise damaged(path, "it is missing")
             return HardState()
         plain = unseal(self._disk.read(path), path)

@@ -16,7 +16,7 @@ from raftkv.storage.disk import Disk, DiskLock
 from raftkv.storage.folder import explain
 from raftkv.storage.identity import LOCK, NODE, Identity, lock_folder
 from raftkv.storage.replay import MARKER, Replay
-from raftkv.storage.segments import Terms, log_names
+from raftkv.storage.segments import Terms, log_name, log_names
 from raftkv.storage.snapshot_file import SnapshotReader
 from raftkv.storage.snapshots import newest_name
 
@@ -25,7 +25,7 @@ class FolderReader:
     """A context manager; as long as it is open, no node can be started on the folder.
 
     `snapshot` is the newest one, or None; `entries` are those of the log after it, of which the last ones may
-    never have been committed. `notices`: sentences for whoever reads it.
+    never have been committed. `identity`: whose folder it is. `notices`: sentences for whoever reads it.
     Raises StorageError, or the kind of it that fits: LockedError, ForeignDataError, DamagedDataError.
     """
 
@@ -40,7 +40,7 @@ class FolderReader:
         try:
             if self._disk.exists(os.path.join(folder, LOCK)):  # a copy may have none
                 self._lock = lock_folder(self._disk, folder, for_reading=True)
-            Identity.read(self._disk, folder)
+            self.identity = Identity.read(self._disk, folder)
             self._open_snapshot()
             self.entries = self._read_log()
         except OSError as error:
@@ -81,6 +81,11 @@ class FolderReader:
         folder = os.path.join(self._folder, "log")
         replay = Replay(self.snapshot.index if self.snapshot else 0)
         names = log_names(self._disk, folder)
+        newest = self.identity.newest_log
+        if newest > 0 and log_name(newest) not in names:
+            self.notices.append(
+                f"the newest file of the log, {log_name(newest)}, is missing: what it held is not here"
+            )
         for name in names:
             path = os.path.join(folder, name)
             data = self._disk.read(path).rstrip(b"\0")

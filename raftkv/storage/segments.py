@@ -26,11 +26,16 @@ What the page cache shows need not be what the disk holds: the process may have 
 or the fsync may have failed, after which another one of the same file says yes to anything. (On a full disk
 it is written over itself.)
 
+**Which file is the newest is known elsewhere, too** (node.json): durably, before an entry in it is acknowledged (on a
+full disk: as soon as there is room).
+So a newest file that is missing or empty is noticed, which no other file of the log could tell.
+
 Not thread-safe: one thread appends and compacts.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections import deque
@@ -42,7 +47,7 @@ from raftkv.raft.types import Entry, Snapshot
 from raftkv.storage.disk import Disk, DiskFile, DiskFullError
 from raftkv.storage.replay import MARKER, Replay
 from raftkv.storage.reserve import Reserve
-from raftkv.storage.sealed import replace_file
+from raftkv.storage.sealed import damaged, replace_file
 
 CRASH_POINTS = (
     "segment-created",  # a new file exists, its name is not durable yet
@@ -62,12 +67,19 @@ EXTENSION = 64 << 10
 
 SMALL = 8  # while there is little room, a file ends at this part of its usual size
 
+REPLACED = -1  # in place of the newest file's first index: a snapshot has taken the place of all files
+
 _NAME = re.compile(r"\d{20}\.jsonl")
 
 
 def log_names(disk: Disk, folder: str) -> list[str]:
     """The names of the log's files in `folder`, in their order. Each begins with its first entry's index."""
     return [name for name in disk.list_folder(folder) if _NAME.fullmatch(name)]
+
+
+def log_name(first: int) -> str:
+    """Of the file that begins with the entry `first`."""
+    return f"{first:020d}.jsonl"
 
 
 class _Segment:
@@ -82,10 +94,20 @@ class SegmentedLog:
     """The log in `folder`. `bytes`: of its live entries. `notices`: what recover() had to repair."""
 
     def __init__(
-        self, disk: Disk, folder: str, segment_bytes: int, reserve: Reserve, reach: Callable[[str], None]
+        self,
+        disk: Disk,
+        folder: str,
+        segment_bytes: int,
+        reserve: Reserve,
+        reach: Callable[[str], None],
+        newest: int,
+        note_newest: Callable[[int], None],
     ) -> None:
+        """`newest`: what note_newest() was last called with, 0 if never: the index that the newest file is named for
+        in which an entry may have been acknowledged, or REPLACED. What that does is durable when it returns."""
         self._disk, self._folder, self._segment_bytes, self._reach = disk, folder, segment_bytes, reach
         self._reserve = reserve
+        self._newest, self._note_newest = newest, note_newest
         self._extension = min(EXTENSION, segment_bytes)
         self._segments: list[_Segment] = []
         self._file: DiskFile | None = None  # the last segment's, once something is appended
@@ -110,6 +132,8 @@ class SegmentedLog:
         if last - first != len(entries) - 1:
             raise InvariantError(f"{len(entries)} entries from {first} to {last} are not contiguous")
         self._reserve.find_room(lambda: self._append(first, last, entries))
+        with contextlib.suppress(DiskFullError):  # then at the next one, as soon as there is room
+            self._note(self._segments[-1].first)
 
     def _append(self, first: int, last: int, entries: Sequence[Entry]) -> None:
         file, segment = self._file_for(first), self._segments[-1]
@@ -137,7 +161,8 @@ class SegmentedLog:
         (paper section 7). Files go one by one from the newest, each durably, so that what a crash leaves
         never holds entries after the snapshot without that which shows that they are of another history.
         """
-        if self._terms.at(snapshot.index) != snapshot.term:
+        if not self.leads_to(snapshot):
+            self.renounce()
             self.close()
             while self._segments:
                 self._disk.remove(self._segments[-1].path)
@@ -147,6 +172,20 @@ class SegmentedLog:
             self._terms = Terms(snapshot)
             self._sizes.clear()
             self.bytes = 0
+
+    def leads_to(self, snapshot: Snapshot) -> bool:
+        """Does it hold the snapshot's last entry?"""
+        return self._terms.at(snapshot.index) == snapshot.term
+
+    def renounce(self) -> None:
+        """A snapshot is about to replace the log: from now on no file of it is missed."""
+        if self._newest:
+            self._note(REPLACED)
+
+    def replaced(self) -> None:
+        """A snapshot has replaced the log, also one that had not begun: from now on that one would be missed."""
+        if not self._segments:
+            self._note(REPLACED)
 
     def compact(self, index: int) -> None:
         """Remove the files of which a durable snapshot at or after `index` has made every entry superfluous.
@@ -173,6 +212,11 @@ class SegmentedLog:
             self._file.close()
             self._file = None
 
+    def _note(self, newest: int) -> None:
+        if newest != self._newest:
+            self._note_newest(newest)
+            self._newest = newest
+
     def _file_for(self, first: int) -> DiskFile:
         """The file that the entry `first` goes to."""
         current = self._segments[-1] if self._segments else None
@@ -180,7 +224,7 @@ class SegmentedLog:
         is_full = current is not None and current.size >= largest and first > current.first
         if current is None or (is_full and not self._is_torn):
             self.close()
-            path = os.path.join(self._folder, f"{first:020d}.jsonl")
+            path = os.path.join(self._folder, log_name(first))
             self._file = self._disk.create(path)
             self._reach("segment-created")
             self._disk.sync_folder(self._folder)
@@ -205,6 +249,7 @@ class SegmentedLog:
             if data[whole:] not in (b"", MARKER):
                 self.notices.append(f"cut a torn write off the end of {path}: {len(data) - whole} bytes")
             self._segments.append(_Segment(path, int(name[:20]), whole))
+        self._check_newest()
         entries = replay.entries
         self._terms = Terms(snapshot)
         self._terms.extend(entries)
@@ -213,6 +258,12 @@ class SegmentedLog:
             entries = self._after(snapshot, entries, replay.first)
         self._measure(entries)
         return entries
+
+    def _check_newest(self) -> None:
+        """Raises DamagedDataError if the newest file that entries were acknowledged in is not there."""
+        if self._newest > 0 and not any(each.first == self._newest and each.size for each in self._segments):
+            path = os.path.join(self._folder, log_name(self._newest))
+            raise damaged(path, "the newest file of the log is missing, or empty")
 
     def _write_last_anew(self, data: bytes) -> None:
         """Write the last file, which holds `data`, anew: up to its torn tail, if there is one.

@@ -13,6 +13,7 @@ from raftkv.storage.replay import MARKER, SECTOR
 from tests.sim.disk import SimDisk
 from tests.storage.damage import FIRST_FILE, file_of, refused, reopened, written
 from tests.storage.model import entries, lines, open_persister, snapshot
+from tests.storage.steps import receive
 
 
 def test_each_flipped_bit_in_the_log_is_refused() -> None:
@@ -134,6 +135,30 @@ def test_an_older_file_may_not_be_torn_empty_or_missing() -> None:
         assert f"{path}: it is empty" in refused(disk)
         disk.remove(path)
         assert "entries are missing" in refused(disk)
+
+
+@pytest.mark.parametrize("held", [None, b"", bytes(1000)], ids=["missing", "empty", "zeros"])
+@pytest.mark.parametrize("first", [1, 4])
+def test_a_newest_file_that_lost_what_it_held_is_refused(first: int, held: bytes | None) -> None:
+    disk = written(*[entries(index, index, 1) for index in range(1, first + 1)], segment_bytes=1)
+    path = f"data/log/{first:020d}.jsonl"
+    disk.remove(path)
+    if held is not None:
+        disk.create(path).close()
+        disk.overwrite(path, held)
+    assert f"{path}: the newest file of the log is missing, or empty" in refused(disk)
+
+
+def test_a_snapshot_that_is_missing_is_refused_also_where_it_replaced_the_whole_log() -> None:
+    for saves in ([], [entries(1, 3, 1)]):
+        disk = written(*saves)
+        persister = open_persister(disk)
+        persister.save(HardState(10, None), [])
+        receive(persister, snapshot(9, 2))
+        assert persister.install(snapshot(9, 2))
+        persister.close()
+        disk.remove("data/snapshot/00000000000000000009-2.jsonl")
+        assert "data/snapshot: the snapshot that replaced the log is missing" in refused(disk)
 
 
 def test_files_under_other_names() -> None:
