@@ -9,6 +9,7 @@ passes from a lost disk to the one that replaces it.
     learners   they receive the log and are not counted
     left       the uids that were members once; they never come back
     founding   a server has begun the cluster alone, and has not yet brought in the others: no client is served
+    recovered  the index at which the cluster was made anew from one disk alone (kvserver --recover); 0: never
 
 All are immutable. changes.py makes one configuration from another, quorum.py counts.
 """
@@ -50,6 +51,7 @@ class Configuration(NamedTuple):
     left: tuple[int, ...] = ()  # oldest first
     cluster_id: int = 0  # drawn when the cluster was founded; positive in all but tests
     founding: bool = False
+    recovered: int = 0
 
     @property
     def is_joint(self) -> bool:
@@ -85,11 +87,13 @@ class Configuration(NamedTuple):
             if getattr(self, name):
                 plain[name] = list(getattr(self, name))
         if self.records:
-            plain["records"] = [record._asdict() for record in self.records]
+            plain["records"] = [_record_to_plain(record) for record in self.records]
         if self.cluster_id:
             plain["cluster_id"] = self.cluster_id
         if self.founding:
             plain["founding"] = True
+        if self.recovered:
+            plain["recovered"] = self.recovered
         return plain
 
     @classmethod
@@ -97,9 +101,12 @@ class Configuration(NamedTuple):
         """Raises ValueError for what is none."""
         if type(plain) is not dict or not set(plain) <= set(cls._fields) or "voters" not in plain:
             raise ValueError("a configuration is an object with the member `voters`")
-        cluster_id, founding = plain.get("cluster_id", 0), plain.get("founding", False)
-        if type(cluster_id) is not int or not 0 <= cluster_id <= MAX_UID or type(founding) is not bool:
-            raise ValueError("cluster_id is a number of 53 bits, and founding is true or false")
+        numbers = {name: plain.get(name, 0) for name in ("cluster_id", "recovered")}
+        if not all(type(number) is int and 0 <= number <= MAX_UID for number in numbers.values()):
+            raise ValueError("cluster_id and recovered are numbers of 53 bits")
+        founding = plain.get("founding", False)
+        if type(founding) is not bool:
+            raise ValueError("founding is true or false")
         lists = {name: plain.get(name, []) for name in (*_GROUPS, "records")}
         for name, items in lists.items():
             if type(items) is not list:
@@ -107,7 +114,9 @@ class Configuration(NamedTuple):
         records = tuple(_record(item) for item in lists.pop("records"))
         left = tuple(_uids("left", lists.pop("left")))
         groups = {name: tuple(sorted(_uids(name, items))) for name, items in lists.items()}
-        configuration = cls(**groups, records=records, left=left, cluster_id=cluster_id, founding=founding)
+        voters, outgoing, learners = (groups[name] for name in ("voters", "outgoing", "learners"))
+        cluster_id, recovered = numbers["cluster_id"], numbers["recovered"]
+        configuration = cls(voters, outgoing, learners, records, left, cluster_id, founding, recovered)
         _check(configuration)
         return configuration
 
@@ -119,20 +128,26 @@ def _uids(name: str, items: Iterable[Any]) -> list[int]:
     return uids
 
 
+_RECORD_TYPES = {
+    "uid": int,
+    "id": int,
+    "client_address": str,
+    "peer_address": str,
+    "http_address": str,
+    "held": bool,
+}
+
+
+def _record_to_plain(record: MemberRecord) -> dict[str, Any]:
+    return {name: value for name, value in record._asdict().items() if value}
+
+
 def _record(plain: Any) -> MemberRecord:
-    types = {
-        "uid": int,
-        "id": int,
-        "client_address": str,
-        "peer_address": str,
-        "http_address": str,
-        "held": bool,
-    }
-    if type(plain) is not dict or set(plain) != set(types):
-        raise ValueError(f"a member's record has the members {', '.join(types)}")
-    for name, type_ in types.items():
-        if type(plain[name]) is not type_:
-            raise ValueError(f"{name} of a member's record is no {type_.__name__}")
+    if type(plain) is not dict or not {"uid", "id"} <= set(plain) <= set(_RECORD_TYPES):
+        raise ValueError(f"a member's record has the members {', '.join(_RECORD_TYPES)}, uid and id at least")
+    for name, value in plain.items():
+        if type(value) is not _RECORD_TYPES[name]:
+            raise ValueError(f"{name} of a member's record is no {_RECORD_TYPES[name].__name__}")
     if not 0 < plain["uid"] <= MAX_UID or not 0 < plain["id"] <= MAX_UID:
         raise ValueError("uid and id of a member's record are positive")
     return MemberRecord(**plain)

@@ -90,7 +90,8 @@ def route(routes: Mapping[str, int]) -> None:
 
 
 if __name__ == "__main__":
-    route(json.loads(Path(sys.argv[1] + ".routes").read_text(encoding="ascii")))
+    if os.path.exists(sys.argv[1] + ".routes"):
+        route(json.loads(Path(sys.argv[1] + ".routes").read_text(encoding="ascii")))
     limit_threads(sys.argv[1] + ".threads")
     disk._fsync = Fsync(disk._fsync, sys.argv[1] + ".fsync")
     sys.exit(server.main())

@@ -105,9 +105,11 @@ class RaftProcess(Process):
     """A server with a CommandList in place of the database."""
 
     def __init__(self, host: Machine, applied: Applied) -> None:
-        super().__init__(host)
         self.list = CommandList(host.id, applied)
-        self.member._machine = self.list  # a Process knows no other state machine than the database
+        super().__init__(host)
+
+    def make_machine(self) -> CommandList:
+        return self.list
 
     def position(self) -> int:
         """The position of the last entry of its log."""

@@ -79,12 +79,12 @@ class Process:
         )
         self.notices = self.persister.notices
         self.port = PeerPort(self, options.snapshot_chunk_bytes, self.rng)
-        self._service = KVService(self._send_replies, "sim")
+        self.machine = self.make_machine()
         self.member = Member(
             Profile(CLUSTER, self.id, f"client{self.id}:1", address_of(self.id), "", founders),
             self.persister,
             self.port,  # type: ignore[arg-type]  # it stands for a PeerNetwork
-            self._service,
+            self.machine,
             options,
             self.threads,  # type: ignore[arg-type]  # they stand for real ones
             relieve=self._relieve,
@@ -92,6 +92,10 @@ class Process:
         )
         self.raft: Raft = self.member.node._raft
         self.seen: Any = invariants.observe(self.raft)  # what checks.py has seen last
+
+    def make_machine(self) -> Any:
+        """What is replicated."""
+        return KVService(self._send_replies, "sim")
 
     def _draws(self) -> Iterator[int]:
         """Random numbers, but uids that a reader of the trace knows again."""
@@ -287,7 +291,7 @@ class Process:
             if peers:
                 self.port.receive(peers)
             if requests:
-                self._service.on_requests(requests)
+                self.machine.on_requests(requests)
         if self._reader is reader:
             self._reader, self._reads = None, False
 
@@ -307,11 +311,6 @@ class Process:
             self.world.network.carry(self.id, client.name, client.receive, id, ok, result)
 
     # -- for the trace ---------------------------------------------------------------------------------------
-
-    @property
-    def machine(self) -> KVService:
-        """The state machine."""
-        return self._service
 
     def _trace_disk(self) -> None:
         save, install = self.persister.save, self.persister.install
