@@ -165,6 +165,11 @@ class OutcomeUnknown(UnavailableError):
     it."""
 
 
+class ClusterChangedError(NotApplied):
+    """The servers belong to another cluster than this Clerk was connected with: it was recovered from one disk, or made
+    anew. What the Clerk knew of the old one is void: make a new one."""
+
+
 class SessionExpiredError(OutcomeUnknown):
     """The server forgot this client's session between two attempts of one command, so that it can no longer
     tell whether the first attempt took effect. Nothing was applied twice."""

@@ -26,6 +26,7 @@ from raftkv.cli.cluster_files import (
 )
 from raftkv.cli.commands import COMMANDS
 from raftkv.cli.console import Console
+from raftkv.cli.local_members import LocalMembers
 from raftkv.cli.nodes import CAN_PAUSE, LocalCluster, NodeError
 from raftkv.cli.outcome import DONE, STOPS, Outcome, OutputError, Terminated, UsageError, exit_status
 from raftkv.cli.printable import one_line
@@ -72,13 +73,13 @@ def _run(files: ClusterFiles, folder: str, interactive: bool) -> None:
     with LocalCluster(files.server_inis, output.show) as cluster:
         try:
             with Clerk.from_config(files.client_ini) as clerk:
-                _use(cluster, clerk, output, files.client_ini, folder)
+                _use(cluster, clerk, output, files, folder)
         finally:
             _ignore_signals()  # nothing interrupts the stopping of the nodes
 
 
-def _use(cluster: LocalCluster, clerk: Any, output: NodeOutput, client_ini: str, folder: str) -> None:
-    leader, count = _wait_for_leader(cluster, clerk), len(cluster.nodes)
+def _use(cluster: LocalCluster, clerk: Any, output: NodeOutput, files: ClusterFiles, folder: str) -> None:
+    leader, count, client_ini = _wait_for_leader(cluster, clerk), len(cluster.nodes), files.client_ini
     console = Console()
     if not output.terminal:
         console.write(one_line(f"ready: node {leader} of {count} leads; clients use {client_ini}") + "\n")
@@ -90,7 +91,8 @@ def _use(cluster: LocalCluster, clerk: Any, output: NodeOutput, client_ini: str,
         f"other clients: kvclient --config {client_ini}\n"
         "`help` lists the commands; try `kill leader`; `exit` stops the cluster\n"
     )
-    ClusterPrompt(clerk, cluster, output).run()
+    commands = {**COMMANDS, **node_commands(cluster), **LocalMembers(cluster, files).commands()}
+    ClusterPrompt(clerk, commands, output).run()
 
 
 def _wait_for_leader(cluster: LocalCluster, clerk: Any) -> int:
@@ -121,8 +123,8 @@ def find_leader(clerk: Any) -> int | None:
 class ClusterPrompt(Prompt):
     """The client's prompt, with commands for the nodes themselves."""
 
-    def __init__(self, clerk: Any, cluster: LocalCluster, output: NodeOutput) -> None:
-        super().__init__(clerk, {**COMMANDS, **node_commands(cluster)})
+    def __init__(self, clerk: Any, commands: dict[str, Command], output: NodeOutput) -> None:
+        super().__init__(clerk, commands)
         self._output = output
 
     def read_line(self, prompt: str) -> str:

@@ -89,8 +89,8 @@ def _existing(folder: str, client_ini: str, nodes: int | None, port: int | None)
         config = load_server_config(_server_ini(folder, node))
         if config.node_id != node:
             raise ConfigError(f"{config.path}: [node] id: must be {node} in this file, not {config.node_id}")
-        if config.servers != servers:
-            raise ConfigError(f"{config.path}: [servers]: has other servers than {client_ini}")
+        if config.servers[node] != servers[node]:
+            raise ConfigError(f"{config.path}: [servers] {node}: has another address than {client_ini}")
         server_inis[node] = config.path
     if nodes is not None and nodes != len(servers):
         raise ConfigError(
@@ -104,6 +104,35 @@ def _existing(folder: str, client_ini: str, nodes: int | None, port: int | None)
             "leave out --port, or give another folder"
         )
     return ClusterFiles(client_ini, server_inis)
+
+
+def add_server(files: ClusterFiles, node: int, join: str) -> str:
+    """Write the file of a new server, which asks the member at `join` (its peer address); returns its path."""
+    client, peer = (Address(HOST, port) for port in _free_ports(2))
+    first = load_server_config(next(iter(files.server_inis.values())))
+    path = _server_ini(os.path.dirname(files.client_ini), node)
+    text = _server_text(node, {**first.servers, node: client}, {**first.peers, node: peer})
+    _write(path, f"{text}\n[cluster]\njoin = {join}\n")
+    files.server_inis[node] = path
+    return path
+
+
+def rewrite_addresses(files: ClusterFiles) -> None:
+    """Put the addresses of all servers into all files; the rest of each stays as it is."""
+    configs = {node: load_server_config(path) for node, path in files.server_inis.items()}
+    sections = {
+        "servers": _address_lines({node: config.servers[node] for node, config in configs.items()}),
+        "peers": _address_lines({node: config.peers[node] for node, config in configs.items()}),
+    }
+    for path in (
+        *files.server_inis.values(),
+        files.client_ini,
+    ):  # the client's last: it says which servers there are
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+        for section, lines in sections.items():
+            text = re.sub(rf"(?ms)^\[{section}\]\n.*?(?=^\[|\Z)", f"[{section}]\n{lines}\n", text)
+        _write(path, text)
 
 
 @contextlib.contextmanager

@@ -166,6 +166,7 @@ class LocalCluster:
     """All servers of a cluster on this machine, by node id. A context manager that starts and stops them."""
 
     def __init__(self, server_inis: Mapping[int, str], on_line: Callable[[int, str], None]) -> None:
+        self._on_line = on_line
         self.nodes: dict[int, Node] = {node: Node(node, ini, on_line) for node, ini in server_inis.items()}
 
     def __enter__(self) -> LocalCluster:
@@ -179,6 +180,19 @@ class LocalCluster:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    def add(self, node_id: int, ini: str) -> None:
+        """Start one more server."""
+        node = Node(node_id, ini, self._on_line)
+        node.start()
+        self.nodes[node_id] = node
+
+    def remove(self, node_id: int) -> None:
+        """Stop a server, which is none of the cluster's any more."""
+        node = self.nodes.pop(node_id)
+        if node.running:
+            with contextlib.suppress(NodeError):  # it ended by itself just now
+                node.stop()
 
     def running(self) -> list[int]:
         return [node_id for node_id, node in self.nodes.items() if node.running]

@@ -10,9 +10,11 @@ import queue
 import signal
 import sys
 import threading
+from typing import Callable
 
 from raftkv import __version__
 from raftkv.cli.interpreter import die_with_parent
+from raftkv.cli.recovery import run_recovery
 from raftkv.cli.streams import open_standard_streams
 from raftkv.config import ServerConfig, load_server_config
 from raftkv.errors import ConfigError, RaftKVError
@@ -26,6 +28,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run a server. Returns the exit status: 0 stopped, 1 could not start, 2 wrong usage or configuration."""
     open_standard_streams()
     args = _parser().parse_args(argv)
+    if args.recover:
+        return _explained(lambda: run_recovery(load_server_config(args.config), yes=args.yes))
     # A SimpleQueue, because its put() is safe in a signal handler, whatever the main thread is doing.
     stop_reasons: queue.SimpleQueue[str] = queue.SimpleQueue()
     for number in _stop_signals():
@@ -33,8 +37,13 @@ def main(argv: list[str] | None = None) -> int:
     if args.exit_with_parent:
         _watch_parent(stop_reasons)
     log_to_stderr()
+    return _explained(lambda: _run(args.config, stop_reasons))
+
+
+def _explained(run: Callable[[], int]) -> int:
+    """The exit status of `run`, or of what it raises."""
     try:
-        return _run(args.config, stop_reasons)
+        return run()
     except ConfigError as error:
         print(f"kvserver: {error}", file=sys.stderr)
         return 2
@@ -103,6 +112,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "config", metavar="CONFIG.ini", help="this server's configuration; see conf/server1.ini"
     )
+    parser.add_argument(
+        "--recover",
+        action="store_true",
+        help="do not run it: when the majority is lost for good, make a cluster of one from its disk",
+    )
+    parser.add_argument("--yes", action="store_true", help="with --recover: do not ask")
     parser.add_argument("--version", action="version", version=f"raftkv {__version__}")
     parser.add_argument("--exit-with-parent", action="store_true", help=argparse.SUPPRESS)
     return parser

@@ -184,13 +184,12 @@ class Clerk(MemberCommands):
         All that are known are asked at once. One that does not answer within `timeout` seconds has "alive" False, and
         "error" says why. Raises AuthenticationError if all that answer hold another key.
         """
-        asked = Poll(self._authkey, _checked_timeout(timeout))
-        driver = self._driver
-        addresses = driver.directory.addresses
-        for number, end in list(driver.ends.items()):
-            if number in addresses:
-                asked.ask(addresses[number], end, driver.directory.label(number))
-        return asked.rows()
+        self._driver.check_open()
+        directory = self._driver.directory
+        with Poll(self._authkey, _checked_timeout(timeout)) as poll:
+            for number, address in directory.addresses.items():
+                poll.ask(address, directory.label(number))
+            return poll.rows()
 
     def close(self) -> None:
         """Close all connections. Commands under way fail: with OutcomeUnknown, or with ClosedError if it is

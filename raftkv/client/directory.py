@@ -5,6 +5,9 @@ itself. What a server says of the members adds addresses, and takes away those t
 more; the given ones stay. To a member whose id is known to be at one of our addresses no other one is added: that one
 works from here, also where servers have other addresses among themselves.
 
+A client belongs to the cluster that the first server told it: others are refused, and when only others are left, the
+client has come to its end.
+
 Each address has a number, its *server* in the rest of the client. Pure: no I/O.
 """
 
@@ -13,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from raftkv.errors import ProtocolError
 from raftkv.ini import Address
 
 
@@ -25,6 +29,20 @@ class Directory:
         self.ids: dict[int, int] = {id: id for id in given} if are_ids else {}
         self._given = frozenset(given)
         self._cluster_id = 0
+        self._greeted: dict[int, bool] = {}  # server -> is it of our cluster? By its last hello
+
+    def greeted(self, server: int, guide: Any) -> None:
+        """The first words of `server` on a connection are `guide`. Raises ProtocolError if it is not of our cluster."""
+        if isinstance(guide, dict) and guide.get("cluster_id") == 0:
+            raise ProtocolError("it is no member of a cluster yet")
+        self._greeted[server] = not self._is_foreign(guide)
+        if not self._greeted[server]:
+            raise ProtocolError("it belongs to another cluster than before")
+
+    @property
+    def has_lost_its_cluster(self) -> bool:
+        """Are those that could be reached of another cluster?"""
+        return bool(self._greeted) and not any(self._greeted.values())
 
     def learn(self, server: int, guide: Any, keep: Collection[int | None] = ()) -> None:
         """`server` has said what kvdb.members.Members.guide() has. Numbers in `keep` do not go."""
@@ -50,6 +68,8 @@ class Directory:
 
     def failed(self, server: int) -> None:
         """There was no answer from there: whoever is said to be there may have moved."""
+        if self._greeted.get(server):
+            del self._greeted[server]
         if self._cluster_id:  # else there is nothing better to know
             self.ids = {id: number for id, number in self.ids.items() if number != server}
 
@@ -64,8 +84,8 @@ class Directory:
                 return str(id)
         return str(self.addresses.get(server, server))
 
-    def _is_foreign(self, guide: Mapping[str, Any]) -> bool:
-        cluster_id = guide.get("cluster_id")
+    def _is_foreign(self, guide: Any) -> bool:
+        cluster_id = guide.get("cluster_id") if isinstance(guide, dict) else None
         if type(cluster_id) is not int or not cluster_id:
             return True
         self._cluster_id = self._cluster_id or cluster_id

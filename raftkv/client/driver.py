@@ -7,6 +7,7 @@ and the counters for them. Nothing is sent and no Future is set while it is held
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import random
@@ -14,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Callable
 
 from raftkv import errors, forks
@@ -33,7 +35,7 @@ logger = logging.getLogger("raftkv.client")
 _CONNECT_TIMEOUT_S = 1.5  # a little more than a lost first packet costs
 _CLOSE_S = 2.0  # close() waits so long for our threads, one of which may be in somebody's callback
 _LONG_S = 3600.0
-_HELLO_EVERY_S = 5.0  # so old may be what we know of the members
+_ASK_EVERY_S = 5.0  # so old may be what we know of the members
 _BATCH = 200  # events that are taken from the inbox at once
 
 Event = Callable[[], Actions]  # called with the lock held
@@ -55,6 +57,23 @@ class _Attempt(Call):
 
     def fail(self, error: errors.RaftKVError) -> None:
         self._driver.report(self._command, self._attempt, None, error)
+
+
+class _Question(Call):
+    """Who the members are."""
+
+    __slots__ = ("_driver", "_server")
+
+    def __init__(self, driver: Driver, server: int, deadline: float) -> None:
+        super().__init__(deadline)
+        self._driver, self._server = driver, server
+
+    def resolve(self, ok: bool, result: Any) -> None:
+        if ok:
+            self._driver.learn(self._server, result)
+
+    def fail(self, error: errors.RaftKVError) -> None:
+        """It is asked again."""
 
 
 class Driver:
@@ -82,8 +101,8 @@ class Driver:
         self._thread: threading.Thread | None = None
         self._wakes_at = 0.0  # when `clerk` will wake by itself
         self._under_way = 0  # commands that the session knows
-        self._greeted: int | None = None  # the leader that was asked for the members
-        self._hello_at = float("inf")  # when to ask again
+        self._told_by: int | None = None  # the leader that was asked for the members
+        self._ask_at = float("inf")  # when to ask again
 
     # -- for callers -----------------------------------------------------------------------------------------
 
@@ -93,7 +112,7 @@ class Driver:
 
         Raises ClosedError, or the command's error when no thread can be started.
         """
-        self._check_open()
+        self.check_open()
         if sys.is_finalizing():
             raise not_begun(command, "the interpreter is shutting down")
         if self._thread is None:
@@ -104,7 +123,7 @@ class Driver:
                 raise not_begun(command, str(error)) from None
         self._inbox.put(lambda: self._begin(command))
         if self.over:
-            self._check_open()
+            self.check_open()
 
     def hand_over(self, command: Command, result: Any, error: errors.RaftKVError | None) -> None:
         """What a caller who was alone says of its command."""
@@ -144,7 +163,7 @@ class Driver:
         self._inbox.put(self._close_session)
         self.window.close()
 
-    def _check_open(self) -> None:
+    def check_open(self) -> None:
         if self.closed:
             raise errors.ClosedError("this Clerk was closed: make a new one")
         if self._generation != forks.generation:
@@ -257,15 +276,11 @@ class Driver:
         for action in actions:
             if type(action) is Done:
                 self._under_way -= 1
-                command = action.command
-                if type(command.context) is CallFuture:
-                    self.window.leave(command)
-                elif command.method == Hello.name and command.error is None:
-                    self._session.learn(command.server, command.result)
-        if self._session.leader != self._greeted:
-            self._greeted = self._session.leader
-            if self._greeted is not None:
-                actions += self._say_hello()
+                if type(action.command.context) is CallFuture:
+                    self.window.leave(action.command)
+        if self._session.leader not in (None, self._told_by):
+            self._told_by = self._session.leader
+            self._ask_at = 0.0
         if self.directory.addresses is not self._connected_to:
             self._follow_members()
         wake_at = self._session.wake_at
@@ -273,15 +288,18 @@ class Driver:
             self._wakes_at = 0.0
             self._inbox.put(None)
 
-    def _say_hello(self) -> Actions:
-        """Ask the leader, which is known, for the members."""
-        if self.closed:
-            return []
-        now = time.monotonic()
-        self._take_back()
-        self._under_way += 1
-        self._hello_at = now + _HELLO_EVERY_S
-        return self._session.start(Command(Hello(), now + _HELLO_EVERY_S), now)
+    def _greet(self, server: int, guide: Any) -> None:
+        """The first words of a server on a connection. Raises ProtocolError if it is of another cluster."""
+        self._own_threads.add(threading.get_ident())
+        with self._lock:
+            self._session.greeted(server, guide)
+            self._after([])
+
+    def learn(self, server: int, guide: Any) -> None:
+        """What the leader says of the members."""
+        with self._lock:
+            self._session.learn(server, guide)
+            self._after([])
 
     def _follow_members(self) -> None:
         """Have an end for each server that is known."""
@@ -293,13 +311,18 @@ class Driver:
         for server, address in wanted.items():
             if server not in self.ends:
                 self.ends[server] = ClientEnd(
-                    address, self._authkey, name=f"clerk-{server}", connect_timeout_s=_CONNECT_TIMEOUT_S
+                    address,
+                    self._authkey,
+                    name=f"clerk-{server}",
+                    hello=lambda: (Hello.name, ()),
+                    on_hello=partial(self._greet, server),
+                    connect_timeout_s=_CONNECT_TIMEOUT_S,
                 )
 
     def _due_at(self) -> float:
         """When there is something to do without an event."""
         wake_at = self._session.wake_at
-        return min(self.loans.next_overdue_at(), self._hello_at, float("inf") if wake_at is None else wake_at)
+        return min(self.loans.next_overdue_at(), self._ask_at, float("inf") if wake_at is None else wake_at)
 
     def _keep_time(self, now: float) -> Actions:
         actions: Actions = []
@@ -308,11 +331,18 @@ class Driver:
         wake_at = self._session.wake_at
         if wake_at is not None and now >= wake_at:
             actions += self._session.wake(now)
-        if now >= self._hello_at:
-            self._hello_at = now + _HELLO_EVERY_S
-            if self._session.leader is not None:
-                actions += self._say_hello()
         return actions
+
+    def _due_question(self, now: float) -> Callable[[], None] | None:
+        """What asks the leader, which is known, for the members, if that is due."""
+        leader = self._session.leader
+        if now < self._ask_at or self.closed:
+            return None
+        self._ask_at = now + _ASK_EVERY_S
+        end = None if leader is None else self.ends.get(leader)
+        if leader is None or end is None:
+            return None
+        return partial(end.post, _Question(self, leader, now + _ASK_EVERY_S), Hello.name, ())
 
     def _close_session(self) -> Actions:
         self.closed = self.over = True
@@ -352,9 +382,13 @@ class Driver:
             actions += self._keep_time(time.monotonic())
             self._wakes_at = 0.0
             self._after(actions)
+            ask = self._due_question(time.monotonic())
             self._wakes_at = self._due_at()
             gone, self._gone = self._gone, []
         self._perform(actions)
+        if ask is not None:
+            with contextlib.suppress(errors.RpcError, errors.ClosedError):
+                ask()
         for end in gone:
             end.close()
 

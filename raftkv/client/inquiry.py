@@ -73,13 +73,18 @@ class Inquiry:
         if self.guides(command):
             tell(command.server, command.sent_at, now)
 
+    @property
+    def has_asked_all(self) -> bool:
+        """Has no server answered, and each been tried?"""
+        return len(self.complaints) == len(self._servers)
+
     def unauthorised(self, server: int) -> bool:
         """`server` holds another key than we do. Returns whether there is no point in asking on: a majority does,
         and all others cannot be reached."""
         self._unauthorised.add(server)
         self._authorised.discard(server)
         most = 2 * len(self._unauthorised) > len(self._servers)
-        return most and len(self.complaints) == len(self._servers) and self.wrong_key() is not None
+        return most and self.has_asked_all and self.wrong_key() is not None
 
     def wrong_key(self) -> str | None:
         """What a server said that holds another key than we do, if all that answer do."""

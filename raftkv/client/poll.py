@@ -17,8 +17,8 @@ from raftkv.rpc.future import CallFuture
 #: What is said of each server, besides "error". None stands for what a dead server cannot say.
 STATUS_FIELDS = (
     "id", "address", "alive", "role", "term", "leader", "quorum_silent_ms", "commit_index", "applied_index",
-    "log_first_index", "log_last_index", "log_bytes", "snapshot_index", "data_bytes", "members", "alarms", "pid",
-    "version",
+    "log_first_index", "log_last_index", "log_bytes", "snapshot_index", "data_bytes", "members", "recovered", "alarms",
+    "pid", "version",
 )  # fmt: skip
 
 _GRACE_S = 0.1  # in which an end says why there was no answer in time
@@ -27,18 +27,28 @@ Row = dict[str, Any]
 
 
 class Poll:
-    """One round of questions. For one thread. `timeout_s`: for all of it."""
+    """One round of questions: a context manager. For one thread. `timeout_s`: for all of it."""
 
     def __init__(self, authkey: bytes, timeout_s: float) -> None:
         self._authkey, self._timeout_s = authkey, timeout_s
         self._deadline = time.monotonic() + timeout_s
         self._asked: list[tuple[Address, str, Future[Any]]] = []
+        self._ends: list[ClientEnd] = []
         self._strangers: list[errors.AuthenticationError] = []
 
-    def ask(self, address: Address, end: ClientEnd, label: str) -> None:
-        """Ask the server at `address`, which people know as `label`."""
-        left_s = max(0.001, self._deadline - time.monotonic())
-        self._asked.append((address, label, _ask(end, left_s)))
+    def __enter__(self) -> Poll:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for end in self._ends:
+            end.close()
+
+    def ask(self, address: Address, label: str) -> None:
+        """Ask the server at `address`, which people know as `label`: on a connection of its own, on which it need not
+        be a member of any cluster."""
+        end = ClientEnd(address, self._authkey, name="clerk-status")
+        self._ends.append(end)
+        self._asked.append((address, label, _ask(end, max(0.001, self._deadline - time.monotonic()))))
 
     def rows(self) -> list[Row]:
         """A dict of STATUS_FIELDS for each, sorted by id. Raises AuthenticationError if all that answer hold another
@@ -46,26 +56,14 @@ class Poll:
         rows = [self._row(*asked) for asked in self._asked]
         members = _members_in(rows)
         known = {address.plain() for address, _, _ in self._asked}
-        others = {
-            id: address
-            for id, address in members.items()
-            if address.plain() not in known and id not in [row["id"] for row in rows if row["alive"]]
-        }
-        rows += self._ask_others(others)
+        self._asked.clear()
+        for id, address in members.items():
+            if address.plain() not in known and id not in [row["id"] for row in rows if row["alive"]]:
+                self.ask(address, str(id))
+        rows += [self._row(*asked) for asked in self._asked]
         if self._strangers and not any(row["alive"] for row in rows):
             raise self._strangers[0]
         return sorted(_distinct(rows, members), key=lambda row: (type(row["id"]) is str, row["id"]))
-
-    def _ask_others(self, others: dict[int, Address]) -> list[Row]:
-        ends = [ClientEnd(address, self._authkey, name="clerk-status") for address in others.values()]
-        try:
-            self._asked.clear()
-            for (id, address), end in zip(others.items(), ends):
-                self.ask(address, end, str(id))
-            return [self._row(*asked) for asked in self._asked]
-        finally:
-            for end in ends:
-                end.close()
 
     def _row(self, address: Address, label: str, answer: Future[Any]) -> Row:
         row: Row = dict.fromkeys(STATUS_FIELDS)

@@ -51,7 +51,7 @@ from collections.abc import Sequence
 from typing import Any, Callable
 
 from raftkv import errors
-from raftkv.client.command import Actions, Command, Done, Send, error_of, expired, too_late
+from raftkv.client.command import Actions, Command, Done, Send, cluster_changed, error_of, expired, too_late
 from raftkv.client.directory import Directory
 from raftkv.client.inquiry import Inquiry
 from raftkv.client.loan import Loan
@@ -145,6 +145,11 @@ class ClerkSession:
     def leader(self) -> int | None:
         """The server that everything goes to."""
         return self._search.leader
+
+    def greeted(self, server: int, guide: Any) -> None:
+        """See Directory.greeted()."""
+        self._directory.greeted(server, guide)
+        self.learn(server, guide)
 
     def learn(self, server: int, guide: Any) -> None:
         """`server` has said who the members are; see Directory."""
@@ -291,6 +296,8 @@ class ClerkSession:
         command.in_doubt |= sent
         self._directory.failed(command.server)
         self._inquiry.failed(command, reason, tell, now)
+        if self._directory.has_lost_its_cluster and self._inquiry.has_asked_all:
+            self._fail(command, cluster_changed(command))
         self._retry(command, now)
 
     # -- queues ----------------------------------------------------------------------------------------------

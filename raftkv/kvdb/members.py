@@ -24,20 +24,19 @@ class Members:
         (id -> client address) and "cluster_id"."""
         return self._admin.guide()
 
-    def answer(self, operation: Hello | Member) -> Outcome:
-        """Carries out a request that was checked. The result is the members as they are then: "members" (see
+    def answer(self, operation: Hello | Member, by: str) -> Outcome:
+        """Carries out a request, that was checked, of the client `by`. The result is the members as they are then: "members" (see
         MemberAdmin.list()), "leader", "is_changing", "is_handing_over"."""
         admin = self._admin
         try:
             if isinstance(operation, Hello):
-                admin.check_leading()
                 return ok(self.guide())
             options = operation.options
             if operation.action == "transfer":
                 if options["leader"] == self.guide()["id"]:
                     admin.transfer(options["id"] or None)
             elif operation.action != "list":
-                getattr(admin, operation.action)(**options)
+                getattr(admin, operation.action)(**options, by=f"the client {by}")
             return ok(admin.state())
         except NotLeaderError as error:
             detail = {**self.guide(), "leader": error.leader, "proposed": False}

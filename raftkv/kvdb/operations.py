@@ -271,8 +271,7 @@ class Status(NamedTuple("Status", []), Operation):
 
 
 class Hello(NamedTuple("Hello", []), Operation):
-    """What a client must know of the cluster; see members.py. The leader answers; others refuse, as they refuse all
-    else, and say the same."""
+    """The first request on a connection: what a client must know of the cluster; see members.py."""
 
     __slots__ = ()
     name = "hello"

@@ -127,6 +127,7 @@ class KVServer:
             problems.append(f"clients are refused: {self._full()}")
         return {
             "members": self.member.admin.list(),
+            "recovered": self.member.node.view().configuration.recovered or None,
             "problems": problems,
             "connections": clients.connections,
             "max_connections": clients.max_connections,
@@ -192,6 +193,8 @@ def _profile(config: ServerConfig) -> Profile:
         peers[config.node_id],
         founders={} if config.join is not None else peers,
         hints=hints,
+        servers={id: str(address) for id, address in config.servers.items()},
+        peers=peers,
     )
 
 

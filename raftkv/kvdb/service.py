@@ -99,7 +99,7 @@ class KVService:
             elif isinstance(operation, Status):
                 replies.append((channel, id, *ok(self.status())))
             elif isinstance(operation, (Hello, Member)):
-                replies.append((channel, id, *self._of_members(operation)))
+                replies.append((channel, id, *self._of_members(operation, channel)))
             else:
                 pieces.append((channel, id, operation))
         if growth and (self._consensus.no_room or not self._limit.admits(growth, self._store.data_bytes)):
@@ -174,10 +174,10 @@ class KVService:
     def _guide(self) -> dict[str, Any]:
         return {} if self._members is None else self._members.guide()
 
-    def _of_members(self, operation: Hello | Member) -> Outcome:
+    def _of_members(self, operation: Hello | Member, channel: Any) -> Outcome:
         if self._members is None:
             return refused(BAD_REQUEST, "this server has no members")
-        return self._members.answer(operation)
+        return self._members.answer(operation, channel.peer)
 
     # -- the state machine (raft.node.StateMachine) ----------------------------------------------------------
 

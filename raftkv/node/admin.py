@@ -18,6 +18,8 @@ from raftkv.raft.changes import Change, change, leave_joint
 from raftkv.raft.configuration import Configuration, MemberRecord
 from raftkv.raft.quorum import VoteResult, vote_result
 
+OPERATOR = "an operator"
+
 
 class Meetings(Protocol):
     def met(self) -> dict[int, Hello]:
@@ -26,11 +28,12 @@ class Meetings(Protocol):
 
 class MemberAdmin:
     """Of one server, which has the disk `uid`. Thread-safe. Ids are labels. All but list() raise NotLeaderError
-    where this server does not lead, and InvalidChangeError with a sentence."""
+    where this server does not lead, and InvalidChangeError with a sentence. `by`: who wants a change, in words."""
 
     def __init__(self, node: RaftNode, uid: int, meetings: Meetings, alive_s: float) -> None:
         """`alive_s`: who has been heard within so many seconds is alive."""
         self._node, self._uid, self._meetings, self._alive_s = node, uid, meetings, alive_s
+        self._begun = 0, ""  # the term of this server's last change, and who wanted it
 
     # -- what there is ---------------------------------------------------------------------------------------
 
@@ -76,10 +79,6 @@ class MemberAdmin:
             "is_handing_over": self._node.is_handing_over,
         }
 
-    def check_leading(self) -> None:
-        """Raises NotLeaderError if this server does not lead."""
-        self._leading()
-
     def guide(self) -> dict[str, Any]:
         """See kvdb.members.Members.guide()."""
         view = self._node.view()
@@ -98,7 +97,9 @@ class MemberAdmin:
 
     # -- changes ---------------------------------------------------------------------------------------------
 
-    def add(self, id: int, client_address: str, peer_address: str, *, learner: bool = False) -> None:
+    def add(
+        self, id: int, client_address: str, peer_address: str, *, learner: bool = False, by: str = OPERATOR
+    ) -> None:
         """The server with an empty disk that came as node `id` becomes a learner, and a voter when it has caught up;
         if it is to stay a `learner`, when promote() is called."""
         view = self._leading()
@@ -116,23 +117,33 @@ class MemberAdmin:
                 f"node {id} says that it is at {record.client_address} and, for peers, at {record.peer_address}: "
                 "correct the command, or its file"
             )
-        self._begin(view, Change(add=(record,)))
+        self._begin(view, Change(add=(record,)), by)
 
-    def remove(self, id: int) -> None:
+    def remove(self, id: int, *, by: str = OPERATOR) -> None:
         view = self._leading()
-        self._begin(view, Change(remove=(self._member(view, id).uid,)))
+        self._begin(view, Change(remove=(self._member(view, id).uid,)), by)
 
-    def promote(self, id: int) -> None:
+    def promote(self, id: int, *, by: str = OPERATOR) -> None:
         """A learner that has caught up becomes a voter."""
         view = self._leading()
-        self._begin(view, Change(promote=(self._ready(view, id),)))
+        self._begin(view, Change(promote=(self._ready(view, id),)), by)
 
-    def swap(self, old: int, new: int) -> None:
+    def swap(self, old: int, new: int, *, by: str = OPERATOR) -> None:
         """In one change, the learner `new`, which has caught up, becomes a voter, and `old` is removed."""
         view = self._leading()
-        self._begin(view, Change(promote=(self._ready(view, new),), remove=(self._member(view, old).uid,)))
+        self._begin(
+            view, Change(promote=(self._ready(view, new),), remove=(self._member(view, old).uid,)), by
+        )
 
-    def move(self, id: int, client_address: str = "", peer_address: str = "", http_address: str = "") -> None:
+    def move(
+        self,
+        id: int,
+        client_address: str = "",
+        peer_address: str = "",
+        http_address: str = "",
+        *,
+        by: str = OPERATOR,
+    ) -> None:
         """A member is at other addresses; those that are "" stay. (One that runs says so itself.)"""
         view = self._leading()
         record = self._member(view, id)
@@ -141,7 +152,12 @@ class MemberAdmin:
             peer_address=peer_address or record.peer_address,
             http_address=http_address or record.http_address,
         )
-        self._begin(view, Change(update=(moved,)))
+        self._begin(view, Change(update=(moved,)), by)
+
+    def change_by_itself(self, wanted: Change) -> None:
+        """The leader makes a change that nobody asked for; see upkeep.py."""
+        self._node.change(wanted)
+        self._begun = self._node.get_state()[0], "the leader itself"
 
     def transfer(self, id: int | None = None) -> int:
         """Hand the leadership to the voter `id`, or to the one that holds most. Returns its id."""
@@ -173,17 +189,22 @@ class MemberAdmin:
             raise InvalidChangeError(f"member {id} has not caught up: it lacks {lacks} entries; try again")
         return uid
 
-    def _begin(self, view: View, wanted: Change) -> None:
+    def _begin(self, view: View, wanted: Change, by: str) -> None:
         if view.configuration.founding:
             raise InvalidChangeError("the cluster is being founded: try again when it is", may_pass=True)
-        if view.configuration.is_joint:
-            what = _under_way(view.configuration)
+        term, begun = self._node.get_state()[0], self._begun
+        if view.configuration.is_joint or (view.is_changing and begun[0] == term):
+            words = [
+                *_under_way(view.configuration),
+                f"begun by {begun[1] if begun[0] == term else 'an earlier leader'}",
+            ]
             raise InvalidChangeError(
-                f"another change of the members is under way ({what}): try again when it is done"
+                f"another change of the members is under way ({', '.join(words)}): try again when it is done"
             )
         following = change(view.configuration, wanted)
         self._check_alive(view, following)
         self._node.change(wanted)
+        self._begun = term, by
 
     def _check_alive(self, view: View, following: Configuration) -> None:
         """Raises InvalidChangeError unless majorities that could agree to the change are alive."""
@@ -206,12 +227,14 @@ class MemberAdmin:
         return uid == self._uid or (uid in met and (not view.leads or view.silent_s(uid) < self._alive_s))
 
 
-def _under_way(joint: Configuration) -> str:
-    """What becomes of whom in a change, in words."""
+def _under_way(joint: Configuration) -> list[str]:
+    """What becomes of whom in a change of voters, in words."""
+    if not joint.is_joint:
+        return []
     before, after = set(joint.outgoing), set(joint.voters)
     words = [f"member {joint.label(uid)} becomes a voter" for uid in sorted(after - before)]
     words += [f"member {joint.label(uid)} leaves" for uid in sorted(before - after)]
-    return ", ".join(words)
+    return words
 
 
 def _role(configuration: Configuration, uid: int) -> str:

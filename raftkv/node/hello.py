@@ -9,11 +9,10 @@ Pure: no I/O.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import NamedTuple
 
 from raftkv.errors import ProtocolError
-from raftkv.raft.configuration import MemberRecord
+from raftkv.raft.configuration import Configuration, MemberRecord
 
 VERSION = 2  # of the peers' protocol
 
@@ -59,9 +58,8 @@ def check_called(to: int, caller: Hello, own: Hello) -> None:
         )
 
 
-def check_hello(hello: Hello, own: Hello, left: Collection[int]) -> None:
-    """Raises ProtocolError if the two do not belong together. `left`: the uids that left, as far as that is
-    committed."""
+def check_hello(hello: Hello, own: Hello, members: Configuration) -> None:
+    """Raises ProtocolError if the two do not belong together. `members`: as far as they are committed."""
     if hello.version != VERSION:
         raise ProtocolError(
             f"node {hello.id} speaks version {hello.version} of the peers' protocol, not {VERSION}"
@@ -69,13 +67,8 @@ def check_hello(hello: Hello, own: Hello, left: Collection[int]) -> None:
     if hello.cluster != own.cluster:
         raise ProtocolError(f"node {hello.id} belongs to cluster {hello.cluster!r}, this is {own.cluster!r}")
     if hello.cluster_id and own.cluster_id and hello.cluster_id != own.cluster_id:
-        raise ProtocolError(
-            f"node {hello.id} belongs to another cluster than node {own.id}, which also has the name "
-            f"{own.cluster!r}: correct the line of [peers] that leads to it (compare the addresses in both files); if "
-            "one of them runs on a wrong data folder, put the right one back or, if it holds no data that you need, "
-            "move it away and start that server with an empty one"
-        )
-    if hello.uid in left:
+        raise ProtocolError(_other_cluster(hello, own, members))
+    if hello.uid in members.left:
         raise RemovedError(
             f"the disk of node {hello.id} was removed from this cluster: stop it; to take part again it needs an "
             "empty data folder"
@@ -87,6 +80,25 @@ def check_hello(hello: Hello, own: Hello, left: Collection[int]) -> None:
             f"two servers say that they are node {own.id}: one at {hello.peer_address} and one at "
             f"{own.peer_address}; stop one, and correct its [node] id and data_dir"
         )
+
+
+def _other_cluster(hello: Hello, own: Hello, members: Configuration) -> str:
+    if hello.uid in members.left:
+        return (
+            f"the disk of node {hello.id} is of the cluster that this one was recovered from: stop it for good; with an "
+            "empty data folder it can be added to this one"
+        )
+    if hello.uid in members.members:
+        return (
+            f"node {hello.id} was made a cluster of its own, by --recover, and is none of this one any more: if this one "
+            f"is to go on, remove member {hello.id}; else stop this server, and start it with an empty data folder"
+        )
+    return (
+        f"node {hello.id} belongs to another cluster than node {own.id}, which also has the name "
+        f"{own.cluster!r}: correct the line of [peers] that leads to it (compare the addresses in both files); if "
+        "one of them runs on a wrong data folder, put the right one back or, if it holds no data that you need, "
+        "move it away and start that server with an empty one"
+    )
 
 
 def _refuse_self(hello: Hello, own: Hello) -> None:

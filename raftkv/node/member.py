@@ -26,6 +26,7 @@ from raftkv.errors import (
 from raftkv.node.admin import MemberAdmin
 from raftkv.node.founding import bring_in, difference, first_configuration, founders_text, why_not
 from raftkv.node.hello import VERSION, Hello, check_called, check_hello
+from raftkv.node.ini_file import differences
 from raftkv.node.interfaces import Refusal, StateMachine
 from raftkv.node.lives import check_life, life_of
 from raftkv.node.network import PeerNetwork
@@ -148,7 +149,7 @@ class Member:
 
     def _meet(self, hello: Hello, own: Hello, view: View) -> None:
         """Raises ProtocolError if the other server is not to be talked to."""
-        check_hello(hello, own, view.committed.left)
+        check_hello(hello, own, view.committed)
         if self.is_remembered(hello):
             return
         with self._meeting:
@@ -196,6 +197,9 @@ class Member:
         for uid in met:
             if uid in view.committed.left:
                 self._network.drop(uid, "the disk of this server was removed from the cluster")
+        if is_settled:
+            for id, sentence in differences(self.profile, view.committed):
+                self._network.problems.set(("file", id), sentence, 1.0)
         if not configuration.voters:
             self._found(own, met, now)
         elif view.leads and not view.is_changing:
@@ -243,6 +247,8 @@ class Member:
             if why_not(own, met.values()) is None:
                 self._change(bring_in(own, met.values()))
             return
+        if configuration.recovered and len(configuration.all_voters) == 1:
+            self._network.problems.set("recovered", _recovered_text(configuration), 1.0)
         due = due_change(configuration, {**met, own.uid: own}, view.silent_s, self._replace_after_s)
         if due is not None:
             self._change(due)
@@ -252,7 +258,14 @@ class Member:
     def _change(self, change: Change) -> None:
         log.info("the members change: %s", _describe(change))
         with contextlib.suppress(NotLeaderError, InvalidChangeError):
-            self.node.change(change)
+            self.admin.change_by_itself(change)
+
+
+def _recovered_text(configuration: Configuration) -> str:
+    return (
+        f"recovered from this disk alone, at entry {configuration.recovered}: what the old cluster acknowledged without it "
+        "is lost, and this server is the only one: add others"
+    )
 
 
 def _describe(change: Change) -> str:

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 @dataclasses.dataclass(frozen=True)
 class Profile:
     """`cluster` is a name. Addresses are "host:port". `founders`: id -> peer address of all that found the
-    cluster, this one among them; none if it joins one that there is. `hints`: where else to look for members."""
+    cluster, this one among them; none if it joins one that there is. `hints`: where else to look for members.
+    `servers`, `peers`: id -> address, as these sections have it."""
 
     cluster: str
     id: int
@@ -18,3 +19,5 @@ class Profile:
     http_address: str = ""
     founders: Mapping[int, str] = dataclasses.field(default_factory=dict)
     hints: tuple[str, ...] = ()
+    servers: Mapping[int, str] = dataclasses.field(default_factory=dict)
+    peers: Mapping[int, str] = dataclasses.field(default_factory=dict)

@@ -2,6 +2,7 @@
 
     C_old ──change()──▶ C_old,new (joint) ──leave_joint()──▶ C_new          if the voters change
     C_old ──change()──▶ C_new                                               if they do not
+    C_old ──alone()──▶ C_new of another cluster                             when the majority is lost for good
 
 A joint configuration is needed for each change of voters, also for that of one: it is as safe, and one way for
 all changes is simpler than two (paper section 6). One that only adds, removes or renames learners takes effect
@@ -63,6 +64,7 @@ def change(old: Configuration, wanted: Change) -> Configuration:
         tuple(record for record in records.values() if record.uid in known),
         _and_left(old, set(old.members) - known),
         old.cluster_id,
+        recovered=old.recovered,
     )
 
 
@@ -72,6 +74,14 @@ def leave_joint(joint: Configuration) -> Configuration:
     records = tuple(record for record in joint.records if record.uid in staying)
     left = _and_left(joint, set(joint.outgoing) - staying)
     return joint._replace(outgoing=(), records=records, left=left)
+
+
+def alone(old: Configuration, survivor: MemberRecord, cluster_id: int, index: int) -> Configuration:
+    """A cluster of one, from the disk of `survivor`, whatever it was in `old`. All the others have left: their disks
+    do not come back. `index`: of the first entry that is not the old cluster's."""
+    gone = set(old.members) - {survivor.uid}
+    left = tuple(uid for uid in _and_left(old, gone) if uid != survivor.uid)
+    return Configuration((survivor.uid,), (), (), (survivor,), left, cluster_id, recovered=index)
 
 
 def _and_left(configuration: Configuration, gone: set[int]) -> tuple[int, ...]:

@@ -67,6 +67,7 @@ class Connector:
         if outcome is None:
             dialling.give_up()
             raise ConnectionLostError(f"cannot connect to {self._address[0]}: no answer in time")
+        dialling.join()
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome

@@ -294,6 +294,10 @@ class Dialling:
             self.outcome is None or isinstance(self.outcome, CallTimeoutError)
         )
 
+    def join(self) -> None:
+        """There is an outcome: wait for the thread, which has nothing more to do, to be gone."""
+        self._thread.join(0.1)
+
     def give_up(self) -> None:
         """The outcome is of no use any more. Waits a moment for the thread to end."""
         with self._lock:

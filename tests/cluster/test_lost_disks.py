@@ -162,4 +162,7 @@ def test_a_log_file_that_is_missing_is_refused(tmp_path: Path) -> None:
         log.unlink()
         cluster.start(1)
         assert cluster.nodes[1].wait() == 1
-        assert "what the log held is missing. Move its data folder away" in cluster.nodes[1].log
+        assert (
+            "the newest file of the log is missing, or empty. Move its data folder away"
+            in cluster.nodes[1].log
+        )

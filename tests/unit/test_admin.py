@@ -118,9 +118,22 @@ def test_a_change_that_cannot_be_is_refused_with_the_reason(leader: Member, chan
 
 def test_one_change_at_a_time(leader: Member) -> None:
     meet(leader, newcomer(2), newcomer(3))
-    leader.admin.add(2, "127.0.0.1:2", "127.0.0.1:2")
+    leader.admin.add(2, "127.0.0.1:2", "127.0.0.1:2", by="the client a:1")
     assert not leader.admin.is_done()
-    with pytest.raises(InvalidChangeError, match="another change of the members is under way"):
+    with pytest.raises(
+        InvalidChangeError,
+        match=r"another change of the members is under way \(begun by the client a:1\): try",
+    ):
+        leader.admin.add(3, "127.0.0.1:3", "127.0.0.1:3")
+
+
+def test_a_change_that_is_refused_hears_what_is_under_way_and_who_began_it(leader: Member) -> None:
+    meet(leader, newcomer(2), newcomer(3))
+    leader.admin.add(2, "127.0.0.1:2", "127.0.0.1:2", by="the client a:1")
+    catch_up(leader, 20)
+    leader.admin.remove(2, by="the client b:1")
+    words = r"under way \(member 2 leaves, begun by the client b:1\): try again when it is done"
+    with pytest.raises(InvalidChangeError, match=words):
         leader.admin.add(3, "127.0.0.1:3", "127.0.0.1:3")
 
 
@@ -134,35 +147,38 @@ def test_who_does_not_lead_names_the_leader(tmp_path: Path) -> None:
 
 def test_requests_about_members_are_carried_out_or_refused_with_a_code(leader: Member) -> None:
     members = Members(leader.admin)
-    done, state = members.answer(Request("list", {}))
+    done, state = members.answer(Request("list", {}), "a:1")
     assert done and [row["role"] for row in state["members"]] == ["voter"] and state["leader"] == 1
     why = "there is no member 9: the members are 1"
-    assert members.answer(Request("remove", {"id": 9})) == (False, (INVALID_CHANGE, why, {"may_pass": False}))
+    assert members.answer(Request("remove", {"id": 9}), "a:1") == (
+        False,
+        (INVALID_CHANGE, why, {"may_pass": False}),
+    )
     options = {"id": 2, "client_address": "127.0.0.1:2", "peer_address": "127.0.0.1:2", "learner": False}
-    done, refusal = members.answer(Request("add", options))
+    done, refusal = members.answer(Request("add", options), "a:1")
     assert not done and refusal[2] == {"may_pass": True}, "the server can still come"
     meet(leader, newcomer(2))
-    done, state = members.answer(Request("add", options))
+    done, state = members.answer(Request("add", options), "a:1")
     assert done and state["is_changing"]
 
 
 def test_a_transfer_that_is_asked_for_again_is_not_begun_by_the_next_leader(leader: Member) -> None:
-    done, state = Members(leader.admin).answer(Request("transfer", {"id": 0, "leader": 3}))
+    done, state = Members(leader.admin).answer(Request("transfer", {"id": 0, "leader": 3}), "a:1")
     assert done and state["leader"] == 1 and not state["is_handing_over"]
 
 
 def test_who_does_not_lead_tells_clients_where_the_members_are(tmp_path: Path) -> None:
     member = member_on(tmp_path, [])
-    for request in (HelloRequest(), Request("list", {})):
-        done, refusal = Members(member.admin).answer(request)
-        assert not done and refusal[0] == NOT_LEADER
-        assert refusal[2] == {"id": 1, "leader": None, "members": {}, "cluster_id": 0, "proposed": False}
+    guide = {"id": 1, "leader": None, "members": {}, "cluster_id": 0}
+    assert Members(member.admin).answer(HelloRequest(), "a:1") == (True, guide)
+    done, refusal = Members(member.admin).answer(Request("list", {}), "a:1")
+    assert not done and refusal[0] == NOT_LEADER and refusal[2] == {**guide, "proposed": False}
     member._persister.close()
 
 
 def test_a_leader_says_hello_with_all_that_a_client_needs(leader: Member) -> None:
     grow(leader, 2)
-    assert Members(leader.admin).answer(HelloRequest()) == (
+    assert Members(leader.admin).answer(HelloRequest(), "a:1") == (
         True,
         {"id": 1, "leader": 1, "members": {1: "127.0.0.1:1", 2: "127.0.0.1:2"}, "cluster_id": 10},
     )

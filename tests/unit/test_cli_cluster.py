@@ -355,6 +355,15 @@ def test_on_a_terminal(tmp_path):
             do("get a", "one, two!")
             do("resume leader", "error: node ")
         do("help kill", "kill N|leader")
+        do("shrink 9", "error: no node '9'; there are 1, 2, 3")
+        do("grow", "OK: server 4 votes")
+        do("replace 2", "OK: server 5 is in the place of server 2")
+        do("shrink 3", "OK: server 3 has left")
+        do("get a", "one, two")
+        assert sorted(name for name in os.listdir(folder) if name.startswith("server")) == [
+            *("server1", "server1.ini", "server4", "server4.ini", "server5", "server5.ini")
+        ]
+        assert prepare_folder(folder).server_inis.keys() == {1, 4, 5}
         terminal.type("exit\n")
         terminal.expect(f"removed {folder}")
         assert terminal.wait() == 0

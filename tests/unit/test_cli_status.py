@@ -148,6 +148,7 @@ def test_status_json_has_all_fields_of_all_servers_even_dead_ones():
         "data_bytes": None,
         "quorum_silent_ms": None,
         "members": None,
+        "recovered": None,
     }
     assert servers[0] == {**LEADER, **unknown}
     assert set(servers[2]) == set(servers[0])

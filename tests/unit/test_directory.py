@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from raftkv.client.directory import Directory
+from raftkv.errors import ProtocolError
 from raftkv.ini import Address
 
 
@@ -80,3 +81,18 @@ def test_what_makes_no_sense_changes_nothing(said: Any) -> None:
     directory.learn(1, guide(1, 1, 2))
     directory.learn(2, said)
     assert directory.addresses == {1: at(1), 2: at(2)} and directory.ids == {1: 1, 2: 2}
+
+
+def test_servers_of_another_cluster_are_refused_and_when_no_others_are_left_the_cluster_is_lost() -> None:
+    directory = Directory({1: at(1), 2: at(2)})
+    with pytest.raises(ProtocolError, match="no member of a cluster yet"):
+        directory.greeted(2, guide(2, cluster_id=0))
+    directory.greeted(1, guide(1, 1, 2))
+    with pytest.raises(ProtocolError, match="belongs to another cluster than before"):
+        directory.greeted(2, guide(2, 2, cluster_id=8))
+    directory.failed(2)
+    assert not directory.has_lost_its_cluster
+    directory.failed(1)
+    assert directory.has_lost_its_cluster
+    directory.greeted(1, guide(1, 1, 2))
+    assert not directory.has_lost_its_cluster
