@@ -13,6 +13,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Callable
 
 from raftkv.cli.interpreter import python_command
@@ -20,6 +21,10 @@ from raftkv.cli.outcome import BAD_INPUT
 from raftkv.errors import RaftKVError
 
 STOP_TIMEOUT_S = 10.0
+
+#: Its one thread starts all nodes: Linux kills a node when the thread that started it ends (interpreter.py), and
+#: commands at the prompt have threads that end with them.
+_STARTER = ThreadPoolExecutor(1, "node-starter")
 CAN_PAUSE = hasattr(signal, "SIGSTOP")
 
 
@@ -61,12 +66,13 @@ class Node:
             raise NodeError(f"node {self.node_id} is already running (process {self.pid})")
         self._wait()
         try:
-            process = subprocess.Popen(
+            process = _STARTER.submit(
+                subprocess.Popen,
                 python_command("raftkv.cli.server", self.ini, "--exit-with-parent"),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-            )
+            ).result()
         except OSError as error:
             raise NodeError(f"node {self.node_id} cannot be started: {error.strerror}") from None
         reader = threading.Thread(

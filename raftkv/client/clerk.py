@@ -184,12 +184,11 @@ class Clerk(MemberCommands):
         All that are known are asked at once. One that does not answer within `timeout` seconds has "alive" False, and
         "error" says why. Raises AuthenticationError if all that answer hold another key.
         """
-        self._driver.check_open()
+        poll = Poll(self._driver.status_end, _checked_timeout(timeout))
         directory = self._driver.directory
-        with Poll(self._authkey, _checked_timeout(timeout)) as poll:
-            for number, address in directory.addresses.items():
-                poll.ask(address, directory.label(number))
-            return poll.rows()
+        for number, address in directory.addresses.items():
+            poll.ask(address, directory.label(number))
+        return poll.rows()
 
     def close(self) -> None:
         """Close all connections. Commands under way fail: with OutcomeUnknown, or with ClosedError if it is

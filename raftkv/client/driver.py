@@ -35,6 +35,7 @@ logger = logging.getLogger("raftkv.client")
 _CONNECT_TIMEOUT_S = 1.5  # a little more than a lost first packet costs
 _CLOSE_S = 2.0  # close() waits so long for our threads, one of which may be in somebody's callback
 _LONG_S = 3600.0
+_FIRST_ASK_S = 1.0  # not for a client that lives for a moment only
 _ASK_EVERY_S = 5.0  # so old may be what we know of the members
 _BATCH = 200  # events that are taken from the inbox at once
 
@@ -87,6 +88,7 @@ class Driver:
         self.directory = Directory(servers, are_ids)
         self._connected_to: Mapping[int, Address] = {}
         self.ends: dict[int, ClientEnd] = {}
+        self._status_ends: dict[Address, ClientEnd] = {}  # see status_end()
         self._gone: list[ClientEnd] = []  # to be closed
         self._follow_members()
         self.closed = False  # no more commands
@@ -144,6 +146,20 @@ class Driver:
             number = self._session.leader
         return None if number is None else self.ends.get(number)
 
+    def status_end(self, address: Address, label: str) -> ClientEnd:
+        """The end of a server for `status`, which also those tell that are not of our cluster. Raises ClosedError."""
+        self.check_open()
+        end = self._status_ends.get(address)
+        if end is None:
+            end = ClientEnd(
+                address, self._authkey, name=f"clerk-{label}", connect_timeout_s=_CONNECT_TIMEOUT_S
+            )
+            end = self._status_ends.setdefault(address, end)
+        return end
+
+    def _all_ends(self) -> list[ClientEnd]:
+        return [*self.ends.values(), *self._status_ends.values(), *self._gone]
+
     def is_running(self) -> bool:
         return self._thread is not None and not self.closed
 
@@ -152,7 +168,7 @@ class Driver:
         self.begin_to_close()
         thread = self._thread
         if thread is None:
-            for end in list(self.ends.values()):
+            for end in self._all_ends():
                 end.close()
         elif not self.is_own_thread():
             thread.join(_CLOSE_S)
@@ -280,7 +296,7 @@ class Driver:
                     self.window.leave(action.command)
         if self._session.leader not in (None, self._told_by):
             self._told_by = self._session.leader
-            self._ask_at = 0.0
+            self._ask_at = time.monotonic() + _FIRST_ASK_S
         if self.directory.addresses is not self._connected_to:
             self._follow_members()
         wake_at = self._session.wake_at
@@ -308,6 +324,8 @@ class Driver:
         for server in [server for server, address in before.items() if wanted.get(server) != address]:
             self._gone.append(self.ends.pop(server))
             self._inbox.put(None)
+        for address in set(self._status_ends) - {*wanted.values(), *before.values()}:
+            self._gone.append(self._status_ends.pop(address))
         for server, address in wanted.items():
             if server not in self.ends:
                 self.ends[server] = ClientEnd(
@@ -333,16 +351,20 @@ class Driver:
             actions += self._session.wake(now)
         return actions
 
-    def _due_question(self, now: float) -> Callable[[], None] | None:
-        """What asks the leader, which is known, for the members, if that is due."""
+    def _due_questions(self, now: float) -> list[Callable[[], None]]:
+        """What asks the leader, which is known, for the members, if that is due; and the others, with which there is no
+        connection, so that there is one: any of them may lead next."""
         leader = self._session.leader
         if now < self._ask_at or self.closed:
-            return None
+            return []
         self._ask_at = now + _ASK_EVERY_S
-        end = None if leader is None else self.ends.get(leader)
-        if leader is None or end is None:
-            return None
-        return partial(end.post, _Question(self, leader, now + _ASK_EVERY_S), Hello.name, ())
+        if leader is None:
+            return []
+        return [
+            partial(end.post, _Question(self, server, now + _ASK_EVERY_S), Hello.name, ())
+            for server, end in self.ends.items()
+            if server == leader or not end.is_connected
+        ]
 
     def _close_session(self) -> Actions:
         self.closed = self.over = True
@@ -382,11 +404,11 @@ class Driver:
             actions += self._keep_time(time.monotonic())
             self._wakes_at = 0.0
             self._after(actions)
-            ask = self._due_question(time.monotonic())
+            questions = self._due_questions(time.monotonic())
             self._wakes_at = self._due_at()
             gone, self._gone = self._gone, []
         self._perform(actions)
-        if ask is not None:
+        for ask in questions:
             with contextlib.suppress(errors.RpcError, errors.ClosedError):
                 ask()
         for end in gone:
@@ -394,7 +416,7 @@ class Driver:
 
     def _end(self) -> None:
         """Ends the connections, by which all commands under way end, and what came too late for that."""
-        for end in [*self.ends.values(), *self._gone]:
+        for end in self._all_ends():
             end.close()
         actions: Actions = []
         with self._lock:

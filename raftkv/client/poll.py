@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from typing import Any
+from typing import Any, Callable
 
 from raftkv import errors
 from raftkv.client.directory import members_of
@@ -27,28 +27,19 @@ Row = dict[str, Any]
 
 
 class Poll:
-    """One round of questions: a context manager. For one thread. `timeout_s`: for all of it."""
+    """One round of questions. For one thread. `end_of(address, label)` gives the way to a server: one on which it need
+    not be a member of our cluster. `timeout_s`: for all of it."""
 
-    def __init__(self, authkey: bytes, timeout_s: float) -> None:
-        self._authkey, self._timeout_s = authkey, timeout_s
+    def __init__(self, end_of: Callable[[Address, str], ClientEnd], timeout_s: float) -> None:
+        self._end_of, self._timeout_s = end_of, timeout_s
         self._deadline = time.monotonic() + timeout_s
         self._asked: list[tuple[Address, str, Future[Any]]] = []
-        self._ends: list[ClientEnd] = []
         self._strangers: list[errors.AuthenticationError] = []
 
-    def __enter__(self) -> Poll:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for end in self._ends:
-            end.close()
-
     def ask(self, address: Address, label: str) -> None:
-        """Ask the server at `address`, which people know as `label`: on a connection of its own, on which it need not
-        be a member of any cluster."""
-        end = ClientEnd(address, self._authkey, name="clerk-status")
-        self._ends.append(end)
-        self._asked.append((address, label, _ask(end, max(0.001, self._deadline - time.monotonic()))))
+        """Ask the server at `address`, which people know as `label`."""
+        left_s = max(0.001, self._deadline - time.monotonic())
+        self._asked.append((address, label, _ask(self._end_of(address, label), left_s)))
 
     def rows(self) -> list[Row]:
         """A dict of STATUS_FIELDS for each, sorted by id. Raises AuthenticationError if all that answer hold another

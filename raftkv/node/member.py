@@ -197,7 +197,7 @@ class Member:
         for uid in met:
             if uid in view.committed.left:
                 self._network.drop(uid, "the disk of this server was removed from the cluster")
-        if is_settled:
+        if view.committed.voters and not view.committed.founding:
             for id, sentence in differences(self.profile, view.committed):
                 self._network.problems.set(("file", id), sentence, 1.0)
         if not configuration.voters:

@@ -26,6 +26,7 @@ from raftkv.raft.following import FROM_LEADER, Following
 from raftkv.raft.leadership import Leadership
 from raftkv.raft.log import RaftLog
 from raftkv.raft.messages import (
+    Heartbeat,
     InstallSnapshot,
     Message,
     PreVoteReply,
@@ -284,9 +285,11 @@ class Raft:
             self._check_leader(message.sender)
             self.following.check(message)
             self._hear_leader(message.sender)
-            self.lost = self.following.what_is_lost(message)
-            if self.lost is None:
-                self.following.step(message)
+            if type(message) is Heartbeat:
+                self.lost = self.following.what_is_lost(message)
+                if self.lost is not None:
+                    return
+            self.following.step(message)
             return
         if self.leadership is not None:
             self.leadership.step(message)
@@ -354,16 +357,19 @@ class Raft:
         self._count_votes()
 
     def _become_candidate(self, reason: str, is_transfer: bool = False) -> None:
-        """5.2. The promises wait for term and vote to be durable; so does the vote for itself, see
-        advance()."""
+        """5.2. The vote for itself counts when it is durable, see advance(). The requests wait for that, too; those
+        of a transfer, for which clients wait, only if what they say of the log is not durable yet. One that is sent
+        and forgotten in a crash harms nobody: who gave a vote gave it to this node and this log, and this node, back
+        at the older term, can stand in that one itself only if it has not voted for another."""
         self.term, self.vote = self.term + 1, self.id
         self._set_role(Role.CANDIDATE, reason)
         self.leader = None
         self._reset_election_timer()
         self._votes = {}
+        last_index, last_term = self.log.last_index, self.log.last_term
+        send = self._send if is_transfer and self.log.stable == last_index else self._promise
         for peer in self._others():
-            last_index, last_term = self.log.last_index, self.log.last_term
-            self._promise(RequestVote(self.id, peer, self.term, last_index, last_term, is_transfer))
+            send(RequestVote(self.id, peer, self.term, last_index, last_term, is_transfer))
 
     def _become_leader(self) -> None:
         self._set_role(

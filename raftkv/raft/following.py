@@ -47,16 +47,16 @@ class Following:
         if index <= self._log.commit and own is not None and own != term:
             raise ProtocolError(f"its entry {index} is of term {term}, and the one committed here of {own}")
 
-    def what_is_lost(self, message: Message) -> str | None:
+    def what_is_lost(self, heartbeat: Heartbeat) -> str | None:
         """A leader knows that this node has acknowledged, in its term, what is not here: the disk has lost it, or
         is an older copy. None if nothing shows that.
 
         What is acknowledged to a leader stays in the log for as long as it leads.
         """
         last = self._log.last_index
-        if type(message) is not Heartbeat or message.match <= last or self.installing is not None:
+        if heartbeat.match <= last or self.installing is not None:
             return None
-        return f"the log ends with entry {last}, and this server had acknowledged entry {message.match}"
+        return f"the log ends with entry {last}, and this server had acknowledged entry {heartbeat.match}"
 
     def step(self, message: Message) -> None:
         _STEP[type(message)](self, message)

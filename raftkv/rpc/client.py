@@ -106,6 +106,11 @@ class ClientEnd:
         if self._exchange.keeper is None:
             self._keeper.start()
 
+    @property
+    def is_connected(self) -> bool:
+        """It may be over in the next moment."""
+        return self._exchange.is_connected
+
     def connect_now(self) -> None:
         """The server is known to be there: do not wait any longer before the next attempt to connect."""
         self._connector.retry_now()

@@ -74,6 +74,10 @@ class Exchange:
         self.closed = True
         self.wake()
 
+    @property
+    def is_connected(self) -> bool:
+        return self._reading is not None
+
     def is_busy(self) -> bool:
         """Whether calls are under way."""
         return bool(self._calls or self._posted)

@@ -17,7 +17,7 @@ from raftkv.client.clerk import Clerk
 from raftkv.client.poll import STATUS_FIELDS
 from raftkv.client.window import WINDOW
 from raftkv.kvdb.limits import MAX_BATCH_OPS, MAX_KEY_BYTES, MAX_VALUE_BYTES
-from raftkv.kvdb.operations import WRITES
+from raftkv.kvdb.operations import WRITES, Append
 
 from tests.unit.fake_cluster import HANG_UP, HOLD, KEY, SILENT
 
@@ -365,11 +365,11 @@ def test_silent_servers_get_fewer_and_longer_attempts(cluster, quick_attempts):
 
 def test_a_command_given_up_does_not_take_effect_after_the_next_one(cluster):
     """A late copy of it finds its number below the floor."""
-    with impatient(cluster, 0.3) as clerk:
+    with impatient(cluster, 30.0) as clerk:
         clerk.put("a", "1")
         cluster.servers[1].do(SILENT, only="append")
         with pytest.raises(errors.OutcomeUnknown):
-            clerk.append("a", "late")
+            clerk._callers.run(Append("a", "late"), 0.3)
         clerk.append("a", "2")
         late = next(args for _, method, args in cluster.requests if method == "append")
         ok, refusal = cluster.carry_out("append", late)

@@ -349,12 +349,6 @@ def test_on_a_terminal(tmp_path):
         do("start 4", "error: no node '4'; there are 1, 2, 3, and `leader`")
         assert do("status", "no: cannot connect").splitlines()[-1].split()[0] == killed
         do(f"start {killed}", "OK")
-        if CAN_PAUSE:
-            do("pause leader", "OK")
-            do("append a !", "OK")
-            do("get a", "one, two!")
-            do("resume leader", "error: node ")
-        do("help kill", "kill N|leader")
         do("shrink 9", "error: no node '9'; there are 1, 2, 3")
         do("grow", "OK: server 4 votes")
         do("replace 2", "OK: server 5 is in the place of server 2")
@@ -364,6 +358,12 @@ def test_on_a_terminal(tmp_path):
             *("server1", "server1.ini", "server4", "server4.ini", "server5", "server5.ini")
         ]
         assert prepare_folder(folder).server_inis.keys() == {1, 4, 5}
+        if CAN_PAUSE:
+            do("pause leader", "OK")
+            do("append a !", "OK")
+            do("get a", "one, two!")
+            do("resume leader", "error: node ")
+        do("help kill", "kill N|leader")
         terminal.type("exit\n")
         terminal.expect(f"removed {folder}")
         assert terminal.wait() == 0

@@ -89,8 +89,10 @@ def test_ini_files_that_contradict_each_other_are_refused(tmp_path):
     second.write_text(text.replace("id = 2", "id = 1"))
     with pytest.raises(ConfigError, match=r"server2\.ini: \[node\] id: must be 2 in this file, not 1"):
         prepare_folder(folder)
-    second.write_text(text.replace(":7001", ":9001"))
-    with pytest.raises(ConfigError, match=r"server2\.ini: \[servers\]: has other servers than .*client\.ini"):
+    second.write_text(text.replace(":7002", ":9002"))
+    with pytest.raises(
+        ConfigError, match=r"server2\.ini: \[servers\] 2: has another address than .*client\.ini"
+    ):
         prepare_folder(folder)
     second.unlink()
     with pytest.raises(ConfigError, match=r"server2\.ini: cannot read the configuration file"):
