@@ -359,8 +359,8 @@ class Raft:
     def _become_candidate(self, reason: str, is_transfer: bool = False) -> None:
         """5.2. The vote for itself counts when it is durable, see advance(). The requests wait for that, too; those
         of a transfer, for which clients wait, only if what they say of the log is not durable yet. One that is sent
-        and forgotten in a crash harms nobody: who gave a vote gave it to this node and this log, and this node, back
-        at the older term, can stand in that one itself only if it has not voted for another."""
+        and forgotten in a crash harms nobody: nobody leads before its own vote is durable, so this node has written
+        nothing in that term, and whom it votes for when it is back needs the votes of others."""
         self.term, self.vote = self.term + 1, self.id
         self._set_role(Role.CANDIDATE, reason)
         self.leader = None
@@ -400,7 +400,9 @@ class Raft:
         elif result is VoteResult.WON:
             if self.role is Role.PRE_CANDIDATE:
                 self._become_candidate(f"a majority would vote for it in term {self.term + 1}")
-            else:
+            elif (
+                self.id in self._votes
+            ):  # the term is durable: it must not lead this one a second time, after a crash
                 self._become_leader()
 
     def _step_request_pre_vote(self, m: RequestPreVote) -> None:

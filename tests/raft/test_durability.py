@@ -13,6 +13,7 @@ from raftkv.raft.messages import (
     PreVoteReply,
     RequestVote,
     StaleTerm,
+    TimeoutNow,
     VoteReply,
 )
 from raftkv.raft.types import Role
@@ -46,6 +47,20 @@ def test_a_candidate_counts_its_own_vote_only_once_durable() -> None:
     ready = raft.ready()
     raft.step(VoteReply(2, 1, 2, True))
     assert raft.role is Role.CANDIDATE, "one vote of three, its own is still on the way to the disk"
+    raft.advance(ready)
+    assert raft.role is Role.LEADER
+
+
+def test_a_candidate_leads_only_once_its_own_vote_is_durable_whoever_else_voted_for_it() -> None:
+    raft = make_follower(terms=[1], term=1).raft
+    raft.step(TimeoutNow(2, 1, 1))
+    ready = raft.ready()
+    assert len(of(RequestVote, ready.messages)) == 2, "clients wait for the end of a transfer"
+    raft.step(VoteReply(2, 1, 2, True))
+    raft.step(VoteReply(3, 1, 2, True))
+    assert raft.role is Role.CANDIDATE, (
+        "after a crash it could lead term 2 again, and write something else in it"
+    )
     raft.advance(ready)
     assert raft.role is Role.LEADER
 
