@@ -143,6 +143,10 @@ def load_server_config(path: PathLike) -> ServerConfig:
     listen_clients, listen_peers = _listen_addresses(ini, node, servers[node_id], peers[node_id])
     cluster = ini.options("cluster", set(), {"join"})
     join = ini.address("cluster", "join", cluster["join"]) if "join" in cluster else None
+    if join is not None and join.plain() == peers[node_id].plain():
+        raise ini.error(
+            "cluster", "join", f"{join} is this server itself: name a member of the cluster to be joined"
+        )
     data_dir = ini.file("node", "data_dir")
     client_key_file, peer_key_file = _key_files(ini, data_dir)
     raft = RaftOptions(**ini.integers("raft", RaftOptions))

@@ -143,6 +143,12 @@ class KVServer:
         self.member.start()
         self._rpc.start()
         self._is_serving = True
+        members = self.member.node.view().configuration
+        if self._config.join is not None and members.voters:
+            labels = ", ".join(str(record.id) for record in members.records)
+            log.info(
+                "its cluster has the nodes %s; [cluster] join is only a hint where to look for them", labels
+            )
         log.info(
             "node %d listens: clients on %s, peers on %s, data in %s",
             self._config.node_id,

@@ -44,6 +44,11 @@ def why_not(own: Hello, met: Iterable[Hello]) -> str | None:
     met = list(met)
     # One that has the founder's own cluster_id has had the beginning of its log, from an attempt that a crash ended.
     holders = sorted({hello.id for hello in met if hello.cluster_id not in (0, own.cluster_id)})
+    if holders and not own.founders:
+        return (
+            f"this server's disk is empty, and it has met node {holders[0]}, which has data: it waits to be added to that "
+            f"cluster, by `member add {own.id} {own.client_address} {own.peer_address}`"
+        )
     if holders:
         return (
             f"this server's disk is empty, and node {holders[0]} has data: it waits for a majority that has them "

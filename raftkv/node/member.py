@@ -44,6 +44,7 @@ from raftkv.storage.persister import Persister
 
 log = logging.getLogger("raftkv.raft")
 
+LASTS_S = 3.0  # after that, a problem that was not noticed again is over
 ALONE_S = (
     3.0  # without a leader for so long: the addresses of the ini file are tried, too, and the reason is said
 )
@@ -199,7 +200,7 @@ class Member:
                 self._network.drop(uid, "the disk of this server was removed from the cluster")
         if view.committed.voters and not view.committed.founding:
             for id, sentence in differences(self.profile, view.committed):
-                self._network.problems.set(("file", id), sentence, 1.0)
+                self._network.problems.set(("file", id), sentence, LASTS_S)
         if not configuration.voters:
             self._found(own, met, now)
         elif view.leads and not view.is_changing:
@@ -232,13 +233,13 @@ class Member:
         for hello in met.values():
             other_list = difference(hello.id, hello.founders, own.founders)
             if hello.is_empty and hello.founders and own.founders and other_list is not None:
-                self._network.problems.set(("founders", hello.uid), other_list, 1.0)
+                self._network.problems.set(("founders", hello.uid), other_list, LASTS_S)
         reason = why_not(own, met.values())
         if reason is None:
             log.info("founds a new cluster of %s", self._founders)
             self.node.found(first_configuration(own))
         elif now >= self._led_at + ALONE_S:
-            self._network.problems.set("founding", reason, 1.0)
+            self._network.problems.set("founding", reason, LASTS_S)
 
     def _keep_up(self, view: View, own: Hello, met: Mapping[int, Hello]) -> None:
         """What a leader changes by itself."""
@@ -248,12 +249,12 @@ class Member:
                 self._change(bring_in(own, met.values()))
             return
         if configuration.recovered and len(configuration.all_voters) == 1:
-            self._network.problems.set("recovered", _recovered_text(configuration), 1.0)
+            self._network.problems.set("recovered", _recovered_text(configuration), LASTS_S)
         due = due_change(configuration, {**met, own.uid: own}, view.silent_s, self._replace_after_s)
         if due is not None:
             self._change(due)
         for hello in newcomers(configuration, met):
-            self._network.problems.set(("newcomer", hello.uid), why_it_waits(configuration, hello), 1.0)
+            self._network.problems.set(("newcomer", hello.uid), why_it_waits(configuration, hello), LASTS_S)
 
     def _change(self, change: Change) -> None:
         log.info("the members change: %s", _describe(change))

@@ -147,7 +147,7 @@ def why_refused(error: RpcError) -> str | None:
     if isinstance(error, RemoteError):
         return f"refuses this node: {error}"
     if isinstance(error, AuthenticationError):
-        return "does not hold the same key: compare [auth] peer_key_file and [peers] of both"
+        return "does not hold the same key: compare [auth] peer_key_file of both, and see that this is an address for peers"
     if isinstance(error, RemovedError):
         return f"is refused: {error}"
     if isinstance(error, ProtocolError):

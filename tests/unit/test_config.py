@@ -123,8 +123,9 @@ def test_a_server_that_joins_a_cluster_needs_its_own_lines_only_and_makes_no_key
     local = re.sub(r"^2 = [^:]*:", "2 = 127.0.0.1:", text, flags=re.MULTILINE)
     with pytest.raises(ConfigError, match="no such key file"):
         load_server_config(write(tmp_path, local)).load_keys()
-    with pytest.raises(ConfigError, match="join"):
-        load_server_config(write(tmp_path, text.replace("h:7101", "h")))
+    for join, says in (("h", "join"), (str(config.peers[2]), "is this server itself: name a member")):
+        with pytest.raises(ConfigError, match=says):
+            load_server_config(write(tmp_path, text.replace("h:7101", join)))
 
 
 def test_few_or_even_servers_are_a_warning(tmp_path):

@@ -26,6 +26,8 @@ def test_nobody_founds_while_somebody_has_data() -> None:
 
 def test_nobody_founds_without_a_list_of_founders() -> None:
     assert "waits to be added" in str(why_not(empty(1, founders=""), [empty(2)]))
+    reason = str(why_not(empty(4, founders=""), [hello_of(3)]))
+    assert "it has met node 3" in reason and "`member add 4 127.0.0.1:4 127.0.0.1:4`" in reason
 
 
 def test_nobody_founds_with_who_has_another_list() -> None:
