@@ -15,24 +15,22 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, Callable
 
 from raftkv import errors, forks
 from raftkv.client.command import Actions, Command, Done, Send, not_begun
+from raftkv.client.connections import Connections
 from raftkv.client.directory import Directory
 from raftkv.client.loans import Loans
 from raftkv.client.session import ClerkSession
 from raftkv.client.window import Window
 from raftkv.ini import Address
-from raftkv.kvdb.operations import Hello
 from raftkv.rpc.calls import Call
 from raftkv.rpc.client import ClientEnd
 from raftkv.rpc.future import CallFuture
 
 logger = logging.getLogger("raftkv.client")
 
-_CONNECT_TIMEOUT_S = 1.5  # a little more than a lost first packet costs
 _CLOSE_S = 2.0  # close() waits so long for our threads, one of which may be in somebody's callback
 _LONG_S = 3600.0
 _FIRST_ASK_S = 1.0  # not for a client that lives for a moment only
@@ -84,13 +82,10 @@ class Driver:
 
     def __init__(self, servers: Mapping[int, Address], authkey: bytes, are_ids: bool = True) -> None:
         """`are_ids`: see Directory."""
-        self._authkey = authkey
         self.directory = Directory(servers, are_ids)
-        self._connected_to: Mapping[int, Address] = {}
-        self.ends: dict[int, ClientEnd] = {}
-        self._status_ends: dict[Address, ClientEnd] = {}  # see status_end()
-        self._gone: list[ClientEnd] = []  # to be closed
-        self._follow_members()
+        self._connections = Connections(authkey, self._greet)
+        self._connections.follow(self.directory.addresses)
+        self.ends = self._connections.ends
         self.closed = False  # no more commands
         self.over = False  # nobody empties the inbox any more
         self.window = Window()
@@ -149,16 +144,7 @@ class Driver:
     def status_end(self, address: Address, label: str) -> ClientEnd:
         """The end of a server for `status`, which also those tell that are not of our cluster. Raises ClosedError."""
         self.check_open()
-        end = self._status_ends.get(address)
-        if end is None:
-            end = ClientEnd(
-                address, self._authkey, name=f"clerk-{label}", connect_timeout_s=_CONNECT_TIMEOUT_S
-            )
-            end = self._status_ends.setdefault(address, end)
-        return end
-
-    def _all_ends(self) -> list[ClientEnd]:
-        return [*self.ends.values(), *self._status_ends.values(), *self._gone]
+        return self._connections.status_end(address, label)
 
     def is_running(self) -> bool:
         return self._thread is not None and not self.closed
@@ -168,7 +154,7 @@ class Driver:
         self.begin_to_close()
         thread = self._thread
         if thread is None:
-            for end in self._all_ends():
+            for end in self._connections.all():
                 end.close()
         elif not self.is_own_thread():
             thread.join(_CLOSE_S)
@@ -297,8 +283,8 @@ class Driver:
         if self._session.leader not in (None, self._told_by):
             self._told_by = self._session.leader
             self._ask_at = time.monotonic() + _FIRST_ASK_S
-        if self.directory.addresses is not self._connected_to:
-            self._follow_members()
+        if self._connections.follow(self.directory.addresses):
+            self._inbox.put(None)
         wake_at = self._session.wake_at
         if wake_at is not None and wake_at < self._wakes_at:
             self._wakes_at = 0.0
@@ -317,26 +303,6 @@ class Driver:
             self._session.learn(server, guide)
             self._after([])
 
-    def _follow_members(self) -> None:
-        """Have an end for each server that is known."""
-        before, wanted = self._connected_to, self.directory.addresses
-        self._connected_to = wanted
-        for server in [server for server, address in before.items() if wanted.get(server) != address]:
-            self._gone.append(self.ends.pop(server))
-            self._inbox.put(None)
-        for address in set(self._status_ends) - {*wanted.values(), *before.values()}:
-            self._gone.append(self._status_ends.pop(address))
-        for server, address in wanted.items():
-            if server not in self.ends:
-                self.ends[server] = ClientEnd(
-                    address,
-                    self._authkey,
-                    name=f"clerk-{server}",
-                    hello=lambda: (Hello.name, ()),
-                    on_hello=partial(self._greet, server),
-                    connect_timeout_s=_CONNECT_TIMEOUT_S,
-                )
-
     def _due_at(self) -> float:
         """When there is something to do without an event."""
         wake_at = self._session.wake_at
@@ -352,19 +318,14 @@ class Driver:
         return actions
 
     def _due_questions(self, now: float) -> list[Callable[[], None]]:
-        """What asks the leader, which is known, for the members, if that is due; and the others, with which there is no
-        connection, so that there is one: any of them may lead next."""
+        """See Connections.questions(); if that is due."""
         leader = self._session.leader
         if now < self._ask_at or self.closed:
             return []
         self._ask_at = now + _ASK_EVERY_S
         if leader is None:
             return []
-        return [
-            partial(end.post, _Question(self, server, now + _ASK_EVERY_S), Hello.name, ())
-            for server, end in self.ends.items()
-            if server == leader or not end.is_connected
-        ]
+        return self._connections.questions(leader, lambda server: _Question(self, server, now + _ASK_EVERY_S))
 
     def _close_session(self) -> Actions:
         self.closed = self.over = True
@@ -406,7 +367,7 @@ class Driver:
             self._after(actions)
             questions = self._due_questions(time.monotonic())
             self._wakes_at = self._due_at()
-            gone, self._gone = self._gone, []
+            gone = self._connections.take_gone()
         self._perform(actions)
         for ask in questions:
             with contextlib.suppress(errors.RpcError, errors.ClosedError):
@@ -416,7 +377,7 @@ class Driver:
 
     def _end(self) -> None:
         """Ends the connections, by which all commands under way end, and what came too late for that."""
-        for end in self._all_ends():
+        for end in self._connections.all():
             end.close()
         actions: Actions = []
         with self._lock:

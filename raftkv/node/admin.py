@@ -12,8 +12,9 @@ from typing import Any, Protocol
 
 from raftkv.errors import InvalidChangeError, NotLeaderError
 from raftkv.node.hello import Hello
-from raftkv.node.node import RaftNode, View
+from raftkv.node.node import RaftNode
 from raftkv.node.upkeep import newcomers
+from raftkv.node.view import View
 from raftkv.raft.changes import Change, change, leave_joint
 from raftkv.raft.configuration import Configuration, MemberRecord
 from raftkv.raft.quorum import VoteResult, vote_result

@@ -30,10 +30,11 @@ from raftkv.node.ini_file import differences
 from raftkv.node.interfaces import Refusal, StateMachine
 from raftkv.node.lives import check_life, life_of
 from raftkv.node.network import PeerNetwork
-from raftkv.node.node import RaftNode, View
+from raftkv.node.node import RaftNode
 from raftkv.node.profile import Profile
 from raftkv.node.threads import Threads
 from raftkv.node.upkeep import due_change, newcomers, why_it_waits
+from raftkv.node.view import View
 from raftkv.raft.changes import Change
 from raftkv.raft.configuration import Configuration
 from raftkv.raft.core import Raft

@@ -28,7 +28,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Sequence
-from typing import Any, Callable, NamedTuple, TypeVar
+from typing import Any, Callable, TypeVar
 
 from raftkv.errors import InvalidChangeError, NotLeaderError, OverloadedError, ProtocolError
 from raftkv.node.applier import Applier, Work
@@ -41,6 +41,7 @@ from raftkv.node.proposals import Proposals
 from raftkv.node.room import RoomWatch
 from raftkv.node.snapshotter import Snapshotter
 from raftkv.node.threads import Threads
+from raftkv.node.view import View, role_of, view_of
 from raftkv.raft.changes import Change
 from raftkv.raft.configuration import Configuration
 from raftkv.raft.core import Raft
@@ -52,26 +53,6 @@ _T = TypeVar("_T")
 
 HANDOVER_POLL_S = 0.002
 STOP_S = 0.5  # at most, for the threads to end
-
-
-class View(NamedTuple):
-    """What a node knows of the members at one moment. `leader` is a uid; `silent`: uid -> for how many seconds a
-    leader has not heard that member; `lost`: see Raft.lost. `match`: up to
-    where a leader knows that others hold the log; `caught_up`: the learners that have."""
-
-    configuration: Configuration
-    committed: Configuration
-    leader: int | None
-    leads: bool
-    is_changing: bool
-    silent: dict[int, float]
-    lost: str | None
-    last_index: int
-    match: dict[int, int]
-    caught_up: frozenset[int]
-
-    def silent_s(self, uid: int) -> float:
-        return self.silent.get(uid, 0.0)
 
 
 class RaftNode:
@@ -263,20 +244,7 @@ class RaftNode:
 
     def view(self) -> View:
         with self._mutex:
-            raft, log_, leadership = self._raft, self._raft.log, self._raft.leadership
-            silent = {uid: raft.now - progress.last_heard for uid, progress in raft.progress.items()}
-            return View(
-                log_.configuration,
-                log_.configuration_at(log_.commit),
-                raft.leader,
-                leadership is not None,
-                leadership is not None and leadership.is_changing,
-                silent,
-                raft.lost,
-                log_.last_index,
-                {uid: progress.match for uid, progress in raft.progress.items()},
-                leadership.caught_up if leadership is not None else frozenset(),
-            )
+            return view_of(self._raft)
 
     def get_state(self) -> tuple[int, bool]:
         """(current term, whether this node believes it is the leader)."""
@@ -294,7 +262,7 @@ class RaftNode:
             raft, log_, leads = self._raft, self._raft.log, self._raft.leadership
             return {
                 "id": self._id,
-                "role": self._role(),
+                "role": role_of(raft),
                 "term": raft.term,
                 "leader": raft.leader_id,
                 "quorum_silent_ms": None if leads is None else round(leads.quorum_silent_s * 1000),
@@ -306,15 +274,6 @@ class RaftNode:
                 "snapshot_index": raft.latest_snapshot.index if raft.latest_snapshot else 0,
                 "alarms": self._room.alarms,
             }
-
-    def _role(self) -> str:
-        """As `status` has it."""
-        raft = self._raft
-        if raft.is_removed:
-            return "removed"
-        if not raft.configuration.voters:
-            return "joining"
-        return "learner" if raft.id in raft.configuration.learners else raft.role.value
 
     def problems(self) -> list[str]:
         """What is wrong with this node now: sentences for its operator."""
