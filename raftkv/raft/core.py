@@ -27,6 +27,7 @@ from raftkv.raft.leadership import Leadership
 from raftkv.raft.log import RaftLog
 from raftkv.raft.messages import (
     Heartbeat,
+    HeartbeatReply,
     InstallSnapshot,
     Message,
     PreVoteReply,
@@ -192,8 +193,11 @@ class Raft:
             self._become_follower(self.term, None, "it was removed from the cluster")
 
     def note_room(self, is_short: bool) -> None:
-        """Is this node's disk full, but for what is kept for deletes and votes? Its leader is told."""
-        self.following.is_short_of_room = is_short
+        """Is this node's disk full, but for what is kept for deletes and votes? Its leader is told: at once, and not
+        with the answer to the next heartbeat, until which it would send more."""
+        was_short, self.following.is_short_of_room = self.following.is_short_of_room, is_short
+        if is_short and not was_short and self.leader is not None and self.leader != self.id:
+            self._send(HeartbeatReply(self.id, self.leader, self.term, 0, True))
 
     @property
     def short_of_room(self) -> tuple[int, ...]:

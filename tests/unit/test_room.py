@@ -116,6 +116,21 @@ def test_a_follower_says_that_it_is_short_and_when_it_is_no_more(bench: Full) ->
     assert said == [False, True, True, False]
 
 
+def test_a_follower_that_becomes_short_says_so_before_it_is_asked(bench: Full) -> None:
+    bench.node.step([append(Entry.create(1, 1, COMMAND, "x"), prev_term=0)])
+    bench.node.log_writer.write_waiting()
+    bench.wire.take()
+    bench.fill()
+    bench.node.step([append(Entry.create(2, 1, COMMAND, "x" * 4500), prev_term=1)])
+    bench.node.log_writer.write_waiting()
+    bench.wire.take()
+    bench.node.tick()
+    (said,) = bench.wire.take()
+    assert isinstance(said, HeartbeatReply) and said.to == 2 and said.is_short_of_room
+    bench.node.tick()
+    assert bench.wire.take() == [], "once"
+
+
 def test_a_leader_refuses_growth_while_a_live_voter_is_short(bench: Full) -> None:
     bench.lead()
     for short, words in (
