@@ -51,8 +51,8 @@ def why_not(own: Hello, met: Iterable[Hello]) -> str | None:
         )
     if holders:
         return (
-            f"this server's disk is empty, and node {holders[0]} has data: it waits for a majority that has them "
-            f"to make it a member"
+            f"this server's disk is empty, and node {holders[0]} has data: it waits for a majority that has them to make it "
+            "a member; if that is lost for good, see kvserver --recover"
         )
     if not own.founders:
         return "this server's disk is empty: it waits to be added to a cluster"

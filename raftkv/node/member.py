@@ -76,6 +76,8 @@ class Member:
         self._look_every_s = options.heartbeat_interval_ms / 1000
         self._look_at = self._led_at = threads.clock()
         self._founders = founders_text(profile.founders)
+        self._compared_with: Configuration | None = None  # the members that the file was compared with last,
+        self._differences: list[tuple[int, str]] = []  # and what came of it
         self._meeting = threads.lock()  # held by who makes durable what is known of the others
         self.uid = persister.identity.uid
         raft = Raft(
@@ -199,9 +201,12 @@ class Member:
         for uid in met:
             if uid in view.committed.left:
                 self._network.drop(uid, "the disk of this server was removed from the cluster")
-        if view.committed.voters and not view.committed.founding:
-            for id, sentence in differences(self.profile, view.committed):
-                self._network.problems.set(("file", id), sentence, LASTS_S)
+        if view.committed is not self._compared_with:
+            self._compared_with = view.committed
+            is_founded = bool(view.committed.voters) and not view.committed.founding
+            self._differences = [*differences(self.profile, view.committed)] if is_founded else []
+        for id, sentence in self._differences:
+            self._network.problems.set(("file", id), sentence, LASTS_S)
         if not configuration.voters:
             self._found(own, met, now)
         elif view.leads and not view.is_changing:
