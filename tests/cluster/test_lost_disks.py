@@ -93,6 +93,7 @@ def test_an_older_copy_of_a_disk_is_refused_by_who_met_its_later_life(tmp_path: 
         cluster.wait_for_log(copied, words)
         hold(lambda: cluster.leader([copied, other]) is None, "they elect nobody", SEVERAL_ELECTIONS_S)
         cluster.start(leader)
+        cluster.wait_for_log(leader, words)
         with cluster.clerk() as db:
             assert all(db.get(f"k{number}") == "v" for number in range(30))
         cluster.kill(copied)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -11,15 +12,22 @@ import pytest
 from raftkv import Clerk
 from raftkv.config import load_server_config
 from raftkv.errors import ClusterChangedError
+from raftkv.kvdb.operations import Put, Register
 from raftkv.kvdb.recovery import INDEX_LEAP
-from raftkv.raft.types import Role
+from raftkv.kvdb.requests import entry_of
+from raftkv.node.crash_points import EXIT_STATUS
+from raftkv.raft.configuration import Configuration
+from raftkv.raft.types import COMMAND, CONFIG, Entry, HardState, Role
+from raftkv.storage.persister import Persister
 
 from tests.cluster.harness import Cluster, takes_part
 from tests.cluster.node import ROOT
 from tests.cluster.waiting import wait_until
 
 
-def recover(cluster: Cluster, id: int, *options: str) -> subprocess.CompletedProcess[str]:
+def recover(
+    cluster: Cluster, id: int, *options: str, crash_point: str = ""
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "bin" / "kvserver.py"), "--recover", str(cluster.nodes[id].ini)]
     return subprocess.run(
         [*command, *options],
@@ -28,6 +36,7 @@ def recover(cluster: Cluster, id: int, *options: str) -> subprocess.CompletedPro
         text=True,
         timeout=60,
         check=False,
+        env={**os.environ, "RAFTKV_CRASH_POINT": crash_point},
     )
 
 
@@ -95,3 +104,42 @@ def test_a_disk_that_holds_nothing_cannot_become_a_cluster(tmp_path: Path) -> No
         cluster.kill(1)
         empty = recover(cluster, 1, "--yes")
         assert empty.returncode == 1 and "there is nothing to recover in" in empty.stderr
+
+
+@pytest.mark.parametrize("crash_point", ["hard-state-renamed", "snapshot-synced", "snapshot-renamed"])
+def test_a_recovery_that_a_crash_cut_short_can_be_done_again_and_loses_nothing(
+    tmp_path: Path, crash_point: str
+) -> None:
+    with Cluster(tmp_path, start=False) as cluster:
+        write_disk(cluster)
+        assert recover(cluster, 1, "--yes", crash_point=crash_point).returncode == EXIT_STATUS
+        again = recover(cluster, 1, "--yes")
+        assert again.returncode == 0, again.stderr
+        assert cluster.stored_data(1) == {"k": "v"}
+        config = load_server_config(cluster.nodes[1].ini)
+        persister = Persister(config.data_dir, node_id=1, cluster=config.cluster)
+        snapshot = persister.snapshot
+        persister.close()
+        assert snapshot is not None and persister.entries == []
+        configuration = snapshot.configuration
+        assert configuration.voters == (persister.identity.uid,) and configuration.left == (2, 3)
+        assert configuration.cluster_id not in (0, 7) and configuration.recovered == snapshot.index
+
+
+def write_disk(cluster: Cluster) -> None:
+    """That of node 1, which is a member of a cluster with the disks 2 and 3, and has one key."""
+    _ = cluster.authkey
+    config = load_server_config(cluster.nodes[1].ini)
+    config.load_keys()
+    persister = Persister(config.data_dir, node_id=1, cluster=config.cluster)
+    members = Configuration((2, 3, persister.identity.uid), cluster_id=7)
+    put = Put("k", "v")
+    persister.save(
+        HardState(1, None),
+        [
+            Entry.create(1, 1, CONFIG, members.to_plain()),
+            Entry.create(2, 1, COMMAND, entry_of(Register(), ())),
+            Entry.create(3, 1, COMMAND, entry_of(put, (2, 1, 1, *put))),
+        ],
+    )
+    persister.close()

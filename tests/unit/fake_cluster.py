@@ -22,6 +22,7 @@ class Cluster:
     """Servers that share one Store instead of a log. `leader` answers; the others name it."""
 
     def __init__(self, ids):
+        self.id = 7
         self.leader = ids[0]
         self.lock = threading.Lock()
         self.store = Store()
@@ -109,7 +110,7 @@ class Server:
 
     def answer(self, method, args):
         if method == "hello":  # a Clerk's own, between all others
-            return True, {"cluster_id": 7}
+            return True, {"cluster_id": self.cluster.id}
         self.cluster.requests.append((self.id, method, args))
         answer = self.behave(method, args)
         if answer is not None:

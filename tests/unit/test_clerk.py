@@ -12,6 +12,7 @@ from concurrent.futures import Future
 
 import pytest
 from raftkv import errors
+from raftkv.cli.outcome import UNAVAILABLE, exit_status
 from raftkv.client import session as session_module
 from raftkv.client.clerk import Clerk
 from raftkv.client.poll import STATUS_FIELDS
@@ -375,6 +376,28 @@ def test_a_command_given_up_does_not_take_effect_after_the_next_one(cluster):
         ok, refusal = cluster.carry_out("append", late)
         assert (ok, refusal[0]) == (False, errors.STALE_SEQUENCE)
         assert clerk.get("a") == "12"
+
+
+def test_a_clerk_whose_cluster_is_another_one_now_ends_its_commands_and_a_new_one_works(cluster):
+    with impatient(cluster, 30.0) as clerk:
+        clerk.put("a", "1")
+        cluster.id += 1
+        for server in cluster.servers.values():
+            server.do(HANG_UP, HANG_UP)
+        with pytest.raises(errors.OutcomeUnknown, match="the servers belong to another cluster than before"):
+            clerk.put("a", "lost")
+        for call in (
+            lambda: clerk.get("a"),
+            lambda: clerk.put("a", "lost"),
+            clerk.pipeline().put("a", "2").execute,
+        ):
+            with pytest.raises(errors.ClusterChangedError, match="begin with a new client") as caught:
+                call()
+            assert exit_status(caught.value) == UNAVAILABLE
+        with impatient(cluster, 30.0) as other:
+            for server in cluster.servers.values():
+                server.do()
+            assert other.get("a") == "1"
 
 
 # -- many at once --------------------------------------------------------------------------------------------
