@@ -47,9 +47,14 @@ class Handover:
         return raft.leader is not None and not self._proposals.are_waiting
 
     @property
-    def write_contexts(self) -> list[Any]:
-        return [context for _, contexts in self.writes for context in contexts]
+    def next_is_known(self) -> bool:
+        """Then what waits can be told where to go, also while what was proposed before is not committed."""
+        raft = self._raft
+        return raft.leadership is None and raft.leader is not None and bool(self.writes or self.reads)
 
-    @property
-    def read_contexts(self) -> list[Any]:
-        return [context for contexts in self.reads for context in contexts]
+    def take(self) -> tuple[list[Any], list[Any]]:
+        """The contexts of the writes and of the reads that wait; they wait no more."""
+        writes = [context for _, contexts in self.writes for context in contexts]
+        reads = [context for contexts in self.reads for context in contexts]
+        self.writes, self.reads = [], []
+        return writes, reads

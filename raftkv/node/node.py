@@ -332,17 +332,19 @@ class RaftNode:
         self._look_at_handover()
 
     def _look_at_handover(self) -> None:
-        """If it is over, what was held goes on: is refused with the name of the next leader, or proposed here."""
-        handover = self._handover
-        if handover is None or not handover.is_over:
+        """What was held goes on: is refused with the name of the next leader, or, if that came to nothing, proposed."""
+        handover, raft = self._handover, self._raft
+        if handover is None or not (handover.is_over or handover.next_is_known):
             return
-        self._handover, raft = None, self._raft
-        lost, lost_reads = handover.write_contexts, handover.read_contexts
-        if raft.leadership is None:
-            lost = self._proposals.lost() + lost
-        else:
+        writes = handover.writes
+        lost, lost_reads = handover.take()
+        if handover.is_over:
+            self._handover = None
+            if raft.leadership is None:
+                lost = self._proposals.lost() + lost
+        if raft.leadership is not None:
             with contextlib.suppress(NotLeaderError, OverloadedError):
-                for commands, contexts in handover.writes:
+                for commands, contexts in writes:
                     self._proposals.add(*raft.propose(commands), contexts)
                     del lost[: len(contexts)]
         self._applier.add(Work(None, [], [], [], lost, lost_reads, None))

@@ -572,6 +572,15 @@ def test_while_leadership_is_handed_over_clients_wait_until_the_next_leader_is_k
         bench.node.propose(["d"], ["client d"])
 
 
+def test_what_was_held_does_not_wait_for_what_was_proposed_before(bench: Bench) -> None:
+    begin_handover(bench)
+    bench.node.step([RequestVote(2, 1, 2, 2, 1, True)])
+    bench.node.step([append(Entry.create(3, 2, COMMAND, "other"), prev_term=1, commit=1)])
+    assert bench.machine.calls == [("refuse", ["client held"], [])]
+    bench.node.step([append(Entry.create(4, 2, COMMAND, "more"), prev_term=2, commit=4)])
+    assert bench.machine.calls[1][3] == ["client a"], "it is answered from here"
+
+
 def test_what_was_held_is_proposed_when_the_handover_is_given_up(bench: Bench) -> None:
     begin_handover(bench)
     for seconds in (0.45, 0.1):
