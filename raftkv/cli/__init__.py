@@ -20,7 +20,8 @@ What the client and the launcher's prompt share, from the bottom up:
     line_editor.py, terminal.py   what nodes print, above the line that is being typed
 
 A command gets words and returns an Outcome, so that none of them prints or exits by itself. `cluster_files` writes
-and finds the ini files of a local cluster, `nodes` runs its processes.
+and finds the ini files of a local cluster, `nodes` runs its processes, and `local_members` has servers come and go.
+`recovery` is `kvserver --recover`.
 
 What this layer does not do: talk to servers, retry, or know Raft. That is Clerk's and KVServer's work.
 """

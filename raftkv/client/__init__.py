@@ -10,6 +10,7 @@
     loan.py            what a caller needs to make commands by itself
     loans.py           what is lent to a caller who is alone: the connection and the next numbers
     window.py          the commands of submit() that have no answer yet
+    connections.py     Connections: the ways to the servers that are known
     driver.py          Driver: our own threads; carries out on real connections what a ClerkSession decides
     callers.py         Callers: what a caller's thread does, without a lock
     pipeline.py        Pipeline: many operations in few requests

@@ -12,6 +12,7 @@
     store.py           Store: the deterministic state machine of all that
     dumps.py           Dumps: views that clients read piece by piece
     offline.py         the database of a server that does not run
+    recovery.py        a cluster of one, from the disk of a survivor
     data_limit.py      DataLimit: how large the data may become
     service.py         KVService: requests in, entries back, answers out
     server.py          KVServer: wires rpc, node and service into a server

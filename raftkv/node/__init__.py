@@ -8,6 +8,7 @@ From the bottom up:
     proposals.py          which client waits for which entry
     handover.py           what waits while the leadership passes to another node
     profile.py            what a server's ini file says of it and of the others
+    ini_file.py           where that differs from what the cluster knows
     hello.py, lives.py    who two servers are to each other; copies of a disk
     founding.py           how the first servers become a cluster
     upkeep.py             what a leader changes of the members by itself
@@ -21,6 +22,7 @@ From the bottom up:
     applier.py            Applier: who applies what is committed
     snapshotter.py        Snapshotter: own snapshots are written, received ones loaded
     room.py               RoomWatch: full disks, this node's and those of the others
+    view.py               View: what a node knows of the members at one moment
     node.py               RaftNode: the mutex, input, and where what comes out goes
     admin.py              MemberAdmin: what an operator can change of the members
     member.py             Member: disk, network and node of one process, and the care for the members
