@@ -45,6 +45,7 @@ from raftkv.storage.persister import Persister
 
 log = logging.getLogger("raftkv.raft")
 
+LOOK_INTERVALS = 5  # of heartbeats, between looks at the members
 LASTS_S = 3.0  # after that, a problem that was not noticed again is over
 ALONE_S = (
     3.0  # without a leader for so long: the addresses of the ini file are tried, too, and the reason is said
@@ -73,9 +74,10 @@ class Member:
         self.profile = profile
         self._persister, self._network, self._threads = persister, network, threads
         self._replace_after_s = options.replace_after_ms / 1000
-        self._look_every_s = options.heartbeat_interval_ms / 1000
+        self._look_every_s = LOOK_INTERVALS * options.heartbeat_interval_ms / 1000
         self._look_at = self._led_at = threads.clock()
         self._founders = founders_text(profile.founders)
+        self._looked_at: Configuration | None = None  # the members at the last look
         self._compared_with: Configuration | None = None  # the members that the file was compared with last,
         self._differences: list[tuple[int, str]] = []  # and what came of it
         self._meeting = threads.lock()  # held by who makes durable what is known of the others
@@ -145,11 +147,13 @@ class Member:
         own = self._hello(view.configuration)
         self._meet(hello, own, view)
         check_called(to, hello, own)
+        self._look_at = 0.0
         return own
 
     def on_hello_reply(self, hello: Hello) -> None:
         view = self.node.view()
         self._meet(hello, self._hello(view.configuration), view)
+        self._look_at = 0.0
 
     def _meet(self, hello: Hello, own: Hello, view: View) -> None:
         """Raises ProtocolError if the other server is not to be talked to."""
@@ -183,7 +187,8 @@ class Member:
     # -- looking after the members, on the ticker ------------------------------------------------------------
 
     def _look_if_due(self) -> None:
-        if self._threads.clock() >= self._look_at:
+        """Now and then, and when the members have changed, or somebody was met."""
+        if self._threads.clock() >= self._look_at or self.node.configuration is not self._looked_at:
             self._look()
 
     def _look(self) -> None:
@@ -192,6 +197,7 @@ class Member:
             self._threads.fail(self._lost_disk(view.lost))
             return
         now, configuration = self._threads.clock(), view.configuration
+        self._looked_at = configuration
         if view.leader is not None:
             self._led_at = now
         is_settled = bool(configuration.voters) and not configuration.founding

@@ -222,6 +222,11 @@ class RaftNode:
             pass
 
     @property
+    def configuration(self) -> Configuration:
+        """The newest one, at this moment; another one is another object."""
+        return self._raft.configuration
+
+    @property
     def id(self) -> int:
         """Its label."""
         return self._id
