@@ -5,8 +5,8 @@ itself. What a server says of the members adds addresses, and takes away those t
 more; the given ones stay. To a member whose id is known to be at one of our addresses no other one is added: that one
 works from here, also where servers have other addresses among themselves.
 
-A client belongs to the cluster that the first server told it: others are refused, and when only others are left, the
-client has come to its end.
+A client belongs to the cluster that first answered one of its commands, or may have carried one out: others are refused,
+and when only others are left, the client has come to its end.
 
 Each address has a number, its *server* in the rest of the client. Pure: no I/O.
 """
@@ -28,27 +28,36 @@ class Directory:
         self.addresses = dict(given)
         self.ids: dict[int, int] = {id: id for id in given} if are_ids else {}
         self._given = frozenset(given)
-        self._cluster_id = 0
-        self._greeted: dict[int, bool] = {}  # server -> is it of our cluster? By its last hello
+        self._cluster_id = 0  # of ours, from bind() on
+        self._guided_by = 0  # the cluster_id of those whose guides count until then
+        self._told: dict[int, int] = {}  # server -> its cluster_id, by its last hello
 
     def greeted(self, server: int, guide: Any) -> None:
         """The first words of `server` on a connection are `guide`. Raises ProtocolError if it is not of our cluster."""
-        if isinstance(guide, dict) and guide.get("cluster_id") == 0:
+        cluster_id = _cluster_id(guide)
+        if not cluster_id:
             raise ProtocolError("it is no member of a cluster yet")
-        self._greeted[server] = not self._is_foreign(guide)
-        if not self._greeted[server]:
+        self._told[server] = cluster_id
+        if self._is_foreign(cluster_id):
             raise ProtocolError("it belongs to another cluster than before")
+
+    def bind(self, server: int) -> None:
+        """`server` has answered a command, or may have carried one out: from now on its cluster is ours."""
+        if not self._cluster_id:
+            self._cluster_id = self._told.get(server, 0)
 
     @property
     def has_lost_its_cluster(self) -> bool:
         """Are those that could be reached of another cluster?"""
-        return bool(self._greeted) and not any(self._greeted.values())
+        return bool(self._told and self._cluster_id) and self._cluster_id not in self._told.values()
 
     def learn(self, server: int, guide: Any, keep: Collection[int | None] = ()) -> None:
         """`server` has said what kvdb.members.Members.guide() has. Numbers in `keep` do not go."""
         members = members_of(guide.get("members")) if isinstance(guide, dict) else {}
-        if not members or self._is_foreign(guide):
+        cluster_id = _cluster_id(guide)
+        if not members or not cluster_id or cluster_id != (self._cluster_id or self._guided_by or cluster_id):
             return
+        self._guided_by = cluster_id
         self._name(server, guide.get("id"))
         spelt = {address.plain(): number for number, address in self.addresses.items()}
         found = dict(self.addresses)
@@ -68,9 +77,9 @@ class Directory:
 
     def failed(self, server: int) -> None:
         """There was no answer from there: whoever is said to be there may have moved."""
-        if self._greeted.get(server):
-            del self._greeted[server]
-        if self._cluster_id:  # else there is nothing better to know
+        if self._told and not self._is_foreign(self._told.get(server, 0)):
+            self._told.pop(server, None)
+        if self._guided_by:  # else there is nothing better to know
             self.ids = {id: number for id, number in self.ids.items() if number != server}
 
     def number_of(self, id: Any) -> int | None:
@@ -84,17 +93,19 @@ class Directory:
                 return str(id)
         return str(self.addresses.get(server, server))
 
-    def _is_foreign(self, guide: Any) -> bool:
-        cluster_id = guide.get("cluster_id") if isinstance(guide, dict) else None
-        if type(cluster_id) is not int or not cluster_id:
-            return True
-        self._cluster_id = self._cluster_id or cluster_id
-        return cluster_id != self._cluster_id
+    def _is_foreign(self, cluster_id: int) -> bool:
+        return self._cluster_id not in (0, cluster_id)
 
     def _name(self, server: int, id: Any) -> None:
         if type(id) is int and server in self.addresses and self.ids.get(id) != server:
             self.ids = {other: number for other, number in self.ids.items() if number != server}
             self.ids[id] = server
+
+
+def _cluster_id(guide: Any) -> int:
+    """0 if it names none."""
+    cluster_id = guide.get("cluster_id") if isinstance(guide, dict) else None
+    return cluster_id if type(cluster_id) is int else 0
 
 
 def members_of(plain: Any) -> dict[int, Address]:

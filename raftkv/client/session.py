@@ -174,6 +174,7 @@ class ClerkSession:
         self._heard_at = now
         if attempt == command.attempt:
             self._inquiry.led(command)
+            self._directory.bind(command.server)
         if command is self._registration:
             self._numbering = Numbering(result)
         command.result = result
@@ -294,6 +295,8 @@ class ClerkSession:
     ) -> None:
         """An attempt brought nothing. `tell` is the search's method that should know."""
         command.in_doubt |= sent
+        if sent and command.is_write:
+            self._directory.bind(command.server)
         self._directory.failed(command.server)
         self._inquiry.failed(command, reason, tell, now)
         if self._directory.has_lost_its_cluster and self._inquiry.has_asked_all:

@@ -87,7 +87,10 @@ def test_servers_of_another_cluster_are_refused_and_when_no_others_are_left_the_
     directory = Directory({1: at(1), 2: at(2)})
     with pytest.raises(ProtocolError, match="no member of a cluster yet"):
         directory.greeted(2, guide(2, cluster_id=0))
+    directory.greeted(2, guide(2, 2, cluster_id=8))
     directory.greeted(1, guide(1, 1, 2))
+    assert not directory.has_lost_its_cluster, "none has answered a command yet"
+    directory.bind(1)
     with pytest.raises(ProtocolError, match="belongs to another cluster than before"):
         directory.greeted(2, guide(2, 2, cluster_id=8))
     directory.failed(2)
