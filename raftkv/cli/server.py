@@ -27,7 +27,10 @@ log = logging.getLogger("raftkv")
 def main(argv: list[str] | None = None) -> int:
     """Run a server. Returns the exit status: 0 stopped, 1 could not start, 2 wrong usage or configuration."""
     open_standard_streams()
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if args.yes and not args.recover:
+        parser.error("--yes goes with --recover")
     if args.recover:
         return _explained(lambda: run_recovery(load_server_config(args.config), yes=args.yes))
     # A SimpleQueue, because its put() is safe in a signal handler, whatever the main thread is doing.

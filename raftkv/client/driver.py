@@ -283,6 +283,7 @@ class Driver:
         if self._session.leader not in (None, self._told_by):
             self._told_by = self._session.leader
             self._ask_at = time.monotonic() + _FIRST_ASK_S
+            self._inbox.put(None)
         if self._connections.follow(self.directory.addresses):
             self._inbox.put(None)
         wake_at = self._session.wake_at
