@@ -16,6 +16,7 @@ import weakref
 import pytest
 from raftkv import errors
 from raftkv.client.clerk import Clerk
+from raftkv.kvdb.operations import Put
 from raftkv.rpc.client import ClientEnd, try_connect
 from raftkv.rpc.resolve import resolve
 
@@ -115,7 +116,7 @@ def test_threads_that_cannot_be_started_are_said_and_recovered_from(cluster, no_
             assert "can't start new thread" in clerk.status(0.5)[0]["error"]
         no_threads.on = False
         wait_until(lambda: clerk.status()[0]["alive"], "the server to be reached")
-        assert clerk.put("a", "2") and clerk.get("a") == "2"
+        assert clerk._callers.run(Put("a", "2"), 30.0) and clerk.get("a") == "2"
     assert cluster.numbers_of("put") == [1]
 
 
