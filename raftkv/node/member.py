@@ -47,9 +47,8 @@ log = logging.getLogger("raftkv.raft")
 
 LOOK_INTERVALS = 5  # of heartbeats, between looks at the members
 LASTS_S = 3.0  # after that, a problem that was not noticed again is over
-ALONE_S = (
-    3.0  # without a leader for so long: the addresses of the ini file are tried, too, and the reason is said
-)
+#: Without a leader for so long, the addresses of the ini file are tried, too, and the reason is said.
+ALONE_S = 3.0
 
 
 class Member:

@@ -181,9 +181,8 @@ class Raft:
         """
         if self.log.last_index or self.role is not Role.FOLLOWER or configuration.voters != (self.id,):
             raise InvariantError(f"{configuration} cannot be founded at entry {self.log.last_index}")
-        self._become_candidate(
-            "it founds a new cluster"
-        )  # and has won when its vote is durable, and the entry
+        # It has won when its vote is durable, and the entry.
+        self._become_candidate("it founds a new cluster")
         self.log.append([Entry.create(1, self.term, CONFIG, configuration.to_plain())])
 
     def note_removal(self) -> None:
@@ -404,9 +403,7 @@ class Raft:
         elif result is VoteResult.WON:
             if self.role is Role.PRE_CANDIDATE:
                 self._become_candidate(f"a majority would vote for it in term {self.term + 1}")
-            elif (
-                self.id in self._votes
-            ):  # the term is durable: it must not lead this one a second time, after a crash
+            elif self.id in self._votes:  # so its term is durable: after a crash it could lead it again
                 self._become_leader()
 
     def _step_request_pre_vote(self, m: RequestPreVote) -> None:
