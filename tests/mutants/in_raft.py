@@ -225,7 +225,7 @@ MUTANTS: list[Mutant] = [
            Instead("raft.following:Following.what_is_lost", always(None))),
     Mutant("a missing log is taken for an empty one", "9", "a server starts without its log",
            "storage/test_folder.py::test_a_log_that_is_missing_is_refused",
-           Instead("storage.persister:Persister._note_log", always(None))),
+           Instead("storage.segments:SegmentedLog._check_newest", always(None))),
     # the peers' protocol
     Mutant("CRC-32 of entries not compared", "6",
            "an entry whose bits have flipped is taken, from the wire and from the disk",
