@@ -40,7 +40,8 @@ class Clerk(MemberCommands):
     Keys and values are str. Every command is linearizable, and takes effect exactly once or not at all.
     Commands raise, besides InvalidRequestError for what no server would take:
 
-    - NotApplied: no leader in time, and the write certainly did not and will not take effect;
+    - NotApplied: no leader in time, and the write certainly did not and will not take effect. ClusterChangedError is one
+      kind of it, also of a read: the servers are of another cluster now, and this Clerk is of no use any more;
     - OutcomeUnknown: no answer in time; the write may have taken effect, or may still, but never twice. (When
       a Clerk has no other commands under way, and its next write is answered, it no longer can.)
       SessionExpiredError is one kind of it;
