@@ -33,7 +33,7 @@ from raftkv.node.network import PeerNetwork
 from raftkv.node.node import RaftNode
 from raftkv.node.profile import Profile
 from raftkv.node.threads import Threads
-from raftkv.node.upkeep import due_change, newcomers, why_it_waits
+from raftkv.node.upkeep import due_change, newcomers, what_is_missing, why_it_waits
 from raftkv.node.view import View
 from raftkv.raft.changes import Change
 from raftkv.raft.configuration import Configuration
@@ -212,6 +212,9 @@ class Member:
             self._differences = [*differences(self.profile, view.committed)] if is_founded else []
         for id, sentence in self._differences:
             self._network.problems.set(("file", id), sentence, LASTS_S)
+        missing = what_is_missing(configuration, self.uid, met) if now >= self._led_at + ALONE_S else None
+        if missing is not None and configuration.voters:
+            self._network.problems.set("missing", missing, LASTS_S)
         if not configuration.voters:
             self._found(own, met, now)
         elif view.leads and not view.is_changing:

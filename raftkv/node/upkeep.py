@@ -19,6 +19,7 @@ from typing import Callable
 from raftkv.node.hello import Hello
 from raftkv.raft.changes import Change
 from raftkv.raft.configuration import Configuration, MemberRecord
+from raftkv.raft.quorum import VoteResult, vote_result
 
 
 def due_change(
@@ -56,6 +57,25 @@ def why_it_waits(configuration: Configuration, hello: Hello) -> str:
         f"{where}, which is a member with another disk: it takes its place when that one has not been heard for "
         "a while; if both are to go on, give the new one another [node] id"
     )
+
+
+def what_is_missing(configuration: Configuration, own: int, met: Mapping[int, Hello]) -> str | None:
+    """What a member, which has the disk `own`, says while there is no leader, if no majority is there that could elect
+    one; None if there is."""
+    here = {uid: True for uid in configuration.all_voters if uid == own or uid in met}
+    if vote_result(configuration, here) is VoteResult.WON:
+        return None
+    missing = {configuration.label(uid) for uid in configuration.all_voters if uid not in here}
+    empty = sorted(missing & {hello.id for hello in newcomers(configuration, met)})
+    instead = f" ({_nodes(empty)} with an empty disk)" if empty else ""
+    return (
+        f"no majority of the members is here: missing are the disks of {_nodes(sorted(missing))}{instead}; if so many are "
+        "lost for good, kvserver --recover makes a cluster of what is left"
+    )
+
+
+def _nodes(ids: list[int]) -> str:
+    return f"node{'s' if len(ids) > 1 else ''} {' and '.join(map(str, ids))}"
 
 
 def _moved(configuration: Configuration, hello: Hello) -> MemberRecord | None:

@@ -66,6 +66,10 @@ def test_two_empty_disks_found_no_cluster_while_the_third_may_have_data(tmp_path
         hold(nobody_begins, "nobody founds a cluster", SEVERAL_ELECTIONS_S)
         cluster.start(3)
         cluster.wait_for_log(1, "this server's disk is empty, and node 3 has data")
+        missing = "missing are the disks of nodes 1 and 2 (nodes 1 and 2 with an empty disk)"
+        cluster.wait_for_log(
+            3, f"no majority of the members is here: {missing}; if so many are lost for good, kvserver"
+        )
         with cluster.clerk(timeout_s=0.4) as hasty, pytest.raises(NotApplied):
             hasty.put("k", "newest")
         assert nobody_begins()

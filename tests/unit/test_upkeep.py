@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from raftkv.node.hello import Hello
-from raftkv.node.upkeep import due_change, why_it_waits
+from raftkv.node.upkeep import due_change, what_is_missing, why_it_waits
 from raftkv.raft.changes import Change
 from raftkv.raft.configuration import Configuration
 
@@ -54,3 +54,12 @@ def test_a_member_that_moved_gets_the_addresses_that_it_announces(held: bool) ->
     changed = record_of(2, peer_address="there:2", client_address="there:1", held=held)
     assert due(hello_of(1), moved, of=known) == Change(update=(changed,))
     assert due(hello_of(1), hello_of(2), of=known) is None
+
+
+def test_a_member_without_a_majority_says_whose_disks_are_missing() -> None:
+    here = {hello.uid: hello for hello in (hello_of(2), empty(3, uid=31))}
+    assert what_is_missing(members(1, 2, 3), 10, here) is None
+    words = str(what_is_missing(members(1, 2, 3), 10, {31: empty(3, uid=31)}))
+    assert "missing are the disks of nodes 2 and 3 (node 3 with an empty disk); if so many" in words
+    joint = members(1, 2, 3, 4, voters=(10, 20), outgoing=(10, 30, 40))
+    assert "missing are the disks of nodes 3 and 4; if" in str(what_is_missing(joint, 10, {20: hello_of(2)}))
