@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from tests.sim import __doc__ as tutorial
+from tests.sim.plan import SIZES
 from tests.sim.report import Report
 from tests.sim.runner import Case, fresh_start, run, run_many
 from tests.sim.server_faults import PLACES
@@ -32,7 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=int, help="how many (default: 1000, or as many as --minutes allows)")
     parser.add_argument("--start", type=int, help="the first seed (default: of the clock)")
     parser.add_argument("--minutes", type=float, help="end after so many")
-    parser.add_argument("--servers", type=_numbers, default=(3, 5), help="sizes of clusters (default: 3,5)")
+    parser.add_argument("--servers", type=_numbers, default=SIZES, help="sizes of clusters (default: 1 to 7)")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default: 2)")
     parser.add_argument("--replay", type=int, metavar="SEED", help="run one seed, and print all that happens")
     parser.add_argument(

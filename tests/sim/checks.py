@@ -95,21 +95,20 @@ class Checks:
 
     def settled(self) -> bool:
         """Is there one leader, and do all hold and apply the same, with nothing under way?"""
-        rafts = self._rafts()
-        if len(rafts) < len(self._world.hosts):
+        members = self._world.members
+        rafts = [host.process.raft for host in members if host.process is not None]
+        if len(rafts) < len(members):
             return False
         last, configuration = rafts[0].log.last_index, rafts[0].configuration
         return (
-            configuration.voters == tuple(sorted(host.uid for host in self._world.hosts.values()))
+            configuration.voters == tuple(sorted(host.uid for host in members))
             and not configuration.is_joint
+            and not configuration.learners
             and not configuration.founding
             and len({raft.term for raft in rafts}) == 1
             and sum(raft.role is Role.LEADER for raft in rafts) == 1
             and all(raft.log.last_index == raft.log.commit == raft.log.stable == last for raft in rafts)
-            and all(
-                host.process is not None and host.process.has_applied(last)
-                for host in self._world.hosts.values()
-            )
+            and all(host.process is not None and host.process.has_applied(last) for host in members)
         )
 
     def at_the_end(self) -> None:
@@ -117,7 +116,7 @@ class Checks:
         self.compare_logs()
         store, applied = self._replay()
         expected = _dump(store)
-        for host in self._world.hosts.values():
+        for host in self._world.members:
             assert host.process is not None, f"n{host.id} does not run"
             found = _dump(host.process.machine._store)
             assert found == expected, f"n{host.id} is in another state: {_difference(found, expected)}"

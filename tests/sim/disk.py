@@ -154,6 +154,11 @@ class SimDisk(Disk):
         inode = self._inode(path)
         inode.data[:], inode.durable[:], inode.unsynced = data, data, []
 
+    def lose(self, path: str) -> None:
+        """Somebody removes the file."""
+        folder, name = os.path.split(path)
+        del self.folders[folder].names[name], self.folders[folder].durable[name]
+
     def files(self) -> list[str]:
         """The paths of all files."""
         return sorted(os.path.join(folder, name) for folder, f in self.folders.items() for name in f.names)

@@ -23,7 +23,9 @@ def slow_disk(fault: Fault) -> bool | None:
 def hung_disks(fault: Fault) -> bool | None:
     """The disks of some machines finish nothing for a while: of one, of all that share one, of any."""
     rng = fault.rng
-    hosts = rng.choice([[fault.host()], [fault.host()], rng.sample(fault.hosts, 2), fault.hosts])
+    hosts = rng.choice(
+        [[fault.host()], [fault.host()], rng.sample(fault.hosts, min(2, len(fault.hosts))), fault.hosts]
+    )
     for host in hosts:
         host.hang()
 
@@ -77,7 +79,7 @@ def bit_flip(fault: Fault) -> bool | None:
         for path in host.disk.files()
         if path != LOCK_FILE and "/reserve/" not in path and host.disk.size_of(path)
     ]
-    if not files or not fault.may_lose_a_disk(host):
+    if not files or not fault.world.operator.may_lose(host):
         return False
     logs = [path for path in files if "/log/" in path]
     whim = fault.rng.random()
@@ -100,7 +102,7 @@ def bit_flip(fault: Fault) -> bool | None:
 def lost_disk(fault: Fault) -> bool | None:
     """A server comes back with an empty disk."""
     host = fault.host()
-    if not fault.may_lose_a_disk(host):
+    if not fault.world.operator.may_lose(host):
         return False
     fault.say(f"n{host.id} loses its disk")
     host.wipe()

@@ -8,8 +8,6 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Callable
 
-from raftkv.raft.quorum import VoteResult, vote_result
-
 from tests.sim.host import Host
 from tests.sim.network import Link
 
@@ -22,7 +20,11 @@ class Fault:
 
     def __init__(self, world: World, rng: random.Random, number: int) -> None:
         self.world, self.rng, self.number = world, rng, number
-        self.hosts: list[Host] = list(world.hosts.values())
+
+    @property
+    def hosts(self) -> list[Host]:
+        """Those that are in use."""
+        return [host for host in self.world.hosts.values() if host.in_use and not host.is_clone]
 
     def say(self, line: str) -> None:
         self.world.say(f"fault {self.number}: {line}")
@@ -85,19 +87,9 @@ class Fault:
             process = host.process if host is not None else None
             if process is None:
                 continue
-            connection = process.port.dialled.get(link[1])  # type: ignore[arg-type]
-            if connection is not None and connection.open:
+            for connection in process.port.to(link[1]):  # type: ignore[arg-type]
                 process.run(process.port.end, connection)
 
     def restart(self, host: Host) -> None:
         if host.process is not None and not self.world.calm:
             host.end(power=False)
-
-    def may_lose_a_disk(self, victim: Host) -> bool:
-        """Would a majority of whole disks be left without the victim's, in each configuration that may count? And
-        has everybody taken part before?"""
-        if not all(host.has_joined for host in self.hosts):
-            return False
-        left = {host.uid: True for host in self.hosts if host is not victim and host.is_whole}
-        known = {configuration for host in self.hosts for configuration in host.configurations}
-        return all(vote_result(c, left) is VoteResult.WON for c in known if c.voters)

@@ -51,8 +51,13 @@ KINDS: tuple[Kind, ...] = (
     disk_faults.bit_flip,
     disk_faults.lost_disk,
     member_faults.transfer,
+    member_faults.added_member,
     member_faults.removed_member,
+    member_faults.replaced_member,
+    member_faults.moved_member,
     member_faults.old_copy,
+    member_faults.clone,
+    member_faults.shortened_log,
     server_faults.abandoned_command,
     server_faults.restarted_client,
 )

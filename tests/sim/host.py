@@ -12,6 +12,7 @@ from raftkv.raft.configuration import Configuration
 from tests.sim.disk import Crash, SimDisk
 from tests.sim.fiber import Fiber
 from tests.sim.network import Letter
+from tests.sim.peers import address_of
 from tests.sim.process import Process
 from tests.sim.promises import Promised
 
@@ -43,10 +44,15 @@ class Trap:
 
 
 class Host:
-    """`process` is None while none runs."""
+    """`process` is None while none runs. `node_id`: what its configuration file says; another machine's, on a copy
+    of that one's disk."""
 
-    def __init__(self, world: World, id: int) -> None:
-        self.world, self.id = world, id
+    def __init__(self, world: World, id: int, node_id: int = 0) -> None:
+        self.world, self.id, self.node_id = world, id, node_id or id
+        self.is_founder = self.in_use = id <= world.plan.servers
+        self.wanted = self.in_use  # as a member, by the operator
+        self.held = False  # it is added as a learner that waits to be promoted
+        self.port = 1
         self.rng = random.Random(f"{world.plan.seed}/host/{id}")
         self.process: Process | None = None
         self.lives = self.disks = 0
@@ -55,6 +61,7 @@ class Host:
         self.flipped = False  # a bit of its disk was flipped, and no start has shown that it does not matter
         self.old_copy_until: float | None = None  # it is an older copy; its operator will look then
         self.has_joined = False  # it has been a member at least once
+        self.has_left = False  # and this disk is none any more
         self.configurations: tuple[Configuration, ...] = ()  # that counted here when it was looked last
         self.sick = False  # the next fsync fails
         self.slowness = 1.0  # of the disk
@@ -65,9 +72,13 @@ class Host:
         self.disk = self._new_disk()
 
     @property
-    def uid(self) -> int:
-        """Of its disk."""
-        return 1000 * self.id + self.disks
+    def address(self) -> str:
+        """Where its next process will listen."""
+        return address_of(self.id, self.port)
+
+    @property
+    def is_clone(self) -> bool:
+        return self.node_id != self.id
 
     @property
     def is_whole(self) -> bool:
@@ -89,6 +100,7 @@ class Host:
 
     def _new_disk(self) -> SimDisk:
         self.disks += 1
+        self.uid = 1000 * self.id + self.disks  # the disk's
         disk = SimDisk(random.Random(self.rng.getrandbits(64)), reorders=self.world.plan.reorders)
         disk.before = self._before
         return disk
@@ -137,7 +149,7 @@ class Host:
 
     def boot(self) -> None:
         """Start the process, unless it runs."""
-        if self.process is not None:
+        if self.process is not None or not self.in_use:
             return
         self.lives += 1
         try:
@@ -207,8 +219,7 @@ class Host:
                 wait_s = self.rng.uniform(0, longest_s)
                 self.world.schedule(wait_s, to.arrives, to.port.lost_incoming, connection)
         for host in self.world.hosts.values():
-            connection = host.process.port.dialled.get(self.id) if host.process is not None else None
-            if connection is not None and connection.open:
+            for connection in host.process.port.to(self.id) if host.process is not None else ():
                 connection.open = False
                 sender = connection.sender
                 self.world.schedule(self.rng.uniform(0, longest_s), sender.run, sender.port.end, connection)
@@ -231,13 +242,25 @@ class Host:
             self.end(power=True)
         self.disk = self._new_disk()
         self.promised = None
-        self.flipped, self.configurations = False, ()
-        self.old_copy_until = None
+        self.flipped = self.has_left = False
+        self.is_founder &= self.world.plan.servers > 1  # alone, it would found again: docs/divergence.md
+        self.configurations, self.old_copy_until = (), None
         self.world.count["wiped disks"] += 1
         self.world.say(f"n{self.id} gets an empty disk")
 
+    def put_into_service(self, held: bool = False) -> None:
+        """It starts with an empty disk, and waits to be added to the cluster."""
+        self.in_use = self.wanted = True
+        self.is_founder, self.held = False, held
+        self.boot()
+
+    def retire(self) -> None:
+        """It is taken away."""
+        self.in_use = self.wanted = False
+        self.wipe()
+
     def put_back(self, image: SimDisk, for_s: float) -> None:
-        """Its disk is replaced by an older copy of it, until its operator looks, in `for_s`."""
+        """Its disk is replaced by an older or damaged copy of it, until its operator looks, in `for_s`."""
         if self.process is not None:
             self.end(power=True)
         self.disk, self.promised = image, None

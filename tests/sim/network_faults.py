@@ -10,6 +10,8 @@ from tests.sim.network import pairs
 def partition(fault: Fault) -> bool | None:
     """Some servers on one side, the others on the other; clients on either."""
     ids = [host.id for host in fault.hosts]
+    if len(ids) < 2:
+        return False
     fault.rng.shuffle(ids)
     at = fault.rng.randint(1, len(ids) - 1)
     some, others = ids[:at], ids[at:]
@@ -26,6 +28,8 @@ def one_way_cut(fault: Fault) -> bool | None:
     only."""
     one = fault.host().id
     others = [host.id for host in fault.hosts if host.id != one]
+    if not others:
+        return False
     if fault.rng.random() < 0.4:
         others = [fault.rng.choice(others)]
     if fault.rng.random() < 0.5:
@@ -37,7 +41,10 @@ def one_way_cut(fault: Fault) -> bool | None:
 
 def flapping_link(fault: Fault) -> bool | None:
     """A link that comes and goes."""
-    one, other = fault.rng.sample([host.id for host in fault.hosts], 2)
+    ids = [host.id for host in fault.hosts]
+    if len(ids) < 2:
+        return False
+    one, other = fault.rng.sample(ids, 2)
     links, period_s = pairs([one], [other]), fault.rng.choice([0.02, 0.1, 0.4])
     if fault.rng.random() < 0.7:
         links += pairs([other], [one])

@@ -31,13 +31,13 @@ HELLO_TIMEOUT_S = 1.0
 REDIAL_S = (0.05, 0.5)
 
 
-def address_of(host: int) -> str:
+def address_of(host: int, port: int = 1) -> str:
     """Where the processes of a host listen."""
-    return f"sim{host}:1"
+    return f"sim{host}:{port}"
 
 
 def host_at(address: str) -> int:
-    return int(address[len("sim") : -len(":1")])
+    return int(address[len("sim") : address.index(":")])
 
 
 class Connection:
@@ -52,7 +52,7 @@ class Connection:
 
 
 class PeerPort:
-    """The links of one process, by the id of the host that it is to."""
+    """The links of one process, by the address that they are to."""
 
     def __init__(self, process: Process, chunk_bytes: int, rng: random.Random) -> None:
         self._process, self._world, self._rng = process, process.world, rng
@@ -61,14 +61,14 @@ class PeerPort:
         self._chunk_bytes = chunk_bytes
         self._handler: PeerHandler
         self.problems = Problems(process.threads.clock)
-        self._wanted: dict[int, int] = {}  # host -> the node that should answer there
-        self._redials: set[int] = set()  # hosts that will be dialled in a moment
+        self._wanted: Mapping[str, int] = {}  # address -> the node that should answer there
+        self._redials: set[str] = set()  # addresses that will be dialled in a moment
         self._outboxes: dict[int, deque[Message]] = {}  # by uid
         self._sources: dict[int, SnapshotSource] = {}  # by uid
         self._flushing: list[int] = []
         self._waiting = False  # is anything in an outbox?
         self._waiting_hellos: set[int] = set()  # of uids, that wait for the disk
-        self.dialled: dict[int, Connection] = {}
+        self.dialled: dict[str, Connection] = {}
         self.incoming: dict[int, tuple[Connection, Hello]] = {}  # by uid
 
     # -- what the member calls -------------------------------------------------------------------------------
@@ -81,14 +81,18 @@ class PeerPort:
             source.close()
 
     def follow(self, wanted: Mapping[str, int]) -> None:
-        before, self._wanted = self._wanted, {host_at(address): id for address, id in wanted.items()}
-        for host in before.keys() - self._wanted.keys():
-            connection = self.dialled.get(host)
-            if connection is not None and connection.open:
+        before, self._wanted = self._wanted, wanted
+        for address in before:
+            connection = self.dialled.get(address)
+            if address not in wanted and connection is not None and connection.open:
                 self.end(connection)
-        for host in self._wanted:
-            if host not in before:
-                self._redial(host, (0, 0.02))
+        for address in wanted:
+            if address not in before:
+                self._redial(address, (0, 0.02))
+
+    def to(self, host: int) -> list[Connection]:
+        """The open connections that were made to a host."""
+        return [each for each in self.dialled.values() if each.open and each.to.id == host]
 
     def met(self) -> dict[int, Hello]:
         answers = [c.answer for c in self.dialled.values() if c.open and c.answer is not None]
@@ -166,23 +170,28 @@ class PeerPort:
     def _later(self, delay_s: float, action: Any, *args: Any) -> None:
         self._world.schedule(delay_s, self._process.run, action, *args)
 
-    def _redial(self, host: int, within_s: tuple[float, float] = REDIAL_S) -> None:
-        if host not in self._redials:
-            self._redials.add(host)
-            self._later(self._rng.uniform(*within_s), self._dial, host)
+    def _redial(self, address: str, within_s: tuple[float, float] = REDIAL_S) -> None:
+        if address not in self._redials:
+            self._redials.add(address)
+            self._later(self._rng.uniform(*within_s), self._dial, address)
 
-    def _dial(self, host: int) -> None:
-        self._redials.discard(host)
-        old = self.dialled.get(host)
-        if host not in self._wanted or (old is not None and old.open):
+    def _dial(self, address: str) -> None:
+        self._redials.discard(address)
+        old = self.dialled.get(address)
+        if address not in self._wanted or (old is not None and old.open):
             return
+        here, host = self._process.id, host_at(address)
         other = self._world.hosts[host].process
-        here = self._process.id
-        if other is None or self._network.is_cut(here, host) or self._network.is_cut(host, here):
-            self._redial(host)
+        if (
+            other is None
+            or other.address != address
+            or self._network.is_cut(here, host)
+            or self._network.is_cut(host, here)
+        ):
+            self._redial(address)
             return
-        connection = self.dialled[host] = Connection(self._process, other)
-        expected, hello = self._wanted[host], self._handler.make_hello()
+        connection = self.dialled[address] = Connection(self._process, other)
+        expected, hello = self._wanted[address], self._handler.make_hello()
         self._network.carry(here, host, other.arrives, other.port.receive_hello, connection, expected, hello)
         self._later(HELLO_TIMEOUT_S, self._give_up, connection)
 
@@ -194,8 +203,8 @@ class PeerPort:
         """It broke, or was given up: dial again. The other side learns it, if it can."""
         connection.open = False
         to = connection.to
-        if self.dialled.get(to.id) is connection:
-            self._redial(to.id)
+        if self.dialled.get(to.address) is connection:
+            self._redial(to.address)
         self._network.carry(self._process.id, to.id, to.arrives, to.port.lost_incoming, connection)
 
     def receive_hello_reply(self, connection: Connection, reply: Hello | ProtocolError) -> None:
@@ -263,7 +272,7 @@ class PeerPort:
         route = self._route(hello.uid)
         if route is not None and route.answer is not None and route.answer.tokens != hello.tokens:
             self.end(route)
-        self._dial(host_at(hello.peer_address))
+        self._dial(hello.peer_address)
 
     def receive(self, batch: Sequence[Any]) -> None:
         """Take in what arrived in one turn: (connection, cargo). A connection of None is not checked."""

@@ -18,6 +18,7 @@ from raftkv.node import applier, snapshotter
 from raftkv.storage import snapshot_file
 
 MANY = 1 << 30
+SIZES = (1, 2, 3, 3, 3, 4, 5, 5, 6, 7)  # of clusters, to choose from
 
 #: name -> (options, other fields, kinds of faults). One of each list is chosen.
 PROFILES: dict[str, tuple[dict[str, list[int]], dict[str, list[Any]], tuple[str, ...]]] = {
@@ -64,8 +65,25 @@ PROFILES: dict[str, tuple[dict[str, list[int]], dict[str, list[Any]], tuple[str,
     # members come and go, and disks are lost, or come back as they were before
     "members": (
         {"heartbeat_interval_ms": [50], "replace_after_ms": [300, 1000]},
-        {"fault_every_s": [0.4, 1.0], "restart_s": [(0.01, 0.1)], "sync_s": [0.0005, 0.003]},
-        ("transfer", "removed_member", "old_copy", "lost_disk", "crash", "orderly_stop"),
+        {
+            "fault_every_s": [0.4, 1.0],
+            "restart_s": [(0.01, 0.1)],
+            "sync_s": [0.0005, 0.003],
+            "spares": [1, 2],
+        },
+        (
+            "transfer",
+            "added_member",
+            "removed_member",
+            "replaced_member",
+            "moved_member",
+            "old_copy",
+            "clone",
+            "shortened_log",
+            "lost_disk",
+            "crash",
+            "orderly_stop",
+        ),
     ),
     # followers always need a snapshot, and get it late, twice and in disorder
     "snapshots": (
@@ -90,13 +108,14 @@ class Plan:
     def __init__(
         self,
         seed: int,
-        sizes: Sequence[int] = (3, 5),
+        sizes: Sequence[int] = SIZES,
         events: int | None = None,
         places: Sequence[str] = (),
     ) -> None:
         self.seed = seed
         rng = random.Random(f"{seed}/plan")
-        self.servers = rng.choice(list(sizes))
+        self.servers = rng.choice(list(sizes))  # that found the cluster
+        self.spares = random.Random(f"{seed}/spares").choice([0, 0, 1, 2])  # machines that may join it
         self.events = rng.choice([2000, 4000, 8000])  # before the faults end
         self.options = _options(rng, seed)
         self.in_step = rng.random() < 0.3  # all tick at the same moments, so that elections collide
@@ -158,7 +177,7 @@ class Plan:
     def __str__(self) -> str:
         o = self.options
         return (
-            f"{self.profile}: {self.servers} servers, {self.clients} clients x {self.window}, "
+            f"{self.profile}: {self.servers} servers and {self.spares} to join, {self.clients} clients x {self.window}, "
             f"{len(self.keys)} keys, "
             f"max_raft_state={o.max_raft_state}, segment={o.segment_bytes}, chunk={o.snapshot_chunk_bytes}, "
             f"append={o.max_append_bytes} x {o.max_inflight_appends}, "

@@ -48,7 +48,7 @@ class Process:
     """Raises StorageError, or Crash if a trap was set for its start."""
 
     def __init__(self, host: Host) -> None:
-        self.host, self.world, self.id = host, host.world, host.id
+        self.host, self.world, self.id, self.address = host, host.world, host.id, host.address
         plan = self.world.plan
         self.rng = random.Random(f"{plan.seed}/process/{host.id}/{host.lives}")
         self.dead = self.paused = self.is_stopping = self.stopped = False
@@ -64,11 +64,12 @@ class Process:
         self._request_inbox: list[Any] = []
         self._reads = True  # the rpc thread is at work, or will be in a moment, or not yet begun
         self._reader: Fiber | None = None  # it, while it is at work
-        founders = {id: address_of(id) for id in sorted(self.world.hosts)}
+        founders = {id: address_of(id) for id in range(1, plan.servers + 1)} if host.is_founder else {}
+        hints = tuple(other.address for other in self.world.members if other is not host)
         options = plan.options
         self.persister = Persister(
             DATA,
-            node_id=self.id,
+            node_id=host.node_id,
             cluster=CLUSTER,
             segment_bytes=options.segment_bytes,
             reserve_bytes=plan.reserve_bytes,
@@ -81,7 +82,7 @@ class Process:
         self.port = PeerPort(self, options.snapshot_chunk_bytes, self.rng)
         self.machine = self.make_machine()
         self.member = Member(
-            Profile(CLUSTER, self.id, f"client{self.id}:1", address_of(self.id), "", founders),
+            Profile(CLUSTER, host.node_id, f"client{self.id}:1", self.address, "", founders, hints),
             self.persister,
             self.port,  # type: ignore[arg-type]  # it stands for a PeerNetwork
             self.machine,

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from queue import Empty
 from typing import Any, Callable, NamedTuple
 
-from tests.sim.plan import Plan
+from tests.sim.plan import SIZES, Plan
 from tests.sim.world import Failure, World
 
 PATIENCE_S = 120.0  # for the next outcome of several processes: a run takes a second or a few
@@ -26,7 +26,7 @@ class Case(NamedTuple):
     strike. `mutant`: how the product is broken (tests/mutants). `places`: where servers die, if not anywhere."""
 
     seed: int
-    sizes: tuple[int, ...] = (3, 5)
+    sizes: tuple[int, ...] = SIZES
     events: int | None = None
     only: tuple[int, ...] | None = None
     mutant: str | None = None
@@ -35,7 +35,7 @@ class Case(NamedTuple):
     def command(self, option: str = "--replay") -> str:
         """The command that runs it alone."""
         words = ["python -m tests.sim", option, str(self.seed)]
-        words += ["--servers", ",".join(map(str, self.sizes))] if self.sizes != (3, 5) else []
+        words += ["--servers", ",".join(map(str, self.sizes))] if self.sizes != SIZES else []
         words += ["--events", str(self.events)] if self.events is not None else []
         words += ["--only", ",".join(map(str, self.only)) or "none"] if self.only is not None else []
         words += ["--mutant", f'"{self.mutant}"'] if self.mutant else []

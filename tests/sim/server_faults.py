@@ -28,7 +28,7 @@ def crash(fault: Fault) -> bool | None:
 
 def crash_of_many(fault: Fault) -> bool | None:
     power = fault.rng.random() < 0.6
-    victims = fault.rng.sample(fault.hosts, fault.rng.randint(2, len(fault.hosts)))
+    victims = fault.rng.sample(fault.hosts, fault.rng.randint(min(2, len(fault.hosts)), len(fault.hosts)))
     fault.say(f"{sorted(host.id for host in victims)} {'lose power' if power else 'are killed'}")
     for host in victims:
         if host.process is not None:

@@ -47,7 +47,8 @@ def run_for(world: World, seconds: float) -> None:
 
 @pytest.mark.parametrize("seed", range(2))
 def test_reads_and_deletes_go_on_while_all_disks_are_full_and_writes_after(seed: int) -> None:
-    plan = Plan(seed)
+    plan = Plan(seed, (3, 5))
+    plan.spares = 0
     plan.loss = plan.tail = plan.doubling = 0.0
     plan.delay_s, plan.sync_s, plan.think_s, plan.timeout_s = 0.002, 0.003, 0.03, 4.0
     plan.clock_rates, plan.late_starts = (1.0, 1.0), False

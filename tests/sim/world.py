@@ -67,14 +67,19 @@ class World(Events):
         self.checks = Checks(self)
         self.record = Record(lambda: self.now)
         self.hosts: dict[int, Host] = {}
-        self.hosts = {id: Host(self, id) for id in range(1, plan.servers + 1)}
+        self.hosts = {id: Host(self, id) for id in range(1, plan.servers + plan.spares + 1)}
         self.clients: list[SimClient] = []
         self.clients = [SimClient(self, number) for number in range(1, plan.clients + 1)]
-        for host in self.hosts.values():
+        for host in self.members:
             late = plan.late_starts and host.rng.random() < 0.5
             self.schedule(host.rng.random() * (LATE_START_S if late else 0.05), host.boot)
         self.operator = Operator(self)
         self.faults = Faults(self, only)
+
+    @property
+    def members(self) -> list[Host]:
+        """The machines that the operator wants to be the cluster."""
+        return [host for host in self.hosts.values() if host.wanted]
 
     def say(self, line: str) -> None:
         if self._say is not None:
