@@ -7,11 +7,14 @@ the whole history of the cluster.
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from collections import deque
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple
 
+from raftkv.node.hello import VERSION, Hello, check_hello
+from raftkv.node.lives import check_life, life_of
 from raftkv.node.snapshot_source import SnapshotSource
 from raftkv.raft import invariants
 from raftkv.raft.core import Raft
@@ -26,12 +29,20 @@ from tests.sim.disk import NOTHING, SimDisk
 from tests.storage.model import open_persister
 
 
+class Down(NamedTuple):
+    """A server that is down. `id` is what it is called on the wire."""
+
+    id: int
+    disk: SimDisk
+    clock: float
+
+
 class Member:
     """One node, which is up. `commands` is its state machine."""
 
     def __init__(self, cluster: Cluster, id: int, disk: SimDisk, clock: float) -> None:
         self.id, self.disk, self.clock, self.cluster = id, disk, clock, cluster
-        self.persister = open_persister(disk, node_id=id, segment_bytes=1 << 20)
+        self.persister = open_persister(disk, node_id=id, segment_bytes=1 << 20, draw=cluster.tokens.__next__)
         first = self.persister.snapshot or empty_snapshot(cluster.voters if id in cluster.voters else ())
         self.raft = Raft(id, RaftLog(first, self.persister.entries), self.persister.hard_state,
                          rng=random.Random(id), now=clock, options=cluster.options)  # fmt: skip
@@ -125,6 +136,18 @@ class Member:
         data, done = source.read(message.snapshot, message.offset) or (b"", False)
         return message._replace(data=data, done=done)
 
+    @property
+    def hello(self) -> Hello:
+        starts, tokens = self.persister.identity.starts, self.persister.identity.tokens
+        return Hello(VERSION, "raftkv", 1, self.id, self.id, "", f"n{self.id}:1", "", starts, tokens, "", ())
+
+    def meet(self, other: Member) -> None:
+        """The other one has said hello. Raises ProtocolError if it is not to be talked to."""
+        log, hello = self.raft.log, other.hello
+        check_hello(hello, self.hello, log.configuration_at(log.commit).left)
+        check_life(hello, self.persister.identity.met.get(hello.uid))
+        self.persister.remember(hello.uid, life_of(hello))
+
     def snapshot(self) -> None:
         """A snapshot of the state machine becomes durable, and the log is compacted."""
         log = self.raft.log
@@ -158,8 +181,9 @@ class Cluster:
         self.wire: list[Message] = []
         self.cut: set[tuple[int, int]] = set()  # (from, to)
         self.history = invariants.ClusterHistory()
+        self.tokens = itertools.count(1)  # of starts
         self.members: dict[int, Member] = {}  # those that are up
-        self._down: dict[int, tuple[SimDisk, float]] = {}  # the others' disks and clocks
+        self._down: dict[int, Down] = {}
         for id in self.voters:
             self.replace_disk(id, HardState(), [])
             self.start(id)
@@ -176,13 +200,24 @@ class Cluster:
 
     def start(self, id: int) -> None:
         """Bring a member up from what its disk holds."""
-        self.members[id] = Member(self, id, *self._down.pop(id))
+        self.members[id] = Member(self, *self._down.pop(id))
 
     def crash(self, id: int) -> None:
         """The power goes: what was not written is lost."""
         member = self.members.pop(id)
         member.disk.power_cut(NOTHING)
-        self._down[id] = member.disk, member.clock
+        self._down[id] = Down(member.id, member.disk, member.clock)
+
+    def copy(self, id: int, other: int) -> None:
+        """`other` is a server on a copy of this one's disk as it is now. It is down."""
+        member = self.members[id]
+        disk = member.disk.copy()
+        disk.power_cut(NOTHING)
+        self._down[other] = Down(member.id, disk, member.clock)
+
+    def restore(self, id: int, copy: int) -> None:
+        """A member that is down gets the disk of the one that is called `copy`, which is there no more."""
+        self._down[id] = self._down.pop(copy)
 
     def replace_disk(self, id: int, hard_state: HardState, entries: list[Entry]) -> None:
         """A member, which is down then, gets another disk that holds this."""
@@ -191,7 +226,7 @@ class Cluster:
         persister = open_persister(disk, node_id=id)
         persister.save(hard_state, entries)
         persister.close()
-        self._down[id] = disk, clock
+        self._down[id] = Down(id, disk, clock)
 
     def deliver(self, at: int) -> None:
         """Deliver one message of the wire."""

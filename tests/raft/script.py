@@ -8,6 +8,7 @@ A script is lines. `# …` is for the reader, `> …` is a command; what happene
     timeout nX                   nX's longest election timeout passes, on its clock only
     heartbeat nX                 nX's heartbeat interval passes, on its clock only
     elapse SECONDS [nX …]        time passes for these, or for all that are up
+    found nX                     nX, whose disk is empty, begins a cluster of itself that waits for others
     propose nX WORD …            a batch of proposals
     read nX NAME                 a linearizable read
     join nX                      a new server, with an empty disk, knows of nobody
@@ -21,17 +22,21 @@ A script is lines. `# …` is for the reader, `> …` is a command; what happene
     lose nX [nY]                 … is lost
     cut nX [nY] / heal           what is sent between nX and nY (all others) is lost, until healed
     crash nX / start nX          its power goes; brought up again from its disk
+    copy nX nY                   nY, which is down, is a server on a copy of the disk of nX as it is now
+    restore nX nY                nX, which is down, gets that disk of nY
+    meet nX nY                   nX and nY say hello to each other; who is refused is cut off
     stabilize                    all messages arrive, all disks but slow ones write, until all is done
     status [nX]                  where nodes are, and what leaders know of others
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable
 
-from raftkv.errors import InvalidChangeError
+from raftkv.errors import ProtocolError, RaftKVError
 from raftkv.raft.changes import Change
-from raftkv.raft.configuration import MemberRecord
+from raftkv.raft.configuration import Configuration, MemberRecord
+from raftkv.raft.core import Raft
 from raftkv.raft.types import HardState, Options, Role
 
 from tests.raft.cluster import Cluster, Member
@@ -109,12 +114,22 @@ class Script:
         for member in [self._member(node) for node in nodes] or list(self.cluster.members.values()):
             member.tick(float(seconds))
 
-    def _do_propose(self, node: str, *commands: str) -> None:
-        self._member(node).raft.propose(commands)
+    def _do_found(self, node: str) -> None:
+        alone = Configuration((_id(node),), cluster_id=_id(node), founding=True)
+        self._member(node).raft.found(alone)
         self._member(node).collect()
 
+    def _do_propose(self, node: str, *commands: str) -> None:
+        self._try(node, lambda raft: raft.propose(commands))
+
     def _do_read(self, node: str, name: str) -> None:
-        self._member(node).raft.read_index(name)
+        self._try(node, lambda raft: raft.read_index(name))
+
+    def _try(self, node: str, what: Callable[[Raft], Any]) -> None:
+        try:
+            what(self._member(node).raft)
+        except RaftKVError as error:
+            self._lines.append(f"refused: {error}")
         self._member(node).collect()
 
     def _do_join(self, node: str) -> None:
@@ -126,15 +141,24 @@ class Script:
             name, _, of = word.partition("=")
             what = MemberRecord(_id(of), _id(of)) if name == "add" else _id(of)
             wanted[name] = (*wanted.get(name, ()), what)
-        try:
-            self._member(node).raft.propose_configuration(Change(**wanted))
-        except InvalidChangeError as error:
-            self._lines.append(f"refused: {error}")
-        self._member(node).collect()
+        self._try(node, lambda raft: raft.propose_configuration(Change(**wanted)))
 
     def _do_transfer(self, node: str, to: str = "") -> None:
-        self._member(node).raft.transfer_leadership(_id(to) if to else None)
-        self._member(node).collect()
+        self._try(node, lambda raft: raft.transfer_leadership(_id(to) if to else None))
+
+    def _do_copy(self, node: str, other: str) -> None:
+        self.cluster.copy(_id(node), _id(other))
+
+    def _do_restore(self, node: str, copy: str) -> None:
+        self.cluster.restore(_id(node), _id(copy))
+
+    def _do_meet(self, one: str, other: str) -> None:
+        for node, caller in ((one, other), (other, one)):
+            try:
+                self._member(node).meet(self._member(caller))
+            except ProtocolError as error:
+                self._lines.append(f"{node} refuses {caller}: {error}")
+                self._do_cut(one, other)
 
     def _do_snapshot(self, node: str) -> None:
         self._member(node).snapshot()
