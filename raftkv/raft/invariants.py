@@ -13,7 +13,11 @@ from itertools import combinations
 from typing import NamedTuple
 
 from raftkv.errors import InvariantError
+from raftkv.raft.changes import leave_joint
+from raftkv.raft.configuration import Configuration
 from raftkv.raft.core import Raft
+from raftkv.raft.leadership import Leadership
+from raftkv.raft.log import RaftLog
 from raftkv.raft.progress import ProgressState
 from raftkv.raft.types import Entry, Role
 
@@ -45,6 +49,10 @@ def check_state(raft: Raft) -> None:
             )
     if raft.role in (Role.CANDIDATE, Role.LEADER) and raft.vote != raft.id:
         raise InvariantError(f"{raft.role.value} of term {raft.term} voted for {raft.vote}")
+    known = (log.configuration, log.configuration_at(log.commit))
+    is_voter = any(raft.id in configuration.all_voters for configuration in known)
+    if raft.role in (Role.PRE_CANDIDATE, Role.CANDIDATE) and not is_voter:
+        raise InvariantError(f"it stands for election, and votes in none of {known}")
     if raft.role is not Role.LEADER:
         if raft.leader == raft.id:
             raise InvariantError("believes that it leads, but is no leader")
@@ -55,7 +63,19 @@ def check_state(raft: Raft) -> None:
         raise InvariantError(f"leads, but believes that {raft.leader} does")
     if raft.leadership is None:
         raise InvariantError("a leader without a leadership")
-    for peer, progress in raft.leadership.progress.items():
+    _check_leadership(raft.leadership, raft)
+
+
+def _check_leadership(leadership: Leadership, raft: Raft) -> None:
+    log = raft.log
+    if raft.id not in log.configuration.all_voters and log.configuration_index <= log.commit:
+        raise InvariantError("it leads, though its removal is committed")
+    others = {uid for uid in log.configuration.members if uid != raft.id}
+    if set(leadership.progress) != others:
+        raise InvariantError(
+            f"it sends to {sorted(leadership.progress)}, and the members are {sorted(others)}"
+        )
+    for peer, progress in leadership.progress.items():
         if progress.match >= progress.next:
             raise InvariantError(f"node {peer}: match {progress.match} < next {progress.next}")
         if progress.match > log.last_index:
@@ -74,6 +94,8 @@ class Observation(NamedTuple):
     leads: bool
     last_index: int
     committed_term: int | None  # of the entry `commit`
+    configuration: Configuration  # in force
+    configuration_index: int
 
 
 def observe(raft: Raft) -> Observation:
@@ -86,11 +108,14 @@ def observe(raft: Raft) -> Observation:
         raft.role is Role.LEADER,
         log.last_index,
         log.term(log.commit),
+        log.configuration,
+        log.configuration_index,
     )
 
 
-def check_delta(before: Observation, raft: Raft) -> Observation:
-    """What must hold from one moment of a node's life to a later one. Returns the later observation."""
+def check_delta(before: Observation, raft: Raft, *, changes: bool = True) -> Observation:
+    """What must hold from one moment of a node's life to a later one. Returns the later observation. `changes`: the
+    rules for changes of the members, too; without them it shows what becomes of a cluster that breaks one."""
     after = observe(raft)
     if after.term < before.term:
         raise InvariantError(f"term went back from {before.term} to {after.term}")
@@ -103,10 +128,46 @@ def check_delta(before: Observation, raft: Raft) -> Observation:
             raise InvariantError(f"voted for {before.vote} and {after.vote} in term {after.term}")
         if before.leads and after.leads and after.last_index < before.last_index:
             raise InvariantError(f"a leader's log shrank from {before.last_index} to {after.last_index}")
+        if changes and before.leads and after.leads:
+            _check_one_change(before, after)
     term = raft.log.term(before.commit)
     if term not in (None, before.committed_term):
         raise InvariantError(f"committed entry {before.commit} changed its term to {term}")
+    if changes and after.configuration != before.configuration:
+        _check_change(raft.log)
     return after
+
+
+def _check_one_change(before: Observation, after: Observation) -> None:
+    """A leader goes on to the next configuration only when the one before is committed, and an entry of its own
+    term (Ongaro, 2015)."""
+    if before.configuration_index >= after.configuration_index:
+        return
+    if after.configuration_index > after.commit and (after.committed_term or 0) < after.term:
+        raise InvariantError(
+            f"entry {after.configuration_index} changes the members, and nothing of term {after.term} is committed"
+        )
+    if after.commit < before.configuration_index:
+        raise InvariantError(
+            f"entry {after.configuration_index} changes the members, and entry {before.configuration_index}, which "
+            f"changed them, is not committed: commit is {after.commit}"
+        )
+
+
+def _check_change(log: RaftLog) -> None:
+    """The voters change by way of a joint configuration (paper section 6). Looks at the newest change in the log."""
+    at, new = log.configuration_index, log.configuration
+    if at <= log.snapshot.index:
+        return  # what was before is in no log
+    old = log.configuration_at(at - 1)
+    if not old.voters or new.recovered != old.recovered:
+        return  # the first one of a cluster
+    if old.is_joint:
+        expected = leave_joint(old)
+        if (new.voters, new.outgoing) != (expected.voters, ()):
+            raise InvariantError(f"{old} is followed by {new}, and not by {expected}")
+    elif new.voters != old.voters and new.outgoing != old.voters:
+        raise InvariantError(f"{old} is followed by {new}, which is not joint")
 
 
 class ClusterHistory:

@@ -34,13 +34,14 @@ class Election:
                 if not self._is_elected(state, [server.view.id for server in up], candidate.id):
                     names = " ".join(f"n{server.view.id}" for server in up)
                     raise Violation(
-                        f"n{candidate.id} cannot be elected while {names} are up, though its log is the most "
+                        f"n{candidate.id} cannot be elected, or leads to no end, while {names} are up, though its log is the most "
                         f"complete and they are majorities of {describe(candidate.configuration)}"
                     )
                 self._good.add((candidate.id, up))
 
     def _is_elected(self, state: State, up: Sequence[int], candidate: int) -> bool:
-        """Tried with the core itself. An entry of a new term is to be committed; or the leader goes on."""
+        """Tried with the core itself. An entry of a new term is to be committed; or the leader goes on. A change that
+        is under way comes to its end."""
         begun = max(server.view.term for server in state.servers)
         for _ in range(_ATTEMPTS):
             for id in [
@@ -51,7 +52,7 @@ class Election:
             state = self._delivered(state, up)
             views = [server.view for server in state.servers]
             if any(_newest_committed(view) > begun or (view.id in up and _leads_on(view)) for view in views):
-                return True
+                return not any(view.leads and view.id in up and view.configuration.is_joint for view in views)
         return False
 
     def _delivered(self, state: State, up: Sequence[int]) -> State:

@@ -155,20 +155,6 @@ def _check_complete(leader: View, committed: Sequence[tuple[Entry, int]]) -> Non
             raise Violation(f"n{leader.id} leads term {leader.term} without the committed entry {entry}")
 
 
-def check_one_change(before: View, after: View) -> None:
-    """A leader begins a step of a change when the one before is committed."""
-    last = before.log.configurations[-1][0]
-    if (
-        before.leads
-        and after.leads
-        and last not in (0, after.log.configurations[-1][0])
-        and last > after.commit
-    ):
-        raise Violation(
-            f"n{after.id} changes the members, and entry {last}, which changed them, is not committed"
-        )
-
-
 def check_matching(one: View, other: View) -> None:
     """Log matching."""
     try:

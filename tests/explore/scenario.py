@@ -13,6 +13,7 @@ class Scenario(NamedTuple):
 
     `slow_disks`: writes are events of their own. `leases`: who hears a leader helps nobody to depose it, until its
     connection breaks. `ordered`: what one server sends another never overtakes, though any of it may be lost.
+    `rules`: a leader that breaks a rule for changes of the members is a violation, and not only what comes of it.
     `elects`: a state in which those that are up cannot elect a leader is a violation, too.
     """
 
@@ -26,6 +27,7 @@ class Scenario(NamedTuple):
     slow_disks: bool = False
     leases: bool = False
     ordered: bool = True
+    rules: bool = True
     elects: bool = False
 
     def with_more(self, more: int) -> Scenario:

@@ -64,8 +64,9 @@ SCENARIOS = [
              {"remove": 1, "propose": 1, "campaign": 1}),
     Scenario("shrinking", "of two servers one is removed, and either may die meanwhile", 2, _LEADER,
              {"remove": 1, "propose": 1, "timeout": 1}, elects=True),
+    Scenario("haste", "a second change is asked for at any time", 3, _LEADER, {"add": 1, "remove": 1}, joining=1),
     Scenario("two_changes", "two leaders change the members of four (the bug of 2015)", 4, _TWO_CHANGES,
-             {"remove": 1, "campaign": 1}),
+             {"remove": 1, "campaign": 1}, rules=False),
     Scenario("transfer", "the leadership is handed over, while there are proposals", 3, _LEADER,
              {"transfer": 1, "propose": 1, "campaign": 1}),
 ]  # fmt: skip

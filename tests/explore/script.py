@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tests.explore.history import Violation
 from tests.explore.server import ID
 from tests.explore.space import Event, Space, State
 
@@ -38,7 +39,8 @@ def _done(space: Space, state: State, word: str, ids: Sequence[int]) -> State:
             state = _arrived(space, state, state.wire[0])
         return state
     after = space.after(state, Event(word, ids[0], tuple(ids[1:])))
-    assert after is not None, f"{word} does nothing"
+    if after is None:
+        raise Violation(f"{word} does nothing")
     return after
 
 

@@ -71,11 +71,13 @@ class Server:
 
     # -- events ----------------------------------------------------------------------------------------------
 
-    def take(self, event: str, message: Message | None, about: Sequence[int], leases: bool) -> list[Message]:
+    def take(
+        self, event: str, message: Message | None, about: Sequence[int], leases: bool, rules: bool
+    ) -> list[Message]:
         """Returns what leaves. Raises AssertionError if an invariant of one server does not hold afterwards.
 
         `about`: the servers that the event names. `leases`: does a follower help nobody to depose a leader that it
-        has just heard?
+        has just heard? `rules`: see Scenario.
         """
         before = invariants.observe(self.raft)
         sent: list[Message] = []
@@ -89,7 +91,7 @@ class Server:
             self._do_disconnect()
         invariants.check_state(self.raft)
         if event != "crash":
-            invariants.check_delta(before, self.raft)
+            invariants.check_delta(before, self.raft, changes=rules)
         return sent
 
     def _do_timeout(self) -> None:

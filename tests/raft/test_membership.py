@@ -146,11 +146,13 @@ def test_a_removed_leader_leads_until_that_is_committed_and_counts_itself_no_mor
 
 def test_a_removal_that_is_not_committed_ends_no_campaign() -> None:
     driven = make_follower(terms=[1], term=1)
-    final = Entry.create(2, 1, CONFIG, Configuration((2, 3), left=(1,)).to_plain())
-    driven.step(AppendEntries(2, 1, 1, 1, 1, (final,), 1))
+    joint = Entry.create(2, 1, CONFIG, Configuration((2, 3), (1, 2, 3)).to_plain())
+    final = Entry.create(3, 1, CONFIG, Configuration((2, 3), left=(1,)).to_plain())
+    driven.step(AppendEntries(2, 1, 1, 1, 1, (joint,), 1))
+    driven.step(AppendEntries(2, 1, 1, 2, 1, (final,), 2))
     driven.time_out()
     assert driven.raft.role is Role.PRE_CANDIDATE
-    driven.step(Heartbeat(2, 1, 1, 2, 0))
+    driven.step(Heartbeat(2, 1, 1, 3, 0))
     driven.time_out()
     assert driven.raft.role is Role.FOLLOWER
 

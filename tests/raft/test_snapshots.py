@@ -420,7 +420,7 @@ def test_a_configuration_counts_as_soon_as_it_is_in_the_log_and_no_longer_than_t
     """Thesis 4.1: "always uses the latest configuration in its log, regardless of whether committed"; it "must be
     prepared to fall back to the previous configuration in its log"."""
     driven = make_follower(terms=[1], term=1)
-    entry = Entry.create(2, 1, CONFIG, Configuration((1, 2, 3, 4, 5)).to_plain())
+    entry = Entry.create(2, 1, CONFIG, Configuration((1, 2, 3, 4, 5), (1, 2, 3)).to_plain())
     driven.step(AppendEntries(2, 1, 1, 1, 1, (entry,), 0))
     assert driven.raft.configuration.voters == (1, 2, 3, 4, 5)
     assert driven.raft.log.configuration_at(1).voters == (1, 2, 3)

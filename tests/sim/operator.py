@@ -64,7 +64,7 @@ class Operator:
     @property
     def knows_all_addresses(self) -> bool:
         """Does everybody know where all members are? Only then may one of them move."""
-        members = self._world.members
+        members = [host for host in self.hosts if not (host.is_clone or host.has_left)]
         return all(
             bool(host.configurations)
             and all(_has_address(known, member) for known in host.configurations for member in members)

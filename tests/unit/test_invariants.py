@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Callable
 
 import pytest
 from raftkv.raft import invariants
+from raftkv.raft.changes import Change
+from raftkv.raft.configuration import Configuration
 from raftkv.raft.core import Raft
 from raftkv.raft.progress import ProgressState
-from raftkv.raft.types import Role
+from raftkv.raft.types import CONFIG, Entry, Role
 
-from tests.raft.harness import Driven, entry, make, make_follower, make_steady_leader
+from tests.raft.harness import Driven, entry, make, make_follower, make_leader, make_steady_leader
 
 
 def leader() -> Driven:
@@ -31,6 +34,13 @@ def set_progress(**values: Any) -> Callable[[Raft], Any]:
     return lambda raft: raft.progress[2].__dict__.update(values)
 
 
+def in_force(raft: Raft, *voters: int) -> None:
+    """They vote, and that is committed."""
+    index = raft.log.last_index + 1
+    raft.log.append([Entry.create(index, raft.term, CONFIG, Configuration(voters).to_plain())])
+    raft.log.commit_to(index)
+
+
 BROKEN = {
     "applied beyond commit": set_log(applied=4),
     "commit beyond last": set_log(commit=9, applied=2),
@@ -49,6 +59,15 @@ BROKEN = {
     "match not below next": set_progress(next=4, match=4),
     "match beyond the leader's log": set_progress(match=9, next=10),
     "a snapshot sent, but none": set_progress(state=ProgressState.SNAPSHOT),
+    "a member that is sent nothing": lambda raft: raft.leadership.progress.pop(3),
+    "a leader whose removal is committed": lambda raft: (
+        in_force(raft, 2, 3),
+        raft.leadership.progress.clear(),
+    ),
+    "a candidate that is no voter": lambda raft: (
+        in_force(raft, 2, 3),
+        set_raft(role=Role.CANDIDATE, leader=None, leadership=None)(raft),
+    ),
 }
 
 
@@ -70,6 +89,42 @@ CHANGES = {
     "a leader's log that shrinks": lambda raft: raft.log._truncate(raft.log.last_index),
     "another entry where one was committed": lambda raft: raft.log.entries.__setitem__(2, entry(3, 1)),
 }
+
+
+def configuration(index: int, voters: Sequence[int], outgoing: Sequence[int] = ()) -> Callable[[Raft], Any]:
+    plain = Configuration(tuple(voters), tuple(outgoing)).to_plain()
+    return lambda raft: raft.log.append([Entry.create(index, raft.term, CONFIG, plain)])
+
+
+def test_check_delta_notices_a_change_of_voters_that_is_not_joint() -> None:
+    raft = make_follower(terms=[1], term=1).raft
+    before = invariants.observe(raft)
+    configuration(2, (1, 2, 3, 4), (1, 2, 3))(raft)
+    joint = invariants.check_delta(before, raft)
+    configuration(3, (1, 2, 3, 4))(raft)
+    invariants.check_delta(joint, raft)
+    for index, voters, seen in ((3, (1, 2, 4), joint), (2, (1, 2, 3, 4), before)):
+        configuration(index, voters)(raft)
+        with pytest.raises(AssertionError, match="is followed by"):
+            invariants.check_delta(seen, raft)
+
+
+def test_check_delta_notices_a_leaders_second_change_before_the_first_is_committed() -> None:
+    driven = make_steady_leader()
+    driven.raft.propose_configuration(Change(remove=(3,)))
+    driven.run()
+    before = invariants.observe(driven.raft)
+    configuration(driven.raft.log.last_index + 1, (1, 2))(driven.raft)
+    with pytest.raises(AssertionError, match="is not committed"):
+        invariants.check_delta(before, driven.raft)
+
+
+def test_check_delta_notices_a_new_leaders_change_before_its_no_op_is_committed() -> None:
+    driven = make_leader(terms=[1])
+    before = invariants.observe(driven.raft)
+    configuration(3, (1, 2, 3, 4), (1, 2, 3))(driven.raft)
+    with pytest.raises(AssertionError, match="nothing of term 2 is committed"):
+        invariants.check_delta(before, driven.raft)
 
 
 @pytest.mark.parametrize("name", CHANGES)
