@@ -1,4 +1,4 @@
-"""What the nemesis does to processes and disks.
+"""What the nemesis does to processes and disks, and what an operator does to members meanwhile.
 
 Each fault is a generator: it does something, yields the seconds to wait before it is to go on, and undoes
 in the end what it did. All nodes run when it begins, and when it has ended.
@@ -13,7 +13,9 @@ import socket
 from collections.abc import Iterator
 from typing import Callable
 
+from raftkv import Clerk
 from raftkv.config import load_server_config
+from raftkv.errors import RaftKVError
 from raftkv.node.crash_points import CRASH_POINTS as NODE_CRASH_POINTS
 from raftkv.node.crash_points import EXIT_STATUS
 from raftkv.storage.persister import CRASH_POINTS as DISK_CRASH_POINTS
@@ -24,6 +26,7 @@ from tests.cluster.harness import takes_part
 PATIENCE_S = 40.0
 POLL_S = 0.1
 CRASHES_WITHIN_S = 4.0
+CHANGE_S = 1.0  # for one attempt at a change of the members: the other hand waits meanwhile
 LAST_WORDS_S = 1.0  # of a node whose disk failed in the last moment
 DISK_FAILS_WITHIN_S = 8.0  # a node that nobody writes to notices nothing
 FEW_FILES, FILES_A_MEMBER = 40, 10  # a little more than a server needs
@@ -60,6 +63,8 @@ class ProcessFaults:
             "slow disk": self.slow_disk,
             "hung disks": self.hung_disks,
             "wiped member": self.wipe,
+            "a member removed and added": self.new_member,
+            "transfer": self.transfer,
             "no more threads": self.few_threads,
         }
         if CAN_LIMIT:
@@ -270,6 +275,44 @@ class ProcessFaults:
             )
         finally:
             self._quiet(False)
+
+    # -- members ---------------------------------------------------------------------------------------------
+
+    def transfer(self) -> Fault:
+        """The leadership is handed to somebody, if that can be done now."""
+        to = self._rng.choice([None, *self._cluster.nodes])
+        with self._cluster.clerk(CHANGE_S) as db, contextlib.suppress(RaftKVError):
+            db.transfer(to)
+        yield 0.0
+
+    def new_member(self) -> Fault:
+        """A member is removed, and comes back with an empty disk as a new one."""
+        cluster, id = self._cluster, self._rng.choice(self._mortal)
+        config = load_server_config(cluster.nodes[id].ini)
+        client, peer = ("{}:{}".format(*addresses[id]) for addresses in (config.servers, config.peers))
+        with cluster.clerk(CHANGE_S) as db:
+            yield from self._until_role(db, id, lambda: db.member_remove(id), (None,))
+            yield self._rng.choice((0.0, 2.0)) * self._rng.random()
+            cluster.kill(id)
+            cluster.wipe(id)
+            cluster.start(id)
+            yield from self._until_role(db, id, lambda: db.member_add(id, client, peer), ("learner", "voter"))
+        yield from self._until(lambda: takes_part(cluster.status(id)), f"node {id} to be a voter again")
+
+    def _until_role(
+        self, db: Clerk, id: int, change: Callable[[], object], roles: tuple[str | None, ...]
+    ) -> Fault:
+        """Ask for the change again and again, until the member has one of the roles; None: it is no member."""
+
+        def is_done() -> bool:
+            with contextlib.suppress(RaftKVError):  # what is refused or in doubt is seen in the list
+                change()
+            with contextlib.suppress(RaftKVError):
+                rows = [row for row in db.member_list() if row["role"] != "waiting"]
+                return next((row["role"] for row in rows if row["id"] == id), None) in roles
+            return False
+
+        yield from self._until(is_done, f"member {id} to be {roles}")
 
     # -- helpers ---------------------------------------------------------------------------------------------
 

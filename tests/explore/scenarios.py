@@ -69,6 +69,8 @@ SCENARIOS = [
              {"remove": 1, "campaign": 1}, rules=False),
     Scenario("transfer", "the leadership is handed over, while there are proposals", 3, _LEADER,
              {"transfer": 1, "propose": 1, "campaign": 1}),
+    Scenario("slow_transfer", "the same, and a write is an event, and what was not written is lost in a crash", 3,
+             _LEADER, {"transfer": 1, "propose": 1, "crash": 2}, slow_disks=True),
 ]  # fmt: skip
 
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}

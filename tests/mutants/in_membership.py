@@ -133,6 +133,10 @@ MUTANTS: list[Mutant] = [
     Mutant("a transfer is withheld its votes", "", "who hears the leader refuses the one that it hands over to",
            _explored("elections"),
            Edit("raft.core", "A and self.X() and not B.is_transfer", "A and self.X()")),
+    Mutant("a transfer asks with entries that are not durable", "1", "votes are asked for with a log that a crash shortens",
+           _explored("slow_transfer"), Edit("raft.core", "A and self.log.stable == B", "A")),
+    Mutant("a leader without its own durable vote", "1", "after a crash it may lead the same term again",
+           _explored("slow_transfer"), Edit("raft.core", "self.id in self._votes", "True")),
     # elections and commitment
     Mutant("figure 8, explored", "2", "entries of older terms are committed by counting", _explored("figure_8"),
            Edit("raft.leadership", "A and B.term(C) == D", "A")),

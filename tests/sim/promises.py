@@ -42,8 +42,8 @@ class Promises:
     def note(self, message: Message, raft: Raft) -> None:
         """`message` has left."""
         kind = type(message)
-        if kind is RequestPreVote or kind is HeartbeatReply:
-            return  # promises nothing: see Raft._step_heartbeat
+        if kind is RequestPreVote or kind is HeartbeatReply or (kind is RequestVote and message.is_transfer):
+            return  # promises nothing: see Raft._step_heartbeat, and Raft._become_candidate
         if message.term > self._term:
             self._term, self._vote = message.term, None
         if message.term < max(self._term, raft.term):
