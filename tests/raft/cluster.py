@@ -144,7 +144,7 @@ class Member:
     def meet(self, other: Member) -> None:
         """The other one has said hello. Raises ProtocolError if it is not to be talked to."""
         log, hello = self.raft.log, other.hello
-        check_hello(hello, self.hello, log.configuration_at(log.commit).left)
+        check_hello(hello, self.hello, log.configuration_at(log.commit))
         check_life(hello, self.persister.identity.met.get(hello.uid))
         self.persister.remember(hello.uid, life_of(hello))
 
