@@ -82,7 +82,10 @@ class Operator:
             if process is not None and process.leads and not process.paused:
                 process.run(self._look_after, process)
             if host.old_copy_until is not None and self._world.now >= host.old_copy_until:
-                host.retire() if host.is_clone else host.wipe()
+                if host.is_clone:
+                    host.retire()
+                elif self.may_lose(host):  # else it was promoted since, and is needed
+                    host.wipe()
         self._again()
 
     def _look_after(self, process: Process) -> None:
