@@ -18,7 +18,8 @@ The search is breadth first, so that a violation comes with one of the shortest 
 remembered by 128 bits. In each are checked: at most one leader a term, elected by durable votes of a majority of each
 configuration in force; one vote a server and term; what a leader commits is on the disks of such majorities; log
 matching; leader completeness; nobody commits another entry at an index; and what raftkv/raft/invariants.py asks of
-one server. Where a scenario says so, those that are up must be able to elect a leader, too.
+one server: there are the rules for changes of the members, too, which a scenario may leave out to see what comes of a
+broken one. Where a scenario says so, those that are up must be able to elect a leader, which ends a change under way.
 
 What keeps the number of states small, and why nothing is overlooked:
 
