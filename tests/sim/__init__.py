@@ -16,8 +16,9 @@ decides what happens next, so a seed means one history, whatever the machine, an
     disk.py      a disk that loses what was not fsynced
     network.py   loses, delays, doubles, reorders; peers.py: the servers' connections over it
     client.py    clients, their work and what they saw; record.py: as a history
+    operator.py  who decides which machines are the members, and sees to it
     faults.py    what goes wrong, and when; fault.py: what one fault can do; network_faults.py,
-                 server_faults.py, disk_faults.py: the kinds of faults
+                 server_faults.py, disk_faults.py, member_faults.py: the kinds of faults
     checks.py    what must be true after each event, and at the end
     trace.py     lines for people
     runner.py    one case, or many on several processes; report.py: what came of them
