@@ -73,6 +73,10 @@ def grown(history: History, changed: Changed, views: Sequence[View]) -> History:
     _check_votes(votes)
     leaders = frozenset(pair for pair in history.leaders if pair[0] >= oldest)
     if after.leads:
+        if not before.leads and (after.term, after.id) in leaders:
+            raise Violation(
+                f"n{after.id} leads term {after.term} for the second time, and may write something else"
+            )
         leaders |= {(after.term, after.id)}
         _check_leaders(leaders, before, after, votes)
     committed = _committed(history.committed, after)

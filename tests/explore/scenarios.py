@@ -42,6 +42,33 @@ deliver n2
 lose
 """
 
+# n2 leads, and its no-op is nowhere else.
+_NEW_LEADER = f"""{_LEADER}
+campaign n2
+deliver n3
+deliver n2
+"""
+
+# n1 and n3 have committed an entry, which n2 has not written yet when it is told to stand.
+_UNWRITTEN = f"""{_LEADER}
+propose n1
+write n1
+deliver n3
+write n3
+deliver n1
+deliver n2
+campaign n2
+"""
+
+# n2 has not written its vote for itself, and those of the others are on the way.
+_VOTES = f"""{_LEADER}
+campaign n2
+deliver n1
+write n1
+deliver n3
+write n3
+"""
+
 SCENARIOS = [
     Scenario("elections", "from nothing, with pre-votes and withheld votes", 3, "", {"timeout": 2}, leases=True),
     Scenario("reordering", "messages overtake each other and come twice", 3, "", {"campaign": 2, "duplicate": 1},
@@ -64,13 +91,15 @@ SCENARIOS = [
              {"remove": 1, "propose": 1, "campaign": 1}),
     Scenario("shrinking", "of two servers one is removed, and either may die meanwhile", 2, _LEADER,
              {"remove": 1, "propose": 1, "timeout": 1}, elects=True),
-    Scenario("haste", "a second change is asked for at any time", 3, _LEADER, {"add": 1, "remove": 1}, joining=1),
+    Scenario("haste", "a change is asked for at any time, and a second one", 3, _NEW_LEADER, {"add": 1, "remove": 1}, joining=1),
     Scenario("two_changes", "two leaders change the members of four (the bug of 2015)", 4, _TWO_CHANGES,
              {"remove": 1, "campaign": 1}, rules=False),
     Scenario("transfer", "the leadership is handed over, while there are proposals", 3, _LEADER,
              {"transfer": 1, "propose": 1, "campaign": 1}),
-    Scenario("slow_transfer", "the same, and a write is an event, and what was not written is lost in a crash", 3,
-             _LEADER, {"transfer": 1, "propose": 1, "crash": 2}, slow_disks=True),
+    Scenario("slow_campaigns", "one who is told to stand has not written all that it holds", 3, _UNWRITTEN,
+             {"campaign": 1, "crash": 1}, slow_disks=True),
+    Scenario("slow_votes", "one who is told to stand crashes, and stands again", 3, _VOTES,
+             {"campaign": 1, "crash": 1}, slow_disks=True),
 ]  # fmt: skip
 
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}

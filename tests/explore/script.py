@@ -5,7 +5,7 @@ The words are those of tests/raft/script.py, and the events those of server.py: 
     campaign n1, propose n1, remove n1 n2, …     an event at n1, and the servers that it names
     deliver n2 [n1]                              what is on the way to n2 (from n1) arrives
     lose [n2 [n1]]                               … is lost; without names, all that is on the way
-    stabilize                                    all messages arrive, until there are none
+    stabilize                                    all disks write and all messages arrive, until there are none
 """
 
 from __future__ import annotations
@@ -35,9 +35,14 @@ def _done(space: Space, state: State, word: str, ids: Sequence[int]) -> State:
             state = _arrived(space, state, each)
         return state
     if word == "stabilize":
-        while state.wire:
-            state = _arrived(space, state, state.wire[0])
-        return state
+        while True:
+            writing = [server.view.id for server in state.servers if server.view.writes]
+            if writing:
+                state = space.after(state, Event("write", writing[0])) or state
+            elif state.wire:
+                state = _arrived(space, state, state.wire[0])
+            else:
+                return state
     after = space.after(state, Event(word, ids[0], tuple(ids[1:])))
     if after is None:
         raise Violation(f"{word} does nothing")

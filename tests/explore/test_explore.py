@@ -22,6 +22,7 @@ SMALL = Scenario("small", "an election", 3, "", {"campaign": 1})
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_no_invariant_breaks(scenario: Scenario) -> None:
     states = STATES // 3 if scenario.elects else STATES  # elections are tried in each of them
+    states *= 6 if scenario.slow_disks else 1  # each write is an event
     result = explore(scenario, Limits(states))
     assert not result.violation, readable(result.violation)
     assert result.is_complete or result.states >= states
