@@ -42,7 +42,8 @@ class Operator:
         if not all(host.has_joined for host in hosts if host.is_founder):
             return False
         left = {host.uid: True for host in hosts if host is not victim and host.is_whole}
-        known = {each for host in hosts if not host.has_left for each in host.configurations}
+        current = [host for host in hosts if not host.has_left and host.old_copy_until is None]
+        known = {each for host in current for each in host.configurations}
         unwanted = {host.uid for host in hosts if not host.wanted}
         known |= {_without(configuration, unwanted) for configuration in known}
         return all(vote_result(c, left) is VoteResult.WON for c in known if c.voters)
