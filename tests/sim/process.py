@@ -65,7 +65,10 @@ class Process:
         self._reads = True  # the rpc thread is at work, or will be in a moment, or not yet begun
         self._reader: Fiber | None = None  # it, while it is at work
         founders = {id: address_of(id) for id in range(1, plan.servers + 1)} if host.is_founder else {}
-        hints = tuple(other.address for other in self.world.members if other is not host)
+        others = [other for other in self.world.hosts.values() if other.in_use and other is not host]
+        hints = tuple(
+            other.address for other in others
+        )  # also those that are to leave: they may hold the data
         options = plan.options
         self.persister = Persister(
             DATA,
