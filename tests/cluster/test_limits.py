@@ -48,8 +48,7 @@ def test_members_are_no_clients_and_a_client_too_many_hears_why(tmp_path: Path) 
             first.put("k", "v")
             with pytest.raises(NotApplied, match=r"\[limits\] max_connections = 2 of server \d"):
                 second.put("k", "w")
-            leader = cluster.leader()
-            assert leader is not None
+            leader = cluster.wait_for_leader()
             with Clerk(cluster.addresses, authkey=cluster.authkey, timeout=5.0) as third:
                 status = next(row for row in third.status() if row["id"] == leader)
             assert status["alive"], "status is answered whoever is connected"
