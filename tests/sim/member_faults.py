@@ -134,6 +134,10 @@ def _copy_to_use_later(fault: Fault, host: Host, use: Callable[[SimDisk, float],
             fault.say(f"the copy of the start {copied} of n{host.id} is used")
             fault.world.count["old copies used"] += 1
             use(image, fault.rng.uniform(0.5, 4.0))
+            leader = _leader(fault)
+            if leader is not None and leader.host is not host and fault.rng.random() < 0.6:
+                leader.pause()  # so that the copy's vote would count, if it were asked
+                fault.until(leader.resume, fault.rng.uniform(1.0, 3.0))
 
     duration_s = fault.until(later, fault.rng.choice([1.0, 4.0, 8.0]))
     fault.say(f"the disk of n{host.id} is copied, to be used in {duration_s:.2f} s")
