@@ -27,7 +27,7 @@ class Mutant(NamedTuple):
     change: str
     test: str
     breakage: Breakage
-    within: int = 100
+    within: int = 250  # half of the clusters are of other sizes than three and five
 
 
 def break_this_process() -> None:
