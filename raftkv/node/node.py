@@ -124,6 +124,7 @@ class RaftNode:
         """Load the state machine from the snapshot, then begin to take part."""
         if self._raft.log.snapshot.index:
             self._applier.load_snapshot()
+        self._room.prepare()
         self._threads.start("log-writer", self.log_writer.run)
         self._threads.repeat("ticker", self._tick_s, self._on_tick)
         self._threads.repeat("room", 0.0, self._room.tend)

@@ -23,6 +23,7 @@ log = logging.getLogger("raftkv.raft")
 LOOK_S = 1.0  # between looks at the reserve,
 SHORT_S = 0.2  # while it is not whole,
 PIECE_S = 0.05  # while it grows: it must not hold up the log
+PREPARE_S = 0.5  # at most, for what is missing of it at the start
 
 NOSPACE = "NOSPACE"  # in status, by etcd's name
 _UNTIL = "writes that make the database larger are refused until there is room again; deletes and reads go on"
@@ -40,6 +41,13 @@ class RoomWatch:
         self.is_short = False
         self.no_room = ""
         self.problems: list[str] = []
+
+    def prepare(self) -> None:
+        """Make the reserve whole before there is anything to store, which could fill the disk first. Where that
+        takes long, tend() does the rest."""
+        until = self._threads.clock() + PREPARE_S
+        while self._persister.tend_reserve() and self._threads.clock() < until:
+            pass
 
     def tend(self) -> float:
         """The thread `room` keeps the reserve whole. Returns after how many seconds it is to look again."""

@@ -25,7 +25,7 @@ class Full(Bench):
         self.disk = SimDisk()
         persister = open_persister(self.disk, segment_bytes=4000, reserve_bytes=reserve_bytes)
         super().__init__(Path("data"), max_raft_state, persister=persister)
-        self.tend()
+        self.node.tick()
 
     def tend(self) -> None:
         while self.persister.tend_reserve():
@@ -59,6 +59,12 @@ def bare() -> Iterable[Full]:
     yield bench
     bench.free()
     bench.close()
+
+
+def test_a_node_has_its_reserve_before_it_stores_anything(bench: Full) -> None:
+    """Else the first clients could fill the disk before there is anything to give back."""
+    pieces = [path for path in bench.disk.files() if path.startswith("data/reserve/")]
+    assert sum(bench.disk.size_of(path) for path in pieces) == RESERVE
 
 
 def test_a_lone_entry_without_room_is_left_to_the_log_writer_which_waits(bare: Full) -> None:
