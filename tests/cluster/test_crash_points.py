@@ -63,6 +63,7 @@ def kill_with_entries(cluster: Cluster, victim: int, clients: Appenders) -> None
 
     while last_file_is_empty():
         cluster.start(victim)
+        cluster.wait_until_caught_up(victim)
         clients.wait_for_more(5)
         cluster.kill(victim)
 
