@@ -191,13 +191,17 @@ class SegmentedLog:
         """Remove the files of which a durable snapshot at or after `index` has made every entry superfluous.
 
         Nothing in a file matters from the next one's first index on: that one replaced it. The file that
-        holds the entry `index` stays: recovery compares its term with the snapshot's. The removals need not
-        be durable: recovery tolerates any of these files, and does not miss any.
+        holds the entry `index` stays: recovery compares its term with the snapshot's. Recovery tolerates any
+        of these files, and does not miss any; the removals are made durable all the same, lest crash after crash
+        brings back more of them.
         """
+        count = len(self._segments)
         while len(self._segments) > 1 and self._segments[1].first <= index:
             self._disk.remove(self._segments[0].path)
             self._reach("segment-compacted")
             del self._segments[0]
+        if len(self._segments) < count:
+            self._disk.sync_folder(self._folder)
         while self._sizes and self._sizes[0][0] <= index:
             self.bytes -= self._sizes.popleft()[1]
         self._terms.forget(index)
