@@ -197,6 +197,8 @@ class SegmentedLog:
         """
         count = len(self._segments)
         while len(self._segments) > 1 and self._segments[1].first <= index:
+            if self._segments[0].first == self._newest and not self._note_a_newer_one():
+                break
             self._disk.remove(self._segments[0].path)
             self._reach("segment-compacted")
             del self._segments[0]
@@ -215,6 +217,13 @@ class SegmentedLog:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+    def _note_a_newer_one(self) -> bool:
+        """There may have been no room to note it. Returns whether there is now, and a newer file."""
+        newest = next((each.first for each in reversed(self._segments) if each.size), self._newest)
+        with contextlib.suppress(DiskFullError):
+            self._note(newest)
+        return newest != self._segments[0].first and newest == self._newest
 
     def _note(self, newest: int) -> None:
         if newest != self._newest:

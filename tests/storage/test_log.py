@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from pathlib import Path
 
@@ -168,6 +169,29 @@ def test_compaction_removes_the_files_that_a_snapshot_made_superfluous() -> None
     assert persister.last_index == 40
     persister.save(None, entries(41, 42, 1))
     assert found(disk) == entries(41, 42, 1)
+
+
+def test_compaction_keeps_the_newest_file_that_could_be_noted() -> None:
+    """With a full disk there may be newer ones; opening would miss that one."""
+    disk = SimDisk()
+    persister = begun(disk)
+    persister.save(None, entries(1, 10, 1))
+    usual, disk.before = disk.before, no_room_for_notes
+    persister.save(None, entries(11, 20, 1))
+    persister.write_snapshot(snapshot(20, 1), lines(snapshot(20, 1)))
+    persister.compact(20)
+    assert log_files(disk) == [1, 11]
+    disk.power_cut(NOTHING)
+    assert open_persister(disk).last_index == 20
+    disk.kill()
+    disk.before = usual
+    open_persister(disk)
+    assert log_files(disk) == [11]
+
+
+def no_room_for_notes(operation: str, path: str) -> None:
+    if operation == "create" and "node.json" in path:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_compaction_keeps_a_file_that_once_held_a_higher_index() -> None:
