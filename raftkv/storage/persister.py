@@ -144,8 +144,7 @@ class Persister:
                 )
                 self._recover()
                 self._token: int | None = draw()  # of this start, while it is not durable
-                with contextlib.suppress(DiskFullError):  # then before the first promise
-                    self._note_start(lambda write: write())
+                self._note_start_if_there_is_room()
         except BaseException:
             self._lock.release()
             raise
@@ -301,8 +300,15 @@ class Persister:
         """What this start promises is not to be taken for what an earlier one did."""
         if self._token is not None:
             with self._identity_lock:
-                self._write_identity(self._identity.started(self._token), find_room)
-            self._token = None
+                if self._token is not None:  # another thread may have been here
+                    self._write_identity(self._identity.started(self._token), find_room)
+                    self._token = None
+
+    def _note_start_if_there_is_room(self) -> None:
+        """Else it is noted later: before the first promise, or when there is room. Until then others refuse this
+        server."""
+        with contextlib.suppress(DiskFullError):
+            self._note_start(lambda write: write())
 
     def _note_newest_log(self, first: int) -> None:
         with self._identity_lock:
@@ -322,6 +328,7 @@ class Persister:
         """Make a piece of the reserve, or end the alarm, if it is time. To be called again and again; returns
         whether there is more to do at once."""
         with self.guard:
+            self._note_start_if_there_is_room()
             return self._reserve.tend(self.snapshot_bytes)
 
     # -- opening ---------------------------------------------------------------------------------------------

@@ -118,6 +118,19 @@ def test_no_room_at_the_start_is_an_alarm_before_anything_is_written() -> None:
     assert persister.is_short_of_room and held(disk) == 2 * PIECE, "the last piece is left to others"
 
 
+def test_a_start_for_which_there_was_no_room_is_noted_when_there_is() -> None:
+    """Others refuse a server until then, and with nothing to store nothing else would note it."""
+    disk = SimDisk()
+    open_persister(disk).close()
+    disk.capacity = disk.used()
+    persister = open_persister(disk)
+    settle(persister)
+    assert persister.identity.starts == 1
+    disk.capacity = None
+    settle(persister)
+    assert persister.identity.starts == 2
+
+
 def test_the_pieces_are_found_again(tmp_path: Path) -> None:
     for _ in range(2):
         reserve = Reserve(Disk(), str(tmp_path), 1 << 20)
