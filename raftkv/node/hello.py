@@ -17,7 +17,11 @@ from raftkv.raft.configuration import Configuration, MemberRecord
 VERSION = 2  # of the peers' protocol
 
 
-class RemovedError(ProtocolError):
+class RefusedError(ProtocolError):
+    """The two servers do not belong together; the sentence says what to do."""
+
+
+class RemovedError(RefusedError):
     """The other server's disk has left the cluster."""
 
 
@@ -59,15 +63,19 @@ def check_called(to: int, caller: Hello, own: Hello) -> None:
 
 
 def check_hello(hello: Hello, own: Hello, members: Configuration) -> None:
-    """Raises ProtocolError if the two do not belong together. `members`: as far as they are committed."""
+    """Raises RefusedError if the two do not belong together. `members`: as far as they are committed."""
     if hello.version != VERSION:
-        raise ProtocolError(
-            f"node {hello.id} speaks version {hello.version} of the peers' protocol, not {VERSION}"
+        raise RefusedError(
+            f"node {hello.id} speaks version {hello.version} of the peers' protocol, not {VERSION}: run the same "
+            "version of raftkv on both"
         )
     if hello.cluster != own.cluster:
-        raise ProtocolError(f"node {hello.id} belongs to cluster {hello.cluster!r}, this is {own.cluster!r}")
+        raise RefusedError(
+            f"node {hello.id} belongs to cluster {hello.cluster!r}, this is {own.cluster!r}: compare [node] cluster "
+            "and the section [peers] of both"
+        )
     if hello.cluster_id and own.cluster_id and hello.cluster_id != own.cluster_id:
-        raise ProtocolError(_other_cluster(hello, own, members))
+        raise RefusedError(_other_cluster(hello, own, members))
     if hello.uid in members.left:
         raise RemovedError(
             f"the disk of node {hello.id} was removed from this cluster: stop it; to take part again it needs an "
@@ -76,7 +84,7 @@ def check_hello(hello: Hello, own: Hello, members: Configuration) -> None:
     if hello.uid == own.uid:
         _refuse_self(hello, own)
     if hello.id == own.id:
-        raise ProtocolError(
+        raise RefusedError(
             f"two servers say that they are node {own.id}: one at {hello.peer_address} and one at "
             f"{own.peer_address}; stop one, and correct its [node] id and data_dir"
         )
@@ -103,10 +111,10 @@ def _other_cluster(hello: Hello, own: Hello, members: Configuration) -> str:
 
 def _refuse_self(hello: Hello, own: Hello) -> None:
     if hello.tokens == own.tokens:
-        raise ProtocolError(
+        raise RefusedError(
             f"[peers] has this node's own address {own.peer_address} in another line, too: correct that"
         )
-    raise ProtocolError(
+    raise RefusedError(
         f"a server at {hello.peer_address} runs on a copy of the data folder of node {own.id}: stop one of the "
         "two, and start it with an empty one"
     )

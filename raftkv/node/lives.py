@@ -13,7 +13,7 @@ refuses the other one from then on.
 from __future__ import annotations
 
 from raftkv.errors import ProtocolError
-from raftkv.node.hello import Hello
+from raftkv.node.hello import Hello, RefusedError
 from raftkv.storage.identity import Life
 
 
@@ -27,13 +27,13 @@ def life_of(hello: Hello) -> Life:
 
 
 def check_life(hello: Hello, known: Life | None) -> None:
-    """Raises ProtocolError if `known`, a life of the same disk that was met, is not in the past of `hello`."""
+    """Raises RefusedError if `known`, a life of the same disk that was met, is not in the past of `hello`."""
     life_of(hello)
     if known is None:
         return
     place = known.starts - 1 - (hello.starts - len(hello.tokens))  # before 0: it is not in the list any more
     if known.starts > hello.starts or (place >= 0 and hello.tokens[place] != known.token):
-        raise ProtocolError(
+        raise RefusedError(
             f"node {hello.id} runs on an older copy of its data folder, or on one that another server uses, too: it "
             "may lack what it acknowledged. Stop it, move that folder away, and start it with an empty one: it "
             "will catch up from the others"

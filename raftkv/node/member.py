@@ -160,7 +160,8 @@ class Member:
         if self.is_remembered(hello):
             return
         with self._meeting:
-            check_life(hello, self._persister.identity.met.get(hello.uid))
+            # With an empty disk it has no part yet: should it have met a copy first, it is not to refuse the real one.
+            check_life(hello, None if own.is_empty else self._persister.identity.met.get(hello.uid))
             try:
                 self._persister.remember(hello.uid, life_of(hello))
             except NoRoomError as error:
@@ -212,13 +213,23 @@ class Member:
             self._differences = [*differences(self.profile, view.committed)] if is_founded else []
         for id, sentence in self._differences:
             self._network.problems.set(("file", id), sentence, LASTS_S)
-        missing = what_is_missing(configuration, self.uid, met) if now >= self._led_at + ALONE_S else None
-        if missing is not None and configuration.voters:
-            self._network.problems.set("missing", missing, LASTS_S)
+        self._say_what_is_missing(view, met, now)
         if not configuration.voters:
             self._found(own, met, now)
         elif view.leads and not view.is_changing:
             self._keep_up(view, own, met)
+
+    def _say_what_is_missing(self, view: View, met: Mapping[int, Hello], now: float) -> None:
+        """To an operator who waits for a leader. But not on a disk that others refuse: a cluster must not be made of
+        that."""
+        problems = self._network.problems
+        if view.leader is not None:
+            problems.clear("missing")
+            problems.clear("founding")
+        elif view.configuration.voters and now >= self._led_at + ALONE_S and not self._network.is_refused:
+            missing = what_is_missing(view.configuration, self.uid, met)
+            if missing is not None:
+                problems.set("missing", missing, LASTS_S)
 
     def _lost_disk(self, what: str) -> DamagedDataError:
         return DamagedDataError(

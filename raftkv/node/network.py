@@ -142,6 +142,11 @@ class PeerNetwork:
         answered = {uid: link.hello for uid, link in [*self._routes.items()] if link.hello is not None}
         return {**answered, **{uid: hello for uid, (_, hello) in [*self._callers.items()]}}
 
+    @property
+    def is_refused(self) -> bool:
+        """Does another server refuse this one?"""
+        return any(link.is_refused for link in [*self._links.values()])
+
     def drop(self, uid: int, reason: str) -> None:
         """End the connections with the disk `uid`."""
         caller, link = self._callers.get(uid), self._routes.get(uid)
@@ -255,7 +260,7 @@ class PeerNetwork:
                 raise ProtocolError("not a hello of this version of the peers' protocol")
             to, hello = args[0], hello_from_plain(args[1:])
         except ProtocolError as error:
-            self._refuse_hello(channel, id, _host(channel), error)
+            self._refuse_hello(channel, id, _host(channel), _host(channel), error)
             return
         if self.handler.is_remembered(hello):
             self._welcome(channel, id, to, hello)
@@ -269,9 +274,8 @@ class PeerNetwork:
                 self._waiting.discard(hello.uid)
                 channel.close()  # the peer will come again
 
-    def _refuse_hello(self, channel: Channel, id: Any, caller: Any, error: ProtocolError) -> None:
-        host = _host(channel)
-        self.problems.set(("refused", caller), f"refused a server at {host}: {error}", REFUSED_S)
+    def _refuse_hello(self, channel: Channel, id: Any, caller: Any, where: str, error: ProtocolError) -> None:
+        self.problems.set(("refused", caller), f"refused a server at {where}: {error}", REFUSED_S)
         code = REMOVED if isinstance(error, RemovedError) else BAD_REQUEST
         send_replies([(channel, id, False, (code, str(error), None))])
 
@@ -279,7 +283,7 @@ class PeerNetwork:
         try:
             reply = self.handler.on_hello(to, hello)
         except ProtocolError as error:
-            self._refuse_hello(channel, id, hello.uid, error)
+            self._refuse_hello(channel, id, hello.uid, hello.peer_address, error)
             return
         finally:
             self._waiting.discard(hello.uid)

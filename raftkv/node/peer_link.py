@@ -8,7 +8,7 @@ from collections import deque
 from typing import Any, Callable, Protocol
 
 from raftkv.errors import REMOVED, AuthenticationError, ProtocolError, RemoteError, RpcError
-from raftkv.node.hello import Hello, RemovedError
+from raftkv.node.hello import Hello, RefusedError
 from raftkv.node.snapshot_source import SnapshotSource
 from raftkv.node.wire import hello_from_plain, to_plain
 from raftkv.raft.messages import InstallSnapshot, Message
@@ -60,6 +60,7 @@ class PeerLink:
         self._owner = owner
         self._snapshots = SnapshotSource(persister, chunk_bytes)
         self._failing_since: float | None = None  # time.monotonic()
+        self.is_refused = False  # the other side refused this server when it last said anything
         self._sending = threading.Lock()
         host, _, port = address.rpartition(":")
         self.end = ClientEnd(
@@ -121,6 +122,7 @@ class PeerLink:
         if self.expected not in (0, hello.id):
             raise ProtocolError(f"node {hello.id} answers there")
         self._owner.link_up(self, hello)
+        self.is_refused = False
         self._failing_since = None
 
     def _on_down(self) -> None:
@@ -139,6 +141,7 @@ class PeerLink:
             f"node {self.expected} at {self.address}" if self.expected else f"the server at {self.address}"
         )
         is_removal = isinstance(error, RemoteError) and error.code == REMOVED
+        self.is_refused = isinstance(error, RemoteError)
         self._owner.link_failed(self, None if reason is None else f"{where} {reason}", is_removal)
 
 
@@ -148,7 +151,7 @@ def why_refused(error: RpcError) -> str | None:
         return f"refuses this node: {error}"
     if isinstance(error, AuthenticationError):
         return "does not hold the same key: compare [auth] peer_key_file of both, and see that this is an address for peers"
-    if isinstance(error, RemovedError):
+    if isinstance(error, RefusedError):
         return f"is refused: {error}"
     if isinstance(error, ProtocolError):
         return f"is no member of this cluster ({error}): compare the sections [peers] of both"

@@ -61,6 +61,7 @@ class PeerPort:
         self._chunk_bytes = chunk_bytes
         self._handler: PeerHandler
         self.problems = Problems(process.threads.clock)
+        self.is_refused = False  # only what an operator reads depends on it
         self._wanted: Mapping[str, int] = {}  # address -> the node that should answer there
         self._redials: set[str] = set()  # addresses that will be dialled in a moment
         self._outboxes: dict[int, deque[Message]] = {}  # by uid

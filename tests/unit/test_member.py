@@ -33,6 +33,7 @@ class FakeNetwork:
         self.met_: dict[int, Hello] = {}
         self.wanted: Mapping[str, int] = {}
         self.dropped: list[int] = []
+        self.is_refused = False
         self.problems = Problems()
 
     def start(self, handler: Any) -> None:
@@ -152,6 +153,7 @@ def test_two_empty_disks_found_nothing_while_the_third_has_data(member: Member) 
 def test_who_said_hello_is_remembered_before_the_answer_leaves(begin: Callable[[], Member]) -> None:
     later = hello_of(2, starts=2, tokens=(1, 5))
     member = begin()
+    follow(member, 1, 2, 3)
     assert not member.is_remembered(later)
     assert member.on_hello(1, later).uid == 10 and member.is_remembered(later)
     for refused in (hello_of(2), hello_of(2, starts=2, tokens=(1, 6))):
@@ -159,6 +161,15 @@ def test_who_said_hello_is_remembered_before_the_answer_leaves(begin: Callable[[
             begin().on_hello(1, refused)
         with pytest.raises(ProtocolError, match="node 2 runs on an older copy"):
             begin().on_hello_reply(refused)
+
+
+def test_an_empty_disk_believes_whom_it_met_last(member: Member) -> None:
+    """It may have met a copy first; all others refuse that, and nobody would tell an operator of this one."""
+    for tokens in ((1, 5), (1, 6)):
+        member.on_hello(1, hello_of(2, starts=2, tokens=tokens))
+    follow(member, 1, 2, 3)
+    with pytest.raises(ProtocolError, match="node 2 runs on an older copy"):
+        member.on_hello(1, hello_of(2, starts=2, tokens=(1, 5)))
 
 
 def test_each_start_announces_one_token_more(begin: Callable[[], Member]) -> None:
@@ -178,6 +189,24 @@ def test_without_a_leader_the_addresses_of_the_ini_file_are_tried_too(member: Me
     member._threads.now += ALONE_S  # type: ignore[attr-defined]
     meet(member)
     assert "127.0.0.1:3" in network_of(member).wanted
+
+
+@pytest.mark.parametrize("is_refused", [False, True])
+def test_without_a_majority_it_names_the_missing_disks_unless_its_own_is_refused(
+    member: Member, is_refused: bool
+) -> None:
+    """A cluster that is recovered from an older copy has lost more than it says."""
+    network = network_of(member)
+    network.is_refused = is_refused
+    follow(member, 1, 2, 3)
+    member.on_messages([RequestVote(20, 10, 2, 9, 9, True)])
+    member._threads.now += ALONE_S  # type: ignore[attr-defined]
+    meet(member)
+    found = network.problems.sentences()
+    assert is_refused is (found == []) and all("--recover" in sentence for sentence in found)
+    member.on_messages([Heartbeat(20, 10, 2, 0, 0)])
+    meet(member)
+    assert network.problems.sentences() == [], "there is a leader"
 
 
 def test_a_disk_that_left_is_refused_and_its_connections_end(member: Member) -> None:

@@ -20,7 +20,7 @@ from raftkv.errors import (
     StorageError,
 )
 from raftkv.node import peer_link
-from raftkv.node.hello import Hello
+from raftkv.node.hello import Hello, RefusedError
 from raftkv.node.interfaces import Refusal
 from raftkv.node.network import PeerNetwork
 from raftkv.node.peer_link import PeerLink
@@ -307,7 +307,7 @@ def test_who_says_nothing_or_is_refused_sends_no_messages(network: PeerNetwork) 
             receive(network, channel, 0, "hello", (0, *hello))
         receive(network, channel, None, "raft", to_plain(StaleTerm(20, 10, 3)))
         assert channel.closed and member_of(network).messages == [] and network.met() == {}
-    assert problem(network) == "refused a server at somewhere: node 3 is not wanted"
+    assert problem(network) == "refused a server at 127.0.0.1:3: node 3 is not wanted"
 
 
 def test_who_is_new_here_is_answered_by_a_thread_that_may_wait_for_the_disk(network: PeerNetwork) -> None:
@@ -382,6 +382,7 @@ def test_what_is_said_to_an_earlier_life_of_a_disk_ends_when_a_later_one_is_met(
     [
         (RemoteError("bad_request", "this is another cluster"), "refuses this node: this is another cluster"),
         (AuthenticationError("it does not hold"), r"does not hold the same key: compare .* peer_key_file"),
+        (RefusedError("an older copy"), "is refused: an older copy$"),
         (ProtocolError("it speaks HTTP"), r"is no member of this cluster \(it speaks HTTP\): compare"),
     ],
 )
@@ -393,8 +394,10 @@ def test_a_peer_that_is_none_is_a_problem_until_it_answers(
         for _ in range(3):
             link._on_failure(error)
         assert re.search("^node 2 at 127.0.0.1:2 " + says, problem(network))
+        assert network.is_refused is isinstance(error, RemoteError)
         link_to(network, 2)
     assert network.problems.sentences() == [] and member_of(network).removals == []
+    assert not network.is_refused
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
 
 
