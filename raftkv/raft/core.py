@@ -108,10 +108,12 @@ class Raft:
 
     @property
     def may_campaign(self) -> bool:
-        """Only a removal that is committed ends that: another one may be undone by the next leader."""
-        log = self.log
-        known = (log.configuration, log.configuration_at(log.commit))
-        return not self.is_removed and any(self.id in configuration.all_voters for configuration in known)
+        """Only a removal that is committed ends that: another one may be undone by the next leader, or may need this
+        node's log to be committed (thesis 4.2.2). A node that has just started does not know that anything is."""
+        if self.is_removed:
+            return False
+        configurations = self.log.configurations_from(self.log.commit)
+        return any(self.id in configuration.all_voters for configuration in configurations)
 
     @property
     def disk_hangs(self) -> bool:

@@ -49,7 +49,7 @@ def check_state(raft: Raft) -> None:
             )
     if raft.role in (Role.CANDIDATE, Role.LEADER) and raft.vote != raft.id:
         raise InvariantError(f"{raft.role.value} of term {raft.term} voted for {raft.vote}")
-    known = (log.configuration, log.configuration_at(log.commit))
+    known = log.configurations_from(log.commit)
     is_voter = any(raft.id in configuration.all_voters for configuration in known)
     if raft.role in (Role.PRE_CANDIDATE, Role.CANDIDATE) and not is_voter:
         raise InvariantError(f"it stands for election, and votes in none of {known}")

@@ -85,6 +85,11 @@ class RaftLog:
                 return configuration
         return self.snapshot.configuration
 
+    def configurations_from(self, index: int) -> list[Configuration]:
+        """That of configuration_at(index), and those after it."""
+        later = [configuration for at, configuration in self._configurations if at > index]
+        return [self.configuration_at(index), *later]
+
     def term(self, index: int) -> int | None:
         """The term of the entry `index`; None if it is compacted away or not there yet."""
         if self.first_index <= index <= self.last_index:

@@ -3,10 +3,14 @@ thesis 3.10 and chapter 4)."""
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from raftkv.errors import InvalidChangeError, InvariantError, NotLeaderError, OverloadedError
 from raftkv.raft.changes import Change
 from raftkv.raft.configuration import Configuration, MemberRecord
+from raftkv.raft.core import Raft
+from raftkv.raft.log import RaftLog
 from raftkv.raft.messages import (
     AppendAccepted,
     AppendEntries,
@@ -16,7 +20,7 @@ from raftkv.raft.messages import (
     TimeoutNow,
     VoteReply,
 )
-from raftkv.raft.types import CONFIG, Entry, Role
+from raftkv.raft.types import CONFIG, Entry, HardState, Role, Snapshot
 
 from tests.raft.harness import (
     HEARTBEAT_S,
@@ -155,6 +159,19 @@ def test_a_removal_that_is_not_committed_ends_no_campaign() -> None:
     driven.step(Heartbeat(2, 1, 1, 3, 0))
     driven.time_out()
     assert driven.raft.role is Role.FOLLOWER
+
+
+def test_a_removed_server_that_starts_with_the_longest_log_stands_for_election() -> None:
+    """It knows of no commit, and the others may need its log (seed 94002918)."""
+    plain = [Configuration((1, 2)), Configuration((2,), (1, 2)), Configuration((2,), left=(1,))]
+    log = [Entry.create(at, 1, CONFIG, each.to_plain()) for at, each in enumerate(plain, 1)]
+    raft = Raft(1, RaftLog(Snapshot(0, 0, Configuration()), log), HardState(1), rng=random.Random(1))
+    driven = Driven(raft)
+    driven.time_out()
+    assert raft.role is Role.PRE_CANDIDATE
+    driven.step(PreVoteReply(2, 1, 1, 2, True))
+    driven.step(VoteReply(2, 1, 2, True))
+    assert raft.role is Role.LEADER
 
 
 def test_the_next_leader_goes_on_with_a_change_that_it_finds() -> None:
