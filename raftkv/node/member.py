@@ -33,7 +33,7 @@ from raftkv.node.network import PeerNetwork
 from raftkv.node.node import RaftNode
 from raftkv.node.profile import Profile
 from raftkv.node.threads import Threads
-from raftkv.node.upkeep import due_change, newcomers, what_is_missing, why_it_waits
+from raftkv.node.upkeep import due_change, outsiders, what_is_missing, why_it_waits
 from raftkv.node.view import View
 from raftkv.raft.changes import Change
 from raftkv.raft.configuration import Configuration
@@ -278,8 +278,8 @@ class Member:
         due = due_change(configuration, {**met, own.uid: own}, view.silent_s, self._replace_after_s)
         if due is not None:
             self._change(due)
-        for hello in newcomers(configuration, met):
-            self._network.problems.set(("newcomer", hello.uid), why_it_waits(configuration, hello), LASTS_S)
+        for hello in outsiders(configuration, met):
+            self._network.problems.set(("outsider", hello.uid), why_it_waits(configuration, hello), LASTS_S)
 
     def _change(self, change: Change) -> None:
         log.info("the members change: %s", _describe(change))

@@ -43,13 +43,22 @@ def due_change(
 
 def newcomers(configuration: Configuration, met: Mapping[int, Hello]) -> list[Hello]:
     """Servers with empty disks that are no members."""
-    unknown = (uid for uid in met if uid not in configuration.members and uid not in configuration.left)
-    return [met[uid] for uid in unknown if met[uid].is_empty]
+    return [hello for hello in outsiders(configuration, met) if hello.is_empty]
+
+
+def outsiders(configuration: Configuration, met: Mapping[int, Hello]) -> list[Hello]:
+    """Servers that never were members."""
+    return [hello for uid, hello in met.items() if uid not in (*configuration.members, *configuration.left)]
 
 
 def why_it_waits(configuration: Configuration, hello: Hello) -> str:
-    """Why the newcomer `hello` is no member yet, as a sentence."""
+    """Why the outsider `hello` is no member yet, as a sentence."""
     holder = configuration.with_id(hello.id)
+    if not hello.is_empty:
+        return (
+            f"node {hello.id} at {hello.peer_address} has data, and is no member: the leader that was adding it did not come "
+            "to the end. Stop it, move its data folder away, and start it with an empty one"
+        )
     where = f"a server with an empty disk at {hello.peer_address} says that it is node {hello.id}"
     if holder is None:
         return f"{where}: it waits to be added to the cluster"

@@ -101,6 +101,9 @@ class Operator:
                     host.wipe()
                 elif self._world.calm or self._rng.random() < 0.2:  # else it goes on, and must not disturb
                     host.retire()
+            elif self._was_never_added(host, view) and self.may_lose(host):
+                self._world.say(f"operator: n{host.id} was never added, and gets an empty disk")
+                host.wipe()
             elif not host.wanted and host.process is not None and not host.process.raft.configuration.voters:
                 host.retire()  # it lost its disk, too
         if not view.is_changing and not view.configuration.founding:
@@ -108,6 +111,13 @@ class Operator:
                 with contextlib.suppress(InvalidChangeError, NotLeaderError):
                     change()
                     return
+
+    def _was_never_added(self, host: Host, view: View) -> bool:
+        """Has a leader begun to add it, and another one does not know of that? (The leader says so in its log.)"""
+        if host.process is None or host.is_clone or view.is_changing or view.configuration.founding:
+            return False
+        is_empty = not host.process.raft.configuration.voters
+        return host.wanted and not is_empty and host.uid not in view.configuration.members
 
     def _changes(self, view: View, admin: MemberAdmin) -> Iterator[Callable[[], object]]:
         """What to try, until one can be begun."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from raftkv.node.hello import Hello
-from raftkv.node.upkeep import due_change, what_is_missing, why_it_waits
+from raftkv.node.upkeep import due_change, outsiders, what_is_missing, why_it_waits
 from raftkv.raft.changes import Change
 from raftkv.raft.configuration import Configuration
 
@@ -40,6 +40,9 @@ def test_an_empty_disk_whose_id_nobody_has_waits_to_be_added() -> None:
     assert due(hello_of(1), empty(4)) is None
     assert "waits to be added" in why_it_waits(members(1, 2, 3), empty(4))
     assert "takes its place when that one has not been heard" in why_it_waits(members(1, 2, 3), NEW)
+    begun = hello_of(3, uid=31)
+    assert outsiders(members(1, 2, 3), {20: hello_of(2), 31: begun}) == [begun]
+    assert "node 3 at 127.0.0.1:3 has data, and is no member" in why_it_waits(members(1, 2, 3), begun)
 
 
 def test_one_that_waited_to_be_promoted_waits_again() -> None:
