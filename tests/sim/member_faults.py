@@ -116,10 +116,11 @@ def clone(fault: Fault) -> bool | None:
 
 def _copy_to_use_later(fault: Fault, host: Host, use: Callable[[SimDisk, float], None]) -> None:
     assert host.process is not None
+    log = host.process.raft.log
     copied, uid, voters = (
         host.process.persister.identity.starts,
         host.uid,
-        host.process.raft.configuration.voters,
+        log.configuration_at(log.stable).voters,  # of the log that is on the disk
     )
     image = host.disk.copy()
     image.power_cut(NOTHING)
@@ -134,7 +135,7 @@ def _copy_to_use_later(fault: Fault, host: Host, use: Callable[[SimDisk, float],
             fault.say(f"the copy of the start {copied} of n{host.id} is used")
             fault.world.count["old copies used"] += 1
             use(image, fault.rng.uniform(0.5, 4.0))
-            leader = _leader(fault)
+            leader = _leader(fault) if not fault.world.calm else None  # it may have taken time to use it
             if leader is not None and leader.host is not host and fault.rng.random() < 0.6:
                 leader.pause()  # so that the copy's vote would count, if it were asked
                 fault.until(leader.resume, fault.rng.uniform(1.0, 3.0))

@@ -266,8 +266,8 @@ class PeerPort:
 
     def _accept(self, connection: Connection, hello: Hello) -> None:
         before = self.incoming.get(hello.uid)
-        if before is not None and before[0] is not connection:
-            before[0].open = False  # of an earlier life, perhaps
+        if before is not None and before[0] is not connection and before[0].open:
+            self._hang_up(before[0])  # of an earlier life, perhaps
         connection.accepted = True
         self.incoming[hello.uid] = connection, hello
         route = self._route(hello.uid)
