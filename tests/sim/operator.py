@@ -37,7 +37,7 @@ class Operator:
 
     def may_lose(self, victim: Host | None = None) -> bool:
         """Would a majority of whole disks be left without the victim's, in each configuration that may count, now or
-        when all that is unwanted has left? And has everybody taken part in the founding?"""
+        when all that is unwanted has left and the learners are voters? And has everybody taken part in the founding?"""
         hosts = [host for host in self.hosts if not host.is_clone]
         if not all(host.has_joined for host in hosts if host.is_founder):
             return False
@@ -46,6 +46,7 @@ class Operator:
         known = {each for host in current for each in host.configurations}
         unwanted = {host.uid for host in hosts if not host.wanted}
         known |= {_without(configuration, unwanted) for configuration in known}
+        known |= {_promoted(configuration) for configuration in known}
         return all(vote_result(c, left) is VoteResult.WON for c in known if c.voters)
 
     def may_do_without(self, host: Host) -> bool:
@@ -151,6 +152,12 @@ class Operator:
                     count["members removed"] += 1
 
                 yield remove
+
+
+def _promoted(configuration: Configuration) -> Configuration:
+    """When all learners are voters."""
+    voters = tuple(sorted({*configuration.voters, *configuration.learners}))
+    return configuration._replace(voters=voters, learners=())
 
 
 def _without(configuration: Configuration, gone: set[int]) -> Configuration:
