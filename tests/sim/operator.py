@@ -47,7 +47,8 @@ class Operator:
         unwanted = {host.uid for host in hosts if not host.wanted}
         known |= {_without(configuration, unwanted) for configuration in known}
         known |= {_promoted(configuration) for configuration in known}
-        return all(vote_result(c, left) is VoteResult.WON for c in known if c.voters)
+        known = {configuration for configuration in known if configuration.voters}
+        return bool(known) and all(vote_result(each, left) is VoteResult.WON for each in known)
 
     def may_do_without(self, host: Host) -> bool:
         """Decides to remove `host`, if enough are left."""
