@@ -106,7 +106,7 @@ class Operator:
             elif self._was_never_added(host, view) and self.may_lose(host):
                 self._world.say(f"operator: n{host.id} was never added, and gets an empty disk")
                 host.wipe()
-            elif not host.wanted and host.process is not None and not host.process.raft.configuration.voters:
+            elif not host.wanted and host.uid not in view.configuration.members and _is_empty(host):
                 host.retire()  # it lost its disk, too
         if not view.is_changing and not view.configuration.founding:
             for change in self._changes(view, process.member.admin):
@@ -118,8 +118,7 @@ class Operator:
         """Has a leader begun to add it, and another one does not know of that? (The leader says so in its log.)"""
         if host.process is None or host.is_clone or view.is_changing or view.configuration.founding:
             return False
-        is_empty = not host.process.raft.configuration.voters
-        return host.wanted and not is_empty and host.uid not in view.configuration.members
+        return host.wanted and not _is_empty(host) and host.uid not in view.configuration.members
 
     def _changes(self, view: View, admin: MemberAdmin) -> Iterator[Callable[[], object]]:
         """What to try, until one can be begun."""
@@ -153,6 +152,10 @@ class Operator:
                     count["members removed"] += 1
 
                 yield remove
+
+
+def _is_empty(host: Host) -> bool:
+    return host.process is not None and not host.process.raft.configuration.voters
 
 
 def _promoted(configuration: Configuration) -> Configuration:
