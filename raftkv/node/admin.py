@@ -26,6 +26,9 @@ class Meetings(Protocol):
     def met(self) -> dict[int, Hello]:
         """uid -> the hello of each server that this one is connected with."""
 
+    def call(self, address: str) -> None:
+        """Be connected with this address, too, for a while."""
+
 
 class MemberAdmin:
     """Of one server, which has the disk `uid`. Thread-safe. Ids are labels. All but list() raise NotLeaderError
@@ -105,6 +108,8 @@ class MemberAdmin:
         if it is to stay a `learner`, when promote() is called."""
         view = self._leading()
         found = [hello for hello in newcomers(view.configuration, self._meetings.met()) if hello.id == id]
+        if not found:
+            self._meetings.call(peer_address)  # it may know members only that know nothing of this leader
         if len(found) != 1:
             how_many = "no server" if not found else "more than one server"
             raise InvalidChangeError(

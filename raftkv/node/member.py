@@ -246,6 +246,7 @@ class Member:
             wanted.update(dict.fromkeys(profile.hints, 0))
             wanted.update(dict.fromkeys((address for hello in met.values() for address in hello.members), 0))
             wanted.update({address: id for id, address in profile.founders.items()})
+        wanted.update(dict.fromkeys(self._network.called(), 0))
         for record in configuration.records:
             if record.peer_address and record.uid not in met:
                 wanted[record.peer_address] = record.id

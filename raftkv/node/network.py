@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable, Protocol
 
@@ -31,6 +32,7 @@ from raftkv.storage.persister import Persister
 from raftkv.threads import start_thread
 
 CLOSE_S = 0.5  # at most, for the thread that reads snapshots
+CALLED_S = 30.0
 REFUSED_S = 10.0  # a peer that was refused, and does not come again for so long, is none any more
 MAX_PEER_FRAME = 64 << 20  # bytes; an AppendEntries is at most max_append_bytes, or one larger entry
 
@@ -85,6 +87,7 @@ class PeerNetwork:
         self._chunks: queue.SimpleQueue[tuple[PeerLink, InstallSnapshot | None] | None] = queue.SimpleQueue()
         self._chunk_reader: threading.Thread | None = None
         self._callers: dict[int, tuple[Channel, Hello]] = {}  # uid -> the newest connection from it
+        self._called: dict[str, float] = {}  # address -> until when, by time.monotonic(); replaced as a whole
         self._waiting: set[int] = set()  # uids whose hello waits for the disk
         self._changing = threading.Lock()  # held by who replaces `_links`
         self._is_closed = False
@@ -141,6 +144,17 @@ class PeerNetwork:
         """uid -> the hello of each server that this one is connected with."""
         answered = {uid: link.hello for uid, link in [*self._routes.items()] if link.hello is not None}
         return {**answered, **{uid: hello for uid, (_, hello) in [*self._callers.items()]}}
+
+    def call(self, address: str) -> None:
+        """Let called() name this address for a while."""
+        now = time.monotonic()
+        called = {other: until for other, until in self._called.items() if until > now}
+        self._called = {**called, address: now + CALLED_S}
+
+    def called(self) -> list[str]:
+        """Addresses of servers that are expected there; see MemberAdmin.add()."""
+        now = time.monotonic()
+        return [address for address, until in self._called.items() if until > now]
 
     @property
     def is_refused(self) -> bool:

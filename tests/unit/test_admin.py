@@ -57,6 +57,8 @@ def roles(member: Member) -> dict[int, str]:
 def test_a_server_that_is_added_votes_when_it_has_caught_up(leader: Member) -> None:
     with pytest.raises(InvalidChangeError, match="no server with an empty disk has come as node 2: start it"):
         leader.admin.add(2, "127.0.0.1:2", "127.0.0.1:2")
+    meet(leader)
+    assert "127.0.0.1:2" in network_of(leader).wanted, "it may have come to others only"
     meet(leader, newcomer(2))
     assert roles(leader) == {1: "voter", 2: "waiting"}
     leader.admin.add(2, "127.0.0.1:2", "127.0.0.1:2")

@@ -34,6 +34,7 @@ class FakeNetwork:
         self.wanted: Mapping[str, int] = {}
         self.dropped: list[int] = []
         self.is_refused = False
+        self.called_: list[str] = []
         self.problems = Problems()
 
     def start(self, handler: Any) -> None:
@@ -41,6 +42,12 @@ class FakeNetwork:
 
     def met(self) -> dict[int, Hello]:
         return self.met_
+
+    def call(self, address: str) -> None:
+        self.called_ = [address]
+
+    def called(self) -> list[str]:
+        return self.called_
 
     def follow(self, wanted: Mapping[str, int]) -> None:
         self.wanted = wanted
