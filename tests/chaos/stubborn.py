@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from raftkv import Clerk
 from raftkv.config import load_client_config
@@ -16,6 +17,10 @@ READS = ("get",)
 WRITES = ("put", "append", "cas")
 HASTY_S = (0.08,)  # timeouts: to try one server after the other, before an old leader steps down
 PATIENT_S = (0.1, 0.1, 0.1, 2.5)  # the last: to ask a paused leader that leads no more as it wakes
+
+
+def _learn_nothing(server: int, guide: Any, keep: Any = ()) -> None:
+    """So it goes to no other server; a Clerk that learns does after the first refusal."""
 
 
 class Stubborn(Client):
@@ -40,6 +45,7 @@ class Stubborn(Client):
         server, timeout_s = self._server, self._rng.choice(self._timeouts_s)
         if (server, timeout_s) not in self._clerks:
             clerk = Clerk({server: self._servers[server]}, authkey=self._key, timeout=timeout_s)
+            clerk._driver.directory.learn = _learn_nothing  # type: ignore[method-assign]
             self._clerks[server, timeout_s] = clerk
         return self._clerks[server, timeout_s]
 
