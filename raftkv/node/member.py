@@ -161,7 +161,9 @@ class Member:
             return
         with self._meeting:
             # With an empty disk it has no part yet: should it have met a copy first, it is not to refuse the real one.
-            check_life(hello, None if own.is_empty else self._persister.identity.met.get(hello.uid))
+            # (Asked anew: it may have waited for the disk.)
+            is_empty = not self.node.configuration.cluster_id
+            check_life(hello, None if is_empty else self._persister.identity.met.get(hello.uid))
             try:
                 self._persister.remember(hello.uid, life_of(hello))
             except NoRoomError as error:
@@ -208,9 +210,7 @@ class Member:
             if uid in view.committed.left:
                 self._network.drop(uid, "the disk of this server was removed from the cluster")
         if view.committed is not self._compared_with:
-            self._compared_with = view.committed
-            is_founded = bool(view.committed.voters) and not view.committed.founding
-            self._differences = [*differences(self.profile, view.committed)] if is_founded else []
+            self._compare_file(view.committed)
         for id, sentence in self._differences:
             self._network.problems.set(("file", id), sentence, LASTS_S)
         self._say_what_is_missing(view, met, now)
@@ -218,6 +218,17 @@ class Member:
             self._found(own, met, now)
         elif view.leads and not view.is_changing:
             self._keep_up(view, own, met)
+
+    def _compare_file(self, committed: Configuration) -> None:
+        """What the file and the new members differ in; what they differed in before, and do no more, is over."""
+        self._compared_with = committed
+        before = {id for id, _ in self._differences}
+        is_founded = bool(committed.voters) and not committed.founding
+        self._differences = [*differences(self.profile, committed)] if is_founded else []
+        for id in before - {id for id, _ in self._differences}:
+            self._network.problems.clear(("file", id))
+        for uid in committed.members:
+            self._network.problems.clear(("outsider", uid))
 
     def _say_what_is_missing(self, view: View, met: Mapping[int, Hello], now: float) -> None:
         """To an operator who waits for a leader. But not on a disk that others refuse: a cluster must not be made of

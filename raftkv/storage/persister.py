@@ -93,8 +93,8 @@ class Persister:
     read).
 
     Threads: save(), compact(), receive_chunk() and install() are for one thread (the log-writer),
-    write_snapshot() for one other, tend_reserve() for a third; remember(),
-    open_snapshot() is for any. Who reads a snapshot does it within `guard`, too.
+    write_snapshot() for one other, tend_reserve() for a third; remember() and
+    open_snapshot() are for any. Who reads a snapshot does it within `guard`, too.
 
     Everything raises StorageError, or the kind of it that fits: LockedError, ForeignDataError,
     DamagedDataError, NoRoomError.

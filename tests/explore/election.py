@@ -88,7 +88,7 @@ def _winner(up: Sequence[View]) -> View | None:
 
 
 def _may_campaign(view: View) -> bool:
-    known = (view.configuration, view.log.configuration_at(view.commit))
+    known = [view.log.configuration_at(index) for index in range(view.commit, view.log.last_index + 1)]
     return any(view.id in (*each.voters, *each.outgoing) for each in known)
 
 

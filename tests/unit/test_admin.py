@@ -61,11 +61,14 @@ def test_a_server_that_is_added_votes_when_it_has_caught_up(leader: Member) -> N
     assert "127.0.0.1:2" in network_of(leader).wanted, "it may have come to others only"
     meet(leader, newcomer(2))
     assert roles(leader) == {1: "voter", 2: "waiting"}
+    assert "waits to be added" in network_of(leader).problems.sentences()[-1]
     leader.admin.add(2, "127.0.0.1:2", "127.0.0.1:2")
     meet(leader, newcomer(2))
     assert roles(leader) == {1: "voter", 2: "learner"}
     catch_up(leader, 20)
     assert roles(leader) == {1: "voter", 2: "voter"} and leader.admin.is_done()
+    leader._look()
+    assert not any("waits to be" in sentence for sentence in network_of(leader).problems.sentences())
 
 
 def test_a_learner_that_is_held_is_promoted_when_it_has_caught_up_and_its_operator_says_so(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -214,6 +215,19 @@ def test_without_a_majority_it_names_the_missing_disks_unless_its_own_is_refused
     member.on_messages([Heartbeat(20, 10, 2, 0, 0)])
     meet(member)
     assert network.problems.sentences() == [], "there is a leader"
+
+
+def test_what_its_file_differed_in_is_over_when_the_members_are_as_it_says(member: Member) -> None:
+    follow(member, 1, 2)
+    member.profile = dataclasses.replace(member.profile, peers={3: "127.0.0.1:3"})
+    member._compare_file(member.node.view().committed)
+    member._look()
+    assert ["node 3" in sentence for sentence in network_of(member).problems.sentences()] == [True]
+    joint = Entry.create(2, 1, CONFIG, members(1, 2, 3, outgoing=(10, 20)).to_plain())
+    final = Entry.create(3, 1, CONFIG, members(1, 2, 3).to_plain())
+    member.on_messages([AppendEntries(20, 10, 1, 1, 1, (joint, final), 3)])
+    meet(member)
+    assert network_of(member).problems.sentences() == []
 
 
 def test_a_disk_that_left_is_refused_and_its_connections_end(member: Member) -> None:
