@@ -151,6 +151,9 @@ class Host:
         """Start the process, unless it runs."""
         if self.process is not None or not self.in_use:
             return
+        if not self.disk.files() and any(host.old_copy_until for host in self.world.hosts.values()):
+            self.world.schedule(0.5, self.boot)  # a newcomer could not tell a copy: docs/divergence.md
+            return
         self.lives += 1
         try:
             process = Process(self)
