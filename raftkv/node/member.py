@@ -40,6 +40,7 @@ from raftkv.raft.configuration import Configuration
 from raftkv.raft.core import Raft
 from raftkv.raft.log import RaftLog
 from raftkv.raft.messages import Message
+from raftkv.raft.quorum import is_majority
 from raftkv.raft.types import Options, Snapshot
 from raftkv.storage.persister import Persister
 
@@ -75,6 +76,7 @@ class Member:
         self._replace_after_s = options.replace_after_ms / 1000
         self._look_every_s = LOOK_INTERVALS * options.heartbeat_interval_ms / 1000
         self._look_at = self._led_at = threads.clock()
+        self._has_gathered = False  # has it been connected with a majority since it started?
         self._founders = founders_text(profile.founders)
         self._looked_at: Configuration | None = None  # the members at the last look
         self._compared_with: Configuration | None = None  # the members that the file was compared with last,
@@ -206,6 +208,9 @@ class Member:
         self._look_at = now + self._look_every_s if is_settled else now
         own, met = self._hello(configuration), self._network.met()
         self._network.follow(self._addresses(view, met, now))
+        if not self._has_gathered and is_majority(configuration, (self.uid, *met)):
+            self._has_gathered = True
+            self.node.gathered()
         for uid in met:
             if uid in view.committed.left:
                 self._network.drop(uid, "the disk of this server was removed from the cluster")

@@ -241,6 +241,10 @@ class RaftNode:
         """See Raft.note_removal()."""
         self._tell(self._raft.note_removal)
 
+    def gathered(self) -> None:
+        """See Raft.gathered()."""
+        self._tell(self._raft.gathered)
+
     def _tell(self, what: Callable[[], _T]) -> _T:
         with self._mutex:
             result = what()

@@ -155,13 +155,22 @@ class Raft:
         """
         if peer == self.leader and self.role is Role.FOLLOWER:
             self._leader_heard = float("-inf")
-            others = [voter for voter in self.configuration.all_voters if voter != peer]
-            turn = sum(self._label(voter) < self._label(self.id) for voter in others)
-            wait = 0.2 + 0.5 * turn + self._rng.uniform(0.0, 0.2)
-            soon = self.now + wait * self.options.heartbeat_interval_s
-            self._election_deadline = min(self._election_deadline, soon)
+            self._stand_in_turn(0.2, [voter for voter in self.configuration.all_voters if voter != peer])
         elif self.leadership is not None:
             self.leadership.lost_contact(peer)
+
+    def gathered(self) -> None:
+        """This node has started, and is now connected with a majority of the voters: a hint, as a lost contact is. If
+        all were stopped, none of them leads, and the timeout is waited for in vain. A leader is heard before."""
+        if self.leader is None and self.role is Role.FOLLOWER:
+            self._stand_in_turn(1.2, self.configuration.all_voters)
+
+    def _stand_in_turn(self, after: float, voters: Sequence[int]) -> None:
+        """Begin an election `after` heartbeat intervals, or later if voters with lower ids come before."""
+        turn = sum(self._label(voter) < self._label(self.id) for voter in voters)
+        wait = after + 0.5 * turn + self._rng.uniform(0.0, 0.2)
+        soon = self.now + wait * self.options.heartbeat_interval_s
+        self._election_deadline = min(self._election_deadline, soon)
 
     def _reset_election_timer(self) -> None:
         timeout = self.options.election_timeout_s

@@ -7,7 +7,7 @@ section 6).
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import repeat
 
 from raftkv.raft.configuration import Configuration
@@ -25,6 +25,12 @@ def vote_result(configuration: Configuration, votes: Mapping[int, bool]) -> Vote
     if VoteResult.LOST in results:
         return VoteResult.LOST
     return VoteResult.PENDING if VoteResult.PENDING in results else VoteResult.WON
+
+
+def is_majority(configuration: Configuration, uids: Iterable[int]) -> bool:
+    """Could these decide? False while nobody can: there are no voters yet."""
+    votes = dict.fromkeys(uids, True)
+    return bool(configuration.voters) and vote_result(configuration, votes) is VoteResult.WON
 
 
 def quorum_value(configuration: Configuration, values: Mapping[int, float]) -> float:

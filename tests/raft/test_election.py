@@ -247,6 +247,21 @@ def test_followers_that_lose_the_leader_at_once_take_turns() -> None:
         assert min(gaps) > 0.2 and begun[0] < 0.5, f"they begin after {begun} heartbeat intervals"
 
 
+def test_a_node_that_has_started_and_reaches_a_majority_does_not_wait_for_the_timeout() -> None:
+    driven = make()
+    driven.raft.gathered()
+    assert not of(RequestPreVote, driven.wait(HEARTBEAT_S)), "a leader is heard first"
+    assert of(RequestPreVote, driven.wait(HEARTBEAT_S))
+
+
+def test_a_node_that_reaches_a_majority_with_a_leader_does_not_stand() -> None:
+    driven = make()
+    driven.raft.gathered()
+    driven.step(Heartbeat(2, 1, 1, 0, 1))
+    driven.raft.gathered()
+    assert not of(RequestPreVote, driven.wait(TIMEOUT_S * 0.9))
+
+
 def test_after_a_lost_connection_to_the_leader_others_get_a_vote() -> None:
     driven = make_follower(leader=2, term=1)
     driven.raft.lost_contact(2)
