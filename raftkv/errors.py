@@ -115,7 +115,7 @@ NOT_LEADER = "not_leader"  # detail: {"leader": its id, or None; "proposed": boo
 NO_SPACE = "no_space"  # a disk is full, or the data as large as it may be; nothing was proposed
 OVERLOADED = "overloaded"  # the proposal queue is full; nothing was proposed
 SESSION_EXPIRED = (
-    "session_expired"  # the client id is not (or no longer) registered; this attempt was not applied
+    "session_expired"  # the client is not (or no longer) known; this attempt was not applied; detail: a birth
 )
 STALE_SEQUENCE = "stale_sequence"  # the client said before that it no longer waits for this sequence number
 TOO_MANY_IN_FLIGHT = (
@@ -127,12 +127,63 @@ INVALID_CHANGE = "invalid_change"  # of the members. detail: {"may_pass": …}, 
 REMOVED = "removed"  # a server's disk has left the cluster
 SHUTTING_DOWN = "shutting_down"  # the server is stopping
 
+#: What the state machine refuses: nothing of the command took effect.
+COMPACTED = "compacted"  # detail: the compact revision
+FUTURE_REVISION = "future_revision"  # detail: the newest revision
+LEASE_NOT_FOUND = "lease_not_found"
+LEASE_EXISTS = "lease_exists"
+KEY_NOT_FOUND = "key_not_found"  # of a put that was to keep its value or lease
+DUPLICATE_KEY = "duplicate_key"  # a transaction would write it twice
+TOO_MANY_OPERATIONS = "too_many_operations"  # in a transaction
+RANGE_TOO_LARGE = "range_too_large"  # to be sorted, filtered or answered in one piece: read it in pages
+
 
 # -- using the database --------------------------------------------------------------------------------------
 
 
 class InvalidRequestError(RaftKVError, ValueError):
-    """A key, value or limit that no server would take (wrong type, too large, not valid Unicode)."""
+    """A key, value or limit that no server would take (wrong type, too large, not valid Unicode). `code`: what a server
+    says with the message."""
+
+    def __init__(self, message: str, code: str = BAD_REQUEST) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class RefusedError(RaftKVError):
+    """The database refused the command, and nothing of it took effect."""
+
+
+class CompactedError(RefusedError):
+    """The revision is too old: its history was compacted. `compact_revision` is the oldest one that is left."""
+
+    def __init__(self, message: str, compact_revision: int) -> None:
+        super().__init__(message)
+        self.compact_revision = compact_revision
+
+
+class FutureRevisionError(RefusedError):
+    """No command has had that revision yet."""
+
+
+class LeaseNotFoundError(RefusedError):
+    """The lease has ended, or was never granted."""
+
+
+class LeaseLostError(RaftKVError):
+    """A lease that was held has ended, or may have: what it protected is no longer ours."""
+
+
+class LeaseExistsError(RefusedError):
+    """A lease of that id exists already."""
+
+
+class RangeTooLargeError(RefusedError):
+    """There are too many keys to answer, sort or filter them in one piece."""
+
+
+class KeyNotFoundError(RefusedError):
+    """A put that was to keep the value or the lease of a key found no such key."""
 
 
 class PipelineError(InvalidRequestError):

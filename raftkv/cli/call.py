@@ -133,12 +133,9 @@ def _check_count(command: Command, words: Sequence[str]) -> None:
 def _as_text(word: str) -> str:
     """The word, whose bytes Python kept where the locale knows ASCII only. Raises UsageError."""
     try:
-        may_name_a_file = word.startswith("@")
-        return word.encode("utf-8", "surrogateescape").decode(
-            errors="surrogateescape" if may_name_a_file else "strict"
-        )
+        return word.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
     except UnicodeError:
-        raise UsageError(f"{one_line(word)[:80]} is not UTF-8 text, and keys and values are text") from None
+        raise UsageError(f"{one_line(word)[:80]} has half a character: neither text nor bytes") from None
 
 
 # -- help ----------------------------------------------------------------------------------------------------

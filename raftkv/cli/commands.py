@@ -4,31 +4,65 @@ from __future__ import annotations
 
 from typing import Any
 
-from raftkv.cli.arguments import Arguments, count, text_of
+from raftkv.cli.arguments import Arguments, Convert, count, text_of
 from raftkv.cli.call import Command, help_command
 from raftkv.cli.console import Console
 from raftkv.cli.dump import run_dump
+from raftkv.cli.leases import LEASE_OPTIONS, LEASE_USAGE, lease_id, run_lease
 from raftkv.cli.load import run_load
 from raftkv.cli.members import MEMBER_HELP, run_member, run_transfer
 from raftkv.cli.outcome import DONE, NO, Outcome, UsageError
+from raftkv.cli.rows import items as items_of
+from raftkv.cli.rows import row_line, rows_text
 from raftkv.cli.status import run_status
-from raftkv.cli.values import VALUE_HELP, needs_literal, value_of
-from raftkv.cli.words import quote
+from raftkv.cli.txn import TXN_HELP, run_txn
+from raftkv.cli.values import VALUE_HELP, value_of
+
+RANGE_OPTIONS: dict[str, Convert] = {"--prefix": None, "--end": text_of, "--from-key": None}
+_RANGE_HELP = (
+    "With --prefix, the keys that begin with KEY; with --end END, those from KEY on and before END; with --from-key, all "
+    "from KEY on"
+)
+
+
+def _range_of(arguments: Arguments) -> dict[str, Any] | None:
+    """The range that the options ask for, as a Clerk takes it; None: they ask for none. Raises UsageError."""
+    chosen = [name for name in RANGE_OPTIONS if name in arguments.options]
+    if not chosen:
+        return None
+    if len(chosen) > 1 or len(arguments.words) > 1:
+        raise UsageError("a range is one KEY with one of --prefix, --end and --from-key")
+    key = arguments.words[0]
+    if chosen == ["--prefix"]:
+        return {"prefix": key}
+    return {"start": key, "end": arguments.options.get("--end")}
 
 
 def _get(clerk: Any, arguments: Arguments, _console: Console) -> Outcome:
+    wanted, revision = _range_of(arguments), arguments.options.get("--rev", 0)
+    if wanted is not None:
+        kvs = clerk.range(**wanted, revision=revision).kvs
+        return Outcome(DONE, rows_text(kvs) if kvs else None, {"items": items_of(kvs)}, remark="(empty)")
     items, texts = [], []
     for key in arguments.words:
-        value, revision = clerk.get_with_revision(key) or (None, None)
-        items.append({"key": key, "value": value, "revision": revision})
+        value, found_at = _value_at(clerk, key, revision)
+        items.append({"key": key, "value": value, "revision": found_at})
         texts.append("(nil)" if value is None else value)
     found = all(item["value"] is not None for item in items)
     return Outcome(DONE if found else NO, "\n".join(texts), items[0] if len(items) == 1 else {"items": items})
 
 
+def _value_at(clerk: Any, key: str, revision: int) -> tuple[Any, Any]:
+    if not revision:
+        return clerk.get_with_revision(key) or (None, None)
+    kv = clerk.get_kv(key, revision=revision)
+    return (None, None) if kv is None else (kv.value, kv.mod_revision)
+
+
 def _put(clerk: Any, arguments: Arguments, console: Console) -> Outcome:
     key = arguments.words[0]
-    return _written(key, clerk.put(key, value_of(arguments, 1, console)))
+    lease = {"lease": arguments.options["--lease"]} if "--lease" in arguments.options else {}
+    return _written(key, clerk.put(key, value_of(arguments, 1, console), **lease))
 
 
 def _append(clerk: Any, arguments: Arguments, console: Console) -> Outcome:
@@ -41,7 +75,10 @@ def _written(key: str, revision: int) -> Outcome:
 
 
 def _delete(clerk: Any, arguments: Arguments, _console: Console) -> Outcome:
-    keys = arguments.words
+    wanted, keys = _range_of(arguments), arguments.words
+    if wanted is not None:
+        deleted = clerk.delete_range(**wanted).deleted
+        return Outcome(DONE if deleted else NO, str(deleted), {"deleted": deleted})
     if len(keys) == 1:
         existed = [clerk.delete(keys[0])]
     else:
@@ -79,14 +116,8 @@ def _scan(clerk: Any, arguments: Arguments, _console: Console) -> Outcome:
     prefix = arguments.words[0] if arguments.words else ""
     found = clerk.scan(prefix, arguments.options.get("--start", ""), arguments.options.get("--limit"))
     items = [{"key": key, "value": value, "revision": revision} for key, value, revision in found]
-    text = "\n".join(scan_line(key, value) for key, value, _ in found)
+    text = "\n".join(row_line(key, value) for key, value, _ in found)
     return Outcome(DONE, text if found else None, {"items": items}, remark="(empty)")
-
-
-def scan_line(key: str, value: str) -> str:
-    """A key and its value on one line, which `put` takes as it is: quoted, and behind `--` where needed."""
-    options_end = "-- " if needs_literal(key) or needs_literal(value) else ""
-    return f"{options_end}{quote(key)} {quote(value)}"
 
 
 def _status(clerk: Any, _arguments: Arguments, _console: Console) -> Outcome:
@@ -94,9 +125,26 @@ def _status(clerk: Any, _arguments: Arguments, _console: Console) -> Outcome:
 
 
 COMMANDS: dict[str, Command] = {
-    "get": Command("KEY...", "the key's value, or (nil)", _get, 1, None, takes_keys=1 << 30),
+    "get": Command(
+        "KEY... [--prefix | --end END | --from-key] [--rev N]",
+        "the key's value, or (nil)",
+        _get,
+        1,
+        None,
+        {**RANGE_OPTIONS, "--rev": count},
+        takes_keys=1 << 30,
+        notes=f"{_RANGE_HELP}. --rev N is as of that revision",
+    ),
     "put": Command(
-        "KEY VALUE", "set the key's value", _put, 2, 2, takes_keys=1, writes=True, notes=VALUE_HELP
+        "KEY VALUE [--lease ID]",
+        "set the key's value",
+        _put,
+        2,
+        2,
+        {"--lease": lease_id},
+        takes_keys=1,
+        writes=True,
+        notes=VALUE_HELP,
     ),
     "append": Command(
         "KEY VALUE",
@@ -108,7 +156,17 @@ COMMANDS: dict[str, Command] = {
         writes=True,
         notes=VALUE_HELP,
     ),
-    "delete": Command("KEY...", "remove the key", _delete, 1, None, takes_keys=1 << 30, writes=True),
+    "delete": Command(
+        "KEY... [--prefix | --end END | --from-key]",
+        "remove the key",
+        _delete,
+        1,
+        None,
+        RANGE_OPTIONS,
+        takes_keys=1 << 30,
+        writes=True,
+        notes=f"{_RANGE_HELP}; the result is how many there were",
+    ),
     "cas": Command(
         "KEY EXPECTED NEW | --absent -- KEY NEW",
         "set the key to NEW if it holds EXPECTED, or nothing",
@@ -129,6 +187,25 @@ COMMANDS: dict[str, Command] = {
         {"--start": text_of, "--limit": count},
         takes_keys=1,
         notes="Each line can be given to `put`, in a shell as well as here",
+    ),
+    "txn": Command(
+        "[BLOCKS]",
+        "if the compares hold then these operations, else those, at one moment",
+        run_txn,
+        0,
+        1,
+        writes=True,
+        notes=TXN_HELP,
+    ),
+    "lease": Command(
+        LEASE_USAGE,
+        "keys that go away when nobody keeps their lease alive",
+        run_lease,
+        0,
+        3,
+        LEASE_OPTIONS,
+        writes=True,
+        notes="TTL is in seconds. keep-alive goes on until it is interrupted, or the lease has ended",
     ),
     "dump": Command(
         "[FILE] [--from-folder DIR]",

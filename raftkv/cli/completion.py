@@ -10,10 +10,9 @@ from raftkv.cli.arguments import command_of, parse_arguments
 from raftkv.cli.call import Command
 from raftkv.cli.outcome import UsageError
 from raftkv.cli.words import ANSI, Word, last_word, quote, quote_body, split_line
+from raftkv.kvdb.ranges import prefix_range
 
 MOST_KEYS = 50  # that are listed
-
-_LAST_CHARACTER = 0x10FFFF
 
 
 def complete(commands: Mapping[str, Command], clerk: Any, line: str, begin: int) -> list[str]:
@@ -90,12 +89,10 @@ def find_keys(clerk: Any, prefix: str) -> Keys:
 
 def _first_behind(clerk: Any, prefix: str, beginning: str) -> str | None:
     """The first key with `prefix` that comes behind all those that begin with `beginning`."""
-    start = beginning.rstrip(chr(_LAST_CHARACTER))
-    if not start:
+    _, end = prefix_range(beginning.encode("utf-8", "surrogateescape"))
+    if end == b"\0":
         return None
-    code = ord(start[-1]) + 1
-    start = start[:-1] + chr(0xE000 if code == 0xD800 else code)  # no text has halves of surrogate pairs
-    rows = clerk.scan(prefix, start, 1)
+    rows = clerk.scan(prefix, end, 1)
     return rows[0][0] if rows else None
 
 

@@ -86,6 +86,10 @@ def exit_status(error: errors.RaftKVError) -> int:
         error, (errors.InvalidRequestError, errors.ConfigError, errors.ForeignDataError, UsageError)
     ):
         return BAD_INPUT
+    if isinstance(error, (errors.LeaseNotFoundError, errors.KeyNotFoundError, errors.LeaseExistsError)):
+        return NO
+    if isinstance(error, errors.RefusedError):
+        return BAD_INPUT
     if isinstance(error, errors.RemoteError) and error.code == errors.BAD_REQUEST:
         return BAD_INPUT
     return UNAVAILABLE

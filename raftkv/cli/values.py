@@ -49,10 +49,4 @@ def _read(file: BinaryIO, name: str) -> str:
         raise UsageError(f"cannot read {name}: {error.strerror}") from None
     if len(data) > MAX_VALUE_BYTES:
         raise UsageError(f"{name} is too large for a value: the limit is {MAX_VALUE_BYTES} bytes")
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise UsageError(
-            f"{name} is not UTF-8 text (at byte {error.start}), and values are text: "
-            "encode it before, for example by base64"
-        ) from None
+    return data.decode("utf-8", "surrogateescape")

@@ -13,6 +13,11 @@
     connections.py     Connections: the ways to the servers that are known
     driver.py          Driver: our own threads; carries out on real connections what a ClerkSession decides
     callers.py         Callers: what a caller's thread does, without a lock
+    encoding.py        between the text of a program and the bytes of the database
+    answers.py         what a Clerk returns: KeyValue, RangeResult, Deleted
+    ranges.py          ranges, however large
+    leases.py          leases for programs: commands, and Lease, which keeps itself alive
+    transaction.py     transactions for programs: compares and operations
     pipeline.py        Pipeline: many operations in few requests
     dump.py            Dump: all keys as of one moment
     poll.py            every server is asked for its status

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import queue
 import time
-from typing import Any
+from typing import Any, Callable
 
 from raftkv import errors
 from raftkv.client.command import Command, never_ended, not_begun
 from raftkv.client.driver import Driver
 from raftkv.client.loan import Loan
 from raftkv.client.loans import GRACE_S
-from raftkv.kvdb.operations import Operation
+from raftkv.kvdb.operation import Operation
 from raftkv.rpc.future import CallFuture
 from raftkv.rpc.lane import Lane
 
@@ -50,14 +50,15 @@ class Callers:
             raise command.error
         return command.result
 
-    def submit(self, operation: Operation, keeps: object) -> CallFuture:
+    def submit(self, operation: Operation, convert: Callable[[Any], Any], keeps: object) -> CallFuture:
         """Begin an operation that was checked, without waiting for it; only for room among those under way (see window.py).
-        `keeps` lives until it has its outcome.
+        The Future gets what `convert` makes of its result. `keeps` lives until then.
 
         Raises NotApplied if there is no room in time, or no thread can be started.
         """
         driver, future = self._driver, CallFuture(keeps)
         command = Command(operation, time.monotonic() + self._timeout_s, future)
+        command.convert = convert
         ours = driver.is_own_thread()
         try:
             driver.window.enter(command, may_wait=not ours)
@@ -99,11 +100,11 @@ class Callers:
     def _send(lane: Lane, command: Command, now: float) -> bool:
         loan: Loan = lane.context
         args = command.args
-        if command.is_write:
-            if not loan.client:
-                return False  # it must register first
+        if command.numbered:
+            if not loan.name:
+                return False  # it must ask for a birth first
             command.seq = loan.next_seq
-            args = (loan.client, command.seq, command.seq, *args)
+            args = (loan.name, loan.birth, command.seq, command.seq, *args)
         command.sent_at = now
         loan.used = True
         if lane.send(command, command.method, args):

@@ -9,24 +9,32 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, Union
+from typing import Any, Callable, Union
 
 from raftkv import errors, forks
+from raftkv.client.answers import Deleted, KeyValue, RangeResult, deleted, key_value, range_result
 from raftkv.client.callers import Callers
 from raftkv.client.driver import Driver
 from raftkv.client.dump import Dump
+from raftkv.client.encoding import Encoding, Text
+from raftkv.client.leases import Lease, Leases
 from raftkv.client.members import MemberCommands
 from raftkv.client.pipeline import Pipeline
 from raftkv.client.poll import Poll
+from raftkv.client.ranges import ORDERS, TARGETS, pages, read_range
+from raftkv.client.transaction import Step, Transactions
 from raftkv.config import load_client_config
 from raftkv.ini import Address, host_problem
 from raftkv.keys import load_key
-from raftkv.kvdb.operations import Append, Cas, Delete, Get, Operation, Put, Scan
-from raftkv.kvdb.requests import of_fields
+from raftkv.kvdb.maintenance import Compact
+from raftkv.kvdb.operation import Operation
+from raftkv.kvdb.ranges import prefix_range
+from raftkv.kvdb.reads import Get, Range
+from raftkv.kvdb.restoring import Restore
+from raftkv.kvdb.transactions import Compare
+from raftkv.kvdb.writes import IGNORE_LEASE, IGNORE_VALUE, PREV_KV, Append, Cas, Delete, Put
 
-_SUBMITTED = {kind.name: kind for kind in (Put, Append, Delete, Cas, Get)}
-
-Row = tuple[str, str, int]  # key, value, revision
+Row = tuple[Any, Any, int]  # key, value, revision
 Servers = Union[Mapping[int, tuple[str, int]], Sequence[str]]
 
 
@@ -37,8 +45,9 @@ class Clerk(MemberCommands):
     servers say where the others are, and a Clerk follows them as they come and go. `authkey` is what the client key file holds. `timeout`, in seconds, bounds each command
     with all its retries.
 
-    Keys and values are str. Every command is linearizable, and takes effect exactly once or not at all.
-    Commands raise, besides InvalidRequestError for what no server would take:
+    Keys and values are str, in the database as UTF-8 or whatever `encoding` says; with None they are bytes. (Bytes are
+    taken in any case.) Every command is linearizable, and takes effect exactly once or not at all. Commands raise,
+    besides InvalidRequestError for what no server would take, and RefusedErrors:
 
     - NotApplied: no leader in time, and the write certainly did not and will not take effect. ClusterChangedError is one
       kind of it, also of a read: the servers are of another cluster now, and this Clerk is of no use any more;
@@ -52,11 +61,14 @@ class Clerk(MemberCommands):
     Commands of several threads, and those given to submit(), are under way at once, in no certain order.
     """
 
-    def __init__(self, servers: Servers, *, authkey: bytes, timeout: float = 10.0) -> None:
+    def __init__(
+        self, servers: Servers, *, authkey: bytes, timeout: float = 10.0, encoding: str | None = "utf-8"
+    ) -> None:
         self._addresses, self._are_ids = _addresses(servers), isinstance(servers, Mapping)
         if not isinstance(authkey, bytes) or not authkey:
             raise errors.ConfigError("authkey must be the client key as bytes, such as load_key() returns it")
         self._authkey, self._timeout_s = authkey, _checked_timeout(timeout)
+        self._encoding = Encoding(encoding)
         self._begin_anew()
         forks.register(self)
 
@@ -65,11 +77,14 @@ class Clerk(MemberCommands):
         self._callers = Callers(self._driver, self._timeout_s)
 
     @classmethod
-    def from_config(cls, path: str | os.PathLike[str], timeout: float | None = None) -> Clerk:
-        """The Clerk of a client's ini file; `timeout` overrides the file's. Raises ConfigError."""
+    def from_config(
+        cls, path: str | os.PathLike[str], timeout: float | None = None, *, encoding: str | None = "utf-8"
+    ) -> Clerk:
+        """The Clerk of a client's ini file; `timeout`, in seconds, overrides the file's. Raises ConfigError."""
         config = load_client_config(path)
         key = load_key(config.client_key_file, create=False)
-        return cls(config.servers, authkey=key, timeout=config.timeout_s if timeout is None else timeout)
+        timeout = config.timeout_s if timeout is None else timeout
+        return cls(config.servers, authkey=key, timeout=timeout, encoding=encoding)
 
     def __enter__(self) -> Clerk:
         return self
@@ -113,50 +128,163 @@ class Clerk(MemberCommands):
 
     # -- commands --------------------------------------------------------------------------------------------
 
-    def get(self, key: str, default: Any = None) -> Any:
+    def get(self, key: Text, default: Any = None) -> Any:
         """The value of `key`, or `default` when there is no such key."""
-        item = self._do(Get(key))
-        return default if item is None else item[0]
+        item = self._do(Get(self._key(key)))[1]
+        return default if item is None else self._encoding.decode(item[0])
 
-    def get_with_revision(self, key: str) -> tuple[str, int] | None:
+    def get_with_revision(self, key: Text) -> tuple[Any, int] | None:
         """The value of `key` and the revision of its last write, or None when there is no such key."""
-        result: tuple[str, int] | None = self._do(Get(key))
-        return result
+        item = self._do(Get(self._key(key)))[1]
+        return None if item is None else (self._encoding.decode(item[0]), item[2])
 
-    def put(self, key: str, value: str) -> int:
-        """Set `key` to `value`. Returns the new revision; later writes, of any key, have higher ones."""
-        result: int = self._do(Put(key, value))
-        return result
+    def get_kv(self, key: Text, *, revision: int = 0) -> KeyValue | None:
+        """The key with all that the database knows of it, or None when there is no such key; with `revision`, as of
+        then. Raises CompactedError or FutureRevisionError."""
+        _, rows, _, _ = self._do(Range(self._key(key), revision=revision))
+        return key_value(rows[0], self._encoding) if rows else None
 
-    def append(self, key: str, value: str) -> int:
-        """Add `value` to the end of the value of `key`, or set it if it has none. Returns the revision."""
-        result: int = self._do(Append(key, value))
-        return result
+    def put(
+        self,
+        key: Text,
+        value: Text = b"",
+        *,
+        lease: int = 0,
+        prev_kv: bool = False,
+        ignore_value: bool = False,
+        ignore_lease: bool = False,
+    ) -> Any:
+        """Set `key` to `value`. Returns the new revision; later writes, of any key, have higher ones. With `prev_kv`
+        returns (revision, what the key was before: a KeyValue or None).
 
-    def delete(self, key: str) -> bool:
-        """Remove `key`. Returns whether it existed."""
-        result: bool = self._do(Delete(key))
-        return result
-
-    def cas(self, key: str, expected: str | None, value: str) -> bool:
-        """Set `key` to `value` if its value is `expected` (None: if it has none). Returns whether it was."""
-        result: bool = self._do(Cas(key, expected, value))
-        return result
-
-    def scan(self, prefix: str = "", start: str = "", limit: int | None = None) -> list[Row]:
-        """[(key, value, revision), ...] of the keys that begin with `prefix`, from `start` on, by code point.
-
-        At most `limit`; None: all. A long result is read in pages: each is linearizable, but between two of
-        them others may write.
+        `lease`: the id of the lease that the key hangs on from now on; without one it hangs on none. `ignore_value` and
+        `ignore_lease`: the key keeps the one that it has. Raises LeaseNotFoundError; KeyNotFoundError if there is no key
+        to keep something of.
         """
-        page = Scan(prefix, start, limit)
-        found: list[Row] = []
-        while True:
-            rows, more = self._do(page)
-            found += rows
-            if not more or len(found) == limit:
-                return found
-            page = Scan(prefix, rows[-1][0] + "\0", None if limit is None else limit - len(found))
+        options = PREV_KV * prev_kv + IGNORE_VALUE * ignore_value + IGNORE_LEASE * ignore_lease
+        result = self._do(Put(self._key(key), self._value(value), lease, options))
+        if not prev_kv:
+            return result
+        revision, row = result
+        return revision, row and key_value(row, self._encoding)
+
+    def append(self, key: Text, value: Text) -> int:
+        """Add `value` to the end of the value of `key`, or set it if it has none. Returns the revision."""
+        result: int = self._do(Append(self._key(key), self._value(value)))
+        return result
+
+    def delete(self, key: Text) -> bool:
+        """Remove `key`. Returns whether it existed."""
+        return bool(self._do(Delete(self._key(key)))[1])
+
+    def cas(self, key: Text, expected: Text | None, value: Text) -> bool:
+        """Set `key` to `value` if its value is `expected` (None: if it has none). Returns whether it was."""
+        wanted = None if expected is None else self._encoding.encode(expected, "expected value")
+        result: bool = self._do(Cas(self._key(key), wanted, self._value(value)))[1]
+        return result
+
+    def scan(self, prefix: Text = "", start: Text = "", limit: int | None = None) -> list[Row]:
+        """[(key, value, revision), ...] of the keys that begin with `prefix`, from `start` on, in the order of their
+        bytes. At most `limit`; None: all. All of it is as of one revision; raises CompactedError if that is compacted
+        before all of a long result is read."""
+        if limit is not None and (type(limit) is not int or limit < 1):
+            raise errors.InvalidRequestError("the limit must be a whole number from 1 on")
+        key, end = prefix_range(self._encoding.encode(prefix, "prefix"))
+        first = max(key, self._encoding.encode(start, "start"))
+        request = Range(first, end, limit or 0, paged=True)
+        request.check()
+        decode = self._encoding.decode
+        if end != b"\0" and first >= end:
+            return []
+        return [
+            (decode(key), decode(value), mod)
+            for _, rows, _ in pages(self._run, request)
+            for key, value, _, mod, _, _ in rows
+        ]
+
+    def range(
+        self,
+        start: Text = "",
+        end: Text | None = None,
+        *,
+        prefix: Text | None = None,
+        limit: int = 0,
+        revision: int = 0,
+        order: str | None = None,
+        target: str = "key",
+        keys_only: bool = False,
+        count_only: bool = False,
+        min_mod_revision: int = 0,
+        max_mod_revision: int = 0,
+        min_create_revision: int = 0,
+        max_create_revision: int = 0,
+    ) -> RangeResult:
+        """The keys from `start` on and before `end` (None: to the last one), or those that begin with `prefix`, as of one
+        moment, or of `revision`. At most `limit` (0: all).
+
+        `order` is "ascend" or "descend", by `target`: "key", "version", "create", "mod" or "value". The bounds of
+        revisions are inclusive; 0 is none. Raises CompactedError or FutureRevisionError.
+        """
+        if order not in ORDERS or target not in TARGETS:
+            raise errors.InvalidRequestError(
+                f"order is ascend or descend, and target one of {', '.join(TARGETS)}"
+            )
+        request = Range(
+            *self._bounds(start, end, prefix), limit, revision, ORDERS[order], TARGETS[target], keys_only, count_only,
+            min_mod_revision, max_mod_revision, min_create_revision, max_create_revision,
+        )  # fmt: skip
+        request.check()
+        return range_result(read_range(self._run, request), self._encoding)
+
+    def delete_range(
+        self, start: Text = "", end: Text | None = None, *, prefix: Text | None = None, prev_kvs: bool = False
+    ) -> Deleted:
+        """Remove the keys of a range, as range() takes it, with one revision. With `prev_kvs`, returns what they held,
+        too, which must fit in 2 MiB then."""
+        request = Delete(*self._bounds(start, end, prefix), prev_kvs)
+        return deleted(self._do(request), self._encoding)
+
+    def compact(self, revision: int) -> None:
+        """Forget the history before `revision`: nobody can read what was before, or watch from before. Raises
+        CompactedError if it is forgotten already, FutureRevisionError."""
+        self._do(Compact(revision))
+
+    @property
+    def transactions(self) -> Transactions:
+        """What the parts of transactions are made with: see transaction.py."""
+        return Transactions(self._encoding)
+
+    def transaction(
+        self, compare: Sequence[Compare] = (), success: Sequence[Step] = (), failure: Sequence[Step] = ()
+    ) -> tuple[bool, list[Any]]:
+        """If all of `compare` holds do `success`, else `failure`, at one moment and with one revision. Returns whether it
+        held, and the operations' results. One that only reads writes nothing to the log.
+
+        Raises InvalidRequestError for a key that would be written twice, or too many operations; and what its
+        operations raise: then nothing of it took effect.
+        """
+        step = self.transactions.txn(compare, success, failure)
+        result: tuple[bool, list[Any]] = step.convert(self._do(step.operation))
+        return result
+
+    @property
+    def leases(self) -> Leases:
+        """The commands for leases: see leases.py."""
+        return Leases(self._do, self._encoding)
+
+    def lease(self, ttl: int, on_lost: Callable[[Lease], None] | None = None) -> Lease:
+        """A new lease of `ttl` seconds, which is kept alive until it is revoked, as by the end of a `with` block: see
+        Lease. `on_lost(lease)` is called on a thread of its own when it is lost."""
+        return Lease(self.leases, self._submit, ttl, on_lost)
+
+    def _submit(self, checked: Operation) -> Future[Any]:
+        return self._callers.submit(checked, lambda result: result, self)
+
+    def submit_operation(self, operation: Operation) -> Future[Any]:
+        """The same as submit() for any operation of the database; the Future gets its plain result. For what speaks another
+        protocol. Raises InvalidRequestError, too."""
+        operation.check()
+        return self._submit(operation)
 
     def submit(self, op: str, *args: Any) -> Future[Any]:
         """Begin a command ("put", "append", "delete", "cas" or "get") without waiting for it.
@@ -167,17 +295,65 @@ class Clerk(MemberCommands):
         """
         if not isinstance(op, str) or op not in _SUBMITTED:
             raise errors.InvalidRequestError(f"there is no operation {op!r:.40}: use {', '.join(_SUBMITTED)}")
-        operation = of_fields(_SUBMITTED[op], args)
+        kind, names = _SUBMITTED[op]
+        if len(args) != len(names):
+            raise errors.InvalidRequestError(f"{op} takes {len(names)} arguments, not {len(args)}")
+        encode = self._encoding.encode
+        operation = kind.of(
+            tuple(
+                [None if arg is None and kind is Cas else encode(arg, name) for arg, name in zip(args, names)]
+            )
+        )
         operation.check()
-        return self._callers.submit(operation, self)
+        return self._callers.submit(operation, self._converter(kind), self)
+
+    def _converter(self, kind: type[Operation]) -> Callable[[Any], Any]:
+        if kind is Get:
+            decode = self._encoding.decode
+            return lambda result: result[1] and decode(result[1][0])
+        if kind is Delete or kind is Cas:
+            return lambda result: bool(result[1])
+        return lambda result: result
+
+    def _key(self, key: Text) -> bytes:
+        return self._encoding.encode(key, "key")
+
+    def _value(self, value: Text) -> bytes:
+        return self._encoding.encode(value, "value")
+
+    def _bounds(self, start: Text, end: Text | None, prefix: Text | None) -> tuple[bytes, bytes]:
+        """A range as the operations take it. Raises InvalidRequestError."""
+        if prefix is not None:
+            if start not in ("", b"") or end is not None:
+                raise errors.InvalidRequestError("a range is given by its prefix, or by its start and end")
+            return prefix_range(self._encoding.encode(prefix, "prefix"))
+        first = self._encoding.encode(start, "start") or b"\0"
+        return first, b"\0" if end is None else self._encoding.encode(end, "end") or b"\0"
 
     def pipeline(self) -> Pipeline:
         """An empty batch of operations, which takes few requests: see Pipeline."""
-        return Pipeline(self._run)
+        return Pipeline(self._run, self._encoding)
 
     def dump(self) -> Dump:
         """All keys and values as of one moment, in pieces: see Dump. Linearizable as a read is."""
-        return Dump(lambda begin: self._callers.submit(begin, self), self._driver.end_of, self._timeout_s)
+        return Dump(
+            self._submit,
+            self._driver.end_of,
+            self._timeout_s,
+            self._encoding,
+        )
+
+    def restore(
+        self, revision: int, leases: Sequence[tuple[int, int]], kvs: Sequence[KeyValue], *, at: int = 0
+    ) -> int:
+        """Put a piece of a dump of `revision` back, with the revisions, versions and leases of its keys, into an empty database.
+        Returns the database's revision, which the next piece has to give as `at`. See kvdb/restoring.py.
+
+        Raises InvalidRequestError if the database is not empty, or something else was written meanwhile.
+        """
+        rows: list[Any] = [(self._key(kv.key), self._value(kv.value), *kv[2:]) for kv in kvs]
+        result: int = self._do(Restore(revision, at, [(id, ttl) for id, ttl in leases], rows))
+        return result
 
     def status(self, timeout: float = 1.0) -> list[dict[str, Any]]:
         """What each server says of itself: a dict of STATUS_FIELDS, in the order of ids.
@@ -195,6 +371,16 @@ class Clerk(MemberCommands):
         """Close all connections. Commands under way fail: with OutcomeUnknown, or with ClosedError if it is
         certain that they did not take effect. May be called twice; not from a Future's callback."""
         self._driver.close()
+
+
+#: What submit() takes, and what its arguments are called.
+_SUBMITTED: dict[str, tuple[type[Operation], tuple[str, ...]]] = {
+    "put": (Put, ("key", "value")),
+    "append": (Append, ("key", "value")),
+    "delete": (Delete, ("key",)),
+    "cas": (Cas, ("key", "expected value", "value")),
+    "get": (Get, ("key",)),
+}
 
 
 def _addresses(servers: Servers) -> dict[int, Address]:

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Union
+from typing import Any, Callable, NamedTuple, Union
 
 from raftkv import errors
 from raftkv.client.numbering import Numbering
-from raftkv.kvdb.operations import Operation, Write
+from raftkv.kvdb.operation import Operation, Write
 
 
 class Command:
     """One operation of a client's from its start to its end.
 
     `deadline` is on the clock that the session's events are told in. When `done`, its outcome is `error`, or
-    `result` if that is None. `context` belongs to whoever drives the session; all else to the session.
+    `result` if that is None. `context` belongs to whoever drives the session, as does `convert`, which makes of the
+    result what a Future gets; all else to the session.
     """
 
     __slots__ = (
         "args",
         "attempt",
         "context",
+        "convert",
         "deadline",
         "done",
         "error",
@@ -44,6 +46,7 @@ class Command:
         self.numbered = operation.numbered
         self.deadline = deadline
         self.context = context
+        self.convert: Callable[[Any], Any] | None = None
         self.done = False
         self.result: Any = None
         self.error: errors.RaftKVError | None = None
@@ -88,13 +91,34 @@ Actions = list[Action]
 def error_of(command: Command, cause: errors.RaftKVError) -> errors.RaftKVError:
     """What a caller is told when `cause` ends `command`: the truth about one in doubt is that nobody knows.
 
-    An InvalidRequestError is true even then: what a server finds invalid now, it found so before.
+    An InvalidRequestError is true even then: what a server finds invalid now, it found so before. A RefusedError is
+    remembered as any outcome.
     """
     if not command.in_doubt or not command.is_write:
         return cause
-    if isinstance(cause, (errors.OutcomeUnknown, errors.InvalidRequestError)):
+    if isinstance(cause, (errors.OutcomeUnknown, errors.InvalidRequestError, errors.RefusedError)):
         return cause
     return errors.OutcomeUnknown(f"the {command.method} may or may not have taken effect: {cause}")
+
+
+def refusal_error(refusal: errors.RemoteError) -> errors.RaftKVError:
+    """What a server means that will not carry out a command, ever."""
+    message = str(refusal)
+    if refusal.code in (errors.BAD_REQUEST, errors.DUPLICATE_KEY, errors.TOO_MANY_OPERATIONS):
+        return errors.InvalidRequestError(message, refusal.code)
+    if refusal.code == errors.COMPACTED and isinstance(refusal.detail, int):
+        return errors.CompactedError(message, refusal.detail)
+    kind = _REFUSED.get(refusal.code)
+    return kind(message) if kind else refusal
+
+
+_REFUSED: dict[str, type[errors.RefusedError]] = {
+    errors.FUTURE_REVISION: errors.FutureRevisionError,
+    errors.LEASE_NOT_FOUND: errors.LeaseNotFoundError,
+    errors.LEASE_EXISTS: errors.LeaseExistsError,
+    errors.KEY_NOT_FOUND: errors.KeyNotFoundError,
+    errors.RANGE_TOO_LARGE: errors.RangeTooLargeError,
+}
 
 
 def too_late(command: Command, complaints: Mapping[str, str]) -> errors.UnavailableError:

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Callable
 
 from raftkv.ini import Address
-from raftkv.kvdb.operations import Hello
+from raftkv.kvdb.member_requests import Hello
 from raftkv.rpc.calls import Call
 from raftkv.rpc.client import ClientEnd
 

@@ -93,7 +93,7 @@ class Driver:
         self._inbox: queue.SimpleQueue[Event | None] = queue.SimpleQueue()  # None: only look at the clock
         self._own_threads: set[int] = set()
         self._lock = threading.Lock()  # guards what follows
-        self._session = ClerkSession(list(servers), random.Random(), self.directory)
+        self._session = ClerkSession(list(servers), random.Random(), directory=self.directory)
         self.loans = Loans(self._session, self.ends)
         self._thread: threading.Thread | None = None
         self._wakes_at = 0.0  # when `clerk` will wake by itself
@@ -226,8 +226,8 @@ class Driver:
         if type(context) is CallFuture:
             if command.error is not None:
                 context.settle(None, command.error)
-            elif command.method == "get":
-                context.settle(command.result and command.result[0])
+            elif command.convert is not None:
+                context.settle(command.convert(command.result))
             else:
                 context.settle(command.result)
         elif context is not None:

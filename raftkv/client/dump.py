@@ -9,18 +9,20 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, Callable
 
 from raftkv import errors
+from raftkv.client.answers import KeyValue, key_value
+from raftkv.client.encoding import Encoding
 from raftkv.client.loans import GRACE_S
-from raftkv.kvdb.operations import Dump as Begin
-from raftkv.kvdb.operations import DumpEnd, DumpPiece, Operation
+from raftkv.kvdb.maintenance import Dump as Begin
+from raftkv.kvdb.maintenance import DumpEnd, DumpPiece
+from raftkv.kvdb.operation import Operation
+from raftkv.kvdb.ranges import Row
 from raftkv.rpc.client import ClientEnd
-
-Row = tuple[str, str, int]  # key, value, revision
 
 
 class Dump:
-    """What Clerk.dump() returns: an iterator of lists of rows, in no promised order. For one thread.
+    """What Clerk.dump() returns: an iterator of lists of KeyValues, in no promised order. For one thread.
 
-    `keys`: how many there are. `index`: of the last entry of the log that it shows. The server keeps what it
+    `keys`: how many there are. `revision`: of the moment that it shows. `leases`: those of then, as (id, time to live in seconds). The server keeps what it
     needs for the rest until this or the iterator is closed, as it is when it is dropped, or a minute has passed
     without next(). next() raises UnavailableError if the dump cannot go on: when its server stopped, or dropped
     it.
@@ -31,13 +33,15 @@ class Dump:
         submit: Callable[[Operation], Future[Any]],
         end_of: Callable[[int], ClientEnd | None],
         timeout_s: float,
+        encoding: Encoding,
     ) -> None:
         """`end_of(id)`: the end of the server with that id."""
+        self._encoding = encoding
         self._timeout_s = timeout_s
         self._submit = submit  # keeps the Clerk, and so the connection, alive
         begun = submit(Begin())
         try:
-            server, self._id, self.keys, self.index = begun.result(timeout_s + GRACE_S)
+            server, self._id, self.keys, self.revision, self.leases = begun.result(timeout_s + GRACE_S)
         except BaseException as error:
             # Out of a signal handler, perhaps: then the server begins it all the same.
             begun.add_done_callback(lambda late: _end_late_one(end_of, late, timeout_s))
@@ -54,7 +58,7 @@ class Dump:
         operation = DumpPiece(self._id, piece)
         return self._end.submit(operation.name, operation.plain(), self._timeout_s)
 
-    def __iter__(self) -> Iterator[list[Row]]:
+    def __iter__(self) -> Iterator[list[KeyValue]]:
         piece, seen = 0, 0
         rows: list[Row] | None = []
         try:
@@ -66,7 +70,7 @@ class Dump:
                 piece += 1
                 answer = self._ask(piece)
                 seen += len(rows)
-                yield rows
+                yield [key_value(row, self._encoding) for row in rows]
         except (errors.RpcError, FutureTimeoutError) as error:
             why = str(error) or f"no answer within {self._timeout_s:g} s"
             raise errors.UnavailableError(
@@ -94,7 +98,7 @@ class Dump:
 def _end_late_one(end_of: Callable[[int], ClientEnd | None], begun: Future[Any], timeout_s: float) -> None:
     """The dump of a caller that was interrupted has its answer."""
     if begun.exception() is None:
-        server, id, _, _ = begun.result()
+        server, id, *_ = begun.result()
         end = end_of(server)
         if end is not None:
             _end_dump(end, id, timeout_s)

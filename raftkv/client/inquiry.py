@@ -47,6 +47,13 @@ class Inquiry:
             self._unauthorised.clear()
             self._authorised.clear()
 
+    def greeted(self, hello: Command, leader: int | None, now: float) -> None:
+        """Its server, which may be any, has answered a hello, and says who leads as far as it knows."""
+        if leader == hello.server:
+            self.led(hello)
+        elif self.guides(hello):
+            self.search.redirected(hello.server, leader, now)
+
     def complained(self, server: int, complaint: str) -> None:
         """`server` said, or is, something else than an answer; but it is not one that holds another key."""
         self.complaints[server] = complaint

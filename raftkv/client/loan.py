@@ -4,12 +4,12 @@ from __future__ import annotations
 
 
 class Loan:
-    """What ClerkSession.lend() gives: whom to ask, how long to wait for an answer (in seconds), the client id (0:
-    no session yet), and the next number."""
+    """What ClerkSession.lend() gives: whom to ask, how long to wait for an answer (in seconds), the client's name ("": it has none
+    yet) and birth, and the next number."""
 
-    __slots__ = ("client", "leader", "next_seq", "timeout_s", "used")
+    __slots__ = ("birth", "leader", "name", "next_seq", "timeout_s", "used")
 
-    def __init__(self, leader: int, client: int, next_seq: int, timeout_s: float) -> None:
-        self.leader, self.client, self.next_seq = leader, client, next_seq
+    def __init__(self, leader: int, name: str, birth: int, next_seq: int, timeout_s: float) -> None:
+        self.leader, self.name, self.birth, self.next_seq = leader, name, birth, next_seq
         self.timeout_s = timeout_s
         self.used = False

@@ -10,7 +10,8 @@ import time
 from typing import Any, Callable, Union
 
 from raftkv.errors import InvalidChangeError, OutcomeUnknown
-from raftkv.kvdb.operations import Member, Operation
+from raftkv.kvdb.member_requests import Member
+from raftkv.kvdb.operation import Operation
 
 POLL_S = 0.02  # at first; then less and less often
 MAX_POLL_S = 0.5

@@ -9,12 +9,12 @@ from raftkv.kvdb.session_table import MAX_IN_FLIGHT
 
 
 class Numbering:
-    """The sequence numbers of one session. `client` is the id that its registration gave."""
+    """The sequence numbers of one session: of the client `name`, with its `birth`."""
 
-    __slots__ = ("_next", "_unanswered", "acked", "client")
+    __slots__ = ("_next", "_unanswered", "acked", "birth", "name")
 
-    def __init__(self, client: int) -> None:
-        self.client = client
+    def __init__(self, name: str, birth: int) -> None:
+        self.name, self.birth = name, birth
         self._next = 1  # the next one to be given out
         self.acked = 1  # the lowest number that is unanswered, or not given out yet
         self._unanswered: set[int] = set()

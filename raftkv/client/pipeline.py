@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any, Callable, Union
 
 from raftkv import errors
+from raftkv.client.encoding import Encoding, Text
 from raftkv.kvdb.limits import MAX_BATCH_OPS, MAX_REQUEST_BYTES
-from raftkv.kvdb.operations import Append, Batch, Cas, Delete, Get, Gets, Put, Write
+from raftkv.kvdb.operation import Write
+from raftkv.kvdb.reads import Get, Gets
+from raftkv.kvdb.writes import Append, Batch, Cas, Delete, Put
 
 Run = Union[Batch, Gets]
 
@@ -14,41 +17,44 @@ Run = Union[Batch, Gets]
 class Pipeline:
     """Operations that are collected, and sent together by execute().
 
-        results = clerk.pipeline().put("a", "1").append("a", "2").get("a").execute()  # [17, 17, "12"]
+        results = clerk.pipeline().put("a", "1").append("a", "2").get("a").execute()  # [17, 18, "12"]
 
-    Each run of writes is one entry of the log: all of it takes effect at one moment, in its order, and has
-    one revision; nobody sees a part of it. Each run of gets is one read of one moment. Between runs, others
+    Each run of writes is one entry of the log: all of it takes effect at one moment, in its order, each write with a
+    revision of its own; nobody sees a part of it. Each run of gets is one read of one moment. Between runs, others
     may write. A run has at most MAX_BATCH_OPS operations, and MAX_REQUEST_BYTES of keys and values; the
     values that a run of gets returns must fit in 64 MiB.
 
     Made by Clerk.pipeline(). For one thread.
     """
 
-    def __init__(self, run: Callable[[Run], Any]) -> None:
+    def __init__(self, run: Callable[[Run], Any], encoding: Encoding) -> None:
         self._run = run  # what was checked
+        self._encoding = encoding
         self._runs: list[Run] = []
         self._run_bytes = 0  # of the last run
 
-    def put(self, key: str, value: str) -> Pipeline:
+    def put(self, key: Text, value: Text) -> Pipeline:
         """Its result is the revision."""
-        return self._write(Put(key, value))
+        return self._write(Put(self._key(key), self._value(value)))
 
-    def append(self, key: str, value: str) -> Pipeline:
+    def append(self, key: Text, value: Text) -> Pipeline:
         """Its result is the revision."""
-        return self._write(Append(key, value))
+        return self._write(Append(self._key(key), self._value(value)))
 
-    def delete(self, key: str) -> Pipeline:
+    def delete(self, key: Text) -> Pipeline:
         """Its result is whether the key existed."""
-        return self._write(Delete(key))
+        return self._write(Delete(self._key(key)))
 
-    def cas(self, key: str, expected: str | None, value: str) -> Pipeline:
+    def cas(self, key: Text, expected: Text | None, value: Text) -> Pipeline:
         """Its result is whether the key had the expected value. The writes after it take effect in any
         case."""
-        return self._write(Cas(key, expected, value))
+        wanted = None if expected is None else self._encoding.encode(expected, "expected value")
+        return self._write(Cas(self._key(key), wanted, self._value(value)))
 
-    def get(self, key: str) -> Pipeline:
+    def get(self, key: Text) -> Pipeline:
         """Its result is the value, or None when there is no such key."""
-        self._add(Gets, key, Get(key).check())
+        get = Get(self._key(key))
+        self._add(Gets, get.key, get.check())
         return self
 
     def __len__(self) -> int:
@@ -72,10 +78,10 @@ class Pipeline:
                 raise type(error)(
                     f"after the first {len(results)} operations, which are done: {error}"
                 ) from None
-            if type(run) is Gets:
-                results += [answer and answer[0] for answer in answers]
+            if isinstance(run, Gets):
+                results += [item and self._encoding.decode(item[0]) for item in answers[1]]
             else:
-                results += [result if ok else errors.InvalidRequestError(result[1]) for ok, result in answers]
+                results += [_result_of(write, answer) for write, answer in zip(run.writes, answers)]
         refused = [at for at, result in enumerate(results) if isinstance(result, errors.InvalidRequestError)]
         if refused:
             at = refused[0]
@@ -85,6 +91,12 @@ class Pipeline:
                 results,
             )
         return results
+
+    def _key(self, key: Text) -> bytes:
+        return self._encoding.encode(key, "key")
+
+    def _value(self, value: Text) -> bytes:
+        return self._encoding.encode(value, "value")
 
     def _write(self, write: Write) -> Pipeline:
         self._add(Batch, write, write.check())
@@ -103,3 +115,10 @@ class Pipeline:
             )
         items.append(item)
         self._run_bytes += size
+
+
+def _result_of(write: Write, outcome: Any) -> Any:
+    ok, result = outcome
+    if not ok:
+        return errors.InvalidRequestError(result[1])
+    return bool(result[1]) if type(write) is Delete or type(write) is Cas else result

@@ -10,7 +10,7 @@ from typing import Any, Callable
 from raftkv import errors
 from raftkv.client.directory import members_of
 from raftkv.ini import Address
-from raftkv.kvdb.operations import Status
+from raftkv.kvdb.maintenance import Status
 from raftkv.rpc.client import ClientEnd
 from raftkv.rpc.future import CallFuture
 

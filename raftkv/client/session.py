@@ -20,8 +20,8 @@ The rules:
    `acked`, sent along, is the lowest number still unanswered; a command that was given up counts as answered.
    No number is given out that is MAX_IN_FLIGHT or more above `acked`: the command waits instead. Reads have
    no number.
-2. Registration. The first write registers first, while it waits. An answer that never came costs an unused
-   session on the servers, which they forget in time.
+2. Name and birth. Before the first write a server is asked for a birth (any server can tell; it also says who leads).
+   With it the client draws a name, and keeps both together: a name never goes out with two births.
 3. In doubt is a write that may be in some server's log although we have no answer: one that was sent and then
    lost, or timed out, or refused by a server that had proposed it before (`proposed` in the refusal's detail;
    without one, only OVERLOADED and NO_SPACE certainly proposed nothing). A write once in doubt stays so,
@@ -33,9 +33,9 @@ The rules:
    anything within the last SILENT_S is slow, not silent, and remains our leader.
 6. Looking for the leader (see inquiry.py). While none is known, one command at a time asks: the oldest
    of those with the fewest timeouts. All others wait, and follow when it has an answer that only a leader
-   gives.
-7. An expired session. The server did not apply *this* attempt. A command that is not in doubt gets a number
-   in a new session and goes on. One that is in doubt fails with SessionExpiredError: an earlier attempt may
+   gives (a hello is answered by any server: what that says of the leader is a hint).
+7. An expired session. The server did not apply *this* attempt, and says a fresh birth. A command that is not in
+   doubt gets a number under a new name and goes on. One that is in doubt fails with SessionExpiredError: an earlier attempt may
    have taken effect, and nobody remembers. Commands still in flight wait for answers of their own.
 8. A result is good whichever attempt it answers: all attempts of a command are the same command. A refusal
    counts only for the latest attempt.
@@ -47,11 +47,22 @@ doubled first attempt could be applied, forgotten with its session, and then ref
 from __future__ import annotations
 
 import random
+import secrets
 from collections.abc import Sequence
 from typing import Any, Callable
 
 from raftkv import errors
-from raftkv.client.command import Actions, Command, Done, Send, cluster_changed, error_of, expired, too_late
+from raftkv.client.command import (
+    Actions,
+    Command,
+    Done,
+    Send,
+    cluster_changed,
+    error_of,
+    expired,
+    refusal_error,
+    too_late,
+)
 from raftkv.client.directory import Directory
 from raftkv.client.inquiry import Inquiry
 from raftkv.client.loan import Loan
@@ -59,7 +70,7 @@ from raftkv.client.numbering import Numbering
 from raftkv.client.waiting import Waiting
 from raftkv.errors import InvariantError
 from raftkv.ini import Address
-from raftkv.kvdb.operations import Register
+from raftkv.kvdb.member_requests import Hello
 
 ATTEMPTS_S = (
     1.5,
@@ -73,17 +84,23 @@ _FOREVER = float("inf")
 
 
 class ClerkSession:
-    """The state of one client. Not thread-safe. `servers` are numbers; each method returns the actions to
-    take. `directory` says more of them than that they are ids."""
+    """The state of one client. Not thread-safe. `servers` are numbers; `directory` says more of them than that they are
+    ids; `draw_name()` gives a name that nobody else has. Each method returns the actions to take."""
 
     def __init__(
-        self, servers: Sequence[int], rng: random.Random, directory: Directory | None = None
+        self,
+        servers: Sequence[int],
+        rng: random.Random,
+        *,
+        directory: Directory | None = None,
+        draw_name: Callable[[], str] = lambda: secrets.token_urlsafe(16),
     ) -> None:
         self._directory = directory or Directory({server: Address("", server) for server in servers})
+        self._draw_name = draw_name
         self._inquiry = Inquiry(servers, rng)  # rule 6
         self._search = self._inquiry.search
-        self._numbering: Numbering | None = None  # of the registered session
-        self._registration: Command | None = None  # under way
+        self._numbering: Numbering | None = None
+        self._hello: Command | None = None  # under way
         self._waiting = Waiting()
         self._orders = 0
         self._heard_at = -_FOREVER  # when the latest result came (rule 5)
@@ -120,13 +137,15 @@ class ClerkSession:
         """What a caller needs to make commands by himself, one at a time, while there are no others; None when
         there are some, or no leader is known. Until take_back() there must be no other event."""
         leader = self._search.leader
-        if leader is None or self._waiting or self._registration is not None:
+        if leader is None or self._waiting or self._hello is not None:
             return None
         numbers = self._numbering
         if numbers is None:
-            return Loan(leader, 0, 0, ATTEMPTS_S[0])
+            return Loan(leader, "", 0, 0, ATTEMPTS_S[0])
         next_seq = numbers.lend()
-        return None if next_seq is None else Loan(leader, numbers.client, next_seq, ATTEMPTS_S[0])
+        return (
+            None if next_seq is None else Loan(leader, numbers.name, numbers.birth, next_seq, ATTEMPTS_S[0])
+        )
 
     def take_back(self, loan: Loan, command: Command | None, now: float) -> None:
         """The loan is over. `command`, which is in flight, if any is, becomes one of the others."""
@@ -172,16 +191,26 @@ class ClerkSession:
         if command.done:
             return []
         self._heard_at = now
-        if attempt == command.attempt:
+        if command.method == Hello.name:
+            self._greeted(command, attempt, result, now)
+        elif attempt == command.attempt:
             self._inquiry.led(command)
             self._directory.bind(command.server)
-        if command is self._registration:
-            self._numbering = Numbering(result)
         command.result = result
         self._finish(command)
         if self._waiting:
             self._go_on(now)
         return self._take()
+
+    def _greeted(self, hello: Command, attempt: int, guide: Any, now: float) -> None:
+        """A server, which may be any, has said what it knows."""
+        guide = guide if isinstance(guide, dict) else {}
+        if hello is self._hello:
+            birth = guide.get("applied")
+            self._numbering = Numbering(self._draw_name(), birth if type(birth) is int else 1)
+        self.learn(hello.server, guide)
+        if attempt == hello.attempt:
+            self._inquiry.greeted(hello, self._directory.number_of(guide.get("leader")), now)
 
     def refused(
         self, command: Command, attempt: int, code: str, message: str, detail: Any, now: float
@@ -260,9 +289,10 @@ class ClerkSession:
         self._fail(command, errors.NoSpaceError(f"the {command.method} was not applied: {refusal}"))
 
     def _session_expired(self, command: Command, refusal: errors.RemoteError, now: float) -> None:
-        self._inquiry.led(command)
+        self._inquiry.ended(command)
         if command.numbering is self._numbering:
-            self._numbering = None
+            birth = refusal.detail.get("birth") if isinstance(refusal.detail, dict) else None
+            self._numbering = Numbering(self._draw_name(), birth) if isinstance(birth, int) else None
             self._retry_waiting(now)
         self._retry(command, now)
 
@@ -276,8 +306,7 @@ class ClerkSession:
     def _final(self, command: Command, refusal: errors.RemoteError, now: float) -> None:
         """The request itself is wrong: no server will take it. What the store refuses, it refuses each
         time."""
-        bad = refusal.code == errors.BAD_REQUEST
-        self._fail(command, errors.InvalidRequestError(str(refusal)) if bad else refusal)
+        self._fail(command, refusal_error(refusal))
 
     def _invalid_change(self, command: Command, refusal: errors.RemoteError, now: float) -> None:
         """Only a leader says so."""
@@ -321,7 +350,7 @@ class ClerkSession:
                 command,
                 errors.AuthenticationError(reason) if reason else too_late(command, self._complaints()),
             )
-        elif command is self._registration and not self._waiting.has_unnumbered():
+        elif command is self._hello and not self._waiting.has_unnumbered():
             self._finish(command)  # nobody needs it any more
         elif command.numbering is not None and command.numbering is not self._numbering:
             if command.in_doubt:
@@ -339,9 +368,9 @@ class ClerkSession:
     def _enqueue(self, command: Command) -> None:
         if command.numbering is None and command.numbered:
             self._waiting.add_unnumbered(command)
-            if self._numbering is None and self._registration is None:
-                self._registration = Command(Register(), _FOREVER)  # its order, 0, is before all others
-                self._waiting.add(self._registration)
+            if self._numbering is None and self._hello is None:
+                self._hello = Command(Hello(), _FOREVER)  # its order, 0, is before all others
+                self._waiting.add(self._hello)
         else:
             self._waiting.add(command)
         self._wake_by(command.deadline)
@@ -380,7 +409,7 @@ class ClerkSession:
                 if numbering is None:
                     raise InvariantError(f"{method} is about to be sent without a session")
                 command.seq = numbering.take()
-            args = (numbering.client, command.seq, numbering.acked, *args)
+            args = (numbering.name, numbering.birth, command.seq, numbering.acked, *args)
         command.attempt += 1
         command.server = server
         command.sent_at = now
@@ -400,8 +429,8 @@ class ClerkSession:
         self._inquiry.ended(command)
         if command.numbering is not None:
             command.numbering.answered(command.seq)
-        if command is self._registration:
-            self._registration = None
+        if command is self._hello:
+            self._hello = None
         else:
             self._actions.append(Done(command))
 
@@ -409,7 +438,7 @@ class ClerkSession:
         """End `command` with `error`, or with what that means for one that is in doubt."""
         if command.done:
             return
-        if command is self._registration:
+        if command is self._hello:
             for other in self._waiting.take_unnumbered():
                 self._fail(other, error)
         command.error = error_of(command, error)

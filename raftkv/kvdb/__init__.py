@@ -2,12 +2,24 @@
 
     limits.py          the limits of keys, values and requests, and their checks
     outcomes.py        what became of an operation: ok with a result, or refused
-    operations.py      the table of operations: each one's fields, check, plain form and effect
-    member_requests.py what an operator can ask of the members, and its check
+    sorted_items.py    the items, by key and in the order of the keys
+    history.py         the last events, with what was there before: reads of the past
+    leases.py          which leases there are, and which keys hang on them
+    lease_clock.py     when they end, as the leader sees it
+    lease_keeper.py    LeaseKeeper: ends them, and keeps them alive
+    keyspace.py        Keyspace: keys, revisions, history and leases; what operations change
+    ranges.py          ranges of keys, and how their rows are sorted and filtered
+    operation.py       what an operation is: its fields, check, plain form and effect
+    reads.py           get, gets, range
+    writes.py          put, append, delete, cas, and batches of them
+    transactions.py    compares, then, else
+    maintenance.py     compact, leases, status, dumps
+    member_requests.py what is asked of the members
     members.py         Members: how that is answered
+    restoring.py       a dump is put back
+    operations.py      the table of operations
     requests.py        operations as they come in requests and in entries of the log
     session_table.py   who has already been answered what: each command takes effect exactly once
-    sorted_items.py    the items, by key and in the order of the keys
     snapshot_view.py   a store as it was at one moment, read while it goes on
     store.py           Store: the deterministic state machine of all that
     dumps.py           Dumps: views that clients read piece by piece
@@ -18,10 +30,9 @@
     server.py          KVServer: wires rpc, node and service into a server
 
 A write is proposed to the log, and answered once it is applied; a read asks for a ReadIndex and is answered
-from the store: both are linearizable. A client registers once (its id is the log index of that), numbers its
-commands, and repeats one under the same number until it is answered; the store remembers answers, and gives a
-repeated command its first answer instead of a second effect. The client's half of this is raftkv/client.
+from the store: both are linearizable. A client draws a name, is told a birth, numbers its commands, and repeats one
+under the same number until it is answered; the store remembers answers, and gives a repeated command its first answer
+instead of a second effect. The client's half of this is raftkv/client.
 
-What this layer does not do: no transactions over several keys (a batch is one atomic entry, but has no reads
-in it), no expiry of keys, no watches, and values are text.
+What this layer does not do: there are no watches yet.
 """

@@ -1,13 +1,14 @@
-"""What an operator can ask of the members, as it comes in a request: its options, and their check."""
+"""What is asked of the members: the hello of a client, and what an operator wants, with its options and their check."""
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 from raftkv.errors import InvalidRequestError
 from raftkv.ini import host_problem
 from raftkv.kvdb.limits import MAX_NUMBER
+from raftkv.kvdb.operation import Operation
 
 _ADDRESSES = {"client_address": str, "peer_address": str}
 
@@ -21,6 +22,26 @@ ACTIONS: dict[str, dict[str, type]] = {
     "move": {"id": int, **_ADDRESSES, "http_address": str},  # "": it stays as it is
     "transfer": {"id": int, "leader": int},  # id 0: to any; nothing is done if `leader` leads no more
 }
+
+
+class Hello(NamedTuple("Hello", []), Operation):
+    """What a client asks first, of any server. The result is a dict, as far as this server knows: "id", "leader", "members"
+    and "cluster_id" as Members.guide() has them, and "applied", an index with which a session can begin (see
+    session_table.py)."""
+
+    __slots__ = ()
+    name = "hello"
+
+
+class Member(NamedTuple("Member", [("action", str), ("options", "dict[str, Any]")]), Operation):
+    """What an operator asks. The leader answers; see members.py."""
+
+    __slots__ = ()
+    name = "member"
+
+    def check(self) -> int:
+        check_action(self.action, self.options)
+        return 0
 
 
 def check_action(action: Any, options: Any) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from raftkv.errors import INVALID_CHANGE, NOT_LEADER, InvalidChangeError, NotLeaderError
-from raftkv.kvdb.operations import Hello, Member
+from raftkv.kvdb.member_requests import Member
 from raftkv.kvdb.outcomes import Outcome, ok, refused
 from raftkv.node.admin import MemberAdmin
 
@@ -24,13 +24,11 @@ class Members:
         (id -> client address) and "cluster_id"."""
         return self._admin.guide()
 
-    def answer(self, operation: Hello | Member, by: str) -> Outcome:
+    def answer(self, operation: Member, by: str) -> Outcome:
         """Carries out a request, that was checked, of the client `by`. The result is the members as they are then: "members" (see
         MemberAdmin.list()), "leader", "is_changing", "is_handing_over"."""
         admin = self._admin
         try:
-            if isinstance(operation, Hello):
-                return ok(self.guide())
             options = operation.options
             if operation.action == "transfer":
                 if options["leader"] == self.guide()["id"]:

@@ -10,11 +10,13 @@ from raftkv.storage.reading import FolderReader
 
 
 class OfflineData(NamedTuple):
-    """`keys`: how many there are. `last_index`: of the last entry that is in it; the last `uncertain` ones may never
-    have been committed. `notices`: sentences for whoever reads it."""
+    """`keys`: how many there are. `revision`: of the last change. `leases`: (id, time to live in seconds). `last_index`: of the last
+    entry that is in it; the last `uncertain` ones may never have been committed. `notices`: sentences for whoever reads it."""
 
     view: KeysView
     keys: int
+    revision: int
+    leases: list[tuple[int, int]]
     last_index: int
     uncertain: int
     notices: list[str]
@@ -31,4 +33,8 @@ def read_folder(folder: str) -> OfflineData:
         index = (
             reader.entries[-1].index if reader.entries else reader.snapshot.index if reader.snapshot else 0
         )
-        return OfflineData(store.begin_view(), len(store), index, len(reader.entries), reader.notices)
+        data = store.data
+        leases = [(lease.id, lease.ttl) for lease in data.leases.all()]
+        return OfflineData(
+            store.begin_view(), len(data), data.revision, leases, index, len(reader.entries), reader.notices
+        )

@@ -5,9 +5,9 @@ committed), with a configuration of this disk alone and another cluster_id. A sn
 7), and it is what new members are sent. So no configuration of the old cluster is in force anywhere in the new one, and
 a crash leaves the old disk or the new one.
 
-The snapshot's index and term are far beyond those of the old cluster, of which others may have seen later ones than
-this disk has: a revision is an index, and none may be given twice; and clients that leave servers of a lower term, as
-those of etcd do, must not take this one for a stale one.
+The database goes on at a revision far beyond this disk's, and all before is compacted: the old cluster may have given later
+ones, and none may be given twice. So are index and term: clients that leave servers of a lower term, as those of etcd do, must
+not take this one for a stale one.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 
 from raftkv.config import ServerConfig
 from raftkv.errors import ForeignDataError
-from raftkv.kvdb.snapshot_view import SnapshotView
-from raftkv.kvdb.store import Store, encode_record
+from raftkv.kvdb.restoring import REVISION_GAP
+from raftkv.kvdb.snapshot_view import SnapshotView, encode_record
+from raftkv.kvdb.store import Store
 from raftkv.node.crash_points import reach
 from raftkv.node.snapshotter import SNAPSHOT_CHUNK_KEYS
 from raftkv.raft.changes import alone
@@ -81,6 +82,7 @@ def recover(config: ServerConfig) -> Survivor:
 def _made_alone(config: ServerConfig, persister: Persister, store: Store, before: Survivor) -> Survivor:
     index = before.last[0] + INDEX_LEAP
     term = max(before.last[1], persister.hard_state.term) + TERM_LEAP
+    store.data.jump(store.data.revision + REVISION_GAP)
     configuration = alone(before.configuration, _record(config, before), draw(), index)
     persister.save(HardState(term, None), [])
     persister.write_snapshot(Snapshot(index, term, configuration), _lines(store.begin_snapshot()))

@@ -1,17 +1,15 @@
 """Operations as they come in requests and in entries of the log.
 
-A request is (method, args). Its args are the operation's fields; those of a numbered write have three numbers
-in front:
+A request is (method, args). Its args are the operation's plain form; those of a numbered write have four more in front:
 
-    ("put", (client, seq, acked, key, value))
+    ("put", (name, birth, seq, acked, key, value))
 
-and its entry in the log holds the same as a JSON list:
+and its entry in the log holds the same as a JSON list, with text for bytes:
 
-    [client, seq, acked, "put", key, value]
+    [name, birth, seq, acked, "put", key, value]
 
-`client` is the id that the registration gave, `seq` this command's number among the client's commands, and
-`acked` the lowest number that the client still waits for: see session_table.py. A write that is not numbered has
-zeros there.
+`name` and `birth` are the client's, `seq` is this command's number among the client's commands, and `acked` the lowest
+number that the client still waits for: see session_table.py. A write that is not numbered has "" and zeros there.
 """
 
 from __future__ import annotations
@@ -20,11 +18,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from raftkv.errors import InvalidRequestError
-from raftkv.kvdb.limits import MAX_BATCH_OPS, MAX_NUMBER
-from raftkv.kvdb.operations import OPERATIONS, SINGLE_WRITES, WRITES, Batch, Operation, Write
+from raftkv.kvdb.limits import MAX_NUMBER
+from raftkv.kvdb.operation import Operation, Write
+from raftkv.kvdb.operations import IN_LOG, OPERATIONS
 from raftkv.raft.types import Entry
 
-_new = tuple.__new__  # a NamedTuple's own _make() takes four times as long
+MAX_NAME = 64  # characters of a client's name
 
 
 def of_request(method: str, args: tuple[Any, ...]) -> Operation:
@@ -34,26 +33,18 @@ def of_request(method: str, args: tuple[Any, ...]) -> Operation:
     if kind is None:
         raise InvalidRequestError(f"there is no method {_name(method)}")
     if type(args) is not tuple:
-        raise InvalidRequestError(f"the arguments of {method} must be a tuple, not {_type(args)}")
+        raise InvalidRequestError(f"the arguments of {method} must be a tuple, not {type(args).__name__}")
     if kind.numbered:
         _check_numbers(method, args)
-        args = args[3:]
-    return of_fields(kind, args)
-
-
-def of_fields(kind: type[Operation], fields: tuple[Any, ...]) -> Operation:
-    """The operation with these fields, as its plain() gives them; they are not checked yet. Raises
-    InvalidRequestError."""
-    if len(fields) != kind.takes:
-        raise _wrong_count(kind, len(fields))
-    return Batch(_writes_of(fields[0])) if kind is Batch else _new(kind, fields)
+        args = args[4:]
+    return kind.of(args)  # type: ignore[no-any-return]
 
 
 def entry_of(operation: Write, args: tuple[Any, ...]) -> list[Any]:
     """The data of the log entry for a write that came in a request with these `args`."""
     if not operation.numbered:
-        return [0, 0, 0, operation.name, *args]
-    return [*args[:3], operation.name, *args[3:]]
+        return operation.for_entry("", 0, 0, 0)
+    return operation.for_entry(*args[:4])
 
 
 def of_entry(data: Sequence[Any]) -> Write:
@@ -62,10 +53,7 @@ def of_entry(data: Sequence[Any]) -> Write:
     Raises for an operation that this server does not know: it must stop, for if it went on its state would no
     longer be that of the others.
     """
-    kind = WRITES[data[3]]
-    if kind is Batch:
-        return Batch([_new(SINGLE_WRITES[plain[0]], plain[1:]) for plain in data[4]])
-    return _new(kind, data[4:])
+    return IN_LOG[data[4]].of_entry(data[5:])  # type: ignore[no-any-return, arg-type]
 
 
 def why_unknown(entry: Entry) -> str:
@@ -73,63 +61,30 @@ def why_unknown(entry: Entry) -> str:
     kind = None
     try:
         data = entry.data
-        kind = data[3]
+        kind = data[4]
         operation = of_entry(data)
         if operation.numbered:
-            _check_numbers(operation.name, tuple(data[:3]))
-        of_fields(type(operation), operation.plain()).check()
+            _check_numbers(operation.name, tuple(data[:4]))
+        operation.check()
         return ""
     except Exception as error:
-        if type(kind) is str and kind not in WRITES:
+        if type(kind) is str and kind not in IN_LOG:
             return f"there is no operation {_name(kind)}"
-        return str(error) or _type(error)
-
-
-def _writes_of(plain: Any) -> list[Write]:
-    """Raises InvalidRequestError."""
-    if type(plain) is not list and type(plain) is not tuple:
-        raise InvalidRequestError(f"a batch must be a list of operations, not {_type(plain)}")
-    if not 1 <= len(plain) <= MAX_BATCH_OPS:
-        raise InvalidRequestError(f"a batch has 1 to {MAX_BATCH_OPS} operations, not {len(plain)}")
-    writes = []
-    for each in plain:
-        if (type(each) is not list and type(each) is not tuple) or not each:
-            raise InvalidRequestError("each operation of a batch must be a list: [operation, argument, …]")
-        name = each[0]
-        kind = SINGLE_WRITES[name] if type(name) is str and name in SINGLE_WRITES else _single_write(name)
-        write = _new(kind, each[1:])
-        if len(write) != kind.takes:
-            raise _wrong_count(kind, len(write))
-        writes.append(write)
-    return writes
-
-
-def _single_write(name: Any) -> type[Write]:
-    kind = SINGLE_WRITES.get(name) if type(name) is str else None
-    if kind is None:
-        raise InvalidRequestError(f"there is no operation {_name(name)}: use put, append, delete or cas")
-    return kind
+        return str(error) or type(error).__name__
 
 
 def _check_numbers(method: str, args: tuple[Any, ...]) -> None:
-    if len(args) < 3:
-        raise InvalidRequestError(f"{method} takes client, seq and acked before its own arguments")
-    client, seq, acked = args[:3]
-    if not (type(client) is int and type(seq) is int and type(acked) is int):
-        raise InvalidRequestError("client, seq and acked must be whole numbers")
-    if not (0 < client <= MAX_NUMBER and 0 <= acked <= seq <= MAX_NUMBER):
-        raise InvalidRequestError("client must be a registered id, and acked from 0 to seq")
-
-
-def _wrong_count(kind: type[Operation], count: int) -> InvalidRequestError:
-    takes = kind.takes
-    return InvalidRequestError(f"{kind.name} takes {takes} argument{'s' * (takes != 1)}, not {count}")
-
-
-def _type(thing: Any) -> str:
-    return type(thing).__name__
+    if len(args) < 4:
+        raise InvalidRequestError(f"{method} takes name, birth, seq and acked before its own arguments")
+    name, birth, seq, acked = args[:4]
+    if type(name) is not str or not 0 < len(name) <= MAX_NAME or not name.isascii():
+        raise InvalidRequestError(f"the name of a client must be a text of 1 to {MAX_NAME} ASCII characters")
+    if not (type(birth) is int and type(seq) is int and type(acked) is int):
+        raise InvalidRequestError("birth, seq and acked must be whole numbers")
+    if not (0 <= birth <= MAX_NUMBER and 0 <= acked <= seq <= MAX_NUMBER):
+        raise InvalidRequestError("birth must be an index of the log, and acked from 0 to seq")
 
 
 def _name(thing: Any) -> str:
     """For a message: what a client sent is never shown in full, and its repr is not safe to make."""
-    return repr(thing[:40]) if type(thing) is str else f"of type {_type(thing)}"
+    return repr(thing[:40]) if type(thing) is str else f"of type {type(thing).__name__}"

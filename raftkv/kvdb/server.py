@@ -9,6 +9,7 @@ from typing import Any, Callable
 from raftkv import __version__, forks
 from raftkv.config import Address, ServerConfig
 from raftkv.errors import ClosedError, StorageError
+from raftkv.kvdb.lease_keeper import TICK_S
 from raftkv.kvdb.limits import MAX_REQUEST_BYTES
 from raftkv.kvdb.members import Members
 from raftkv.kvdb.open_files import allow_open_files
@@ -50,7 +51,11 @@ class KVServer:
         if self._places.warning:
             log.warning("%s", self._places.warning)
         self._service = KVService(
-            send_replies, __version__, self._describe, max_data_bytes=config.limits.max_data_bytes
+            send_replies,
+            __version__,
+            self._describe,
+            max_data_bytes=config.limits.max_data_bytes,
+            election_timeout_s=config.raft.election_timeout_ms / 1000,
         )
         id = config.node_id
         self._persister = Persister(
@@ -141,6 +146,7 @@ class KVServer:
             raise ClosedError("this server belongs to the process that forked this one")
         self._threads.prepare()
         self.member.start()
+        self._threads.repeat("leases", TICK_S, self._service.tick)
         self._rpc.start()
         self._is_serving = True
         members = self.member.node.view().configuration

@@ -24,13 +24,17 @@ from raftkv.errors import (
 )
 from raftkv.kvdb.data_limit import DataLimit
 from raftkv.kvdb.dumps import Dumps
+from raftkv.kvdb.lease_keeper import LeaseKeeper
 from raftkv.kvdb.limits import KEY_BYTES
+from raftkv.kvdb.maintenance import Dump, DumpEnd, DumpPiece, LeaseKeepAlive, LeaseTimeToLive, Status
+from raftkv.kvdb.member_requests import Hello, Member
 from raftkv.kvdb.members import Members
-from raftkv.kvdb.operations import Dump, DumpEnd, DumpPiece, Hello, Member, Operation, Read, Status, Write
+from raftkv.kvdb.operation import Operation, Read, Write
 from raftkv.kvdb.outcomes import Outcome, ok, refused
 from raftkv.kvdb.requests import entry_of, of_request
-from raftkv.kvdb.snapshot_view import SnapshotView
-from raftkv.kvdb.store import Store, encode_record
+from raftkv.kvdb.session_table import expired
+from raftkv.kvdb.snapshot_view import SnapshotView, encode_record
+from raftkv.kvdb.store import Store
 from raftkv.node.crash_points import reach
 from raftkv.node.interfaces import Consensus, RoleChange
 from raftkv.raft.types import Entry, Role
@@ -38,6 +42,8 @@ from raftkv.raft.types import Entry, Role
 log = logging.getLogger("raftkv")
 
 NOSPACE = "NOSPACE"  # the alarm in status, by etcd's name
+_AFTER_READ_INDEX = (Read, LeaseKeepAlive, LeaseTimeToLive, Dump)
+_TICK = (None, None, None)  # among reads: the keeper of the leases looks at its clock
 
 #: A request: (channel, id, method, args). A reply: (channel, id, ok, result).
 Request = tuple[Any, Any, str, tuple[Any, ...]]
@@ -53,7 +59,7 @@ class KVService:
 
     `send_replies` takes a list of replies.
     `version` is what status() says of the program; `describe()` gives what else it says. `max_data_bytes`: see
-    DataLimit.
+    DataLimit; `election_timeout_s`: see LeaseClock. tick() is to be called on a thread of its own.
     """
 
     def __init__(
@@ -64,6 +70,7 @@ class KVService:
         clock: Callable[[], float] = time.monotonic,
         *,
         max_data_bytes: int = 0,
+        election_timeout_s: float = 1.0,
     ) -> None:
         self._send_replies = send_replies
         self._version = version
@@ -71,6 +78,8 @@ class KVService:
         self._store = Store()
         self._dumps = Dumps(clock)
         self._limit = DataLimit(max_data_bytes)
+        self._keeper = LeaseKeeper(clock, election_timeout_s)
+        self._keeper.watch(self._store.data)
         self._role = RoleChange(Role.FOLLOWER, 0, None, "")
         self._consensus: Consensus  # from replicated_by() on
         self._members: Members | None = None
@@ -83,22 +92,29 @@ class KVService:
         reads: list[PendingRead] = []
         pieces: list[PendingRead] = []  # of dumps
         replies: list[Reply] = []
+        horizon = self._store.sessions.horizon
         for channel, id, method, args in batch:
             try:
                 operation = of_request(method, args)
                 size = operation.check()
             except InvalidRequestError as error:
-                replies.append((channel, id, *refused(BAD_REQUEST, str(error))))
+                replies.append((channel, id, *refused(error.code, str(error))))
                 continue
-            if isinstance(operation, (Read, Dump)):
+            if isinstance(operation, _AFTER_READ_INDEX):
                 reads.append((channel, id, operation))
             elif isinstance(operation, Write):
+                if operation.numbered and args[1] <= horizon and not self._store.sessions.admits(args[0]):
+                    # Without an entry of the log: whoever leads refuses it, now or later.
+                    replies.append((channel, id, *expired(self._birth)))
+                    continue
                 most = size + KEY_BYTES * operation.operations if operation.grows else 0
                 writes.append((channel, id, entry_of(operation, args), operation, most))
                 growth += most
+            elif isinstance(operation, Hello):
+                replies.append((channel, id, *ok({**self._guide(), "applied": self._birth})))
             elif isinstance(operation, Status):
                 replies.append((channel, id, *ok(self.status())))
-            elif isinstance(operation, (Hello, Member)):
+            elif isinstance(operation, Member):
                 replies.append((channel, id, *self._of_members(operation, channel)))
             else:
                 pieces.append((channel, id, operation))
@@ -139,6 +155,11 @@ class KVService:
                 growth += most
         return taken, growth
 
+    @property
+    def _birth(self) -> int:
+        """An applied index for a client that begins."""
+        return max(1, self._store.applied)
+
     def on_close(self, channel: Any) -> None:
         """Replies to a closed channel are dropped by the channel; of what is kept here, only dumps are its."""
         self._dumps.closed(channel)
@@ -172,9 +193,9 @@ class KVService:
         self._members = members
 
     def _guide(self) -> dict[str, Any]:
-        return {} if self._members is None else self._members.guide()
+        return {"leader": self._role.leader} if self._members is None else self._members.guide()
 
-    def _of_members(self, operation: Hello | Member, channel: Any) -> Outcome:
+    def _of_members(self, operation: Member, channel: Any) -> Outcome:
         if self._members is None:
             return refused(BAD_REQUEST, "this server has no members")
         return self._members.answer(operation, channel.peer)
@@ -204,14 +225,31 @@ class KVService:
         reach("node:before-reply")
         self._send_replies(replies)
 
+    def takes_long(self, entries: list[Entry]) -> bool:
+        return self._store.takes_long(entries)
+
     def read(self, contexts: list[Any]) -> None:
-        store = self._store
-        self._send_replies(
-            [
-                (channel, id, *(op.read(store) if isinstance(op, Read) else self._answer_dump(channel, op)))
-                for channel, id, op in contexts
-            ]
-        )
+        data = self._store.data
+        replies: list[Reply] = []
+        for channel, id, op in contexts:
+            if isinstance(op, Read):
+                replies.append((channel, id, *op.read(data)))
+            elif op is None:
+                replies += self._keeper.tick(data)
+            else:
+                outcome = self._answer(channel, id, op)
+                if outcome is not None:
+                    replies.append((channel, id, *outcome))
+        if replies:
+            self._send_replies(replies)
+
+    def _answer(self, channel: Any, id: Any, operation: Operation) -> Outcome | None:
+        """That of what is no plain read; None: later."""
+        if isinstance(operation, LeaseKeepAlive):
+            return self._keeper.keepalive(channel, id, operation, self._store.data)
+        if isinstance(operation, LeaseTimeToLive):
+            return self._keeper.time_to_live(operation, self._store.data)
+        return self._answer_dump(channel, operation)
 
     def refuse(self, proposals: list[Any], reads: list[Any]) -> None:
         leader = self._role.leader
@@ -224,6 +262,7 @@ class KVService:
     def role_changed(self, change: RoleChange) -> None:
         """One log line a change."""
         before, self._role = self._role, change
+        self._tell_keeper(change)
         if change.role is not Role.LEADER:
             self._limit.is_reached = False  # the next leader looks for itself
         if change.role is not before.role:
@@ -243,7 +282,37 @@ class KVService:
     def restore(self, records: Iterable[Any]) -> None:
         self._dumps.drop_all()
         old, self._store = self._store, Store.restore(records)
+        self._keeper.watch(self._store.data)
         old.clear()
+
+    # -- leases ----------------------------------------------------------------------------------------------
+
+    def _tell_keeper(self, change: RoleChange) -> None:
+        if change.role is Role.LEADER and change.term == self._keeper.term:
+            return
+        unanswered = self._keeper.lost()
+        if unanswered:
+            self.refuse([], unanswered)
+        if change.role is Role.LEADER:
+            self._keeper.leads(change.term, self._store.data.leases.all())
+
+    def tick(self) -> float:
+        """To be called again and again: end leases. Returns how long to wait before the next time, in seconds."""
+        if self._keeper.term:
+            self._consensus.read_now([_TICK])
+            self._propose_expiries()
+        return self._keeper.tick_s
+
+    def _propose_expiries(self) -> None:
+        expiries = self._keeper.expiries()
+        try:
+            while expiries:
+                expiry = expiries.popleft()
+                self._consensus.propose([entry_of(expiry.operation, ())], [None], expiry.term)
+        except (NotLeaderError, IndexError):
+            pass  # whoever leads now looks after them
+        except OverloadedError:
+            expiries.appendleft(expiry)  # with the next tick
 
     def encode_record(self, record: Any) -> bytes:
         return encode_record(record)
@@ -260,4 +329,6 @@ class KVService:
         if not begun:
             return outcome
         status = self._consensus.status()
-        return ok((status["id"], result, len(self._store), status["applied_index"]))
+        data = self._store.data
+        leases = [(lease.id, lease.ttl) for lease in data.leases.all()]
+        return ok((status["id"], result, len(data), data.revision, leases))

@@ -10,18 +10,22 @@ Not thread-safe: every call is made under the lock that guards the store.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, Callable
 
-from raftkv.kvdb.outcomes import results_in
+from raftkv.kvdb.history import Event, Item
+from raftkv.kvdb.keyspace import Keyspace
+from raftkv.kvdb.operation import encode_all
+from raftkv.kvdb.outcomes import to_plain
+from raftkv.kvdb.ranges import Row
 from raftkv.kvdb.sorted_items import SortedItems
 
-FORMAT = 2  # of a snapshot's records
+FORMAT = 3  # of a snapshot's records
 CHUNK_CHARS = 128 * 1024  # of keys and values in a chunk, so that encoding it holds the GIL for a moment only
 
-Item = tuple[str, int]  # a key's value and revision
-Row = tuple[str, str, int]  # key, value, revision
+_encode_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
 class KeysView:
@@ -34,15 +38,15 @@ class KeysView:
     def __init__(self, items: SortedItems[Item], on_end: Callable[[KeysView], None]) -> None:
         self._items, self._on_end = items, on_end
         self._walking = True  # the walk through the store's keys is not at its end
-        self._position = ""  # the keys up to this one are read
-        self._kept: dict[str, Item | None] = {}  # pre-images of keys beyond _position
+        self._position = b""  # the keys up to this one are read
+        self._kept: dict[bytes, Item | None] = {}  # pre-images of keys beyond _position
 
     @property
     def kept(self) -> int:
         """How many pre-images it holds."""
         return len(self._kept)
 
-    def keep(self, key: str, item: Item | None) -> None:
+    def keep(self, key: bytes, item: Item | None) -> None:
         """The store is about to change `key`, which has `item`."""
         if key > self._position and key not in self._kept:
             self._kept[key] = item
@@ -69,8 +73,8 @@ class KeysView:
     def _next_keys(self, n: int) -> list[Row] | None:
         rows: list[Row] = []
         room = CHUNK_CHARS
-        key = ""
-        for key, now in islice(self._items.iterate(self._position + "\0"), n):
+        key = b""
+        for key, now in islice(self._items.iterate(self._position + b"\0"), n):
             item = self._kept.pop(key) if key in self._kept else now
             if item is not None:
                 rows.append((key, *item))
@@ -101,12 +105,29 @@ class KeysView:
 class SnapshotView:
     """All of a store as it was at one moment, as the records of a snapshot.
 
-    `session_rows` describe the sessions; `on_end()` is called once, when they no longer need to be kept.
+    `session_rows` describe the sessions, `numbers` are what else the store has; `on_end()` is called once, when the
+    sessions no longer need to be kept.
     """
 
-    def __init__(self, session_rows: Iterator[list[Any]], keys: KeysView, on_end: Callable[[], None]) -> None:
-        self._session_rows, self._keys, self._on_end = session_rows, keys, on_end
-        self._begun = self._ended = False
+    def __init__(
+        self,
+        numbers: list[int],
+        session_rows: Iterator[list[Any]],
+        data: Keyspace,
+        keys: KeysView,
+        on_end: Callable[[], None],
+    ) -> None:
+        self._keys, self._on_end = keys, on_end
+        history = data.history
+        self._first: list[Any] | None = [
+            "store", FORMAT, *numbers, data.revision, data.compact_revision, history.floor
+        ]  # fmt: skip
+        self._parts = [
+            ("sessions", session_rows),
+            ("leases", iter([(lease.id, lease.ttl, lease.granted_at) for lease in data.leases.all()])),
+        ]
+        self._last = ("history", data.history.newest_first())
+        self._ended = False
 
     @property
     def kept(self) -> int:
@@ -114,27 +135,32 @@ class SnapshotView:
         return self._keys.kept
 
     def next_chunk(self, n: int) -> list[list[Any]]:
-        """The next records, of about `n` keys or remembered results (fewer when they are large).
+        """The next records, of about `n` rows (fewer when they are large).
 
         [] when everything is dumped. A record is plain data that never changes: encode it outside the lock,
         with encode_record().
         """
-        if not self._begun:
-            self._begun = True
-            return [["store", FORMAT]]
-        session_rows = self._next_sessions(n)
-        if session_rows:
-            return [["sessions", session_rows]]
-        rows = self._keys.next_rows(n)
-        if rows is None:
-            self._end()
+        if self._first is not None:
+            first, self._first = self._first, None
+            return [first]
+        while self._parts:
+            kind, rows = self._parts[0]
+            chunk = _chunk(rows, n)
+            if chunk:
+                return [[kind, chunk]]
+            self._parts.pop(0)
+        if self._ended:
             return []
-        return [["kv", rows]]
+        items = self._keys.next_rows(n)
+        if items is not None:
+            return [["kv", items]]
+        self._end()
+        self._parts = [self._last]
+        return self.next_chunk(n)
 
     def close(self) -> None:
         """End the view, dumped to its end or not, and drop what it kept. Closing it again does nothing."""
-        self._begun = True
-        self._session_rows = iter(())
+        self._first, self._parts, self._last = None, [], ("history", iter(()))
         self._keys.close()
         self._end()
 
@@ -143,12 +169,81 @@ class SnapshotView:
             self._ended = True
             self._on_end()
 
-    def _next_sessions(self, n: int) -> list[list[Any]]:
-        rows: list[list[Any]] = []
-        while n > 0:
-            row = next(self._session_rows, None)
-            if row is None:
-                break
-            rows.append(row)
-            n -= results_in(row[2]) if len(row) == 3 else 1
-        return rows
+
+def _chunk(rows: Iterator[Any], n: int) -> list[Any]:
+    """The next rows, about `n`, fewer when they are large."""
+    chunk: list[Any] = []
+    room = CHUNK_CHARS
+    for row in rows:
+        chunk.append(row)
+        room -= _size(row)
+        if len(chunk) >= n or room <= 0:
+            break
+    return chunk
+
+
+def _size(row: Any) -> int:
+    if type(row) is bytes:
+        return len(row)
+    return 16 + sum(map(_size, row)) if type(row) is tuple or type(row) is list else 0
+
+
+# -- records as JSON -----------------------------------------------------------------------------------------
+
+
+def encode_record(record: list[Any]) -> bytes:
+    """A record of a snapshot as a line of JSON. Thread-safe; needs no lock."""
+    kind, rows, *_ = record
+    if kind == "kv":
+        record = [kind, [_plain_item(row) for row in rows]]
+    elif kind == "history":
+        record = [kind, [_plain_event(event) for event in rows]]
+    elif kind == "sessions":
+        record = [kind, [_plain_session(row) for row in rows]]
+    return _encode_json(record).encode() + b"\n"
+
+
+def _plain_session(row: list[Any]) -> list[Any]:
+    return [*row[:2], to_plain(row[2])] if len(row) == 3 else row
+
+
+def _plain_item(row: Row) -> list[Any]:
+    """[key, value, mod_revision] if that is all, else also create_revision, version, lease."""
+    key, value, create, mod, version, lease = row
+    plain = [key.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape"), mod]
+    return plain if version == 1 and not lease else [*plain, create, version, lease]
+
+
+def items_of(rows: Sequence[Sequence[Any]]) -> tuple[list[bytes], list[Item]]:
+    """The keys and the items of what _plain_item() made of them."""
+    if set(map(len, rows)) == {3}:  # mostly
+        texts, contents, mods = zip(*rows)
+        return encode_all(texts), [(value, mod, mod, 1, 0) for value, mod in zip(encode_all(contents), mods)]
+    keys, values = encode_all([row[0] for row in rows]), encode_all([row[1] for row in rows])
+    items: list[Item] = [
+        (value, row[2], row[2], 1, 0) if len(row) == 3 else (value, row[3], row[2], row[4], row[5])
+        for value, row in zip(values, rows)
+    ]
+    return keys, items
+
+
+def _plain_event(event: Event) -> list[Any]:
+    revision, key, _, before = event
+    text = key.decode("utf-8", "surrogateescape")
+    return [revision, text, _plain_item((key, *before))[1:] if type(before) is tuple else before]
+
+
+def events_of(rows: Sequence[Sequence[Any]]) -> list[tuple[int, bytes, Item | int | None]]:
+    """What _plain_event() has of events."""
+    keys = encode_all([row[1] for row in rows])
+    return [
+        (row[0], key, _item_of(row[2]) if type(row[2]) is list else row[2]) for key, row in zip(keys, rows)
+    ]
+
+
+def _item_of(plain: list[Any]) -> Item:
+    value = plain[0].encode("utf-8", "surrogateescape")
+    if len(plain) == 2:
+        return value, plain[1], plain[1], 1, 0
+    _, mod, create, version, lease = plain
+    return value, create, mod, version, lease

@@ -1,6 +1,6 @@
 """SortedItems: items by key, in the order of the keys, with no step that takes long however many they are.
 
-One dict would not do: it has no order, which `scan` and snapshots need; and when it is full it copies itself
+One dict would not do: it has no order, which ranges and snapshots need; and when it is full it copies itself
 into a larger one in a single call, which holds the GIL: with 1,400,000 keys for 0.1 s, longer than heartbeats
 may wait. To free it takes as long. One flat sorted list would move half of its elements at each new key.
 
@@ -13,7 +13,7 @@ levels.)
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from operator import lt
 from typing import Generic, TypeVar
@@ -28,12 +28,12 @@ class _Leaf(Generic[Item]):
 
     __slots__ = ("items", "keys")
 
-    def __init__(self, keys: list[str], items: dict[str, Item]) -> None:
+    def __init__(self, keys: list[bytes], items: dict[bytes, Item]) -> None:
         self.keys, self.items = keys, items
 
 
 class SortedItems(Generic[Item]):
-    """Items by key, sorted by code point. Not thread-safe.
+    """Items by key, sorted as bytes. Not thread-safe.
 
     - `_last_keys[i]` is the last key of `_leaves[i]`; no leaf is empty.
     - Every leaf has at most 2 * LEAF_KEYS keys; two neighbours that a removal touched have more than
@@ -42,17 +42,39 @@ class SortedItems(Generic[Item]):
 
     def __init__(self) -> None:
         self._leaves: list[_Leaf[Item]] = []
-        self._last_keys: list[str] = []
+        self._last_keys: list[bytes] = []
         self._count = 0
 
     def __len__(self) -> int:
         return self._count
 
-    def get(self, key: str) -> Item | None:
+    def get(self, key: bytes) -> Item | None:
         place = bisect_left(self._last_keys, key)
         return self._leaves[place].items.get(key) if place < len(self._leaves) else None
 
-    def set(self, key: str, item: Item) -> Item | None:
+    def holder(self, key: bytes) -> dict[bytes, Item]:
+        """The dict that has the item of `key`, if there is one, which may be replaced there."""
+        place = bisect_left(self._last_keys, key)
+        return self._leaves[place].items if place < len(self._leaves) else {}
+
+    def holders(self, keys: Iterable[bytes]) -> Iterator[dict[bytes, Item]]:
+        """holder() of each, at the moment when it is asked for: between two of them, all may change."""
+        last_keys, leaves = self._last_keys, self._leaves
+        for key in keys:
+            place = bisect_left(last_keys, key)
+            yield leaves[place].items if place < len(leaves) else {}
+
+    def count(self, start: bytes, end: bytes | None) -> int:
+        """How many keys there are from `start` on and before `end` (None: to the last one)."""
+        return max(0, (self._count if end is None else self._rank(end)) - self._rank(start))
+
+    def _rank(self, key: bytes) -> int:
+        """How many keys come before it."""
+        place = bisect_left(self._last_keys, key)
+        rank = sum([len(leaf.keys) for leaf in self._leaves[:place]])
+        return rank + bisect_left(self._leaves[place].keys, key) if place < len(self._leaves) else rank
+
+    def set(self, key: bytes, item: Item) -> Item | None:
         """Put `item` at `key`. Returns the one that was there."""
         last_keys = self._last_keys
         if not last_keys or key > last_keys[-1]:
@@ -69,27 +91,22 @@ class SortedItems(Generic[Item]):
                 self._split(place)
         return old
 
-    def set_all(self, keys: Sequence[str], items: Sequence[Item]) -> list[Item | None]:
-        """set() for each, in their order, in less time; least for keys that rise and come after all others."""
-        last_keys, leaves = self._last_keys, self._leaves
-        if (
-            keys
-            and not (last_keys and keys[0] <= last_keys[-1])
-            and all(map(lt, keys, islice(keys, 1, None)))
-        ):
-            self._append(keys, items)
-            return [None] * len(keys)
-        before: list[Item | None] = []
-        for key, item in zip(keys, items):
-            place = bisect_left(last_keys, key)
-            if place < len(leaves) and key in (held := leaves[place].items):
-                before.append(held[key])
-                held[key] = item
-            else:
-                before.append(self.set(key, item))
-        return before
+    def follow(self, keys: Sequence[bytes]) -> bool:
+        """Whether `keys`, of which there is one at least, rise and come after all that are here."""
+        last_keys = self._last_keys
+        if last_keys and keys[0] <= last_keys[-1]:
+            return False
+        return all(map(lt, keys, islice(keys, 1, None)))
 
-    def pop(self, key: str) -> Item | None:
+    def set_all(self, keys: Sequence[bytes], items: Sequence[Item]) -> None:
+        """set() for each, in their order; in less time if they follow()."""
+        if keys and self.follow(keys):
+            self._append(keys, items)
+            return
+        for key, item in zip(keys, items):
+            self.set(key, item)
+
+    def pop(self, key: bytes) -> Item | None:
         """Remove `key`. Returns its item; None if there is none."""
         place = bisect_left(self._last_keys, key)
         leaf = self._leaves[place] if place < len(self._leaves) else None
@@ -107,7 +124,7 @@ class SortedItems(Generic[Item]):
             del self._leaves[place], self._last_keys[place]
         return item
 
-    def iterate(self, start: str = "") -> Iterator[tuple[str, Item]]:
+    def iterate(self, start: bytes = b"") -> Iterator[tuple[bytes, Item]]:
         """(key, item) from `start` on, in order. Nothing must change while the iterator is in use."""
         place = bisect_left(self._last_keys, start)
         for leaf in self._leaves[place : place + 1]:
@@ -125,13 +142,13 @@ class SortedItems(Generic[Item]):
         while self._leaves:
             self._leaves.pop()
 
-    def _append(self, keys: Sequence[str], items: Sequence[Item]) -> None:
-        """Put `items` at `keys`, which rise and come after all that are here."""
+    def _append(self, keys: Sequence[bytes], items: Sequence[Item]) -> None:
+        """Put `items` at `keys`, which follow."""
         start = 0
         while start < len(keys):
             if not self._leaves or len(self._leaves[-1].keys) >= LEAF_KEYS:
                 self._leaves.append(_Leaf([], {}))
-                self._last_keys.append("")
+                self._last_keys.append(b"")
             leaf = self._leaves[-1]
             end = start + LEAF_KEYS - len(leaf.keys)
             leaf.keys += keys[start:end]

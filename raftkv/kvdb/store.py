@@ -1,4 +1,4 @@
-"""The database as a deterministic state machine: keys, values, revisions and client sessions.
+"""The database as a deterministic state machine: the keyspace and the client sessions.
 
 The same commands in the same order give the same state and the same answers on every server: there is no
 clock, no chance and no order that depends on hashes in here. Commands come from the log (see requests.py for
@@ -10,51 +10,53 @@ snapshot; nothing here does I/O or runs long.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from raftkv.errors import ForeignDataError, InvariantError
-from raftkv.kvdb.limits import KEY_BYTES, MAX_SCAN_BYTES, MAX_SCAN_ROWS, utf8_size
-from raftkv.kvdb.operations import Batch, Put, Write
-from raftkv.kvdb.outcomes import Outcome, ok
+from raftkv.kvdb.history import HistoryRestorer
+from raftkv.kvdb.keyspace import Keyspace
+from raftkv.kvdb.limits import KEY_BYTES
+from raftkv.kvdb.operation import Read, Write, encode_all
+from raftkv.kvdb.outcomes import Outcome
 from raftkv.kvdb.requests import of_entry, why_unknown
 from raftkv.kvdb.session_table import Sessions
-from raftkv.kvdb.snapshot_view import FORMAT, Item, KeysView, SnapshotView
-from raftkv.kvdb.sorted_items import SortedItems
+from raftkv.kvdb.snapshot_view import FORMAT, KeysView, SnapshotView, events_of, items_of
+from raftkv.kvdb.writes import Put
 from raftkv.raft.types import COMMAND, Entry, unknown_entry
 
+MANY_KEYS = 5000  # that are changed at once: some 10 ms of work
+_MAY_TAKE_LONG = (b'"delete"', b'"txn"', b'"lease_')  # in an entry's line: a quick look
 ROW_BYTES = 24  # of a snapshot, about: a key's beside its text, or a remembered outcome's
-
-_encode_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
 class Store:
-    """The state after the commands applied so far. Not thread-safe: one lock round all calls."""
+    """The state after the commands applied so far. `applied`: the index of the last one. Not thread-safe: one lock round
+    all calls."""
 
     def __init__(self) -> None:
-        self._items: SortedItems[Item] = SortedItems()
-        self._sessions = Sessions()
-        self._bytes = 0  # of the items
-        self._views: list[KeysView] = []  # to be told of each change
+        self.applied = 0
+        self.data = Keyspace()
+        self.sessions = Sessions()
         self._snapshot_is_open = False
-        self.written: Outcome = ok(0)  # of the command that is being applied
 
-    # -- writing ---------------------------------------------------------------------------------------------
+    def __len__(self) -> int:
+        """How many keys there are."""
+        return len(self.data)
 
     def apply(self, index: int, data: Sequence[Any], operation: Write | None = None) -> Outcome:
         """Carry out the command `data` of the log entry `index`, once. `operation` is what of_entry() makes of
         it, if the caller has that. Never raises for data that was checked before it came into the log."""
         if operation is None:
             operation = of_entry(data)
-        self.written = ok(index)
+        self.applied = index
         if not operation.numbered:
-            return operation.apply(self)
-        client, seq, acked = data[:3]
-        outcome = self._sessions.recall(client, seq, acked, operation.operations)
+            return operation.apply(self.data, index)
+        name, birth, seq, acked = data[:4]
+        outcome = self.sessions.recall(index, name, birth, seq, acked)
         if outcome is None:
-            outcome = operation.apply(self)
-            self._sessions.remember(client, seq, outcome)
+            outcome = operation.apply(self.data, index)
+            self.sessions.remember(name, seq, outcome)
         return outcome
 
     def apply_entries(self, entries: Sequence[Entry]) -> None:
@@ -70,115 +72,56 @@ class Store:
             raise  # a bug
 
     def _apply_commands(self, entries: Sequence[Entry]) -> None:
-        """Puts that follow each other, alone or in batches, are put in one go, and no objects are made of them: that
-        takes much less time, which is most of what a restart takes."""
-        recall, remember = self._sessions.recall, self._sessions.remember
+        """Puts that follow each other are put in one go, for that takes less time."""
+        sessions, data = self.sessions, self.data
         keys: list[str] = []
-        items: list[Item] = []
+        values: list[str] = []
         for entry in entries:
-            data, index = entry.data, entry.index
-            if data[3] == Put.name:
-                client, seq, acked, _, key, value = data
-                if recall(client, seq, acked, 1) is None:
+            command, index = entry.data, entry.index
+            if len(command) == 7 and command[4] == Put.name:
+                name, birth, seq, acked, _, key, value = command
+                if sessions.recall(index, name, birth, seq, acked) is None:
                     keys.append(key)
-                    items.append((value, index))
-                    remember(client, seq, ok(index))
-            elif data[3] == Batch.name and {write[0] for write in data[4]} == {Put.name}:
-                client, seq, acked, _, puts = data
-                if recall(client, seq, acked, len(puts)) is None:
-                    keys += [key for _, key, _ in puts]
-                    items += [(value, index) for _, _, value in puts]
-                    remember(client, seq, ok([ok(index)] * len(puts)))
+                    values.append(value)
+                    sessions.remember(name, seq, (True, data.revision + len(keys)))
+                self.applied = index
             else:
-                self._put_items(keys, items)
-                keys, items = [], []
-                self.apply(index, data)
-        self._put_items(keys, items)
+                data.put_all(encode_all(keys), encode_all(values))
+                keys, values = [], []
+                self.apply(index, command)
+        data.put_all(encode_all(keys), encode_all(values))
 
-    # What operations do; only apply() calls these.
-
-    def put(self, key: str, value: str) -> None:
-        """Set it, with the revision of this command."""
-        old = self._items.set(key, (value, self.written[1]))
-        for view in self._views:
-            view.keep(key, old)
-        self._bytes += len(value) if value.isascii() else utf8_size(value)
-        if old is None:
-            self._bytes += KEY_BYTES + utf8_size(key)
-        else:
-            before = old[0]
-            self._bytes -= len(before) if before.isascii() else utf8_size(before)
-
-    def put_all(self, keys: Sequence[str], values: Sequence[str]) -> None:
-        """put() for each, in their order."""
-        revision = self.written[1]
-        self._put_items(keys, [(value, revision) for value in values])
-
-    def _put_items(self, keys: Sequence[str], items: Sequence[Item]) -> None:
-        if not keys:
-            return
-        before = self._items.set_all(keys, items)
-        for view in self._views:
-            for key, item in zip(keys, before):
-                view.keep(key, item)
-        self._bytes += _size_of([value for value, _ in items])
-        self._bytes -= _size_of([item[0] for item in before if item is not None])
-        new = [key for key, item in zip(keys, before) if item is None]
-        self._bytes += KEY_BYTES * len(new) + _size_of(new)
-
-    def delete(self, key: str) -> bool:
-        """Remove it. Returns whether it was there."""
-        item = self._items.pop(key)
-        if item is None:
+    def takes_long(self, entries: Iterable[Entry]) -> bool:
+        """Whether to carry out the commands among them changes many keys at once, however short they are."""
+        if len(self.data) <= MANY_KEYS:  # mostly
             return False
-        for view in self._views:
-            view.keep(key, item)
-        self._bytes -= KEY_BYTES + utf8_size(key) + utf8_size(item[0])
-        return True
+        few = [entry for entry in entries if any(word in entry.line for word in _MAY_TAKE_LONG)]
+        try:
+            operations = [of_entry(entry.data) for entry in few if entry.kind == COMMAND]
+        except Exception:
+            return False  # apply_entries() says what is wrong with it
+        return sum([operation.work(self.data) for operation in operations]) > MANY_KEYS
 
-    def register(self) -> None:
-        """Begin the session of the client that has this command's index as its id."""
-        self._sessions.register(self.written[1])
+    def read(self, operation: Read) -> Outcome:
+        """The answer of the state as it is."""
+        return operation.read(self.data)
 
     @property
     def data_bytes(self) -> int:
-        """About the memory that the state takes, in bytes; the same on every server."""
-        return self._bytes + self._sessions.data_bytes
+        """About the memory that the state takes, in bytes, without its history, which is bounded; the same on
+        every server."""
+        return self.data.bytes + self.sessions.data_bytes
 
     @property
     def snapshot_bytes(self) -> int:
         """About the size that a snapshot of it would have, if nothing in it must be escaped."""
-        keys = len(self._items)
-        return self._bytes + (ROW_BYTES - KEY_BYTES) * keys + self._sessions.results * ROW_BYTES
-
-    # -- reading ---------------------------------------------------------------------------------------------
-
-    def __len__(self) -> int:
-        """How many keys there are."""
-        return len(self._items)
-
-    def get(self, key: str) -> Item | None:
-        """The key's (value, revision), or None when there is no such key."""
-        return self._items.get(key)
-
-    def scan(self, prefix: str, start: str, limit: int | None) -> tuple[list[tuple[str, str, int]], bool]:
-        """A page of the keys that begin with `prefix`, from `start` on, sorted by code point.
-
-        Returns ([(key, value, revision), …], more). A page ends at `limit` keys, at MAX_SCAN_ROWS, or before
-        the key that would take it beyond MAX_SCAN_BYTES, but never before its first. `more` says that the
-        range goes on: ask again from the last key + "\\0", the next string in the order of code points.
-        """
-        most = MAX_SCAN_ROWS if limit is None else min(limit, MAX_SCAN_ROWS)
-        rows: list[tuple[str, str, int]] = []
-        room = MAX_SCAN_BYTES
-        for key, (value, revision) in self._items.iterate(max(prefix, start)):
-            if not key.startswith(prefix):
-                break
-            room -= utf8_size(key) + utf8_size(value)
-            if len(rows) == most or (room < 0 and rows):
-                return rows, True
-            rows.append((key, value, revision))
-        return rows, False
+        keys = len(self.data)
+        return (
+            self.data.bytes
+            + (ROW_BYTES - KEY_BYTES) * keys
+            + self.sessions.data_bytes
+            + self.data.history.size
+        )
 
     # -- snapshots -------------------------------------------------------------------------------------------
 
@@ -188,18 +131,24 @@ class Store:
         if self._snapshot_is_open:
             raise InvariantError("a snapshot view is already open: close it before the next one")
         self._snapshot_is_open = True
-        return SnapshotView(self._sessions.begin_snapshot(), self.begin_view(), self._end_snapshot)
+        return SnapshotView(
+            [self.applied, self.sessions.horizon],
+            self.sessions.begin_snapshot(),
+            self.data,
+            self.begin_view(),
+            self._end_snapshot,
+        )
 
     def begin_view(self) -> KeysView:
         """Fix the keys and values as they are now, for reading them in chunks while the store goes on. Any
         number may be open; close() each in the end."""
-        view = KeysView(self._items, self._views.remove)
-        self._views.append(view)
+        view = KeysView(self.data.items, self.data.observers.remove)
+        self.data.observers.append(view)
         return view
 
     def _end_snapshot(self) -> None:
         self._snapshot_is_open = False
-        self._sessions.end_snapshot()
+        self.sessions.end_snapshot()
 
     @classmethod
     def restore(cls, records: Iterable[Sequence[Any]]) -> Store:
@@ -210,37 +159,40 @@ class Store:
         store = cls()
         records = iter(records)
         first = list(next(records, []))
-        if first != ["store", FORMAT]:
+        if first[:2] != ["store", FORMAT]:
             raise ForeignDataError(
-                f"the snapshot's content begins with {first!r}, and this version of raftkv reads only "
+                f"the snapshot's content begins with {first[:2]!r}, and this version of raftkv reads only "
                 f"{['store', FORMAT]!r}: start the version that wrote it"
             )
+        data = store.data
+        store.applied, store.sessions.horizon, data.revision, data.compacted, floor = first[2:]
+        history = HistoryRestorer(data.items.get)
         for kind, rows in records:
             if kind == "kv":
-                store._restore_rows(rows)
+                store._restore_items(rows)
             elif kind == "sessions":
-                store._sessions.restore_rows(rows)
+                store.sessions.restore_rows(rows)
+            elif kind == "leases":
+                for row in rows:
+                    data.leases.grant(*row)
+            elif kind == "history":
+                history.add(events_of(rows))
             else:
                 raise ForeignDataError(f"the snapshot holds records of an unknown kind, {kind!r}")
+        data.history = history.finish(floor)
         return store
 
-    def _restore_rows(self, rows: Sequence[Sequence[Any]]) -> None:
-        keys, values = [key for key, _, _ in rows], [value for _, value, _ in rows]
-        self._items.set_all(keys, [(value, revision) for _, value, revision in rows])
-        self._bytes += KEY_BYTES * len(keys) + _size_of(keys) + _size_of(values)
+    def _restore_items(self, rows: Sequence[Sequence[Any]]) -> None:
+        data = self.data
+        keys, items = items_of(rows)
+        data.items.set_all(keys, items)
+        # The bytes are joined, and leases looked for, in one go: that is quicker than one by one.
+        size = len(b"".join(keys)) + len(b"".join([item[0] for item in items]))
+        data.bytes += KEY_BYTES * len(keys) + size
+        for key, lease in [(key, item[4]) for key, item in zip(keys, items) if item[4]]:
+            data.leases.move(key, 0, lease)
 
     def clear(self) -> None:
         """Free what the store holds, step by step: to drop a large one in one go would hold the GIL."""
-        self._items.clear()
-        self._sessions.clear()
-        self._bytes = 0
-
-
-def _size_of(texts: Sequence[str]) -> int:
-    """utf8_size() of them together: joined, for that is quicker than one by one."""
-    return utf8_size("".join(texts))
-
-
-def encode_record(record: list[Any]) -> bytes:
-    """A record of a snapshot as a line of JSON. Thread-safe; needs no lock."""
-    return _encode_json(record).encode() + b"\n"
+        self.data.clear()
+        self.sessions.clear()

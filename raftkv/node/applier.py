@@ -6,7 +6,8 @@ looks again after it let go. So entries are applied in order, and nobody waits.
 
 The thread that has seen it is mostly the one that reads what clients and peers send, heartbeats among it. So
 more than MANY_BYTES at once is handed, with the lock, to a thread of its own, as after a restart. Bytes are what
-is counted because an entry can hold one operation or ten thousand, and none is shorter than a dozen bytes.
+is counted because an entry can hold one operation or ten thousand, and none is shorter than a dozen bytes. (The
+state machine says which entries are short and take long all the same.)
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ class Applier:
                 self._threads.start("snapshot", self._restore_and_go_on, work)
                 return False
             room -= work.bytes
-            if room < 0:
+            if room < 0 or (work.entries and self._machine.takes_long(work.entries)):
                 self._threads.start("apply", self._apply_and_go_on, work)
                 return False
             self._apply(work)

@@ -29,7 +29,7 @@ class Refusal(NamedTuple):
 class Consensus(Protocol):
     """What a state machine can ask of the node that replicates it; see RaftNode. Thread-safe."""
 
-    def propose(self, commands: Sequence[Any], contexts: Sequence[Any]) -> None: ...
+    def propose(self, commands: Sequence[Any], contexts: Sequence[Any], term: int = 0) -> None: ...
 
     def read_index(self, contexts: Sequence[Any]) -> None: ...
 
@@ -48,6 +48,9 @@ class StateMachine(Protocol):
     def apply(self, entries: list[Entry], contexts: list[Any]) -> None:
         """Apply `entries`. `contexts` are those who proposed them here and wait for an answer, aligned to the
         entries with None where nobody waits; [] if nobody does."""
+
+    def takes_long(self, entries: list[Entry]) -> bool:
+        """Whether to apply `entries` takes much longer than their bytes tell."""
 
     def read(self, contexts: list[Any]) -> None:
         """Answer reads: what was applied up to now is recent enough for them."""

@@ -138,13 +138,18 @@ class RaftNode:
 
     # -- input -----------------------------------------------------------------------------------------------
 
-    def propose(self, commands: Sequence[Any], contexts: Sequence[Any]) -> None:
-        """Propose `commands` (plain JSON data); each one's context goes to the state machine with its entry.
+    def propose(self, commands: Sequence[Any], contexts: Sequence[Any], term: int = 0) -> None:
+        """Propose `commands` (plain JSON data); each one's context goes to the state machine with its entry. Not in another
+        term than `term`, if that is not 0.
 
         Raises NotLeaderError or OverloadedError; then none of them was proposed.
         """
         with self._mutex:
+            if term and term != self._raft.term:
+                raise NotLeaderError(self._raft.leader_id)
             if self._handover is not None and self._handover.holds_writes:
+                if term:  # whoever leads then looks after it
+                    raise OverloadedError("the leadership is being handed over")
                 self._handover.writes.append((commands, contexts))
                 return
             self._proposals.add(*self._raft.propose(commands), contexts)

@@ -24,7 +24,7 @@ class Proposals:
         self._contexts: deque[Any] = deque()
 
     def add(self, first_index: int, term: int, contexts: Sequence[Any]) -> None:
-        """`contexts` wait for the entries from `first_index` on, one each, proposed in `term`."""
+        """`contexts` wait for the entries from `first_index` on, one each, proposed in `term`; None: nobody does."""
         if not self._contexts:
             self._first, self._term = first_index, term
         between = first_index - self._first - len(self._contexts)

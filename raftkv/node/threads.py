@@ -17,7 +17,7 @@ from raftkv.errors import ResourceError
 from raftkv.threads import start_thread
 
 SPARE = 4  # threads that stand by: for a snapshot, for applying much at once, and while others of these end
-MOST_AT_ONCE = SPARE + 2  # with the log-writer and the ticker
+MOST_AT_ONCE = SPARE + 3  # with the log-writer, the ticker, and who ends leases
 _STANDBY = "standby"
 
 

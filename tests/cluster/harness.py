@@ -252,11 +252,7 @@ class Cluster:
             if entry.kind == COMMAND:
                 store.apply(entry.index, entry.data)
         persister.close()
-        rows, more = store.scan("", "", None)
-        while more:
-            page, more = store.scan("", rows[-1][0] + "\0", None)
-            rows += page
-        return {key: value for key, value, _ in rows}
+        return {key.decode(): item[0].decode() for key, item in store.data.items.iterate()}
 
     # -- waiting ---------------------------------------------------------------------------------------------
 

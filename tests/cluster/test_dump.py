@@ -31,7 +31,7 @@ def test_a_dump_of_a_running_server_and_of_a_stopped_one(tmp_path: Path) -> None
         batch.execute()
         before = dict(data)
         leader = cluster.wait_for_leader()
-        dump = db.dump()
+        dump, index = db.dump(), cluster.last_index(leader)
         pieces = iter(dump)
         rows = next(pieces)
         put_all(db, range(1150, 1250), data)
@@ -39,9 +39,9 @@ def test_a_dump_of_a_running_server_and_of_a_stopped_one(tmp_path: Path) -> None
             batch.delete(key)
             del data[key]
         batch.execute()
-        cluster.wait_until_compacted(dump.index, leader)  # the node's own snapshots go on
+        cluster.wait_until_compacted(index, leader)  # the node's own snapshots go on
         rows += [row for piece in pieces for row in piece]
-        assert {key: value for key, value, _ in rows} == before
+        assert {row.key: row.value for row in rows} == before
         assert len(rows) == dump.keys == 1200
 
         cluster.wait_until_equal()
@@ -59,7 +59,7 @@ def test_a_dump_of_a_running_server_and_of_a_stopped_one(tmp_path: Path) -> None
         found = read_folder(str(folder))
         stored = {}
         while (more := found.view.next_rows(500)) is not None:
-            stored.update({key: value for key, value, _ in more})
+            stored.update({row[0].decode(): row[1].decode() for row in more})
         assert stored == data and found.keys == len(data)
         assert 0 < found.uncertain < found.last_index
         assert content(folder) == as_it_was, "nothing was changed there"

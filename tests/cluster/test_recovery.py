@@ -12,9 +12,9 @@ import pytest
 from raftkv import Clerk
 from raftkv.config import load_server_config
 from raftkv.errors import ClusterChangedError
-from raftkv.kvdb.operations import Put, Register
 from raftkv.kvdb.recovery import INDEX_LEAP
 from raftkv.kvdb.requests import entry_of
+from raftkv.kvdb.writes import Put
 from raftkv.node.crash_points import EXIT_STATUS
 from raftkv.raft.configuration import Configuration
 from raftkv.raft.types import COMMAND, CONFIG, Entry, HardState, Role
@@ -133,13 +133,13 @@ def write_disk(cluster: Cluster) -> None:
     config.load_keys()
     persister = Persister(config.data_dir, node_id=1, cluster=config.cluster)
     members = Configuration((2, 3, persister.identity.uid), cluster_id=7)
-    put = Put("k", "v")
+    put = Put(b"k", b"v")
     persister.save(
         HardState(1, None),
         [
             Entry.create(1, 1, CONFIG, members.to_plain()),
-            Entry.create(2, 1, COMMAND, entry_of(Register(), ())),
-            Entry.create(3, 1, COMMAND, entry_of(put, (2, 1, 1, *put))),
+            Entry.create(2, 1, COMMAND, entry_of(put, ("one", 1, 1, 1))),
+            Entry.create(3, 1, COMMAND, entry_of(put, ("one", 1, 2, 2))),
         ],
     )
     persister.close()

@@ -34,14 +34,14 @@ def test_a_leader_without_its_followers_neither_writes_nor_reads(tmp_path: Path,
         leader = cluster.wait_for_leader()
         followers = [id for id in cluster.nodes if id != leader]
         with cluster.connect(leader) as connection:
-            client = request(connection, "register")
+            birth = request(connection, "hello")["applied"]
             getattr(cluster, "kill" if how == "killed" else "pause")(*followers)
             # It still believes that it leads.
-            connection.send((1, "put", (client, 1, 1, "k", "alone")))
-            connection.send((2, "get", ("k",)))
+            connection.send((1, "put", ("alone", birth, 1, 1, b"k", b"alone")))
+            connection.send((2, "get", (b"k",)))
             for ok, result in replies(connection, 2).values():
                 assert not ok and result[0] == NOT_LEADER, f"alone, it answered {result}"
-            connection.send((3, "get", ("k",)))
+            connection.send((3, "get", (b"k",)))
             assert replies(connection, 1)[3][0] is False
         with cluster.clerk(timeout_s=0.4) as alone:
             with pytest.raises(NotApplied):
@@ -61,7 +61,7 @@ def test_a_write_that_no_majority_could_store_is_in_doubt(tmp_path: Path) -> Non
     with Cluster(tmp_path, raft=STEADY) as cluster, cluster.clerk() as db:
         with cluster.clerk(timeout_s=1.5) as hasty:
             followers = [id for id in cluster.nodes if id != cluster.wait_for_leader()]
-            hasty.put("k", "before")  # from now on it is registered, and knows who leads
+            hasty.put("k", "before")  # from now on it has a name, and knows who leads
             cluster.pause(*followers)
             with pytest.raises(OutcomeUnknown):
                 hasty.put("k", "perhaps")
@@ -78,13 +78,13 @@ def test_a_paused_leader_comes_back_and_serves_nothing_stale(tmp_path: Path) -> 
         old = cluster.wait_for_leader()
         others = [id for id in cluster.nodes if id != old]
         with cluster.connect(old) as connection:
-            client = request(connection, "register")
-            assert request(connection, "get", "k")[0] == "old"
+            birth = request(connection, "hello")["applied"]
+            assert request(connection, "get", b"k")[1][0] == b"old"
             cluster.pause(old)
             # These wait in its socket: the first that it sees when it wakes up and believes that it leads.
-            connection.send((1, "get", ("k",)))
-            connection.send((2, "put", (client, 1, 1, "k", "stale")))
-            connection.send((3, "get", ("k",)))
+            connection.send((1, "get", (b"k",)))
+            connection.send((2, "put", ("late", birth, 1, 1, b"k", b"stale")))
+            connection.send((3, "get", (b"k",)))
             new = cluster.wait_for_leader(*others)
             db.put("k", "new")
             cluster.resume(old)

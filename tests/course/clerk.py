@@ -14,7 +14,6 @@ from typing import Any, Callable
 from raftkv.client.command import Command, Done, Send
 from raftkv.client.session import ClerkSession
 from raftkv.kvdb.operations import OPERATIONS
-from raftkv.kvdb.requests import of_fields
 
 from tests.course.world import LIMIT_S, Pending, World
 from tests.sim.record import Record
@@ -55,7 +54,10 @@ class CourseClerk:
         now = self.world.now
         self._perform(
             self._session.start(
-                Command(of_fields(OPERATIONS[method], args), now + 10 * LIMIT_S, (pending, at)), now
+                Command(
+                    OPERATIONS[method].of(tuple(map(str.encode, args))), now + 10 * LIMIT_S, (pending, at)
+                ),
+                now,
             )
         )
         return pending
@@ -65,7 +67,8 @@ class CourseClerk:
             f"{self.name}: {command.method} {command.args} failed: {command.error!r}"
         )
         pending, at = command.context
-        value = command.result and command.result[0] if command.method == "get" else None
+        item = command.result[1] if command.method == "get" else None
+        value = None if item is None else item[0].decode()
         self._record.end(at, "ok", value)
         pending.finish("" if value is None else value)
 

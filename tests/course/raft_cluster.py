@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 from raftkv.errors import NotLeaderError
-from raftkv.kvdb.store import encode_record
+from raftkv.kvdb.snapshot_view import encode_record
 from raftkv.node.interfaces import Consensus, RoleChange
 from raftkv.raft.types import COMMAND, Entry
 
@@ -67,6 +67,9 @@ class CommandList:
             self.index = index
             for command in commands:
                 self._add(command)
+
+    def takes_long(self, entries: list[Entry]) -> bool:
+        return False
 
     def snapshot_bytes(self) -> int:
         return 0

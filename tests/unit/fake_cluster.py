@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 
 from raftkv import errors
-from raftkv.kvdb.operations import Read
+from raftkv.kvdb.lease_keeper import LeaseKeeper
+from raftkv.kvdb.maintenance import LeaseKeepAlive, LeaseTimeToLive
+from raftkv.kvdb.operation import Read
+from raftkv.kvdb.operations import IN_LOG
 from raftkv.kvdb.requests import entry_of, of_request
 from raftkv.kvdb.session_table import Sessions
 from raftkv.kvdb.store import Store
@@ -26,8 +30,10 @@ class Cluster:
         self.leader = ids[0]
         self.lock = threading.Lock()
         self.store = Store()
-        self.index = 0
-        self.registrations = 0
+        self.index = 1
+        self.keeper = LeaseKeeper(time.monotonic, 1.0)
+        self.keeper.watch(self.store.data)
+        self.keeper.leads(1, [])
         self.requests = []  # (server, method, args), in order
         self.servers = {}
         for server in ids:
@@ -39,9 +45,12 @@ class Cluster:
         operation = of_request(method, args)
         operation.check()
         if isinstance(operation, Read):
-            return operation.read(self.store)
+            return self.store.read(operation)
+        if isinstance(operation, LeaseKeepAlive):
+            return self.keeper.keepalive(None, None, operation, self.store.data)
+        if isinstance(operation, LeaseTimeToLive):
+            return self.keeper.time_to_live(operation, self.store.data)
         self.index += 1
-        self.registrations += method == "register"
         return self.store.apply(self.index, entry_of(operation, args), operation)
 
     def not_leader(self, hint="the leader"):
@@ -49,14 +58,20 @@ class Cluster:
         return False, (errors.NOT_LEADER, "this node is not the leader", {"leader": hint, "proposed": False})
 
     def forget_sessions(self):
-        self.store._sessions = Sessions()
+        self.store.sessions = Sessions()
+        self.store.sessions.horizon = self.index - 1
+
+    @property
+    def clients(self):
+        """How many clients have sent a write."""
+        return len({args[0] for _, method, args in self.requests if method in IN_LOG})
 
     def numbers_of(self, method):
         """The sequence numbers of the attempts of a method, in order."""
-        return [args[1] for _, each, args in self.requests if each == method]
+        return [args[2] for _, each, args in self.requests if each == method]
 
     def value(self, key):
-        return self.store.get(key)[0]
+        return self.store.data.get(key.encode())[0].decode()
 
     def close(self):
         for server in self.servers.values():
@@ -110,7 +125,8 @@ class Server:
 
     def answer(self, method, args):
         if method == "hello":  # a Clerk's own, between all others
-            return True, {"cluster_id": self.cluster.id}
+            applied = {"leader": self.cluster.leader, "applied": self.cluster.index}
+            return True, {"cluster_id": self.cluster.id, **applied}
         self.cluster.requests.append((self.id, method, args))
         answer = self.behave(method, args)
         if answer is not None:

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 from raftkv.errors import INVALID_CHANGE, NOT_LEADER, InvalidChangeError, NotLeaderError
+from raftkv.kvdb.member_requests import Member as Request
 from raftkv.kvdb.members import Members
-from raftkv.kvdb.operations import Hello as HelloRequest
-from raftkv.kvdb.operations import Member as Request
 from raftkv.node.hello import Hello
 from raftkv.node.member import Member
 from raftkv.raft.messages import AppendAccepted, HeartbeatReply
@@ -175,15 +174,13 @@ def test_a_transfer_that_is_asked_for_again_is_not_begun_by_the_next_leader(lead
 def test_who_does_not_lead_tells_clients_where_the_members_are(tmp_path: Path) -> None:
     member = member_on(tmp_path, [])
     guide = {"id": 1, "leader": None, "members": {}, "cluster_id": 0}
-    assert Members(member.admin).answer(HelloRequest(), "a:1") == (True, guide)
+    assert Members(member.admin).guide() == guide
     done, refusal = Members(member.admin).answer(Request("list", {}), "a:1")
     assert not done and refusal[0] == NOT_LEADER and refusal[2] == {**guide, "proposed": False}
     member._persister.close()
 
 
-def test_a_leader_says_hello_with_all_that_a_client_needs(leader: Member) -> None:
+def test_a_guide_has_all_that_a_client_needs_to_find_the_leader(leader: Member) -> None:
     grow(leader, 2)
-    assert Members(leader.admin).answer(HelloRequest(), "a:1") == (
-        True,
-        {"id": 1, "leader": 1, "members": {1: "127.0.0.1:1", 2: "127.0.0.1:2"}, "cluster_id": 10},
-    )
+    members = {1: "127.0.0.1:1", 2: "127.0.0.1:2"}
+    assert Members(leader.admin).guide() == {"id": 1, "leader": 1, "members": members, "cluster_id": 10}

@@ -18,9 +18,10 @@ from raftkv import errors
 from raftkv.client.command import Command, Send
 from raftkv.client.session import ClerkSession
 from raftkv.kvdb import session_table as sessions
-from raftkv.kvdb.operations import Append
+from raftkv.kvdb.member_requests import Hello
 from raftkv.kvdb.requests import entry_of, of_request
 from raftkv.kvdb.store import Store
+from raftkv.kvdb.writes import Append
 
 SERVERS = (1, 2, 3)
 CLIENTS = 6
@@ -37,7 +38,7 @@ class Cluster:
         self.order = itertools.count()
         self.queue = []
         self.store = Store()
-        self.index = 0
+        self.index = 1
         self.leader = None
         self.pending = []  # proposals of the present leader: (data, reply)
         self.counts = Counter()
@@ -75,7 +76,10 @@ class Cluster:
     def receive(self, server, method, args, reply):
         operation = of_request(method, args)
         operation.check()
-        if server != self.leader:
+        if isinstance(operation, Hello):  # it may lag behind
+            applied = self.rng.randint(max(1, self.index - 20), self.index)
+            reply(True, {"applied": applied, "leader": self.leader})
+        elif server != self.leader:
             hint = self.rng.choice([None, self.leader, *SERVERS])
             reply(False, (errors.NOT_LEADER, "not the leader", {"leader": hint, "proposed": False}))
         elif self.now < CALM_S and self.rng.random() < 0.05:
@@ -103,14 +107,18 @@ class Client:
     def __init__(self, name, cluster):
         self.name = name
         self.cluster = cluster
-        self.session = ClerkSession(SERVERS, random.Random(cluster.rng.random()))
+        self.session = ClerkSession(
+            SERVERS,
+            random.Random(cluster.rng.random()),
+            draw_name=lambda: f"{cluster.rng.getrandbits(128):032x}",
+        )
         self.commands = {}
         for number in range(COMMANDS):
             cluster.at(cluster.rng.uniform(0, CALM_S), self.start, number)
 
     def start(self, number):
         token = f"<{self.name}.{number}>"
-        command = Command(Append("log", token), self.cluster.now + 10.0)
+        command = Command(Append(b"log", token.encode()), self.cluster.now + 10.0)
         self.commands[token] = command
         self.act(self.session.start(command, self.cluster.now))
 
@@ -157,7 +165,7 @@ def run(seed):
     cluster.at(0.0, cluster.change_leader)
     cluster.at(CALM_S, cluster.change_leader)
     cluster.run()
-    text = (cluster.store.get("log") or ("", 0))[0]
+    text = (cluster.store.data.get(b"log") or (b"",))[0].decode()
     for client in clients:
         assert len(client.commands) == COMMANDS
         for token, command in client.commands.items():

@@ -89,7 +89,7 @@ def test_parent_and_child_both_go_on(clerk, cluster):
         child.result()
     for name in "uvwp":
         assert all(cluster.value(f"{name}{number}") == "x" for number in range(50))
-    assert cluster.registrations == 4, "a child went on in its parent's session"
+    assert cluster.clients == 4, "a child went on in its parent's session"
 
 
 def test_many_threads_are_in_the_middle_of_commands_at_the_fork(clerk, cluster):

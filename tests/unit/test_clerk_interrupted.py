@@ -151,11 +151,11 @@ def test_a_dump_that_nobody_reads_is_ended_on_the_server(cluster, how):
 
     def behave(method, args):
         if method == "dump":
-            return HOLD if how == "interrupted" else (True, (1, 7, 20, 5))
+            return HOLD if how == "interrupted" else (True, (1, 7, 20, 5, []))
         if method == "dump_end":
             ended.put(args)
             return True, None
-        return True, [["k", "v", 1]] if method == "dump_piece" else None
+        return True, [[b"k", b"v", 1, 1, 1, 0]] if method == "dump_piece" else None
 
     def interrupt():
         cluster.servers[1].holds.acquire()
@@ -175,7 +175,7 @@ def test_a_dump_that_nobody_reads_is_ended_on_the_server(cluster, how):
                     clerk.dump()
                 thread.join()
                 for channel, id, *_ in cluster.servers[1].held:
-                    send_replies([(channel, id, True, (1, 7, 20, 5))])
+                    send_replies([(channel, id, True, (1, 7, 20, 5, []))])
             elif how == "dropped":
                 clerk.dump()
             else:

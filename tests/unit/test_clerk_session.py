@@ -11,24 +11,28 @@ from raftkv.client.leader_search import MAX_PAUSE_S, STALE_S, LeaderSearch
 from raftkv.client.numbering import Numbering
 from raftkv.client.session import ATTEMPTS_S, SILENT_S, ClerkSession
 from raftkv.kvdb.operations import OPERATIONS
-from raftkv.kvdb.requests import of_fields
 from raftkv.kvdb.session_table import MAX_IN_FLIGHT
 
 SERVERS = (1, 2, 3)
-CLIENT = 17
+NAME, BIRTH = "name-1", 17
 
 
 class Client:
     """A ClerkSession whose actions are sorted: `sends` by server, `done` commands."""
 
     def __init__(self, servers=SERVERS, seed=1):
-        self.session = ClerkSession(servers, random.Random(seed))
+        self.names = 0
+        self.session = ClerkSession(servers, random.Random(seed), draw_name=self.draw_name)
         self.now = 100.0
         self.sends = []
         self.done = []
 
+    def draw_name(self):
+        self.names += 1
+        return f"name-{self.names}"
+
     def start(self, method, *args, timeout_s=10.0):
-        command = Command(of_fields(OPERATIONS[method], args), self.now + timeout_s)
+        command = Command(OPERATIONS[method].of(args), self.now + timeout_s)
         self._take(self.session.start(command, self.now))
         return command
 
@@ -84,14 +88,14 @@ def new():
 
 @pytest.fixture
 def client():
-    """One that is registered and knows the leader, `client.leader`."""
+    """One that has a name and knows the leader, `client.leader`."""
     client = Client()
     client.start("put", "k", "v")
-    register = client.take()
-    client.answer(register, CLIENT)
+    hello = client.take()
+    client.answer(hello, {"applied": BIRTH, "leader": hello.server})
     client.answer(client.take(), 18)
     client.done.clear()
-    client.leader = register.server
+    client.leader = hello.server
     client.others = [server for server in SERVERS if server != client.leader]
     return client
 
@@ -100,7 +104,7 @@ def client():
 
 
 def test_acked_is_the_lowest_number_without_an_answer():
-    numbering = Numbering(CLIENT)
+    numbering = Numbering(NAME, BIRTH)
     first, second, third = (numbering.take() for _ in range(3))
     assert numbering.acked == first
     numbering.answered(second)
@@ -112,7 +116,7 @@ def test_acked_is_the_lowest_number_without_an_answer():
 
 
 def test_no_number_is_given_out_that_the_servers_would_refuse():
-    numbering = Numbering(CLIENT)
+    numbering = Numbering(NAME, BIRTH)
     while numbering.has_room():
         last = numbering.take()
     assert last == numbering.acked + MAX_IN_FLIGHT - 1
@@ -126,23 +130,26 @@ def test_no_number_is_given_out_that_the_servers_would_refuse():
 def test_a_write_carries_client_number_and_acked(client):
     first, second = client.start("put", "a", "1"), client.start("cas", "b", None, "2")
     sends = client.take_all()
-    assert [send.args for send in sends] == [(CLIENT, 2, 2, "a", "1"), (CLIENT, 3, 2, "b", None, "2")]
+    assert [send.args for send in sends] == [
+        (NAME, BIRTH, 2, 2, "a", "1"),
+        (NAME, BIRTH, 3, 2, "b", None, "2"),
+    ]
     assert [send.server for send in sends] == [client.leader] * 2
     client.answer(sends[1], True)
     client.answer(sends[0], 20)
     assert (first.result, second.result) == (20, True)
     client.start("delete", "a")
-    assert client.take().args == (CLIENT, 4, 4, "a")
+    assert client.take().args == (NAME, BIRTH, 4, 4, "a")
 
 
 def test_a_write_keeps_its_number_and_says_the_latest_acked(client):
     client.start("append", "a", "1")
     client.start("append", "a", "2")
     first, second = client.take_all()
-    assert second.args[:3] == (CLIENT, 3, 2)
+    assert second.args[:4] == (NAME, BIRTH, 3, 2)
     client.answer(first, 20)
     client.lose(second, sent=True)
-    assert client.take().args == (CLIENT, 3, 3, "a", "2")
+    assert client.take().args == (NAME, BIRTH, 3, 3, "a", "2")
 
 
 def test_reads_have_no_number(client):
@@ -152,7 +159,7 @@ def test_reads_have_no_number(client):
     client.answer(send, ("v", 7))
     assert read.result == ("v", 7)
     client.start("put", "a", "1")
-    assert client.take().args[1] == 2
+    assert client.take().args[2] == 2
 
 
 def test_writes_beyond_the_window_wait_for_the_lowest_number(client):
@@ -165,7 +172,7 @@ def test_writes_beyond_the_window_wait_for_the_lowest_number(client):
     client.answer(sends[0], 99)
     late = client.take_all()
     assert [send.command for send in late] == commands[MAX_IN_FLIGHT:]
-    assert late[0].args[1:3] == (MAX_IN_FLIGHT + 2, MAX_IN_FLIGHT + 2)
+    assert late[0].args[2:4] == (MAX_IN_FLIGHT + 2, MAX_IN_FLIGHT + 2)
 
 
 def test_a_command_that_was_given_up_holds_nothing_back(client):
@@ -174,25 +181,25 @@ def test_a_command_that_was_given_up_holds_nothing_back(client):
     client._take(client.session.abandon(command, client.now))
     assert client.done == [command]
     client.start("put", "k", "w")
-    assert client.take().args[1:3] == (3, 3)
+    assert client.take().args[2:4] == (3, 3)
     client.answer(send, 20)
     assert command.result is None, "the late answer was taken"
 
 
-# -- registration (rule 2) -----------------------------------------------------------------------------------
+# -- name and birth (rule 2) -----------------------------------------------------------------------------------
 
 
-def test_the_first_write_registers_and_waits(new):
+def test_the_first_write_waits_for_a_birth(new):
     commands = [new.start("put", "k", "1"), new.start("put", "k", "2")]
-    register = new.take()
-    assert (register.method, register.args) == ("register", ())
-    new.answer(register, CLIENT)
+    hello = new.take()
+    assert (hello.method, hello.args) == ("hello", ())
+    new.answer(hello, {"applied": BIRTH, "leader": hello.server})
     sends = new.take_all()
     assert [send.command for send in sends] == commands
-    assert [send.args[:3] for send in sends] == [(CLIENT, 1, 1), (CLIENT, 2, 1)]
+    assert [send.args[:4] for send in sends] == [(NAME, BIRTH, 1, 1), (NAME, BIRTH, 2, 1)]
 
 
-def test_reads_do_not_register(new):
+def test_reads_need_no_birth(new):
     new.start("get", "k")
     send = new.take()
     assert send.method == "get"
@@ -200,11 +207,11 @@ def test_reads_do_not_register(new):
     assert new.sends == []
 
 
-def test_a_registration_whose_answer_was_lost_is_repeated_and_nobody_is_in_doubt(new):
+def test_a_hello_whose_answer_was_lost_is_repeated_and_nobody_is_in_doubt(new):
     command = new.start("put", "k", "1", timeout_s=2.0)
     new.lose(new.take(), sent=True)
     again = new.take()
-    assert again.method == "register"
+    assert again.method == "hello"
     new.time_out(again)
     while not command.done:
         new.wake()
@@ -213,14 +220,57 @@ def test_a_registration_whose_answer_was_lost_is_repeated_and_nobody_is_in_doubt
     assert type(command.error) is errors.NotApplied
 
 
-def test_a_registration_that_nobody_needs_any_more_ends(new):
+def test_a_hello_that_nobody_needs_any_more_ends(new):
     new.start("put", "k", "1", timeout_s=0.01)
-    register = new.take()
+    hello = new.take()
     new.wake()
     assert [type(command.error) for command in new.done] == [errors.NotApplied]
-    new.redirect(register, None)
+    new.redirect(hello, None)
     assert new.sends == []
     assert new.session.wake_at is None
+
+
+@pytest.mark.parametrize("leader, asked_next", [(2, 2), (None, None)])
+def test_a_hello_says_who_leads_if_its_server_knows(new, leader, asked_next):
+    new.start("put", "k", "1")
+    hello = new.take()
+    while hello.server == leader:
+        new = Client(seed=new.names + 2)
+        new.start("put", "k", "1")
+        hello = new.take()
+    new.answer(hello, {"applied": BIRTH, "leader": leader})
+    if asked_next is None:
+        assert new.sends == [] and new.session.wake_at > new.now, "an election is under way: a pause"
+    else:
+        assert new.take().server == asked_next
+
+
+def test_a_hello_that_names_the_members_leads_to_a_leader_that_was_not_listed():
+    client = Client(servers=(1,))
+    client.start("put", "k", "1")
+    guide = {"id": 1, "leader": 5, "members": {1: "a:1", 5: "c:1"}, "cluster_id": 9, "applied": BIRTH}
+    client.answer(client.take(), guide)
+    send = client.take()
+    assert (send.server, send.method) == (5, "put")
+
+
+@pytest.mark.parametrize("answer", [None, {}, {"applied": "7", "leader": "x", "members": 3}])
+def test_a_hello_without_a_birth_leaves_it_to_the_refusal_to_bring_one(new, answer):
+    command = new.start("put", "k", "1")
+    new.answer(new.take(), answer)
+    new.wake()
+    send = new.take()
+    assert send.args[:2] == (NAME, 1)
+    new.refuse(send, errors.SESSION_EXPIRED, {"birth": BIRTH})
+    new.answer(new.take(), 18)
+    assert command.result == 18
+
+
+def test_a_leader_that_says_hello_and_leads_no_more_is_left(client):
+    client.start("hello")
+    client.answer(client.take(), {"applied": BIRTH, "leader": client.others[0]})
+    client.start("get", "k")
+    assert client.take().server == client.others[0]
 
 
 # -- in doubt, or not (rules 3 and 4) ------------------------------------------------------------------------
@@ -402,7 +452,7 @@ def test_one_asks_while_the_others_wait_and_all_follow(client):
     client.answer(asking, 30)
     followers = client.take_all()
     assert [send.command for send in followers[:4]] == commands[1:]
-    assert [send.args[1] for send in followers[:4]] == [3, 4, 5, 6]
+    assert [send.args[2] for send in followers[:4]] == [3, 4, 5, 6]
     assert followers[4].method == "get"
     assert {send.server for send in followers} == {client.others[1]}
 
@@ -517,15 +567,12 @@ def test_a_wrong_key_at_one_server_is_not_the_end(client):
 # -- an expired session (rule 7) -----------------------------------------------------------------------------
 
 
-def test_expired_and_not_in_doubt_goes_on_in_a_new_session(client):
+def test_expired_and_not_in_doubt_goes_on_under_a_new_name(client):
     command = client.start("append", "k", "v")
     client.redirect(client.take(), client.others[0])
-    client.refuse(client.take(), errors.SESSION_EXPIRED)
-    register = client.take()
-    assert (register.method, register.server) == ("register", client.others[0])
-    client.answer(register, 40)
+    client.refuse(client.take(), errors.SESSION_EXPIRED, {"birth": 40})
     send = client.take()
-    assert send.args == (40, 1, 1, "k", "v")
+    assert (send.server, send.args) == (client.others[0], ("name-2", 40, 1, 1, "k", "v"))
     client.answer(send, 41)
     assert command.result == 41
 
@@ -533,7 +580,7 @@ def test_expired_and_not_in_doubt_goes_on_in_a_new_session(client):
 def test_expired_and_in_doubt_is_an_error(client):
     command = client.start("append", "k", "v")
     client.lose(client.take(), sent=True)
-    client.refuse(client.take(), errors.SESSION_EXPIRED)
+    client.refuse(client.take(), errors.SESSION_EXPIRED, {"birth": 40})
     assert type(command.error) is errors.SessionExpiredError
     assert client.sends == []
 
@@ -547,8 +594,8 @@ def test_expired_with_many_in_flight(client):
     client.answer(asking, 19)
     commands["waiting"] = client.start("append", "k", "waiting")
     sends["waiting"] = client.take()
-    client.refuse(sends["refused"], errors.SESSION_EXPIRED)
-    assert client.take().method == "register"
+    client.refuse(sends["refused"], errors.SESSION_EXPIRED, {"birth": 40})
+    assert client.take().args[:2] == ("name-2", 40)
     client.answer(sends["answered"], 20)  # applied before the session ended
     client.lose(sends["lost"], sent=True)  # nobody can say any more
     client.lose(sends["waiting"], sent=False)
@@ -563,13 +610,12 @@ def test_waiting_commands_of_an_expired_session_are_settled_at_once(client):
     client.lose(sends[2], sent=False)
     client.lose(sends[0], sent=True)
     client.lose(sends[1], sent=False)
-    client.refuse(client.take(), errors.SESSION_EXPIRED)
+    client.refuse(client.take(), errors.SESSION_EXPIRED, {"birth": 40})
     assert type(doubtful.error) is errors.SessionExpiredError
-    client.answer(client.take(), 40)
-    assert sorted((send.command.order, send.args[0]) for send in client.take_all()) == [
-        (sure.order, 40),
-        (asking.order, 40),
-    ]
+    first = client.take()
+    client.answer(first, 41)
+    sent = [(send.command, send.args[:2]) for send in [first, *client.take_all()]]
+    assert sorted(sent, key=lambda each: each[0].order) == [(sure, ("name-2", 40)), (asking, ("name-2", 40))]
 
 
 # -- the end -------------------------------------------------------------------------------------------------

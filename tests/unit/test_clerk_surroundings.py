@@ -16,7 +16,7 @@ import weakref
 import pytest
 from raftkv import errors
 from raftkv.client.clerk import Clerk
-from raftkv.kvdb.operations import Put
+from raftkv.kvdb.writes import Put
 from raftkv.rpc.client import ClientEnd, try_connect
 from raftkv.rpc.resolve import resolve
 
@@ -116,7 +116,7 @@ def test_threads_that_cannot_be_started_are_said_and_recovered_from(cluster, no_
             assert "can't start new thread" in clerk.status(0.5)[0]["error"]
         no_threads.on = False
         wait_until(lambda: clerk.status()[0]["alive"], "the server to be reached")
-        assert clerk._callers.run(Put("a", "2"), 30.0) and clerk.get("a") == "2"
+        assert clerk._callers.run(Put(b"a", b"2"), 30.0) and clerk.get("a") == "2"
     assert cluster.numbers_of("put") == [1]
 
 
@@ -306,7 +306,7 @@ def test_a_name_that_does_not_exist_is_said():
 def test_no_call_outlives_its_deadline(cluster, server, request):
     if server == "holding":  # as one whose disk hangs
         for each in cluster.servers.values():
-            each.behave = lambda method, args: SILENT if method != "register" else None
+            each.behave = lambda method, args: SILENT if method != "hello" else None
         addresses = cluster.addresses
     else:
         addresses = {1: request.getfixturevalue(server).getsockname()}
@@ -392,5 +392,5 @@ def test_a_clerk_with_calls_under_way_is_not_collected(cluster):
     cluster.servers[1].release()
     assert future.result(10)
     Clerk(cluster.addresses, authkey=KEY).submit("put", "b", "1")  # and nobody keeps anything of it
-    wait_until(lambda: cluster.store.get("b"), "the put to be done")
+    wait_until(lambda: cluster.store.data.get(b"b"), "the put to be done")
     wait_until(lambda: gone() is None and not clerks_threads(), "the Clerks to be collected")

@@ -68,7 +68,7 @@ def kvclient(monkeypatch, capsys):
         (["cas", "a", "two", "three"], (1, "(the key does not hold that value)\n", "")),
         (["delete", "none"], (1, "(nil)\n", "")),
         (["scan", "none"], (0, "", "")),
-        (["put", "b"], (2, "", "kvclient: put: VALUE is missing; usage: put KEY VALUE\n")),
+        (["put", "b"], (2, "", "kvclient: put: VALUE is missing; usage: put KEY VALUE [--lease ID]\n")),
         (["take", "b"], (2, "", "kvclient: unknown command 'take'; `help` lists the commands\n")),
         (["--config"], (2, "", "kvclient: --config needs a value\n")),
     ],
@@ -253,7 +253,7 @@ def test_the_output_of_scan_restores_the_same(kvclient):
         (b"\xef\xbb\xbfget a\n", (0, "one\n")),
         (b"\xef\xbb\xbf", (0, "")),
         ("get a\n".encode("utf-16"), (2, "")),
-        (b"get \xff\nget a\n", (2, "one\n")),
+        (b"get \xff\nget a\n", (1, "(nil)\none\n")),
     ],
 )
 def test_input_in_another_encoding(kvclient, data, result):
@@ -265,6 +265,7 @@ import sys, time
 sys.path.insert(0, {root!r})
 from raftkv.cli import client
 from tests.unit.test_cli_commands import FakeClerk
+from raftkv.client.answers import KeyValue
 
 class Clerk(FakeClerk):
     @classmethod
@@ -278,9 +279,9 @@ class Clerk(FakeClerk):
         return Endless()
 
 class Endless:
-    keys, index = 1, 7
+    keys, revision = 1, 7
     def __iter__(self):
-        yield [("a", "one", 1)]
+        yield [KeyValue("a", "one", 1, 1, 1, 0)]
         print("begun", flush=True)
         time.sleep(60)
 

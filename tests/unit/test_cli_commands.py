@@ -9,7 +9,7 @@ import sys
 import pytest
 from raftkv import errors
 from raftkv.cli.call import execute, help_text
-from raftkv.cli.commands import COMMANDS, scan_line
+from raftkv.cli.commands import COMMANDS
 from raftkv.cli.console import Console
 from raftkv.cli.outcome import (
     BAD_INPUT,
@@ -23,6 +23,7 @@ from raftkv.cli.outcome import (
     OutputError,
     exit_status,
 )
+from raftkv.cli.rows import row_line
 from raftkv.cli.words import split_line
 from raftkv.kvdb.limits import MAX_VALUE_BYTES
 
@@ -64,7 +65,9 @@ class FakeClerk:
         return True
 
     def scan(self, prefix="", start="", limit=None):
-        found = sorted(key for key in self.data if key.startswith(prefix) and key >= start)
+        start = start if isinstance(start, bytes) else start.encode("utf-8", "surrogateescape")
+        by = {key.encode("utf-8", "surrogateescape"): key for key in self.data}
+        found = [by[key] for key in sorted(by) if by[key].startswith(prefix) and key >= start]
         return [(key, *self.data[key]) for key in found[:limit]]
 
     def status(self):
@@ -214,7 +217,6 @@ def test_json(line, status, plain):
         ("scan --json=1", "scan: --json takes no value"),
         ("scan --limt 3", "scan: there is no option --limt; did you mean --limit?"),
         ("help me", "unknown command 'me'"),
-        ("get $'\\xff'", "\\xff is not UTF-8 text"),
         ("put k -", "standard input is where the commands come from: name a file"),
         ("put k @", "cannot read the file ''"),
         ("put k @/nowhere/x", "cannot read the file '/nowhere/x': No such file"),
@@ -239,7 +241,7 @@ def test_help_lists_all_commands(line):
 def test_help_of_one_command(line):
     outcome = run(None, line)
     assert outcome.status == DONE
-    assert outcome.text.startswith("put KEY VALUE\n    set the key's value\n")
+    assert outcome.text.startswith("put KEY VALUE [--lease ID]\n    set the key's value\n")
 
 
 @pytest.mark.parametrize(
@@ -300,13 +302,21 @@ def test_a_value_is_read_as_it_is(text, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "data, why",
-    [(b"ab\xff", "is not UTF-8 text (at byte 2)"), (b"x" * (MAX_VALUE_BYTES + 1), "is too large")],
+    [(b"x" * (MAX_VALUE_BYTES + 1), "is too large")],
 )
 def test_a_value_that_cannot_be_one_is_refused(data, why, tmp_path):
     (tmp_path / "value").write_bytes(data)
     outcome = run(FakeClerk(), f"put k @{tmp_path}/value")
     assert outcome.status == BAD_INPUT
     assert why in outcome.error
+
+
+def test_bytes_that_are_no_text_are_kept_as_they_are(tmp_path):
+    (tmp_path / "value").write_bytes(b"ab\xff")
+    clerk = FakeClerk()
+    assert run(clerk, f"put $'\\xfe' @{tmp_path}/value").status == DONE
+    assert clerk.data == {"\udcfe": ("ab\udcff", 2)}
+    assert run(clerk, "scan").text == "$'\\xfe' $'ab\\xff'"
 
 
 def test_words_are_utf8_also_where_the_locale_knows_ascii_only():
@@ -337,7 +347,7 @@ AWKWARD = [
 def test_a_line_of_scan_is_one_put_of_the_same(text):
     for key, value in ((text or "empty", "v"), ("k", text), (text or "empty", text)):
         clerk = FakeClerk()
-        line = scan_line(key, value)
+        line = row_line(key, value)
         assert line.splitlines() == [line]
         assert run(clerk, f"put {line}").status == DONE
         assert {key: value for key, (value, _) in clerk.data.items()} == {key: value}

@@ -91,7 +91,7 @@ def test_lines(clerk, capsys):
         "get b none",
         "got",
         "get $'\\U110000'",
-        "help get",
+        "help status",
     ]
     Typed(clerk, *lines).run()
     out, err = capsys.readouterr()
@@ -100,8 +100,8 @@ def test_lines(clerk, capsys):
         "OK",
         "two words",
         "(nil)",
-        "get KEY...",
-        "    the key's value, or (nil)",
+        "status",
+        "    every server: role, term, progress, problems",
         "",
     ]
     assert err.splitlines() == [

@@ -23,12 +23,11 @@ class Server:
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.index = 0
+        self.index = 1
         self._replies: list[Any] = []
         self.channels: dict[str, Channel] = defaultdict(Channel)
         self.service = KVService(self._replies.extend, "0", clock=lambda: self.now)
         self.service.replicated_by(self)  # type: ignore[arg-type]
-        self.apply([0, 0, 0, "register"])
 
     def read_index(self, contexts: Any) -> None:
         self.service.read(contexts)
@@ -43,9 +42,9 @@ class Server:
         self.service.apply([Entry.create(self.index, 1, COMMAND, data)], [])
 
     def write(self, op: str, *args: str) -> None:
-        self.apply([1, self.index, self.index, op, *args])
+        self.apply(["one", 1, self.index, self.index, op, *args])
 
-    def ask(self, channel: str, method: str, *args: int) -> Any:
+    def ask(self, channel: str, method: str, *args: Any) -> Any:
         """The result; of a refusal its code."""
         self.service.on_requests([(self.channels[channel], 7, method, args)])
         _, _, ok, result = self._replies.pop()
@@ -70,9 +69,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Server:
 
 
 def test_a_dump_is_of_the_moment_it_began(server: Server) -> None:
-    before = server.service._store.scan("", "", None)[0]
-    found, id, keys, index = server.ask("A", "dump")
-    assert (found, keys, index) == (3, 20, server.index)
+    before = server.ask("A", "range", b"\0", b"\0")[1]
+    found, id, keys, revision, leases = server.ask("A", "dump")
+    assert (found, keys, revision, leases) == (3, 20, 21, [])
     rows = server.ask("A", "dump_piece", id, 0)
     for number in range(0, 20, 2):
         server.write("put", f"k{number:02}", "new")
@@ -120,7 +119,7 @@ def test_a_dump_that_nobody_reads_is_dropped_before_the_store_changes(server: Se
     elif how == "closed":
         server.service.on_close(server.channels["A"])
     else:
-        server.service.restore([["store", FORMAT]])
+        server.service.restore([["store", FORMAT, 0, 0, 1, 0, 2]])
         assert server.ask("B", "dump_piece", other, 1) == BAD_REQUEST
     server.write("put", "k19", "new")
     assert len(server.service._dumps) == (0 if how == "restored" else 1)

@@ -81,6 +81,9 @@ class Commands:
     def role_changed(self, change: RoleChange) -> None:
         """Not looked at here."""
 
+    def takes_long(self, entries: list[Entry]) -> bool:
+        return False
+
     def snapshot_bytes(self) -> int:
         return len(self.state)
 
