@@ -14,10 +14,13 @@ from typing import Any, Callable
 
 from raftkv.cli.arguments import Arguments
 from raftkv.cli.console import Console, is_terminal
-from raftkv.cli.dump_format import Row, end_line, header_line, row_lines
+from raftkv.cli.dump_format import end_line, header_lines, row_lines
 from raftkv.cli.outcome import DONE, Interrupted, Outcome, OutputError
+from raftkv.client.answers import KeyValue, key_value
+from raftkv.client.encoding import Encoding
 from raftkv.kvdb.offline import OfflineData, read_folder
 
+_TEXT = Encoding("utf-8")
 _ROWS = 500  # read at a time from a folder's view
 
 Write = Callable[[str], None]
@@ -29,14 +32,14 @@ def run_dump(clerk: Any, arguments: Arguments, console: Console) -> Outcome:
     if folder is not None:
         data = read_folder(os.path.expanduser(folder))
         _warn(data, console)
-        keys, index, parts = data.keys, data.last_index, _parts_of(data)
+        keys, revision, leases, parts = data.keys, data.revision, data.leases, _parts_of(data)
     else:
         dump = clerk.dump()
-        keys, index, parts = dump.keys, dump.index, iter(dump)
+        keys, revision, leases, parts = dump.keys, dump.revision, dump.leases, iter(dump)
     path = arguments.words[0] if arguments.words else "-"
     shows_itself = path == "-" and is_terminal(sys.stdout)
     with _target(path, console) as write:
-        write(header_line(keys, index))
+        write(header_lines(keys, revision, leases))
         done = 0
         for rows in parts:
             if console.cancel.is_set():
@@ -49,12 +52,12 @@ def run_dump(clerk: Any, arguments: Arguments, console: Console) -> Outcome:
     console.end_progress()
     if path == "-":
         return Outcome(DONE)
-    return Outcome(DONE, f"{keys} keys", {"keys": keys, "index": index})
+    return Outcome(DONE, f"{keys} keys", {"keys": keys, "revision": revision})
 
 
-def _parts_of(data: OfflineData) -> Iterator[list[Row]]:
+def _parts_of(data: OfflineData) -> Iterator[list[KeyValue]]:
     while (rows := data.view.next_rows(_ROWS)) is not None:
-        yield rows
+        yield [key_value(row, _TEXT) for row in rows]
 
 
 def _warn(data: OfflineData, console: Console) -> None:

@@ -16,18 +16,22 @@ from raftkv.cli.commands import COMMANDS
 from raftkv.cli.console import Console
 from raftkv.cli.load import BATCH_KEYS
 from raftkv.cli.outcome import BAD_INPUT, DONE, INTERRUPTED, NOT_WRITTEN, UNAVAILABLE
+from raftkv.client.answers import KeyValue
 
 from tests.unit.test_cli_commands import AWKWARD, FakeClerk, Input
 
 END = b'{"end": true, "keys": 1}\n'
 ROW = b'{"key": "k", "value": "v"}\n'
+HEADER = b'{"raftkv_dump": 2, "keys": 1, "revision": 17, "leases": 1}\n'
+FULL = b'{"key": "k", "value": "v", "create_revision": 5, "mod_revision": 9, "version": 2}\n'
 
 
 class Dump:
-    index = 7
+    revision, leases = 5000, [(7, 60)]
 
     def __init__(self, rows):
-        self.rows, self.keys = rows, len(rows)
+        self.rows = [KeyValue(key, value, 2, revision + 1, 3, 7) for key, value, revision in rows]
+        self.keys = len(rows)
 
     def __iter__(self):
         return (self.rows[at : at + 10] for at in range(0, self.keys, 10))
@@ -39,6 +43,7 @@ class Clerk(FakeClerk):
     def __init__(self, data=None, good=1 << 30, failure=None):
         super().__init__(data)
         self.batches, self._good, self._failure, self._puts = [], good, failure, []
+        self.restored, self.leases = [], []
 
     def dump(self):
         return Dump(self.scan())
@@ -48,7 +53,15 @@ class Clerk(FakeClerk):
         return self
 
     def put(self, key, value):
-        self._puts.append((key, value))
+        self._puts.append((key.decode(), value.decode()))
+
+    def restore(self, revision, leases, kvs, *, at):
+        assert (revision, at) == (5000, 99 if self.batches else 0)
+        self._puts = [(kv.key.decode(), kv.value.decode()) for kv in kvs]
+        self.execute()
+        self.restored += kvs
+        self.leases += leases
+        return 99
 
     def execute(self):
         if len(self.batches) == self._good:
@@ -73,20 +86,26 @@ def test_a_dump_can_be_loaded(tmp_path, capfdbinary, monkeypatch):
         **{f"n{n}": "x" for n in range(2 * BATCH_KEYS)},
         "none": "",
     }
-    assert run(Clerk(data), "dump", path)[:3] == (DONE, f"{len(data)} keys", {"keys": len(data), "index": 7})
+    assert run(Clerk(data), "dump", path)[:3] == (
+        DONE,
+        f"{len(data)} keys",
+        {"keys": len(data), "revision": 5000},
+    )
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
     assert os.listdir(tmp_path) == ["x.dump"]
     assert run(Clerk(data), "dump")[:2] == run(Clerk(data), "dump", "-")[:2] == (DONE, None)
     with open(path, "rb") as file:
         written = file.read()
     assert capfdbinary.readouterr().out == written * 2
-    assert len(written.splitlines()) == len(data) + 2
+    assert len(written.splitlines()) == len(data) + 3
     for source in (path, "-"):
         monkeypatch.setattr(sys, "stdin", Input(b"\xef\xbb\xbf" + written))
         clerk = Clerk()
         assert run(clerk, "load", source)[:2] == (DONE, f"{len(data)} keys")
         assert values(clerk) == data
         assert len(clerk.batches) > 2 and max(clerk.batches) == BATCH_KEYS
+        assert clerk.leases == [(7, 60)]
+        assert {(row.create_revision, row.version, row.lease) for row in clerk.restored} == {(2, 3, 7)}
 
 
 def test_a_database_that_is_not_empty_needs_merge(tmp_path):
@@ -98,6 +117,7 @@ def test_a_database_that_is_not_empty_needs_merge(tmp_path):
     assert clerk.batches == []
     assert run(clerk, "load", "--merge", path).status == DONE
     assert values(clerk) == {"a": "1", "b": "2", "c": "3"}
+    assert clerk.restored == [], "as new keys"
 
 
 @pytest.mark.parametrize(
@@ -112,14 +132,29 @@ def test_a_database_that_is_not_empty_needs_merge(tmp_path):
         ),
         (ROW + END + ROW, "line 3 of the dump: something follows the end line"),
         (
-            b'{"raftkv_dump": 2}\n' + ROW + END,
-            "line 1 of the dump: this version of raftkv reads one dump of format 1",
+            b'{"raftkv_dump": 1}\n' + ROW + END,
+            "line 1 of the dump: this version of raftkv reads dumps of format 2",
         ),
+        (
+            b'{"raftkv_dump": 2, "revision": 0}\n' + END,
+            "line 1 of the dump: the revision and the number of leases",
+        ),
+        (HEADER + HEADER + END, "line 2 of the dump: a dump has one first line"),
+        (HEADER + ROW + END, "line 2 of the dump: the mod_revision must be a whole number from 2 to 17"),
+        (HEADER + FULL.replace(b"9", b"18") + END, "line 2 of the dump: the mod_revision must be"),
+        (HEADER + FULL.replace(b"5", b"10") + END, "line 2 of the dump: the create_revision must be"),
+        (HEADER + FULL.replace(b"2}", b"0}") + END, "line 2 of the dump: the version must be"),
+        (
+            HEADER + FULL + END,
+            "line 3 of the dump: the first line says that there are 1 leases, but there are 0",
+        ),
+        (HEADER + b'{"lease": 0, "ttl": 1}\n', "line 2 of the dump: the id of a lease must be"),
+        (HEADER + b'{"lease": 7}\n', "line 2 of the dump: a lease has an id and a ttl"),
         (b"put a b\n" + END, "line 1 of the dump: it is no JSON object"),
         (b"[1]\n", "line 1 of the dump: it is no JSON object"),
         (b"[" * 100_000, "line 1 of the dump: it is no JSON object"),
         (b"\xff\xfe{\0", "line 1 of the dump: it is not UTF-8"),
-        (b'{"key": "k"}\n' + END, "line 1 of the dump: the value must be text (str), not NoneType"),
+        (b'{"key": "k"}\n' + END, "line 1 of the dump: the value must be text (str) or bytes, not NoneType"),
         (b'{"key": "", "value": "v"}\n' + END, "line 1 of the dump: the key is empty"),
         (b'{"key": "k", "value": 1}\n' + END, "line 1 of the dump: the value must be text"),
         (b'{"key": "\\ud800", "value": ""}\n' + END, "line 1 of the dump: the key is not valid Unicode"),
@@ -148,12 +183,14 @@ def test_a_load_that_breaks_off_says_how_far_it_came(failure, status, tmp_path):
     run(Clerk({f"n{n}": "x" for n in range(BATCH_KEYS + 5)}), "dump", path)
     outcome = run(Clerk(good=1, failure=failure), "load", path)
     assert outcome.status == status
-    assert outcome.error.startswith(f"{BATCH_KEYS} of {BATCH_KEYS + 5} keys are loaded, the next 5 may be: ")
+    assert outcome.error.startswith(
+        f"{BATCH_KEYS - 1} of {BATCH_KEYS + 5} keys are loaded, the next 6 may be: "
+    ), "the lease is one of the first piece"
 
 
 def test_a_load_that_is_interrupted_before_it_writes_says_so(tmp_path, monkeypatch):
     def read_rows(file):
-        yield "k", "v"
+        yield load.Header(5, 0)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(load, "read_rows", read_rows)
@@ -220,7 +257,8 @@ def test_the_header_is_for_programs_too(capfdbinary):
     run(Clerk({"a": "1"}), "dump")
     lines = [json.loads(line) for line in io.BytesIO(capfdbinary.readouterr().out)]
     assert lines == [
-        {"raftkv_dump": 1, "keys": 1, "index": 7},
-        {"key": "a", "value": "1", "revision": 1},
+        {"raftkv_dump": 2, "keys": 1, "revision": 5000, "leases": 1},
+        {"lease": 7, "ttl": 60},
+        {"key": "a", "value": "1", "create_revision": 2, "mod_revision": 2, "version": 3, "lease": 7},
         {"end": True, "keys": 1},
     ]
