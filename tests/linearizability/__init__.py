@@ -26,6 +26,10 @@ timeline.py     and drawn
 UNKNOWN means that the time limit came first, and no test may take it for a pass. `python -m
 tests.linearizability FILE` checks a file.
 
-What it does not do: operations on several keys at once (scan), revisions (an operation's answer carries one;
-the simulator's other checks look at those), and weaker models than linearizability.
+What the search does not do: operations on several keys at once, revisions, and weaker models than linearizability.
+Where answers carry revisions, another checker needs no search, and knows all operations:
+
+revisions.py    replays a history by revision, and compares every answer and the order of time
+store_model.py  against this model of the database
+work.py         operations for clients whose histories are judged so
 """
