@@ -15,7 +15,9 @@ decides what happens next, so a seed means one history, whatever the machine, an
     fiber.py     calls that can stop in the middle; threads.py: the product's threads, made of them
     disk.py      a disk that loses what was not fsynced
     network.py   loses, delays, doubles, reorders; peers.py: the servers' connections over it
-    client.py    clients, their work and what they saw; record.py: as a history
+    client.py    clients, their work and what they saw; record.py: as a history; data_client.py: those that use all of
+                 the database; late_requests.py: what comes late, or forged
+    leases.py    what is promised of leases
     operator.py  who decides which machines are the members, and sees to it
     faults.py    what goes wrong, and when; fault.py: what one fault can do; network_faults.py,
                  server_faults.py, disk_faults.py, member_faults.py: the kinds of faults

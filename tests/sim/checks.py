@@ -6,15 +6,19 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Callable
 
+from raftkv.kvdb.maintenance import LeaseExpire
+from raftkv.kvdb.snapshot_view import encode_record
 from raftkv.kvdb.store import Store
 from raftkv.raft import invariants
 from raftkv.raft.core import Raft
 from raftkv.raft.types import COMMAND, Role
 
+from tests.linearizability.store_model import Changes
+from tests.sim.leases import LeaseWatch
 from tests.sim.promises import check_kept
+from tests.sim.verdict import check_revisions
 
 if TYPE_CHECKING:
-    from tests.sim.client import SimClient
     from tests.sim.host import Host
     from tests.sim.process import Process
     from tests.sim.world import World
@@ -30,6 +34,12 @@ class Checks:
     def __init__(self, world: World) -> None:
         self._world = world
         self.history = invariants.ClusterHistory()
+        self.leases = LeaseWatch(world)
+        self._store = Store()  # what all committed entries add up to
+        self._applied = 0  # entries
+        self._store.data.leases.observer = self.leases
+        self._outcomes: dict[tuple[str, int], Any] = {}  # what became of each numbered command
+        self._events: dict[int, Changes] = {}  # what each revision changed
         self.watchers: list[Callable[[str, Host], None]] = []  # called with one of MOMENTS and where it is
 
     # -- all the time ----------------------------------------------------------------------------------------
@@ -45,9 +55,11 @@ class Checks:
             self._world.count["elections"] += 1
             self._world.say(f"n{raft.id}@{raft.term} leads: {raft.role_reason}")
             self.history.check_leader_completeness(raft)
+            self.leases.elected(raft.term, process.id)
             self._tell("elected", process)
             self.compare_logs()
         self._look_for_moments(process, raft)
+        self._apply_committed()
 
     def at_death(self, process: Process) -> None:
         """`process` ends in the middle of an event. What it has just committed, it may have told a client."""
@@ -78,19 +90,6 @@ class Checks:
         if host.promised is not None:
             check_kept(host.id, host.promised, process.persister)
 
-    def acknowledged(
-        self, client: SimClient, method: str, args: tuple, seq: tuple[int, int], result: Any
-    ) -> None:
-        """A client was told that a write with a revision took effect: it is in the log, at that place."""
-        committed = self.history.committed.get(result)
-        assert committed is not None, (
-            f"{client.name} was told {result} for its {method}, which nobody committed"
-        )
-        data = json.loads(committed[1])[3]
-        assert (data[0], data[1], data[3]) == (*seq, method) and data[4:] == list(args), (
-            f"{client.name} was told {result} for its {method} {args}, but that entry is {data}"
-        )
-
     # -- at the end ------------------------------------------------------------------------------------------
 
     def settled(self) -> bool:
@@ -108,40 +107,49 @@ class Checks:
             and len({raft.term for raft in rafts}) == 1
             and sum(raft.role is Role.LEADER for raft in rafts) == 1
             and all(raft.log.last_index == raft.log.commit == raft.log.stable == last for raft in rafts)
+            and not self._store.data.leases
             and all(host.process is not None and host.process.has_applied(last) for host in members)
         )
 
     def at_the_end(self) -> None:
         """Stores, sessions, appends and histories, once all is settled."""
         self.compare_logs()
-        store, applied = self._replay()
-        expected = _dump(store)
+        self._apply_committed()
+        missing = self._applied + 1
+        assert len(self.history.committed) < missing, f"nobody ever showed the committed entry {missing}"
+        expected = _dump(self._store)
         for host in self._world.members:
             assert host.process is not None, f"n{host.id} does not run"
             found = _dump(host.process.machine._store)
             assert found == expected, f"n{host.id} is in another state: {_difference(found, expected)}"
         for client in self._world.clients:
-            client.check_acknowledged(applied)
-        self._check_tokens(store)
+            client.check_acknowledged(self._outcomes)
+        self._check_tokens(self._store)
+        check_revisions(self._world.record.asked, self._events)
 
-    def _replay(self) -> tuple[Store, dict[tuple[int, int], list[int]]]:
-        """What all committed entries add up to, and where each numbered command stands in the log."""
-        committed = self.history.committed
-        store, places = Store(), {}  # type: ignore[var-annotated]
-        for index in range(1, len(committed) + 1):
-            assert index in committed, f"nobody ever showed the committed entry {index} of {len(committed)}"
-            _, _, kind, data, _ = json.loads(committed[index][1])
-            if kind == COMMAND:
-                store.apply(index, data)
-                places.setdefault((data[0], data[1]), []).append(index)
-        return store, places
+    def _apply_committed(self) -> None:
+        """As soon as they are committed: so it is known when a lease ended."""
+        committed, store = self.history.committed, self._store
+        while self._applied + 1 in committed:
+            self._applied = index = self._applied + 1
+            before = store.data.revision
+            term, line = committed[index]
+            _, _, kind, data, _ = json.loads(line)
+            if kind != COMMAND:
+                continue
+            self.leases.ending_term = term if data[4] == LeaseExpire.name else 0
+            outcome = store.apply(index, data)
+            for revision in range(max(before + 1, store.data.history.floor), store.data.revision + 1):
+                self._events[revision] = {key: item for _, key, item, _ in store.data.history.at(revision)}
+            if not self._outcomes.get((data[0], data[2]), (False,))[0]:
+                self._outcomes[data[0], data[2]] = outcome  # one with too many in flight comes again
 
     def _check_tokens(self, store: Store) -> None:
         """Exactly once: each append that was acknowledged is there once, the others at most once or not at
         all."""
         for client in self._world.clients:
-            item = store.get(client.own_key)
-            found = item[0].split(";")[:-1] if item is not None else []
+            item = store.data.get(client.own_key.encode())
+            found = item[0].decode().split(";")[:-1] if item is not None else []
             assert len(set(found)) == len(found), f"{client.name}: applied twice in {found}"
             for token, outcome in client.tokens.items():
                 assert (token in found) or outcome != "ok", (
@@ -166,7 +174,8 @@ def _dump(store: Store) -> list[Any]:
             view.close()
             return rows
         for record in records:
-            rows += [(record[0], json.dumps(row)) for row in record[1]] if record[0] != "store" else []
+            kind, content = json.loads(encode_record(record))[:2]
+            rows += [(kind, json.dumps(row)) for row in content] if kind != "store" else [(kind, str(record))]
 
 
 def _difference(found: list[Any], expected: list[Any]) -> str:

@@ -11,10 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 from raftkv.client.command import Command, Done, Send
 from raftkv.client.session import ClerkSession
-from raftkv.errors import InvalidRequestError, NoSpaceError, NotApplied, SessionExpiredError, UnavailableError
+from raftkv.errors import (
+    InvalidRequestError,
+    NoSpaceError,
+    NotApplied,
+    RefusedError,
+    SessionExpiredError,
+    UnavailableError,
+)
 from raftkv.kvdb.operations import OPERATIONS
-from raftkv.kvdb.requests import of_fields
+from raftkv.kvdb.ranges import prefix_range
 
+from tests.sim.late_requests import LateRequests
+from tests.sim.leases import KEEP_ALIVE, Sent
 from tests.sim.record import Record
 
 if TYPE_CHECKING:
@@ -33,6 +42,8 @@ class Work:
         self.slot, self.method, self.args, self.operations = slot, method, args, operations
         self.token: str | None = None  # of an append to the client's own key
         self.open: list[int] = []  # the operations' places in the record
+        self.asked = -1  # its own place there
+        self.sent: Sent | None = None
 
 
 class SimClient:
@@ -42,17 +53,23 @@ class SimClient:
         self.world, self.name, self.own_key = world, f"c{number}", f"own{number}"
         plan = self._plan = world.plan
         self._rng = random.Random(f"{plan.seed}/client/{number}")
-        self._session = ClerkSession(sorted(world.hosts), self._rng)
+        self._session = self._new_session()
         self._pending: dict[int, tuple[Command, int, int]] = {}  # request -> (command, attempt, server)
         self._requests = self._written = 0
         self._seen: dict[str, str | None] = {}  # what it last read or wrote: for cas
-        self._acknowledged: list[tuple[str, tuple[int, int]]] = []
+        self._acknowledged: list[tuple[str, tuple[str, int], Any]] = []
         self._wake_at: float | None = None
         self._last = LAST  # commands to come after the faults
+        self._late = LateRequests(self, f"{plan.seed}/late/{number}")
         self.under_way: dict[int, Command] = {}  # slot -> command
         self.tokens: dict[str, str] = {}
         for slot in range(plan.window):
             world.schedule(self._rng.random() * plan.think_s, self._begin, slot)
+
+    def _new_session(self) -> ClerkSession:
+        return ClerkSession(
+            sorted(self.world.hosts), self._rng, draw_name=lambda: f"{self._rng.getrandbits(128):032x}"
+        )
 
     @property
     def finished(self) -> bool:
@@ -71,7 +88,7 @@ class SimClient:
         work = self._make_work(slot)
         now = self.world.now
         command = Command(
-            of_fields(OPERATIONS[work.method], work.args),
+            OPERATIONS[work.method].of(work.args),
             now + (LAST_S if self.world.calm else self._plan.timeout_s),
             work,
         )
@@ -81,6 +98,8 @@ class SimClient:
             record.invoke(f"{process}.{at}" if at else process, *operation)
             for at, operation in enumerate(work.operations)
         ]
+        work.asked = record.ask(process, command.method, command.args)
+        work.sent = self.world.checks.leases.sent()
         self.under_way[slot] = command
         self.world.count["client operations"] += 1
         if self.world.tracing:
@@ -94,30 +113,40 @@ class SimClient:
         self._written += 1
         value = f"{self.name}-{self._written}"
         if roll < 0.25:
-            work = Work(slot, "append", (self.own_key, value + ";"), [])
+            work = Work(slot, "append", (self.own_key.encode(), value.encode() + b";"), [])
             work.token = value
             self.tokens[value] = "info"
             return work
         if roll < 0.45:
-            return Work(slot, "get", (key,), [("get", key, None)])
+            return Work(slot, "get", (key.encode(),), [("get", key, None)])
         if roll < 0.6:
-            return Work(slot, "put", (key, value), [("put", key, value)])
+            return Work(slot, "put", (key.encode(), value.encode()), [("put", key, value)])
         if roll < 0.7:
-            return Work(slot, "append", (key, "+" + value), [("append", key, "+" + value)])
+            return Work(slot, "append", (key.encode(), b"+" + value.encode()), [("append", key, "+" + value)])
         if roll < 0.75:
-            return Work(slot, "delete", (key,), [("delete", key, None)])
+            return Work(slot, "delete", (key.encode(),), [("delete", key, None)])
         if roll < 0.85:
             expected = self._seen.get(key)
-            return Work(slot, "cas", (key, expected, value), [("cas", key, (expected, value))])
+            wanted = None if expected is None else expected.encode()
+            return Work(
+                slot, "cas", (key.encode(), wanted, value.encode()), [("cas", key, (expected, value))]
+            )
         if roll < 0.9:
-            return Work(slot, "scan", ("k", "", None), [("get", each, None) for each in self._plan.keys])
+            return Work(slot, "range", prefix_range(b"k"), [("get", each, None) for each in self._plan.keys])
         keys = rng.sample(self._plan.keys, rng.randint(1, len(self._plan.keys)))
         if roll < 0.95:
-            return Work(slot, "gets", (keys,), [("get", each, None) for each in keys])
+            return Work(
+                slot, "gets", ([each.encode() for each in keys],), [("get", each, None) for each in keys]
+            )
         operations = [
-            ["put", each, value] if rng.random() < 0.5 else ["append", each, "+" + value] for each in keys
+            ("put", each, value) if rng.random() < 0.5 else ("append", each, "+" + value) for each in keys
         ]
-        return Work(slot, "batch", (operations,), [(op, each, text) for op, each, text in operations])
+        return Work(
+            slot,
+            "batch",
+            ([(op, each.encode(), text.encode()) for op, each, text in operations],),
+            operations,
+        )
 
     def abandon_one(self) -> None:
         """The user does not wait for one of its commands any more (Ctrl-C)."""
@@ -126,7 +155,7 @@ class SimClient:
 
     def restart(self) -> None:
         """A new process, without the session: nobody learns what becomes of the commands under way."""
-        self._session = ClerkSession(sorted(self.world.hosts), self._rng)
+        self._session = self._new_session()
         self._pending.clear()
         self._wake_at = None
         for slot in self.under_way:
@@ -169,6 +198,11 @@ class SimClient:
             self.name, send.server, self._arrive, request, send.server, send.method, send.args
         )
 
+    def carry(self, server: int, method: str, args: tuple) -> None:
+        """Send this, whose answer nobody waits for."""
+        self._requests += 1
+        self.world.network.carry(self.name, server, self._arrive, self._requests, server, method, args)
+
     def _arrive(self, request: int, server: int, method: str, args: tuple) -> None:
         process = self.world.hosts[server].process
         if process is None:
@@ -177,6 +211,12 @@ class SimClient:
         if self.world.tracing:
             self.world.say(f"{self.name} -> n{server} {method} {args}")
         process.receive_request((self, request, method, args))
+
+    def answers(self, request: int) -> None:
+        """A server answers it, well."""
+        pending = self._pending.get(request)
+        if pending is not None and pending[0].method == KEEP_ALIVE:
+            self.world.checks.leases.renewed(pending[0].args[0])
 
     # -- what becomes of its requests ------------------------------------------------------------------------
 
@@ -236,7 +276,9 @@ class SimClient:
             self.tokens[work.token] = outcome
         self._record(work, outcome, command.result)
         if outcome == "ok" and command.is_write:
-            self._acknowledge(command, work)
+            self._acknowledge(command)
+            if self._plan.late_requests:
+                self._late.after(command)
         del self.under_way[work.slot]
         self.world.schedule(self._rng.random() * 2 * self._plan.think_s, self._begin, work.slot)
 
@@ -244,6 +286,8 @@ class SimClient:
         error = command.error
         if error is None:
             return "ok"
+        if isinstance(error, RefusedError):
+            return "fail"
         assert not isinstance(error, InvalidRequestError), (
             f"{self.name}: {command.method} {command.args}: {error}"
         )
@@ -260,6 +304,9 @@ class SimClient:
 
     def _record(self, work: Work, outcome: str, result: Any) -> None:
         record: Record = self.world.record
+        record.answer(work.asked, outcome, result)
+        if outcome == "ok" and work.sent is not None:
+            self.world.checks.leases.answered(work.method, work.args, result, work.sent)
         results: list[Any] = [None] * len(work.open)
         if outcome == "ok":
             results = self._results(work, result)
@@ -268,31 +315,33 @@ class SimClient:
             if outcome == "ok":
                 self._seen[key] = result_ if f == "get" else value if f == "put" else self._seen.get(key)
 
-    @staticmethod
-    def _results(work: Work, result: Any) -> list[Any]:
+    def _results(self, work: Work, result: Any) -> list[Any]:
         """The result of each of the operations, as the history wants it."""
         if work.method == "get":
-            return [result and result[0]]
+            return [_value(result[1])]
         if work.method == "gets":
-            return [item and item[0] for item in result]
-        if work.method == "scan":
-            rows, more = result
-            assert not more, f"a scan of {len(rows)} small keys was cut short"
-            values = {key: value for key, value, _ in rows}
+            return [_value(item) for item in result[1]]
+        if work.method == "range":
+            values = {row[0].decode(): row[1].decode() for row in result[1]}
             return [values.get(key) for _, key, _ in work.operations]
-        if work.method in ("cas", "delete"):
-            return [result]
+        if work.method in ("cas", "delete") and work.operations:
+            return [bool(result[1])]
         return [None] * len(work.operations)
 
-    def _acknowledge(self, command: Command, work: Work) -> None:
+    def _acknowledge(self, command: Command) -> None:
         numbering = command.numbering
         assert numbering is not None, f"{command.method} was answered without ever having had a number"
-        number = (numbering.client, command.seq)
-        self._acknowledged.append((command.method, number))
-        if command.method in ("put", "append"):
-            self.world.checks.acknowledged(self, command.method, work.args, number, command.result)
+        self._acknowledged.append((command.method, (numbering.name, command.seq), command.result))
 
-    def check_acknowledged(self, places: dict[tuple[int, int], list[int]]) -> None:
-        """Every write that it was told of is in the log. `places`: where each numbered command is."""
-        for method, number in self._acknowledged:
-            assert number in places, f"{self.name}: the acknowledged {method} {number} is not in the log"
+    def check_acknowledged(self, outcomes: dict[tuple[str, int], Any]) -> None:
+        """Every write that it was told of is in the log, and it was told the truth. `outcomes`: what became of each numbered
+        command."""
+        for method, number, result in self._acknowledged:
+            assert number in outcomes, f"{self.name}: the acknowledged {method} {number} is not in the log"
+            assert outcomes[number] == (True, result), (
+                f"{self.name}: its {method} {number} has the outcome {outcomes[number]}, but it was told {result}"
+            )
+
+
+def _value(item: Any) -> str | None:
+    return None if item is None else item[0].decode()

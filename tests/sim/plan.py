@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from raftkv.config import RaftOptions
+from raftkv.kvdb import history
 from raftkv.kvdb import session_table as sessions
 from raftkv.node import applier, snapshotter
 from raftkv.storage import snapshot_file
@@ -121,6 +122,8 @@ class Plan:
         self.in_step = rng.random() < 0.3  # all tick at the same moments, so that elections collide
         self.tick_s = self.options.heartbeat_interval_ms / 1000 * rng.uniform(0.3, 1.0)
         self.constants = _constants(rng)
+        if random.Random(f"{seed}/history").random() < 0.3:  # drawn apart, too
+            self.constants += [(history, "MAX_EVENTS", 60), (history, "BLOCK_EVENTS", 5)]
         # the network
         self.encoded = rng.random() < 0.3  # messages pass through their wire form
         self.ordered = rng.random() < 0.5  # what leaves first on a link arrives first, as with TCP
@@ -141,9 +144,11 @@ class Plan:
         self.reserve_bytes = random.Random(f"{seed}/reserve").choice([0, 1000, 4000])
         # the clients
         self.clients = rng.choice([2, 3, 5])
+        self.data_clients = random.Random(f"{seed}/data").choice([0, 1, 2])
         self.window = rng.choice([1, 1, 3])  # commands of a client under way at once
         self.keys = [f"k{n}" for n in range(rng.choice([1, 3, 6]))]
         self.think_s = rng.choice([0.01, 0.05, 0.2])
+        self.late_requests = random.Random(f"{seed}/late").random() < 0.3
         self.timeout_s = rng.choice([1.0, 4.0, 10.0])
         # the faults
         self.clock_rates = rng.choice([(1.0, 1.0), (0.95, 1.05), (0.5, 2.0)])

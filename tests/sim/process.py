@@ -99,7 +99,8 @@ class Process:
 
     def make_machine(self) -> Any:
         """What is replicated."""
-        return KVService(self._send_replies, "sim")
+        timeout_s = self.world.plan.options.election_timeout_ms / 1000
+        return KVService(self._send_replies, "sim", clock=self.threads.clock, election_timeout_s=timeout_s)
 
     def _draws(self) -> Iterator[int]:
         """Random numbers, but uids that a reader of the trace knows again."""
@@ -120,6 +121,8 @@ class Process:
         if self.world.tracing:
             self._trace_disk()
         self.member.start()
+        if isinstance(self.machine, KVService):
+            self.threads.repeat("leases", self.machine.tick(), self.machine.tick)
         self.world.schedule(0.0, self.run, self._read)  # what came meanwhile
 
     def stop(self) -> None:
@@ -312,6 +315,8 @@ class Process:
         if self.dead:
             raise Crash
         for client, id, ok, result in replies:
+            if ok:
+                client.answers(id)
             self.world.network.carry(self.id, client.name, client.receive, id, ok, result)
 
     # -- for the trace ---------------------------------------------------------------------------------------

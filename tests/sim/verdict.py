@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from tests.linearizability import revisions
 from tests.linearizability.checker import check
 from tests.linearizability.history import Operation
+from tests.linearizability.revisions import Asked
 from tests.linearizability.search import OK
+from tests.linearizability.store_model import Changes
 
 TIME_LIMIT_S = 30.0  # real time; a history of a run takes some milliseconds
+
+
+def check_revisions(asked: list[Asked], events: Mapping[int, Changes]) -> None:
+    """The same by revisions: of all operations, those on many keys among them."""
+    result = revisions.check(asked, events)
+    assert not result.problems, str(result)
 
 
 def check_history(operations: list[Operation]) -> None:

@@ -19,6 +19,7 @@ from raftkv.node import applier, log_writer, node, snapshotter
 
 from tests.sim.checks import Checks
 from tests.sim.client import SimClient
+from tests.sim.data_client import DataClient
 from tests.sim.events import Events
 from tests.sim.faults import Faults
 from tests.sim.host import Host
@@ -71,6 +72,9 @@ class World(Events):
         self.hosts = {id: Host(self, id) for id in range(1, plan.servers + plan.spares + 1)}
         self.clients: list[SimClient] = []
         self.clients = [SimClient(self, number) for number in range(1, plan.clients + 1)]
+        self.clients += [
+            DataClient(self, plan.clients + number) for number in range(1, plan.data_clients + 1)
+        ]
         for host in self.members:
             late = plan.late_starts and host.rng.random() < 0.5
             self.schedule(host.rng.random() * (LATE_START_S if late else 0.05), host.boot)

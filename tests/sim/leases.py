@@ -1,0 +1,84 @@
+"""What is promised of leases: none ends before its time, and each ends soon after it.
+
+*Before its time*: less than its time to live after its holder sent the last keepalive that was answered (or its grant), by
+the clock of the leader that ended it. Clocks here run at different rates and jump, so that is all that can be said; where
+they run alike it is the holder's time, too.
+
+*Soon after*: within its time to live and LATE_S of the last answer to a keepalive, of the last election, or of the last
+fault. Looked at when no fault is left.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from raftkv.kvdb.leases import Lease
+
+if TYPE_CHECKING:
+    from tests.sim.world import World
+
+LATE_S = 1.0
+GRANT, KEEP_ALIVE = "lease_grant", "lease_keep_alive"
+
+
+class Sent(NamedTuple):
+    """When a keepalive, or a grant, was sent: the time, and what the clock of each machine said."""
+
+    now: float
+    clocks: dict[int, float]
+
+
+class LeaseWatch:
+    """Of all leases, each known by its id."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._held_since: dict[int, Sent] = {}  # by the last keepalive that was answered
+        self._renewed_at: dict[int, float] = {}  # when a leader last answered one
+        self._leaders: dict[int, tuple[int, float]] = {}  # term -> who was elected, and when
+        self.ending_term = 0  # in which the command was proposed by which leases end now; 0: it is a client's
+
+    def elected(self, term: int, id: int) -> None:
+        self._leaders[term] = id, self._world.now
+
+    # -- holders ---------------------------------------------------------------------------------------------
+
+    def sent(self) -> Sent:
+        """A command is begun now."""
+        world = self._world
+        return Sent(world.now, {id: host.clock() for id, host in world.hosts.items()})
+
+    def answered(self, method: str, args: tuple[Any, ...], result: Any, sent: Sent) -> None:
+        """A client was told that it holds a lease."""
+        if method == GRANT or method == KEEP_ALIVE and result[1] is not None:
+            self._hold(args[0], sent)
+
+    def _hold(self, lease: int, sent: Sent) -> None:
+        if lease not in self._held_since or self._held_since[lease].now < sent.now:
+            self._held_since[lease] = sent
+
+    def renewed(self, lease: int) -> None:
+        """A leader answers a keepalive; whether that arrives is another matter."""
+        self._renewed_at[lease] = self._world.now
+
+    # -- what becomes of them: leases.Observer ---------------------------------------------------------------
+
+    def granted(self, lease: Lease) -> None:
+        self._renewed_at[lease.id] = self._world.now
+
+    def ended(self, lease: Lease) -> None:
+        if self.ending_term:
+            self._look(lease, *self._leaders[self.ending_term])
+            self._world.count["leases that ended"] += 1
+        self._held_since.pop(lease.id, None)
+
+    def _look(self, lease: Lease, leader: int, since: float) -> None:
+        """`leader`, who was elected then, found that its time was over."""
+        world, held = self._world, self._held_since.get(lease.id)
+        if held is not None:
+            left_s = held.clocks[leader] + lease.ttl - world.hosts[leader].clock()
+            assert left_s <= 1e-6, f"n{leader} ended lease {lease.id} {left_s:.3f} s before its time"
+            world.count["leases that ended and had been held"] += 1
+        if world.calm:
+            late_s = world.now - max(since, world.calm_since, self._renewed_at[lease.id]) - lease.ttl
+            assert late_s <= LATE_S, f"n{leader} ended lease {lease.id} {late_s:.3f} s after its time"
