@@ -10,6 +10,7 @@ What takes part, each in a file of its own:
     launcher.py     runs a server whose fsync can be made to fail or to take long, and which finds each other server
                     through a proxy of that pair
     cluster.py      tests/cluster's Cluster with both of these
+    data_client.py  one that uses all of the database, and its record, which is judged by revisions
     client.py       a client: it writes and reads a few keys with Clerk; stubborn.py one that does not follow
                     the leader; client_process.py a process full of them
     recorder.py     what they asked and what they were told, in the format of tests/linearizability

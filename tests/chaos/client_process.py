@@ -1,6 +1,6 @@
 """A process of clients. Ends when its standard input does, so that it outlives nobody.
 
-    python -m tests.chaos.client_process CLIENT.ini --name A --history FILE --began SECONDS --seed S
+    python -m tests.chaos.client_process CLIENT.ini --name A --history FILE --asked FILE --began SECONDS --seed S
 
 Each of its threads is one client.
 """
@@ -16,6 +16,7 @@ from pathlib import Path
 from raftkv import Clerk
 
 from tests.chaos.client import TIMEOUTS_S, Client
+from tests.chaos.data_client import DataClient
 from tests.chaos.recorder import Recorder
 from tests.chaos.stubborn import Stubborn
 
@@ -45,12 +46,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("ini")
     parser.add_argument("--name", required=True)
     parser.add_argument("--history", required=True, type=Path)
+    parser.add_argument("--asked", required=True, type=Path)
     parser.add_argument("--began", required=True, type=float)
     parser.add_argument("--seed", required=True)
     args = parser.parse_args(argv)
     stopping, errors = threading.Event(), []  # type: ignore[var-annotated]
 
-    def run(client: Client) -> None:
+    def run(client: Client | DataClient) -> None:
         try:
             client.run(stopping)
         except BaseException as error:
@@ -61,8 +63,13 @@ def main(argv: list[str] | None = None) -> int:
     with (
         Clerk.from_config(args.ini, timeout=TIMEOUTS_S[-1]) as shared,
         open(args.history, "w", buffering=1, encoding="ascii") as file,
+        open(args.asked, "w", buffering=1, encoding="ascii") as asked,
     ):
-        clients = _clients(args, shared, Recorder(file))
+        clients: list[Client | DataClient] = [*_clients(args, shared, Recorder(file))]
+        clients += [
+            DataClient(name, args.ini, asked, f"{args.seed} {name}")
+            for name in (f"{args.name}8", f"{args.name}9")
+        ]
         threads = [threading.Thread(target=run, args=(client,)) for client in clients]
         for thread in threads:
             thread.start()

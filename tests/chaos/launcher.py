@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 from raftkv.cli import server
+from raftkv.kvdb import history
 from raftkv.storage import disk
 
 LOOK_EVERY_S = 0.01
@@ -89,7 +90,13 @@ def route(routes: Mapping[str, int]) -> None:
     socket.socket.connect = connect_by_route  # type: ignore[method-assign]
 
 
+def keep_all_history() -> None:
+    """The database forgets nothing that it did, so that a run can be judged by it. (The simulator has databases that do.)"""
+    history.MAX_EVENTS = history.MAX_BYTES = 1 << 40
+
+
 if __name__ == "__main__":
+    keep_all_history()
     if os.path.exists(sys.argv[1] + ".routes"):
         route(json.loads(Path(sys.argv[1] + ".routes").read_text(encoding="ascii")))
     limit_threads(sys.argv[1] + ".threads")

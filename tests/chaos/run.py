@@ -16,6 +16,8 @@ from raftkv.errors import NoSpaceError, RaftKVError
 
 from tests.chaos.client import COUNTER_PERIOD_S, KEYS, PERIOD_S
 from tests.chaos.cluster import ChaosCluster
+from tests.chaos.data_client import events_of, judge, read_asked
+from tests.chaos.launcher import keep_all_history
 from tests.chaos.nemesis import Nemesis
 from tests.chaos.recorder import Recorder, merge, outcomes
 from tests.chaos.resources import Resources
@@ -44,11 +46,14 @@ class Clients:
 
     def __init__(self, folder: Path, ini: Path, seed: int, began: float) -> None:
         self.histories: list[Path] = []
+        self.asked: list[Path] = []  # of the clients that use all of the database
         self._processes: list[subprocess.Popen] = []
         self._folder = folder
         for name in "ABCDEFGH"[:CLIENT_PROCESSES]:
             history = folder / f"history-{name}.jsonl"
-            options = ["--name", name, "--history", str(history), "--began", str(began), "--seed", str(seed)]
+            asked = folder / f"asked-{name}.jsonl"
+            options = ["--name", name, "--history", str(history), "--asked", str(asked)]
+            options += ["--began", str(began), "--seed", str(seed)]
             with open(folder / f"client-{name}.log", "wb") as log:
                 process = subprocess.Popen(
                     [sys.executable, "-m", "tests.chaos.client_process", str(ini), *options],
@@ -58,6 +63,7 @@ class Clients:
                     stderr=log,
                 )
             self.histories.append(history)
+            self.asked.append(asked)
             self._processes.append(process)
 
     def expect_running(self) -> None:
@@ -144,6 +150,7 @@ class Run:
         cluster.stop(*cluster.nodes)
         self._compare_disks(cluster)
         self._judge_histories(merge([*clients.histories, final]), counters)
+        self._judge_revisions(clients.asked, cluster.nodes[1].data_dir)
 
     def _elapsed_s(self) -> float:
         return time.monotonic() - self._began
@@ -243,6 +250,13 @@ class Run:
             f"linearizable: {good} of {histories.keys} keys, checked in {took_s:.1f} s",
             f"exactly once: {counted.keys} counters, {len(counted.problems)} problems",
         ]
+
+    def _judge_revisions(self, files: list[Path], data_dir: Path) -> None:
+        started = time.monotonic()
+        keep_all_history()
+        result = judge(read_asked(files), events_of(data_dir))
+        self._problems += result.problems
+        self._lines.append(f"by revisions: {result.summary}, checked in {time.monotonic() - started:.1f} s")
 
     def _judge_logs(self, cluster: ChaosCluster) -> None:
         logs = {id: node.log for id, node in cluster.nodes.items()}
