@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from itertools import count
 from typing import Any, Callable
 
 from raftkv.client.command import Command, Done, Send
@@ -30,7 +31,8 @@ class CourseClerk:
         self.world, self.name, self.servers = world, name, set(servers)
         self._record = record
         self._rng = random.Random(f"{world.plan.seed}/{name}")
-        self._session = ClerkSession(sorted(world.hosts), self._rng)
+        names = (f"{name}.{number}" for number in count(1))
+        self._session = ClerkSession(sorted(world.hosts), self._rng, draw_name=names.__next__)
         self._calls: dict[int, tuple[int, Call]] = {}  # request -> (server, call)
         self._requests = 0
         self._wake_at: float | None = None
