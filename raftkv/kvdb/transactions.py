@@ -9,11 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from raftkv.errors import BAD_REQUEST, DUPLICATE_KEY, TOO_MANY_OPERATIONS, InvalidRequestError
+from raftkv.errors import (
+    BAD_REQUEST,
+    DUPLICATE_KEY,
+    RANGE_TOO_LARGE,
+    TOO_MANY_OPERATIONS,
+    InvalidRequestError,
+)
 from raftkv.kvdb.history import Item
 from raftkv.kvdb.keyspace import Keyspace
 from raftkv.kvdb.limits import (
     MAX_OUTCOME_BYTES,
+    MAX_RANGE_KEYS,
     MAX_TXN_DEPTH,
     MAX_TXN_OPS,
     check_number,
@@ -34,6 +41,12 @@ _COLUMN = {VERSION: 3, CREATE: 1, MOD: 2, VALUE: 0, LEASE: 4}  # of an item
 _NO_ITEM: Item = (b"", 0, 0, 0, 0)
 _ANSWER_TOO_LARGE = refused(
     BAD_REQUEST, f"the answers of the transaction are larger than {MAX_OUTCOME_BYTES} bytes: read less in it"
+)
+
+
+_TOO_MANY_COMPARED = refused(
+    RANGE_TOO_LARGE,
+    f"the compares of the transaction have more than {MAX_RANGE_KEYS} keys to look at: compare fewer",
 )
 
 
@@ -119,6 +132,13 @@ class _Transaction(_Fields, Operation):
             check_request(size)
         return size
 
+    def _looks(self, data: Keyspace) -> int:
+        """How many keys its compares of ranges have, with the work of the transactions in it."""
+        ranges = [compare for compare in self.compares if compare.end]
+        inner = [each for each in (*self.success, *self.failure) if isinstance(each, _Transaction)]
+        own = sum([data.items.count(each.key, end_of(each.key, each.end)) for each in ranges])
+        return own + sum([each.work(data) if isinstance(each, Txn) else each._looks(data) for each in inner])
+
     def _branch(self, data: Keyspace) -> tuple[bool, list[Any]]:
         """Whether the compares hold, and what is to be done: operations, and of transactions what this returns."""
         held = all(compare.holds(data) for compare in self.compares)
@@ -162,11 +182,8 @@ class Txn(_Transaction, Write):
         ]
 
     def work(self, data: Keyspace) -> int:
-        ranges = [compare for compare in self.compares if compare.end]
-        looks = sum([data.items.count(each.key, end_of(each.key, each.end)) for each in ranges])
-        return looks + sum(
-            [each.work(data) for each in (*self.success, *self.failure) if isinstance(each, Write)]
-        )
+        writes = [each for each in (*self.success, *self.failure) if isinstance(each, Write)]
+        return self._looks(data) + sum([each.work(data) for each in writes if not isinstance(each, Txn)])
 
     def change(self, data: Keyspace) -> Outcome:
         held, branch = self._branch(data)
@@ -184,6 +201,8 @@ class TxnRead(_Transaction, Read):
     name = "txn_read"
 
     def read(self, data: Keyspace) -> Outcome:
+        if self._looks(data) > MAX_RANGE_KEYS:
+            return _TOO_MANY_COMPARED
         held, branch = self._branch(data)
         return _carry_out(data, held, branch, {})
 

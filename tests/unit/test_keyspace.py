@@ -15,7 +15,7 @@ from raftkv.errors import (
     RANGE_TOO_LARGE,
     InvalidRequestError,
 )
-from raftkv.kvdb import history, reads
+from raftkv.kvdb import history, reads, transactions
 from raftkv.kvdb.limits import MAX_PAGE_BYTES, MAX_PAGE_ROWS
 from raftkv.kvdb.ranges import ALL, ASCEND, CREATE, DESCEND, KEY, MOD, NONE, VALUE, VERSION, prefix_range
 from raftkv.kvdb.reads import Range
@@ -525,6 +525,20 @@ def test_a_compare_over_a_range_holds_for_all_keys_of_it() -> None:
         ]
         assert of_nothing == [True, False, False, False], "a range without keys is as a key that is not there"
     assert not any(holds(VALUE, relation, b"", b"x", b"z") for relation in (EQUAL, GREATER, LESS, NOT_EQUAL))
+
+
+def test_a_read_that_compares_very_many_keys_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transactions, "MAX_RANGE_KEYS", 5)
+    write = Writer()
+    for n in range(6):
+        write("put", b"%d" % n, b"")
+    many, few = compare(VERSION, GREATER, 0, *ALL), compare(VERSION, GREATER, 0, b"0", b"5")
+    assert write.read("txn_read", [few], [], [])[1][1]
+    assert write.read("txn_read", [many], [], [])[1][0] == RANGE_TOO_LARGE
+    assert write.read("txn_read", [], [["txn_read", [many], [], []]], [])[1][0] == RANGE_TOO_LARGE
+    assert write("txn", [many], [["put", b"0", b""]], [])[0], (
+        "a write is carried out where it holds up nobody"
+    )
 
 
 def test_a_transaction_is_one_revision_and_sees_its_own_writes(write: Writer) -> None:
