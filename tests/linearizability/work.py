@@ -22,8 +22,8 @@ class DataWork:
         self._written = 0
         self.newest = 1
 
-    def next(self, leases: bool = True) -> tuple[str, tuple[Any, ...]]:
-        """An operation and its plain arguments; with `leases`, perhaps one about those."""
+    def next(self, leases: bool = True, compacts: bool = True) -> tuple[str, tuple[Any, ...]]:
+        """An operation and its plain arguments; with `leases`, perhaps one about those; with `compacts`, rarely a compact."""
         kinds = [self._put, self._range, self._delete, self._txn, self._txn, self._batch, self._get]
         if leases:
             kinds += [
@@ -34,7 +34,7 @@ class DataWork:
                 self._keep_alive,
                 self._revoke,
             ]
-        if self._rng.random() < 0.01:
+        if self._rng.random() < 0.01 and compacts:
             return "compact", (max(1, self.newest - self._rng.randint(0, 20)),)
         method, *args = self._rng.choice(kinds)()
         return method, tuple(args)
