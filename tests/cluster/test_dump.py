@@ -7,9 +7,12 @@ import stat
 from pathlib import Path
 
 import pytest
+from raftkv import Clerk
+from raftkv.client.answers import KeyValue
 from raftkv.errors import LockedError, UnavailableError
 from raftkv.kvdb.dumps import MAX_DUMPS
 from raftkv.kvdb.offline import read_folder
+from raftkv.kvdb.restoring import REVISION_GAP
 
 from tests.cluster.harness import Cluster
 from tests.cluster.test_snapshots import SMALL, put_all
@@ -20,6 +23,15 @@ def content(folder: Path) -> list[tuple[str, int, bytes]]:
         (str(path), path.stat().st_mode, b"" if path.is_dir() else path.read_bytes())
         for path in folder.rglob("*")
     )
+
+
+def put_back(db: Clerk, revision: int, rows: list[KeyValue]) -> None:
+    """In place of what is there, in two pieces."""
+    db.delete_range()
+    at = db.restore(revision, [], rows[:700])
+    assert at > revision + REVISION_GAP
+    assert db.restore(revision, [], rows[700:], at=at) == at
+    assert db.range().kvs == sorted(rows) and db.range().revision == at
 
 
 def test_a_dump_of_a_running_server_and_of_a_stopped_one(tmp_path: Path) -> None:
@@ -43,6 +55,8 @@ def test_a_dump_of_a_running_server_and_of_a_stopped_one(tmp_path: Path) -> None
         rows += [row for piece in pieces for row in piece]
         assert {row.key: row.value for row in rows} == before
         assert len(rows) == dump.keys == 1200
+        put_back(db, dump.revision, rows)
+        data = before
 
         cluster.wait_until_equal()
         with pytest.raises(LockedError, match="is in use by the process"):
