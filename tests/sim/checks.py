@@ -37,6 +37,7 @@ class Checks:
         self.leases = LeaseWatch(world)
         self._store = Store()  # what all committed entries add up to
         self._applied = 0  # entries
+        self._leaders_logs: dict[int, int] = {}  # term -> the last index of its leader's log, as seen
         self._store.data.leases.observer = self.leases
         self._outcomes: dict[tuple[str, int], Any] = {}  # what became of each numbered command
         self._events: dict[int, Changes] = {}  # what each revision changed
@@ -59,11 +60,23 @@ class Checks:
             self._tell("elected", process)
             self.compare_logs()
         self._look_for_moments(process, raft)
+        self._look_for_ends_of_leases(raft)
         self._apply_committed()
 
     def at_death(self, process: Process) -> None:
         """`process` ends in the middle of an event. What it has just committed, it may have told a client."""
         self.history.check((process.raft,))
+        self._look_for_ends_of_leases(process.raft)
+
+    def _look_for_ends_of_leases(self, raft: Raft) -> None:
+        """What a leader has appended since it was looked at last."""
+        if raft.role is not Role.LEADER:
+            return
+        log, seen = raft.log, self._leaders_logs.get(raft.term, 0)
+        self._leaders_logs[raft.term] = log.last_index
+        for entry in log.entries[max(0, seen + 1 - log.first_index) :]:
+            if entry.term == raft.term and LeaseExpire.name.encode() in entry.line:
+                self.leases.proposed(entry.index, entry.term)
 
     def _look_for_moments(self, process: Process, raft: Raft) -> None:
         entries, last = raft.log.entries, process.last_entry
@@ -137,7 +150,7 @@ class Checks:
             _, _, kind, data, _ = json.loads(line)
             if kind != COMMAND:
                 continue
-            self.leases.ending_term = term if data[4] == LeaseExpire.name else 0
+            self.leases.ending = (index, term) if data[4] == LeaseExpire.name else None
             outcome = store.apply(index, data)
             for revision in range(max(before + 1, store.data.history.floor), store.data.revision + 1):
                 self._events[revision] = {key: item for _, key, item, _ in store.data.history.at(revision)}

@@ -5,7 +5,7 @@ the clock of the leader that ended it. Clocks here run at different rates and ju
 they run alike it is the holder's time, too.
 
 *Soon after*: within its time to live and LATE_S of the last answer to a keepalive, of the last election, or of the last
-fault. Looked at when no fault is left.
+fault, it is proposed that it ends. Looked at when no fault is left. (How long the log takes is another matter.)
 """
 
 from __future__ import annotations
@@ -36,10 +36,18 @@ class LeaseWatch:
         self._held_since: dict[int, Sent] = {}  # by the last keepalive that was answered
         self._renewed_at: dict[int, float] = {}  # when a leader last answered one
         self._leaders: dict[int, tuple[int, float]] = {}  # term -> who was elected, and when
-        self.ending_term = 0  # in which the command was proposed by which leases end now; 0: it is a client's
+        self._proposed: dict[
+            tuple[int, int], tuple[float, float]
+        ] = {}  # (index, term) -> when, and by whose clock
+        self.ending: tuple[int, int] | None = None  # the entry by which a leader ends leases just now
 
     def elected(self, term: int, id: int) -> None:
         self._leaders[term] = id, self._world.now
+
+    def proposed(self, index: int, term: int) -> None:
+        """The leader of `term` ends leases by this entry, once it is committed."""
+        clock = self._world.hosts[self._leaders[term][0]].clock()
+        self._proposed.setdefault((index, term), (self._world.now, clock))
 
     # -- holders ---------------------------------------------------------------------------------------------
 
@@ -67,18 +75,18 @@ class LeaseWatch:
         self._renewed_at[lease.id] = self._world.now
 
     def ended(self, lease: Lease) -> None:
-        if self.ending_term:
-            self._look(lease, *self._leaders[self.ending_term])
+        if self.ending is not None:
+            self._look(lease, *self._leaders[self.ending[1]], *self._proposed[self.ending])
             self._world.count["leases that ended"] += 1
         self._held_since.pop(lease.id, None)
 
-    def _look(self, lease: Lease, leader: int, since: float) -> None:
-        """`leader`, who was elected then, found that its time was over."""
+    def _look(self, lease: Lease, leader: int, since: float, at: float, clock: float) -> None:
+        """`leader`, who was elected then, found at that time, by its clock, that the lease's time was over."""
         world, held = self._world, self._held_since.get(lease.id)
         if held is not None:
-            left_s = held.clocks[leader] + lease.ttl - world.hosts[leader].clock()
+            left_s = held.clocks[leader] + lease.ttl - clock
             assert left_s <= 1e-6, f"n{leader} ended lease {lease.id} {left_s:.3f} s before its time"
             world.count["leases that ended and had been held"] += 1
         if world.calm:
-            late_s = world.now - max(since, world.calm_since, self._renewed_at[lease.id]) - lease.ttl
+            late_s = at - max(since, world.calm_since, self._renewed_at[lease.id]) - lease.ttl
             assert late_s <= LATE_S, f"n{leader} ended lease {lease.id} {late_s:.3f} s after its time"
