@@ -45,6 +45,8 @@ MUTANTS: list[Mutant] = [
     Mutant("an old expiry ends a new lease", "16", "the entry does not name the grant",
            "unit/test_lease_keeper.py::test_one_that_is_granted_anew_before_the_expiry_is_applied_goes_on",
            Edit("kvdb.maintenance", "A is not None and A.granted_at == granted_at", "A is not None")),
+    Mutant("leases end early", "16", "half of the time is enough", SIMULATOR,
+           Edit("kvdb.lease_clock", "A + timer.lease.ttl", "A + timer.lease.ttl / 2")),
     Mutant("leases end late", "16", "the clock ticks no more", SIMULATOR,
            Instead("kvdb.lease_clock:LeaseClock.due", always([]))),
     Mutant("leases missing from the snapshot", "7", "who begins from it knows no lease", SIMULATOR,
