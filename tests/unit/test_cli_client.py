@@ -279,7 +279,7 @@ class Clerk(FakeClerk):
         return Endless()
 
 class Endless:
-    keys, revision = 1, 7
+    keys, revision, leases = 1, 7, []
     def __iter__(self):
         yield [KeyValue("a", "one", 1, 1, 1, 0)]
         print("begun", flush=True)
