@@ -204,7 +204,7 @@ def test_a_lie_is_found() -> None:
 
 def test_what_the_search_finds_wrong_is_wrong_and_the_reverse_for_values() -> None:
     verdicts = {True: 0, False: 0}
-    for seed in range(1000):
+    for seed in range(500):
         rng = random.Random(seed)
         database = Database(rng, simple=True)
         operations = database.run(12, clients=4)
@@ -214,7 +214,7 @@ def test_what_the_search_finds_wrong_is_wrong_and_the_reverse_for_values() -> No
         by_search = search(sorted(of_the_search(operations), key=lambda each: each.invoked)).verdict == OK
         assert by_search or not is_right, f"seed {seed}: the search finds a violation"
         verdicts[by_search] += 1
-    assert min(verdicts.values()) > 50, verdicts
+    assert min(verdicts.values()) > 25, verdicts
 
 
 def put(process: int, value: bytes, revision: int, invoked: int, returned: int, key: bytes = b"a") -> Asked:
@@ -280,7 +280,7 @@ def test_the_end_of_a_lease_deletes_all_of_its_keys() -> None:
 
 
 def test_the_time_grows_with_the_history() -> None:
-    """Twenty thousand operations take some seconds."""
+    """Eight thousand operations take two seconds, of ten clients on four keys."""
     database = Database(random.Random(1))
-    result = judged(database.run(20_000, clients=10), database.events)
-    assert not result.problems and result.revisions > 4_000 and result.unanswered > 100, str(result)
+    result = judged(database.run(8_000, clients=10), database.events)
+    assert not result.problems and result.revisions > 1_500 and result.unanswered > 40, str(result)
