@@ -126,6 +126,8 @@ TOO_MANY_CONNECTIONS = "too_many_connections"  # the server has as many as it ma
 INVALID_CHANGE = "invalid_change"  # of the members. detail: {"may_pass": …}, see InvalidChangeError
 REMOVED = "removed"  # a server's disk has left the cluster
 SHUTTING_DOWN = "shutting_down"  # the server is stopping
+NO_LEADER = "no_leader"  # this member has known no leader for long: watch at another one
+CANCELLED = "cancelled"  # a stream ends as its client wanted
 
 #: What the state machine refuses: nothing of the command took effect.
 COMPACTED = "compacted"  # detail: the compact revision

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import queue
 import re
 import sys
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Callable, Union
 
@@ -23,15 +24,20 @@ from raftkv.client.pipeline import Pipeline
 from raftkv.client.poll import Poll
 from raftkv.client.ranges import ORDERS, TARGETS, pages, read_range
 from raftkv.client.transaction import Step, Transactions
+from raftkv.client.watch import Watch, WatchResponse, call_back
+from raftkv.client.watch_session import Told
+from raftkv.client.watching import Watching
 from raftkv.config import load_client_config
 from raftkv.ini import Address, host_problem
 from raftkv.keys import load_key
 from raftkv.kvdb.maintenance import Compact
 from raftkv.kvdb.operation import Operation
 from raftkv.kvdb.ranges import prefix_range
-from raftkv.kvdb.reads import Get, Range
+from raftkv.kvdb.reads import Get, Gets, Range
 from raftkv.kvdb.restoring import Restore
 from raftkv.kvdb.transactions import Compare
+from raftkv.kvdb.watch_requests import NO_DELETES, NO_PUTS, WITH_PREVIOUS, WITHOUT_LEADER
+from raftkv.kvdb.watch_requests import Watch as WatchRequest
 from raftkv.kvdb.writes import IGNORE_LEASE, IGNORE_VALUE, PREV_KV, Append, Cas, Delete, Put
 
 Row = tuple[Any, Any, int]  # key, value, revision
@@ -75,6 +81,7 @@ class Clerk(MemberCommands):
     def _begin_anew(self) -> None:
         self._driver = Driver(self._addresses, self._authkey, self._are_ids)
         self._callers = Callers(self._driver, self._timeout_s)
+        self._watching = Watching(self._driver.ends, self._driver.leader)
 
     @classmethod
     def from_config(
@@ -96,6 +103,7 @@ class Clerk(MemberCommands):
         driver = getattr(self, "_driver", None)
         if driver is not None and driver.is_running():
             driver.begin_to_close()
+            self._watching.begin_to_close()
             if not sys.is_finalizing():
                 warnings.warn("unclosed Clerk: use it in a with block, or close() it", ResourceWarning)
 
@@ -112,6 +120,7 @@ class Clerk(MemberCommands):
         self._begin_anew()
         if closed:
             self._driver.begin_to_close()
+            self._watching.begin_to_close()
 
     def _do(self, operation: Operation) -> Any:
         operation.check()
@@ -267,6 +276,73 @@ class Clerk(MemberCommands):
         result: tuple[bool, list[Any]] = step.convert(self._do(step.operation))
         return result
 
+    def watch(
+        self,
+        key: Text,
+        end: Text | None = None,
+        *,
+        prefix: bool = False,
+        start_revision: int = 0,
+        prev_kv: bool = False,
+        filters: Collection[str] = (),
+        progress_notify: bool = False,
+        consistency: str = "linearizable",
+        callback: Callable[[WatchResponse], object] | None = None,
+        on_end: Callable[[Exception], object] | None = None,
+        notify: Callable[[], object] | None = None,
+    ) -> Watch:
+        """What happens to `key`, from `start_revision` on, as it happens: an iterator of Events, see Watch. Each event once, in
+        order, whatever servers and connections do meanwhile.
+
+        With `end`, the keys from `key` on and before `end` ("\\0": to the last one); with `prefix`, those that begin with
+        `key`. A `start_revision` may be in the past, as long as it is not compacted, or in the future. 0 is from now on: all
+        that is written after this call has begun is told; with consistency "serializable" from where the server is that answers
+        first, which may be behind, and which may be cut off from the others.
+
+        `prev_kv`: events say what the key held before. `filters`: "noput", "nodelete". `progress_notify`: a response without
+        events says from time to time how far the watch is, if it is told of nothing. With a `callback` it is called with each
+        WatchResponse, on a thread of its own, and `on_end(error)` when the watch ends by an error; the watch is then only good
+        for cancel(). `notify()` is called on a thread of the Clerk's when there is something to get(); it must not block.
+
+        What the watch raises, now or later, is said at Watch; and UnavailableError if no leader says in time what "now" is.
+        """
+        request = self._watch_request(key, end, prefix, start_revision, prev_kv, filters, consistency)
+        if not request.start and consistency == "linearizable":
+            request = request._replace(start=self._run(Gets([]))[0] + 1)
+        waiting: queue.SimpleQueue[Told] = queue.SimpleQueue()
+        number = self._watching.open(request, waiting, notify or _ignore, progress_notify)
+        watch = Watch(self._watching, waiting, number, request.start, self._encoding, self)
+        if callback is not None:
+            call_back(watch, callback, on_end)
+        return watch
+
+    def _watch_request(
+        self,
+        key: Text,
+        end: Text | None,
+        prefix: bool,
+        start: int,
+        prev_kv: bool,
+        filters: Collection[str],
+        consistency: str,
+    ) -> WatchRequest:
+        first = self._encoding.encode(key, "key")
+        bounds = (
+            prefix_range(first)
+            if prefix
+            else (first, b"" if end is None else self._encoding.encode(end, "end"))
+        )
+        if prefix and end is not None:
+            raise errors.InvalidRequestError("a range is given by its prefix, or by its start and end")
+        unknown = set(filters) - set(_FILTERS)
+        if unknown or isinstance(filters, str):
+            raise errors.InvalidRequestError(f"filters are a list of {' and '.join(_FILTERS)}")
+        options = WITH_PREVIOUS * bool(prev_kv) + sum(_FILTERS[name] for name in set(filters))
+        options += WITHOUT_LEADER * is_serializable(consistency)
+        request = WatchRequest(0, *bounds, start, options)
+        request.check()
+        return request
+
     @property
     def leases(self) -> Leases:
         """The commands for leases: see leases.py."""
@@ -369,7 +445,8 @@ class Clerk(MemberCommands):
 
     def close(self) -> None:
         """Close all connections. Commands under way fail: with OutcomeUnknown, or with ClosedError if it is
-        certain that they did not take effect. May be called twice; not from a Future's callback."""
+        certain that they did not take effect. Watches end. May be called twice; not from a Future's callback."""
+        self._watching.close()
         self._driver.close()
 
 
@@ -381,6 +458,22 @@ _SUBMITTED: dict[str, tuple[type[Operation], tuple[str, ...]]] = {
     "cas": (Cas, ("key", "expected value", "value")),
     "get": (Get, ("key",)),
 }
+
+
+_FILTERS = {"noput": NO_PUTS, "nodelete": NO_DELETES}
+
+
+def is_serializable(consistency: str) -> bool:
+    """Raises InvalidRequestError for what is no level of consistency."""
+    if consistency not in ("linearizable", "serializable"):
+        raise errors.InvalidRequestError(
+            f"consistency is linearizable or serializable, not {consistency!r:.40}"
+        )
+    return consistency == "serializable"
+
+
+def _ignore() -> None:
+    """Nobody wants to be told."""
 
 
 def _addresses(servers: Servers) -> dict[int, Address]:

@@ -130,6 +130,10 @@ class Driver:
         """Nobody waits for it any more."""
         self._inbox.put(lambda: self._abandon(command))
 
+    def leader(self) -> int | None:
+        """The server that is believed to lead. From any thread."""
+        return self._session.leader
+
     def is_own_thread(self) -> bool:
         """Whether the calling thread is one of ours, which may take the lock, and must not wait."""
         return threading.get_ident() in self._own_threads

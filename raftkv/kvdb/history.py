@@ -17,6 +17,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Callable, Optional, Union
 
 from raftkv.kvdb.sorted_items import SortedItems
@@ -61,6 +62,7 @@ class History:
             SortedItems()
         )  # when they were deleted, of keys that do not exist now
         self._events = self._bytes = 0  # of all blocks but the newest
+        self.before_drop: Callable[[], None] = _nothing  # called before events are dropped, between revisions
 
     @property
     def floor(self) -> int:
@@ -99,6 +101,17 @@ class History:
         else:
             block = blocks[bisect_right([each.first for each in blocks], revision) - 1]
         return _events_of(block.revisions[revision - block.first])
+
+    def since(self, revision: int) -> Iterator[Sequence[Event]]:
+        """The events of each revision from this one on, which is `floor` or later, in order. Nothing may change meanwhile."""
+        if revision >= self._block.first:  # mostly
+            blocks: Iterable[_Block] = (self._block,)
+        else:
+            at = bisect_right([each.first for each in self._blocks], revision) - 1
+            blocks = islice(self._blocks, at, None)
+        for block in blocks:
+            for place in range(max(0, revision - block.first), len(block.revisions)):
+                yield _events_of(block.revisions[place])
 
     def newest_first(self) -> Iterator[Event]:
         """All events as they are now, whatever is added meanwhile: see HistoryRestorer. Of deletions before the floor
@@ -212,6 +225,8 @@ class History:
 
     def drop_before(self, revision: int) -> None:
         """Forget the events of the revisions before this one, as far as whole blocks of them go."""
+        if len(self._blocks) > 1 and self._blocks[1].first <= revision:
+            self.before_drop()
         while len(self._blocks) > 1 and self._blocks[1].first <= revision:
             self._drop_block()
 
@@ -221,8 +236,14 @@ class History:
         self._bytes += block.bytes
         self._block = _Block(block.first + len(block.revisions))
         self._blocks.append(self._block)
-        while self._events > MAX_EVENTS - BLOCK_EVENTS or self._bytes > MAX_BYTES - BLOCK_BYTES:
+        if self._is_full:
+            self.before_drop()
+        while self._is_full:
             self._drop_block()
+
+    @property
+    def _is_full(self) -> bool:
+        return self._events > MAX_EVENTS - BLOCK_EVENTS or self._bytes > MAX_BYTES - BLOCK_BYTES
 
     def _drop_block(self) -> None:
         block = self._blocks.popleft()
@@ -272,3 +293,7 @@ class HistoryRestorer:
 
 def _events_of(events: Event | list[Event]) -> Sequence[Event]:
     return events if type(events) is list else (events,)  # type: ignore[return-value]
+
+
+def _nothing() -> None:
+    """Nobody needs to know."""

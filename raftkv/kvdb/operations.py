@@ -23,6 +23,7 @@ from raftkv.kvdb.operation import Operation, Write
 from raftkv.kvdb.reads import Get, Gets, Range
 from raftkv.kvdb.restoring import Restore
 from raftkv.kvdb.transactions import Txn, TxnRead
+from raftkv.kvdb.watch_requests import Watch, WatchCancel, WatchTaken
 from raftkv.kvdb.writes import SINGLE_WRITES, Batch
 
 _WRITES: list[type[Write]] = [*SINGLE_WRITES.values(), Batch, Txn, Compact, LeaseGrant, LeaseRevoke, Restore]
@@ -42,6 +43,9 @@ _READS: list[type[Operation]] = [
     Dump,
     DumpPiece,
     DumpEnd,
+    Watch,
+    WatchTaken,
+    WatchCancel,
 ]
 #: What clients can ask for.
 OPERATIONS: dict[str, type[Operation]] = {kind.name: kind for kind in [*_WRITES, *_READS]}

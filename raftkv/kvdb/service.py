@@ -35,6 +35,8 @@ from raftkv.kvdb.requests import entry_of, of_request
 from raftkv.kvdb.session_table import expired
 from raftkv.kvdb.snapshot_view import SnapshotView, encode_record
 from raftkv.kvdb.store import Store
+from raftkv.kvdb.watch_requests import Watch, WatchCancel, WatchTaken
+from raftkv.kvdb.watches import Watches
 from raftkv.node.crash_points import reach
 from raftkv.node.interfaces import Consensus, RoleChange
 from raftkv.raft.types import Entry, Role
@@ -43,7 +45,8 @@ log = logging.getLogger("raftkv")
 
 NOSPACE = "NOSPACE"  # the alarm in status, by etcd's name
 _AFTER_READ_INDEX = (Read, LeaseKeepAlive, LeaseTimeToLive, Dump)
-_TICK = (None, None, None)  # among reads: the keeper of the leases looks at its clock
+_TICK = (None, None, None)  # among reads: leases and watches look at the clock
+_SOON_S = 0.002
 
 #: A request: (channel, id, method, args). A reply: (channel, id, ok, result).
 Request = tuple[Any, Any, str, tuple[Any, ...]]
@@ -80,7 +83,10 @@ class KVService:
         self._limit = DataLimit(max_data_bytes)
         self._keeper = LeaseKeeper(clock, election_timeout_s)
         self._keeper.watch(self._store.data)
+        self._watches = Watches(send_replies, clock, election_timeout_s)
+        self._watches.watch(self._store.data)
         self._role = RoleChange(Role.FOLLOWER, 0, None, "")
+        self._is_behind = False  # watches are, that could be served at once
         self._consensus: Consensus  # from replicated_by() on
         self._members: Members | None = None
 
@@ -161,8 +167,9 @@ class KVService:
         return max(1, self._store.applied)
 
     def on_close(self, channel: Any) -> None:
-        """Replies to a closed channel are dropped by the channel; of what is kept here, only dumps are its."""
+        """Replies to a closed channel are dropped by the channel; of what is kept here, dumps and watches are its."""
         self._dumps.closed(channel)
+        self._watches.closed(channel)
 
     def status(self) -> dict[str, Any]:
         """What this server knows of itself, as plain data (DESIGN: `status --json`)."""
@@ -207,6 +214,7 @@ class KVService:
             self._dumps.tidy_up()
         if not contexts:
             self._store.apply_entries(entries)
+            self._watches.changed()
             return
         apply = self._store.apply
         replies: list[Reply] = []
@@ -224,6 +232,7 @@ class KVService:
             self._limit.look(self._store.data_bytes)
         reach("node:before-reply")
         self._send_replies(replies)
+        self._watches.changed()
 
     def takes_long(self, entries: list[Entry]) -> bool:
         return self._store.takes_long(entries)
@@ -236,6 +245,7 @@ class KVService:
                 replies.append((channel, id, *op.read(data)))
             elif op is None:
                 replies += self._keeper.tick(data)
+                self._is_behind = self._watches.tick()
             else:
                 outcome = self._answer(channel, id, op)
                 if outcome is not None:
@@ -249,6 +259,14 @@ class KVService:
             return self._keeper.keepalive(channel, id, operation, self._store.data)
         if isinstance(operation, LeaseTimeToLive):
             return self._keeper.time_to_live(operation, self._store.data)
+        if isinstance(operation, Watch):
+            return self._watches.begin(channel, id, operation)
+        if isinstance(operation, WatchTaken):
+            self._watches.taken(channel, operation)
+            return None
+        if isinstance(operation, WatchCancel):
+            self._watches.cancel(channel, operation)
+            return None
         return self._answer_dump(channel, operation)
 
     def refuse(self, proposals: list[Any], reads: list[Any]) -> None:
@@ -263,6 +281,7 @@ class KVService:
         """One log line a change."""
         before, self._role = self._role, change
         self._tell_keeper(change)
+        self._watches.role_changed(change.leader)
         if change.role is not Role.LEADER:
             self._limit.is_reached = False  # the next leader looks for itself
         if change.role is not before.role:
@@ -283,6 +302,7 @@ class KVService:
         self._dumps.drop_all()
         old, self._store = self._store, Store.restore(records)
         self._keeper.watch(self._store.data)
+        self._watches.watch(self._store.data)
         old.clear()
 
     # -- leases ----------------------------------------------------------------------------------------------
@@ -297,11 +317,12 @@ class KVService:
             self._keeper.leads(change.term, self._store.data.leases.all())
 
     def tick(self) -> float:
-        """To be called again and again: end leases. Returns how long to wait before the next time, in seconds."""
-        if self._keeper.term:
+        """To be called again and again: end leases, serve watches. Returns how long to wait before the next time, in
+        seconds."""
+        if self._keeper.term or self._watches:
             self._consensus.read_now([_TICK])
             self._propose_expiries()
-        return self._keeper.tick_s
+        return _SOON_S if self._is_behind else self._keeper.tick_s
 
     def _propose_expiries(self) -> None:
         expiries = self._keeper.expiries()

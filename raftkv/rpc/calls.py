@@ -25,10 +25,11 @@ def timed_out(message: str, *, sent: bool) -> CallTimeoutError:
 
 
 class Call:
-    """One request, until its reply. Whichever thread has the outcome calls resolve() or fail(), once, holding no
-    lock. They must not block."""
+    """One request, until its reply, or the last one of a stream of them. Whichever thread has the outcome calls resolve() or
+    fail(), once, holding no lock. They must not block."""
 
     __slots__ = ("deadline", "frame", "sent")
+    streams = False  # resolve() is called with each of many replies, of which a refusal is the last
 
     def __init__(self, deadline: float) -> None:
         self.deadline = deadline  # time.monotonic()
@@ -104,8 +105,12 @@ class CallTable:
         self._calls[request_id] = call
         self.next_expiry = min(self.next_expiry, call.deadline)
 
-    def take(self, request_id: int) -> Call | None:
-        return self._calls.pop(request_id, None)
+    def take(self, request_id: int, ok: bool) -> Call | None:
+        """The call that a reply is for, which is over then, unless it is a stream that goes on."""
+        call = self._calls.pop(request_id, None)
+        if call is not None and ok and call.streams:
+            self._calls[request_id] = call
+        return call
 
     def take_all(self) -> list[Call]:
         calls = list(self)

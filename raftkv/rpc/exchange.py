@@ -179,7 +179,7 @@ class Exchange:
         """Gives each reply to its call."""
         with self._lock:
             take = self._calls.take
-            calls = [take(request_id) for request_id, _, _ in replies]
+            calls = [take(request_id, ok) for request_id, ok, _ in replies]
         for call, (_, ok, result) in zip(calls, replies):
             if call is not None:  # else its caller waits no longer, or it is the answer to a ping
                 call.resolve(ok, result)
