@@ -22,7 +22,7 @@ class Observer(Protocol):
     def keep(self, key: bytes, item: Item | None) -> None: ...
 
 
-_FIRST = 2  # the revision of the first change
+FIRST = 2  # the revision of the first change
 
 
 class Keyspace:
@@ -32,7 +32,7 @@ class Keyspace:
     def __init__(self) -> None:
         self.revision = 1
         self.compacted = 0  # the revision of the last compact()
-        self.history = History(floor=_FIRST)
+        self.history = History(floor=FIRST)
         self.leases = Leases()
         self.bytes = 0
         self.observers: list[Observer] = []
@@ -53,7 +53,7 @@ class Keyspace:
     def compact_revision(self) -> int:
         """What is older cannot be read any more; 0 while all of it can. What is now can be read in any case."""
         floor = self.history.floor
-        return self.compacted if floor == _FIRST else max(self.compacted, min(floor, self.revision))
+        return self.compacted if floor == FIRST else max(self.compacted, min(floor, self.revision))
 
     def get(self, key: bytes) -> Item | None:
         return self.items.get(key)

@@ -2,12 +2,13 @@
 
 Single keys are looked up. Ranges are in an interval tree, which is a sorted list: the middle of a stretch is the root of
 its tree, and beside each place stands the greatest end of the tree there. A question costs about log n, and what it finds.
-New ranges wait in a short list, so that many that come one by one do not each build the tree anew.
+The tree is built anew when many ranges have come or gone: until then new ones wait in a short list, and those that are gone
+keep their places.
 """
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Generic, Optional, TypeVar
 
 from raftkv.kvdb.limits import MAX_KEY_BYTES
 from raftkv.kvdb.ranges import end_of
@@ -18,13 +19,24 @@ _FEW = 64  # ranges that may wait; with many, a sixteenth of them
 T = TypeVar("T")
 
 
+class _Range(Generic[T]):
+    """`member`: None if it is gone."""
+
+    __slots__ = ("end", "member", "start")
+
+    def __init__(self, start: bytes, end: bytes, member: T) -> None:
+        self.start, self.end = start, end
+        self.member: Optional[T] = member
+
+
 class RangeIndex(Generic[T]):
-    """Not thread-safe. Of each member there is one at a time."""
+    """Not thread-safe. Members are hashable; of each there is one at a time."""
 
     def __init__(self) -> None:
         self._keys: dict[bytes, list[T]] = {}  # of single keys
-        self._new: list[tuple[bytes, bytes, T]] = []  # start, end, member
-        self._ranges: list[tuple[bytes, bytes, T]] = []  # by their starts
+        self._by_member: dict[T, _Range[T]] = {}
+        self._new: list[_Range[T]] = []
+        self._tree: list[_Range[T]] = []  # by their starts
         self._last_ends: list[bytes] = []
 
     def add(self, key: bytes, end: bytes, member: T) -> None:
@@ -32,43 +44,44 @@ class RangeIndex(Generic[T]):
         if not end:
             self._keys.setdefault(key, []).append(member)
             return
-        self._new.append((key, end_of(key, end) or _BEYOND, member))
-        if len(self._new) > max(_FEW, len(self._ranges) // 16):
-            self._build([*self._ranges, *self._new])
+        self._by_member[member] = new = _Range(key, end_of(key, end) or _BEYOND, member)
+        self._new.append(new)
+        if len(self._new) > max(_FEW, len(self._tree) // 16):
+            self._build()
 
     def remove(self, key: bytes, end: bytes, member: T) -> None:
         """It is no more."""
-        if not end:
-            self._keys[key].remove(member)
-            if not self._keys[key]:
-                del self._keys[key]
+        if end:
+            self._by_member.pop(member).member = None
+            if len(self._tree) + len(self._new) > 2 * (_FEW + len(self._by_member)):
+                self._build()
             return
-        for at, (_, _, each) in enumerate(self._new):
-            if each is member:
-                del self._new[at]
-                return
-        self._build([each for each in (*self._ranges, *self._new) if each[2] is not member])
+        self._keys[key].remove(member)
+        if not self._keys[key]:
+            del self._keys[key]
 
     def find(self, key: bytes) -> list[T]:
         """All that are interested in `key`."""
         found = [*self._keys.get(key, ())]
-        if self._ranges:
-            self._search(0, len(self._ranges), key, found)
-        found += [member for start, end, member in self._new if start <= key < end]
+        if self._tree:
+            self._search(0, len(self._tree), key, found)
+        for each in self._new:
+            if each.start <= key < each.end and each.member is not None:
+                found.append(each.member)
         return found
 
-    def _build(self, ranges: list[tuple[bytes, bytes, T]]) -> None:
+    def _build(self) -> None:
         self._new = []
-        self._ranges = sorted(ranges, key=lambda each: each[0])
-        self._last_ends = [b""] * len(ranges)
-        self._note_ends(0, len(ranges))
+        self._tree = sorted(self._by_member.values(), key=lambda each: each.start)
+        self._last_ends = [b""] * len(self._tree)
+        self._note_ends(0, len(self._tree))
 
     def _note_ends(self, low: int, high: int) -> bytes:
         """The greatest end from the place `low` on and before `high`."""
         if low == high:
             return b""
         middle = (low + high) // 2
-        last = max(self._ranges[middle][1], self._note_ends(low, middle), self._note_ends(middle + 1, high))
+        last = max(self._tree[middle].end, self._note_ends(low, middle), self._note_ends(middle + 1, high))
         self._last_ends[middle] = last
         return last
 
@@ -79,8 +92,8 @@ class RangeIndex(Generic[T]):
         if self._last_ends[middle] <= key:
             return
         self._search(low, middle, key, found)
-        start, end, member = self._ranges[middle]
-        if start <= key:
-            if key < end:
-                found.append(member)
+        here = self._tree[middle]
+        if here.start <= key:
+            if key < here.end and here.member is not None:
+                found.append(here.member)
             self._search(middle + 1, high, key, found)

@@ -22,9 +22,10 @@ from typing import Any, Callable
 
 from raftkv.errors import BAD_REQUEST, CANCELLED, NO_LEADER, OVERLOADED
 from raftkv.kvdb.history import Event
-from raftkv.kvdb.keyspace import Keyspace
+from raftkv.kvdb.keyspace import FIRST, Keyspace
 from raftkv.kvdb.outcomes import Outcome, ok, refused
 from raftkv.kvdb.range_index import RangeIndex
+from raftkv.kvdb.ranges import end_of
 from raftkv.kvdb.reads import compacted
 from raftkv.kvdb.watch_requests import (
     NO_DELETES,
@@ -64,13 +65,16 @@ class _Group:
 
     def __init__(self, key: bytes, end: bytes, options: int) -> None:
         self.key, self.end, self.options = key, end, options
+        self._limit = end_of(key, end)
         self.watches = 0  # with those that lag
         self.members: dict[_Watch, None] = {}
 
     def wanted(self, event: Event) -> Event | None:
-        """What is told of an event in the range."""
-        options = self.options
+        """What is told of an event, if anything is."""
+        options, limit = self.options, self._limit
         revision, key, item, before = event
+        if key < self.key or (limit is not None and key >= limit):
+            return None
         if options & (NO_DELETES if item is None else NO_PUTS):
             return None
         if before is not None and not (options & WITH_PREVIOUS and type(before) is tuple):
@@ -129,7 +133,7 @@ class Watches:
         self._begun = 0  # for their order
         self._closed: list[Any] = []  # channels
         self._marked_at = clock()
-        self._marked = 0  # the revision of the last marks
+        self._marked = 0  # all that are up to date were told so up to here, but for those without room
         self._replies: list[Reply] = []
 
     def __len__(self) -> int:
@@ -197,7 +201,7 @@ class Watches:
             return _NO_LEADER
         if not self._count:
             self._told = self._data.revision
-        start = request.start or self._told + 1
+        start = max(request.start, FIRST) if request.start else self._told + 1
         if start < self._data.compact_revision:
             return compacted(self._data.compact_revision)
         watch = _Watch(channel, id, request.number, self._group(request), start)
@@ -352,6 +356,7 @@ class Watches:
         """It comes to its place: up to date, later, or in the queue."""
         if watch.next == self._told + 1:
             watch.group.members[watch] = None
+            self._marked = min(self._marked, watch.marked)
         elif watch.next > self._told:
             self._begun += 1
             heapq.heappush(self._future, (watch.next, self._begun, watch))
@@ -373,7 +378,7 @@ class Watches:
             watch.is_ready = False
             if watch.next < 0:
                 continue  # it has ended
-            if watch.next < max(self._data.compact_revision, self._data.history.floor):
+            if watch.next < self._data.compact_revision:
                 self._end(watch, compacted(self._data.compact_revision))
             elif watch.has_room:
                 self._send_piece(watch)
