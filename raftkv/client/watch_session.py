@@ -171,6 +171,7 @@ class WatchSession:
         """Elsewhere, or later."""
         server, self.server = self.server, None
         assert server is not None, "an attempt without a server"
+        self._attempt = 0  # what still comes of it is too late
         self.problem = f"server {server}: {error}"
         if self._is_open and now - self._opened_at >= _LASTING_S:
             self._pause_s = 0.0

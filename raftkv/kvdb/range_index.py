@@ -8,7 +8,7 @@ keep their places.
 
 from __future__ import annotations
 
-from typing import Generic, Optional, TypeVar
+from typing import Generic, TypeVar
 
 from raftkv.kvdb.limits import MAX_KEY_BYTES
 from raftkv.kvdb.ranges import end_of
@@ -26,7 +26,7 @@ class _Range(Generic[T]):
 
     def __init__(self, start: bytes, end: bytes, member: T) -> None:
         self.start, self.end = start, end
-        self.member: Optional[T] = member
+        self.member: T | None = member
 
 
 class RangeIndex(Generic[T]):
