@@ -14,7 +14,8 @@ What the client and the launcher's prompt share, from the bottom up:
     console.py, values.py   the standard streams as commands use them; values from streams and files
     call.py                 a command, how it is called, and the texts of `help`
     commands.py             the table of commands, used by one-shot, piped and prompt forms alike
-    status.py, leases.py, txn.py, dump.py, load.py, dump_format.py   some of them
+    program.py              programs that `watch` and `lock` run
+    status.py, watch.py, leases.py, txn.py, dump.py, load.py, dump_format.py   some of them
     rows.py                 keys with their values, as commands show them
     piped.py, prompt.py     commands line by line; line editing, history and a Ctrl-C that abandons a command
     completion.py           what a Tab makes of a line

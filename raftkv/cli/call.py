@@ -62,6 +62,7 @@ class Call(NamedTuple):
 
     def run(self, clerk: Any, console: Console) -> Outcome:
         """Do it; whatever a user can cause becomes an Outcome."""
+        console.as_json = self.as_json
         try:
             outcome = self.command.run(clerk, self.arguments, console)
         except errors.RaftKVError as error:

@@ -17,6 +17,7 @@ from raftkv.cli.rows import row_line, rows_text
 from raftkv.cli.status import run_status
 from raftkv.cli.txn import TXN_HELP, run_txn
 from raftkv.cli.values import VALUE_HELP, value_of
+from raftkv.cli.watch import WATCH_HELP, WATCH_OPTIONS, run_watch
 
 RANGE_OPTIONS: dict[str, Convert] = {"--prefix": None, "--end": text_of, "--from-key": None}
 _RANGE_HELP = (
@@ -206,6 +207,16 @@ COMMANDS: dict[str, Command] = {
         LEASE_OPTIONS,
         writes=True,
         notes="TTL is in seconds. keep-alive goes on until it is interrupted, or the lease has ended",
+    ),
+    "watch": Command(
+        "KEY [--prefix | --end END | --from-key] [--rev N] [--prev-kv] [-- COMMAND ARG...]",
+        "what happens to the key, as it happens",
+        run_watch,
+        1,
+        None,
+        WATCH_OPTIONS,
+        takes_keys=1,
+        notes=WATCH_HELP,
     ),
     "dump": Command(
         "[FILE] [--from-folder DIR]",

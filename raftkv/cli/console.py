@@ -22,7 +22,8 @@ class Console:
     """The program's standard streams.
 
     `input_is_free`: no commands come from standard input, so that a command may read a value there. `cancel`
-    is set when the user no longer wants what a command does on another thread.
+    is set when the user no longer wants what a command does on another thread. `as_json`: what the command that runs writes by
+    itself is to be JSON.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class Console:
         self._progress_at = 0.0
         self._progress_columns = 0
         self.cancel = threading.Event()
+        self.as_json = False
 
     # -- results and errors ----------------------------------------------------------------------------------
 

@@ -17,6 +17,9 @@
     answers.py         what a Clerk returns: KeyValue, RangeResult, Deleted
     ranges.py          ranges, however large
     leases.py          leases for programs: commands, and Lease, which keeps itself alive
+    watch_session.py   WatchSession: the client's half of a watch, without I/O
+    watching.py        Watching: carries out on real connections what WatchSessions decide
+    watch.py           watches for programs: an iterator of events
     transaction.py     transactions for programs: compares and operations
     pipeline.py        Pipeline: many operations in few requests
     dump.py            Dump: all keys as of one moment

@@ -17,6 +17,9 @@
     member_requests.py what is asked of the members
     members.py         Members: how that is answered
     restoring.py       a dump is put back
+    watch_requests.py  what clients and servers say about watches
+    range_index.py     who is interested in a key, among many ranges
+    watches.py         Watches: the streams that tell clients of changes
     operations.py      the table of operations
     requests.py        operations as they come in requests and in entries of the log
     session_table.py   who has already been answered what: each command takes effect exactly once
@@ -32,7 +35,6 @@
 A write is proposed to the log, and answered once it is applied; a read asks for a ReadIndex and is answered
 from the store: both are linearizable. A client draws a name, is told a birth, numbers its commands, and repeats one
 under the same number until it is answered; the store remembers answers, and gives a repeated command its first answer
-instead of a second effect. The client's half of this is raftkv/client.
-
-What this layer does not do: there are no watches yet.
+instead of a second effect. A watch is told of what its server has applied, whoever leads. The client's half of this is
+raftkv/client.
 """

@@ -41,6 +41,10 @@ server that went away without a word is noticed by a ping. What was lost is not 
 to decide who know whether a request may be carried out twice. ConnectionLostError and CallTimeoutError say
 by `.sent` whether the request can have reached the server at all.
 
+**A stream** is a request with many replies. A server sends as many as it wants under the id of the request; a refusal
+ends it. A client has them come to a Call that says `streams`. How much a server may send before the client has taken it
+is for the two to agree: see kvdb/watch_requests.py.
+
 **Who may talk, and what a stranger can do.** Both sides prove that they hold the listener's key before
 anything else is read (HMAC challenges of the standard library). Each listener has its own key and its own
 handler. After that a peer is still not believed: frames have a size limit that holds before anything is

@@ -13,6 +13,7 @@ from raftkv.kvdb.operations import IN_LOG
 from raftkv.kvdb.requests import entry_of, of_request
 from raftkv.kvdb.session_table import Sessions
 from raftkv.kvdb.store import Store
+from raftkv.kvdb.watches import Watches
 from raftkv.rpc.channel import send_replies
 from raftkv.rpc.server import RpcServer
 
@@ -34,6 +35,9 @@ class Cluster:
         self.keeper = LeaseKeeper(time.monotonic, 1.0)
         self.keeper.watch(self.store.data)
         self.keeper.leads(1, [])
+        self.watches = Watches(send_replies, time.monotonic, 1.0)  # of all servers
+        self.watches.watch(self.store.data)
+        self.watches.role_changed(self.leader)
         self.requests = []  # (server, method, args), in order
         self.servers = {}
         for server in ids:
@@ -51,7 +55,18 @@ class Cluster:
         if isinstance(operation, LeaseTimeToLive):
             return self.keeper.time_to_live(operation, self.store.data)
         self.index += 1
-        return self.store.apply(self.index, entry_of(operation, args), operation)
+        outcome = self.store.apply(self.index, entry_of(operation, args), operation)
+        self.watches.changed()
+        return outcome
+
+    def watch(self, channel, request_id, method, args):
+        """What any server answers to a request about watches: SILENT, or why not."""
+        operation = of_request(method, args)
+        operation.check()
+        if method == "watch":
+            return self.watches.begin(channel, request_id, operation) or SILENT
+        (self.watches.taken if method == "watch_taken" else self.watches.cancel)(channel, operation)
+        return SILENT
 
     def not_leader(self, hint="the leader"):
         hint = self.leader if hint == "the leader" else hint
@@ -102,7 +117,7 @@ class Server:
     def on_requests(self, batch):
         for channel, request_id, method, args in batch:
             with self.cluster.lock:
-                answer = self.answer(method, args)
+                answer = self.answer(channel, request_id, method, args)
             if answer is HANG_UP:
                 channel.close()
             elif answer is HOLD:
@@ -112,7 +127,7 @@ class Server:
                 send_replies([(channel, request_id, *answer)])
 
     def on_close(self, channel):
-        """Nothing is kept for a channel."""
+        self.cluster.watches.closed(channel)
 
     def release(self):
         """Answer what was held, as the leader does."""
@@ -123,7 +138,7 @@ class Server:
             ]
         send_replies(replies)
 
-    def answer(self, method, args):
+    def answer(self, channel, request_id, method, args):
         if method == "hello":  # a Clerk's own, between all others
             applied = {"leader": self.cluster.leader, "applied": self.cluster.index}
             return True, {"cluster_id": self.cluster.id, **applied}
@@ -133,6 +148,8 @@ class Server:
             return answer
         if method == "status":
             return True, {"id": self.id, "role": "leader" if self.id == self.cluster.leader else "follower"}
+        if method.startswith("watch"):
+            return self.cluster.watch(channel, request_id, method, args)
         if self.id != self.cluster.leader:
             return self.cluster.not_leader()
         return self.cluster.carry_out(method, args)
