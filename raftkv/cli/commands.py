@@ -17,13 +17,16 @@ from raftkv.cli.rows import row_line, rows_text
 from raftkv.cli.status import run_status
 from raftkv.cli.txn import TXN_HELP, run_txn
 from raftkv.cli.values import VALUE_HELP, value_of
-from raftkv.cli.watch import WATCH_HELP, WATCH_OPTIONS, run_watch
+from raftkv.cli.watch import WATCH_HELP, WATCH_OPTIONS, consistency_of, run_watch
 
 RANGE_OPTIONS: dict[str, Convert] = {"--prefix": None, "--end": text_of, "--from-key": None}
 _RANGE_HELP = (
     "With --prefix, the keys that begin with KEY; with --end END, those from KEY on and before END; with --from-key, all "
     "from KEY on"
 )
+
+
+_CONSISTENCY_HELP = "With --consistency=s any one server answers from its own state, also without a majority, and perhaps not with the latest"
 
 
 def _range_of(arguments: Arguments) -> dict[str, Any] | None:
@@ -41,22 +44,23 @@ def _range_of(arguments: Arguments) -> dict[str, Any] | None:
 
 def _get(clerk: Any, arguments: Arguments, _console: Console) -> Outcome:
     wanted, revision = _range_of(arguments), arguments.options.get("--rev", 0)
+    level = consistency_of(arguments.options)
     if wanted is not None:
-        kvs = clerk.range(**wanted, revision=revision).kvs
+        kvs = clerk.range(**wanted, revision=revision, **level).kvs
         return Outcome(DONE, rows_text(kvs) if kvs else None, {"items": items_of(kvs)}, remark="(empty)")
     items, texts = [], []
     for key in arguments.words:
-        value, found_at = _value_at(clerk, key, revision)
+        value, found_at = _value_at(clerk, key, revision, level)
         items.append({"key": key, "value": value, "revision": found_at})
         texts.append("(nil)" if value is None else value)
     found = all(item["value"] is not None for item in items)
     return Outcome(DONE if found else NO, "\n".join(texts), items[0] if len(items) == 1 else {"items": items})
 
 
-def _value_at(clerk: Any, key: str, revision: int) -> tuple[Any, Any]:
+def _value_at(clerk: Any, key: str, revision: int, level: dict[str, str]) -> tuple[Any, Any]:
     if not revision:
-        return clerk.get_with_revision(key) or (None, None)
-    kv = clerk.get_kv(key, revision=revision)
+        return clerk.get_with_revision(key, **level) or (None, None)
+    kv = clerk.get_kv(key, revision=revision, **level)
     return (None, None) if kv is None else (kv.value, kv.mod_revision)
 
 
@@ -115,7 +119,8 @@ def _cas(clerk: Any, arguments: Arguments, console: Console) -> Outcome:
 
 def _scan(clerk: Any, arguments: Arguments, _console: Console) -> Outcome:
     prefix = arguments.words[0] if arguments.words else ""
-    found = clerk.scan(prefix, arguments.options.get("--start", ""), arguments.options.get("--limit"))
+    options = arguments.options
+    found = clerk.scan(prefix, options.get("--start", ""), options.get("--limit"), **consistency_of(options))
     items = [{"key": key, "value": value, "revision": revision} for key, value, revision in found]
     text = "\n".join(row_line(key, value) for key, value, _ in found)
     return Outcome(DONE, text if found else None, {"items": items}, remark="(empty)")
@@ -127,14 +132,14 @@ def _status(clerk: Any, _arguments: Arguments, _console: Console) -> Outcome:
 
 COMMANDS: dict[str, Command] = {
     "get": Command(
-        "KEY... [--prefix | --end END | --from-key] [--rev N]",
+        "KEY... [--prefix | --end END | --from-key] [--rev N] [--consistency l|s]",
         "the key's value, or (nil)",
         _get,
         1,
         None,
-        {**RANGE_OPTIONS, "--rev": count},
+        {**RANGE_OPTIONS, "--rev": count, "--consistency": text_of},
         takes_keys=1 << 30,
-        notes=f"{_RANGE_HELP}. --rev N is as of that revision",
+        notes=f"{_RANGE_HELP}. --rev N is as of that revision. {_CONSISTENCY_HELP}",
     ),
     "put": Command(
         "KEY VALUE [--lease ID]",
@@ -180,12 +185,12 @@ COMMANDS: dict[str, Command] = {
         notes=VALUE_HELP,
     ),
     "scan": Command(
-        "[PREFIX] [--start KEY] [--limit N]",
+        "[PREFIX] [--start KEY] [--limit N] [--consistency l|s]",
         "keys and values in the order of the keys",
         _scan,
         0,
         1,
-        {"--start": text_of, "--limit": count},
+        {"--start": text_of, "--limit": count, "--consistency": text_of},
         takes_keys=1,
         notes="Each line can be given to `put`, in a shell as well as here",
     ),
@@ -209,7 +214,7 @@ COMMANDS: dict[str, Command] = {
         notes="TTL is in seconds. keep-alive goes on until it is interrupted, or the lease has ended",
     ),
     "watch": Command(
-        "KEY [--prefix | --end END | --from-key] [--rev N] [--prev-kv] [-- COMMAND ARG...]",
+        "KEY [--prefix | --end END | --from-key] [--rev N] [--prev-kv] [--consistency l|s] [-- COMMAND ARG...]",
         "what happens to the key, as it happens",
         run_watch,
         1,

@@ -16,6 +16,7 @@
     encoding.py        between the text of a program and the bytes of the database
     answers.py         what a Clerk returns: KeyValue, RangeResult, Deleted
     ranges.py          ranges, however large
+    local_reads.py     reads that any server answers from its own state
     leases.py          leases for programs: commands, and Lease, which keeps itself alive
     watch_session.py   WatchSession: the client's half of a watch, without I/O
     watching.py        Watching: carries out on real connections what WatchSessions decide

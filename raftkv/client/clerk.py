@@ -19,6 +19,7 @@ from raftkv.client.driver import Driver
 from raftkv.client.dump import Dump
 from raftkv.client.encoding import Encoding, Text
 from raftkv.client.leases import Lease, Leases
+from raftkv.client.local_reads import LocalReads
 from raftkv.client.members import MemberCommands
 from raftkv.client.pipeline import Pipeline
 from raftkv.client.poll import Poll
@@ -31,7 +32,7 @@ from raftkv.config import load_client_config
 from raftkv.ini import Address, host_problem
 from raftkv.keys import load_key
 from raftkv.kvdb.maintenance import Compact
-from raftkv.kvdb.operation import Operation
+from raftkv.kvdb.operation import Operation, Read
 from raftkv.kvdb.ranges import prefix_range
 from raftkv.kvdb.reads import Get, Gets, Range
 from raftkv.kvdb.restoring import Restore
@@ -81,6 +82,7 @@ class Clerk(MemberCommands):
     def _begin_anew(self) -> None:
         self._driver = Driver(self._addresses, self._authkey, self._are_ids)
         self._callers = Callers(self._driver, self._timeout_s)
+        self._local_reads = LocalReads(self._driver, self._timeout_s)
         self._watching = Watching(self._driver.ends, self._driver.leader)
 
     @classmethod
@@ -129,6 +131,15 @@ class Clerk(MemberCommands):
     def _run(self, checked: Operation) -> Any:
         return self._callers.run(checked)
 
+    def _reader(self, consistency: str) -> Callable[[Any], Any]:
+        """What carries out reads at this level. Raises InvalidRequestError."""
+        return self._local_reads.run if is_serializable(consistency) else self._run
+
+    def _read(self, operation: Read, consistency: str) -> Any:
+        run = self._reader(consistency)
+        operation.check()
+        return run(operation)
+
     def _ask(self, operation: Operation, deadline: float) -> Any:
         return self._callers.run(operation, max(0.001, deadline - time.monotonic()))
 
@@ -137,20 +148,27 @@ class Clerk(MemberCommands):
 
     # -- commands --------------------------------------------------------------------------------------------
 
-    def get(self, key: Text, default: Any = None) -> Any:
-        """The value of `key`, or `default` when there is no such key."""
-        item = self._do(Get(self._key(key)))[1]
+    def get(self, key: Text, default: Any = None, *, consistency: str = "linearizable") -> Any:
+        """The value of `key`, or `default` when there is no such key.
+
+        With consistency "serializable" any one server answers this and all other reads from its own state: also without a
+        leader, and perhaps not with what was acknowledged last.
+        """
+        if consistency == "linearizable":
+            item = self._do(Get(self._key(key)))[1]
+        else:
+            item = self._read(Get(self._key(key)), consistency)[1]
         return default if item is None else self._encoding.decode(item[0])
 
-    def get_with_revision(self, key: Text) -> tuple[Any, int] | None:
+    def get_with_revision(self, key: Text, *, consistency: str = "linearizable") -> tuple[Any, int] | None:
         """The value of `key` and the revision of its last write, or None when there is no such key."""
-        item = self._do(Get(self._key(key)))[1]
+        item = self._read(Get(self._key(key)), consistency)[1]
         return None if item is None else (self._encoding.decode(item[0]), item[2])
 
-    def get_kv(self, key: Text, *, revision: int = 0) -> KeyValue | None:
+    def get_kv(self, key: Text, *, revision: int = 0, consistency: str = "linearizable") -> KeyValue | None:
         """The key with all that the database knows of it, or None when there is no such key; with `revision`, as of
         then. Raises CompactedError or FutureRevisionError."""
-        _, rows, _, _ = self._do(Range(self._key(key), revision=revision))
+        _, rows, _, _ = self._read(Range(self._key(key), revision=revision), consistency)
         return key_value(rows[0], self._encoding) if rows else None
 
     def put(
@@ -192,7 +210,14 @@ class Clerk(MemberCommands):
         result: bool = self._do(Cas(self._key(key), wanted, self._value(value)))[1]
         return result
 
-    def scan(self, prefix: Text = "", start: Text = "", limit: int | None = None) -> list[Row]:
+    def scan(
+        self,
+        prefix: Text = "",
+        start: Text = "",
+        limit: int | None = None,
+        *,
+        consistency: str = "linearizable",
+    ) -> list[Row]:
         """[(key, value, revision), ...] of the keys that begin with `prefix`, from `start` on, in the order of their
         bytes. At most `limit`; None: all. All of it is as of one revision; raises CompactedError if that is compacted
         before all of a long result is read."""
@@ -202,12 +227,12 @@ class Clerk(MemberCommands):
         first = max(key, self._encoding.encode(start, "start"))
         request = Range(first, end, limit or 0, paged=True)
         request.check()
-        decode = self._encoding.decode
+        decode, run = self._encoding.decode, self._reader(consistency)
         if end != b"\0" and first >= end:
             return []
         return [
             (decode(key), decode(value), mod)
-            for _, rows, _ in pages(self._run, request)
+            for _, rows, _ in pages(run, request)
             for key, value, _, mod, _, _ in rows
         ]
 
@@ -227,6 +252,7 @@ class Clerk(MemberCommands):
         max_mod_revision: int = 0,
         min_create_revision: int = 0,
         max_create_revision: int = 0,
+        consistency: str = "linearizable",
     ) -> RangeResult:
         """The keys from `start` on and before `end` (None: to the last one), or those that begin with `prefix`, as of one
         moment, or of `revision`. At most `limit` (0: all).
@@ -243,7 +269,7 @@ class Clerk(MemberCommands):
             min_mod_revision, max_mod_revision, min_create_revision, max_create_revision,
         )  # fmt: skip
         request.check()
-        return range_result(read_range(self._run, request), self._encoding)
+        return range_result(read_range(self._reader(consistency), request), self._encoding)
 
     def delete_range(
         self, start: Text = "", end: Text | None = None, *, prefix: Text | None = None, prev_kvs: bool = False

@@ -20,6 +20,7 @@
     watch_requests.py  what clients and servers say about watches
     range_index.py     who is interested in a key, among many ranges
     watches.py         Watches: the streams that tell clients of changes
+    local_reads.py     reads that any server answers from its own state
     operations.py      the table of operations
     requests.py        operations as they come in requests and in entries of the log
     session_table.py   who has already been answered what: each command takes effect exactly once

@@ -5,6 +5,7 @@ To add one, write a class (see operation.py) and name it here.
 
 from __future__ import annotations
 
+from raftkv.kvdb.local_reads import Serializable
 from raftkv.kvdb.maintenance import (
     Compact,
     Dump,
@@ -46,6 +47,7 @@ _READS: list[type[Operation]] = [
     Watch,
     WatchTaken,
     WatchCancel,
+    Serializable,
 ]
 #: What clients can ask for.
 OPERATIONS: dict[str, type[Operation]] = {kind.name: kind for kind in [*_WRITES, *_READS]}

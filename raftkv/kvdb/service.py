@@ -26,6 +26,7 @@ from raftkv.kvdb.data_limit import DataLimit
 from raftkv.kvdb.dumps import Dumps
 from raftkv.kvdb.lease_keeper import LeaseKeeper
 from raftkv.kvdb.limits import KEY_BYTES
+from raftkv.kvdb.local_reads import Serializable
 from raftkv.kvdb.maintenance import Dump, DumpEnd, DumpPiece, LeaseKeepAlive, LeaseTimeToLive, Status
 from raftkv.kvdb.member_requests import Hello, Member
 from raftkv.kvdb.members import Members
@@ -96,7 +97,7 @@ class KVService:
         writes: list[PendingWrite] = []
         growth = 0
         reads: list[PendingRead] = []
-        pieces: list[PendingRead] = []  # of dumps
+        pieces: list[PendingRead] = []  # what is answered from the state as it is: of dumps, and watches
         replies: list[Reply] = []
         horizon = self._store.sessions.horizon
         for channel, id, method, args in batch:
@@ -122,6 +123,8 @@ class KVService:
                 replies.append((channel, id, *ok(self.status())))
             elif isinstance(operation, Member):
                 replies.append((channel, id, *self._of_members(operation, channel)))
+            elif isinstance(operation, Serializable):
+                pieces.append((channel, id, operation.read()))
             else:
                 pieces.append((channel, id, operation))
         if growth and (self._consensus.no_room or not self._limit.admits(growth, self._store.data_bytes)):

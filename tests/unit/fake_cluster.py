@@ -148,6 +148,8 @@ class Server:
             return answer
         if method == "status":
             return True, {"id": self.id, "role": "leader" if self.id == self.cluster.leader else "follower"}
+        if method == "serializable":
+            return self.cluster.store.read(of_request(method, args).read())
         if method.startswith("watch"):
             return self.cluster.watch(channel, request_id, method, args)
         if self.id != self.cluster.leader:
