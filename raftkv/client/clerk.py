@@ -17,9 +17,11 @@ from raftkv.client.answers import Deleted, KeyValue, RangeResult, deleted, key_v
 from raftkv.client.callers import Callers
 from raftkv.client.driver import Driver
 from raftkv.client.dump import Dump
+from raftkv.client.election import Election
 from raftkv.client.encoding import Encoding, Text
 from raftkv.client.leases import Lease, Leases
 from raftkv.client.local_reads import LocalReads
+from raftkv.client.lock import Lock
 from raftkv.client.members import MemberCommands
 from raftkv.client.pipeline import Pipeline
 from raftkv.client.poll import Poll
@@ -378,6 +380,18 @@ class Clerk(MemberCommands):
         """A new lease of `ttl` seconds, which is kept alive until it is revoked, as by the end of a `with` block: see
         Lease. `on_lost(lease)` is called on a thread of its own when it is lost."""
         return Lease(self.leases, self._submit, ttl, on_lost)
+
+    def lock(self, name: Text, ttl: int = 10, on_lost: Callable[[Lock], object] | None = None) -> Lock:
+        """A lock that one program of the whole cluster holds at a time: see Lock, and what it cannot promise in lock.py. Nothing
+        happens before its acquire(), or its `with` block. Who dies loses it within `ttl` seconds and one more."""
+        return Lock(self, self._key(name), ttl, on_lost)
+
+    def election(
+        self, name: Text, ttl: int = 10, on_lost: Callable[[Election], object] | None = None
+    ) -> Election:
+        """An election of one leader among the programs that campaign in it: see Election. Nothing happens before its campaign().
+        A leader that dies is none any more within `ttl` seconds and one more."""
+        return Election(self, self._key(name), ttl, on_lost)
 
     def _submit(self, checked: Operation) -> Future[Any]:
         return self._callers.submit(checked, lambda result: result, self)

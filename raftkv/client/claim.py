@@ -1,0 +1,103 @@
+"""Claim: a place in the queue of those who want the same thing; what locks and elections share.
+
+Whoever wants the thing NAME puts a key NAME/LEASE, with the lease's id in hexadecimal, that hangs on a lease of its own: as
+etcd's concurrency package does, so that both can queue for the same lock. The keys' create_revisions are the order. Whose is
+the lowest has it. Each of the others watches the key before its own, so that who goes wakes only one.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Callable
+
+from raftkv import errors
+from raftkv.client.encoding import Text
+
+if TYPE_CHECKING:
+    from raftkv.client.clerk import Clerk
+    from raftkv.client.leases import Lease
+
+_LOOK_S = 0.25  # how often it is looked, while waiting, whether our lease is lost
+
+
+class Claim:
+    """In the queue from its making on, until end(). For one thread. `key`: bytes. `token`: the key's create_revision, greater than that
+    of all who had the thing before: a fencing token."""
+
+    def __init__(self, clerk: Clerk, name: bytes, ttl: int, value: Text, on_lost: Callable[[], None]) -> None:
+        """Raises what commands of a Clerk raise."""
+        self._clerk, self._name = clerk, name
+        self._lease: Lease = clerk.lease(ttl, lambda _lease: on_lost())
+        self.key = name + b"/%x" % self._lease.id
+        try:
+            t = clerk.transactions
+            _, (revision,) = clerk.transaction(success=[t.put(self.key, value, lease=self._lease.id)])
+        except BaseException:
+            self.end()
+            raise
+        self.token: int = revision
+
+    def wait(self, deadline: float) -> bool:
+        """Waits until it is the first, at most until `deadline` (time.monotonic()). Returns whether it is. Raises LeaseLostError."""
+        while True:
+            self.check()
+            found = self._clerk.range(
+                prefix=self._name + b"/",
+                max_create_revision=self.token,
+                order="descend",
+                target="create",
+                limit=2,
+            )
+            if not found.kvs or found.kvs[0].create_revision != self.token:
+                raise errors.LeaseLostError(f"{self._what()} is lost: its key is gone")
+            if len(found.kvs) == 1:
+                self.check()
+                return True
+            if not self._wait_for_end_of(found.kvs[1].key, found.revision, deadline):
+                return False
+
+    def _wait_for_end_of(self, key: Text, revision: int, deadline: float) -> bool:
+        """False: it is still there at the deadline."""
+        with self._clerk.watch(key, start_revision=revision + 1, filters=["noput"]) as watch:
+            while True:
+                left_s = deadline - time.monotonic()
+                try:
+                    response = watch.get(max(0.0, min(_LOOK_S, left_s)))
+                except errors.CompactedError:
+                    return True  # look again
+                if response is not None and response.events:
+                    return True
+                self.check()
+                if left_s <= 0:
+                    return False
+
+    @property
+    def lost(self) -> bool:
+        """Whether its holder must assume that somebody else has the thing."""
+        return self._lease.lost
+
+    @property
+    def lease(self) -> int:
+        """The id of its lease."""
+        return self._lease.id
+
+    def check(self) -> None:
+        """Raises LeaseLostError if it is lost."""
+        try:
+            self._lease.check()
+        except errors.LeaseLostError as error:
+            raise errors.LeaseLostError(f"{self._what()} is lost: {error}") from None
+
+    def end(self, *, quietly: bool = True) -> None:
+        """Leaves the queue, or gives the thing up. If the cluster cannot be reached that happens by itself, within the lease's time.
+        Unless `quietly`, raises LeaseLostError if it was lost before."""
+        try:
+            self._lease.revoke()
+        except errors.UnavailableError:
+            pass
+        except (errors.LeaseLostError, errors.ClosedError):
+            if not quietly:
+                raise
+
+    def _what(self) -> str:
+        return self.key.decode("utf-8", "backslashreplace")
