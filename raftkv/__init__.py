@@ -21,8 +21,7 @@ The packages, from the bottom up: `raftkv.rpc` (frames, connections), `raftkv.ra
 `raftkv.storage` (the disk), `raftkv.node` (threads round the three), `raftkv.kvdb` (the database),
 `raftkv.client` (Clerk), `raftkv.cli` (what people run). Each has a tutorial in its docstring.
 
-What raftkv does not do: transactions over several keys (a pipeline's writes are one atomic entry, but without
-conditions), data larger than the memory of each server, encryption on the wire.
+What raftkv does not do: data larger than the memory of each server, encryption on the wire.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ What the client and the launcher's prompt share, from the bottom up:
     call.py                 a command, how it is called, and the texts of `help`
     commands.py             the table of commands, used by one-shot, piped and prompt forms alike
     program.py              programs that `watch` and `lock` run
-    status.py, watch.py, leases.py, txn.py, dump.py, load.py, dump_format.py   some of them
+    status.py, watch.py, locks.py, leases.py, txn.py, dump.py, load.py, dump_format.py   some of them
     rows.py                 keys with their values, as commands show them
     piped.py, prompt.py     commands line by line; line editing, history and a Ctrl-C that abandons a command
     completion.py           what a Tab makes of a line

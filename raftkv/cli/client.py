@@ -46,6 +46,7 @@ commands:
 exit status: 0 done; 1 no such key, comparison failed, or change of members refused; 2 bad usage or input;
 3 cluster unavailable, without a leader or timed out (a write's outcome is unknown); 4 not authorised;
 5 the output could not be written (also when its reader has closed it, as `| head` does);
+6 a lock or a leadership was lost; `lock` and `watch` with a COMMAND that ended otherwise: its own;
 130 interrupted, 143 terminated.
 Commands from standard input run one a line, up to the first that ends with 3 or more, or
 wants to read standard input itself; the exit status is then the highest one."""

@@ -10,6 +10,7 @@ from raftkv.cli.console import Console
 from raftkv.cli.dump import run_dump
 from raftkv.cli.leases import LEASE_OPTIONS, LEASE_USAGE, lease_id, run_lease
 from raftkv.cli.load import run_load
+from raftkv.cli.locks import ELECT_HELP, ELECT_OPTIONS, LOCK_HELP, LOCK_OPTIONS, run_elect, run_lock
 from raftkv.cli.members import MEMBER_HELP, run_member, run_transfer
 from raftkv.cli.outcome import DONE, NO, Outcome, UsageError
 from raftkv.cli.rows import items as items_of
@@ -222,6 +223,26 @@ COMMANDS: dict[str, Command] = {
         WATCH_OPTIONS,
         takes_keys=1,
         notes=WATCH_HELP,
+    ),
+    "lock": Command(
+        "NAME [--ttl S] [--wait S] [-- COMMAND ARG...]",
+        "hold a lock that nobody else in the cluster holds",
+        run_lock,
+        1,
+        None,
+        LOCK_OPTIONS,
+        writes=True,
+        notes=LOCK_HELP,
+    ),
+    "elect": Command(
+        "NAME VALUE [--ttl S] [--wait S] | --listen NAME",
+        "be the one leader, or see who is",
+        run_elect,
+        1,
+        2,
+        ELECT_OPTIONS,
+        writes=True,
+        notes=ELECT_HELP,
     ),
     "dump": Command(
         "[FILE] [--from-folder DIR]",

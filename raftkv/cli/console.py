@@ -6,6 +6,7 @@ terminal. A terminal is shown no character that drives it; a pipe gets what ther
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import threading
@@ -55,6 +56,15 @@ class Console:
     def write(self, text: str) -> None:
         """Write to standard output at once: a program behind a pipe may wait for it. Raises OutputError."""
         self._write(lambda: sys.stdout.write(text))
+
+    def say(self, plain: object, text: str) -> None:
+        """One of several results of a command that goes on: `plain` as a line of JSON, or `text`. Raises OutputError."""
+        if self.as_json:
+            self.write(json.dumps(plain) + "\n")
+        elif is_terminal(sys.stdout):
+            self.write_visibly(text + "\n")
+        else:
+            self.write(text + "\n")
 
     def write_visibly(self, text: str) -> None:
         """Write lines to a terminal. Raises OutputError."""

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+from typing import Callable
 
 import raftkv
 
@@ -36,8 +37,9 @@ def python_command(module: str, *args: str) -> list[str]:
     return [sys.executable, *flags, "-c", _CODE.format(module), _IMPORT_ROOT, *args]
 
 
-def die_with_parent() -> None:
-    """Have Linux kill this process when the thread that started it ends, even if it is paused.
+def dying_with_parent() -> Callable[[], object]:
+    """What has Linux kill the process that calls it when the thread that started that ends, even if it is paused. It can be
+    called between fork and exec: it imports nothing.
 
     Elsewhere a paused process that is a group of its own is mostly sent SIGHUP and SIGCONT then.
     """
@@ -45,4 +47,6 @@ def die_with_parent() -> None:
         with contextlib.suppress(ImportError, OSError, AttributeError):  # not every Python has ctypes
             import ctypes
 
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            prctl = ctypes.CDLL(None).prctl
+            return lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    return lambda: None

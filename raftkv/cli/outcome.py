@@ -14,6 +14,7 @@ BAD_INPUT = 2
 UNAVAILABLE = 3  # no cluster or no leader, or timed out: the outcome of a write is unknown
 NOT_AUTHORISED = 4
 NOT_WRITTEN = 5  # the output could not be written
+LOST = 6  # a lock or a leadership
 INTERRUPTED = 130  # what shells make of a program that Ctrl-C ended
 
 
@@ -86,6 +87,8 @@ def exit_status(error: errors.RaftKVError) -> int:
         error, (errors.InvalidRequestError, errors.ConfigError, errors.ForeignDataError, UsageError)
     ):
         return BAD_INPUT
+    if isinstance(error, errors.LeaseLostError):
+        return LOST
     if isinstance(error, (errors.LeaseNotFoundError, errors.KeyNotFoundError, errors.LeaseExistsError)):
         return NO
     if isinstance(error, errors.RefusedError):

@@ -9,6 +9,7 @@ from typing import Callable
 
 from raftkv.cli.arguments import Arguments
 from raftkv.cli.console import Console
+from raftkv.cli.interpreter import dying_with_parent
 from raftkv.cli.outcome import UsageError
 from raftkv.cli.printable import one_line
 
@@ -31,12 +32,20 @@ def run_program(
     environment: Mapping[str, str],
     console: Console,
     must_end: Callable[[], bool] = lambda: False,
+    *,
+    dies_with_us: bool = False,
 ) -> int:
-    """Runs it until it ends, or must_end(), or the user wants no more. Returns its exit status, as shells count. Raises UsageError
-    if it cannot be started."""
+    """Runs it until it ends, or must_end(), or the user wants no more; with `dies_with_us`, not beyond our own end either, where the
+    system can see to that. Returns its exit status, as shells count. Raises UsageError if it cannot be started."""
     stdin = None if console.input_is_free else subprocess.DEVNULL  # else it would read the commands there
+    in_child = dying_with_parent() if dies_with_us and os.name == "posix" else None
     try:
-        process = subprocess.Popen([*words], stdin=stdin, env={**os.environ, **environment})
+        process = subprocess.Popen(
+            [*words],
+            stdin=stdin,
+            env={**os.environ, **environment},
+            preexec_fn=in_child,  # noqa: PLW1509  # it takes no lock: a single call of the system
+        )
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UsageError(f"cannot run {one_line(words[0])[:80]}: {reason}") from None

@@ -13,7 +13,7 @@ import threading
 from typing import Callable
 
 from raftkv import __version__
-from raftkv.cli.interpreter import die_with_parent
+from raftkv.cli.interpreter import dying_with_parent
 from raftkv.cli.recovery import run_recovery
 from raftkv.cli.streams import open_standard_streams
 from raftkv.config import ServerConfig, load_server_config
@@ -137,7 +137,7 @@ def _watch_parent(stop_reasons: queue.SimpleQueue[str]) -> None:
     """Stop when standard input ends: a launcher holds its other end, which closes however that ends."""
     if hasattr(os, "setpgrp"):
         os.setpgrp()  # Ctrl-C on the terminal is for the launcher's prompt, not for its nodes
-    die_with_parent()
+    dying_with_parent()()
 
     def watch() -> None:
         while os.read(0, 4096):

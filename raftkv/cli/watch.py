@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Iterator
 from typing import Any
 
 from raftkv.cli.arguments import Arguments, Convert, count, text_of
-from raftkv.cli.console import Console, is_terminal
+from raftkv.cli.console import Console
 from raftkv.cli.outcome import DONE, Outcome, UsageError
 from raftkv.cli.program import run_program, split_program
 from raftkv.cli.rows import row_line
@@ -37,7 +36,7 @@ def run_watch(clerk: Any, arguments: Arguments, console: Console) -> Outcome:
     with clerk.watch(**_wanted(words, arguments.options)) as watch:
         for event in _events(watch, console):
             if not program:
-                _show(event, console)
+                console.say(_plain(event), _line(event))
                 continue
             status = run_program(program, _environment(event), console)
             if status and not console.cancel.is_set():
@@ -98,17 +97,9 @@ class _Trouble:
             )
 
 
-def _show(event: Event, console: Console) -> None:
-    if console.as_json:
-        console.write(json.dumps(_plain(event)) + "\n")
-        return
+def _line(event: Event) -> str:
     line = f"{event.type} " + (quote(event.key) if event.type == DELETE else row_line(event.key, event.value))
-    if event.prev_kv is not None:
-        line += f" was {quote(event.prev_kv.value)}"
-    if is_terminal(sys.stdout):
-        console.write_visibly(line + "\n")
-    else:
-        console.write(line + "\n")
+    return line if event.prev_kv is None else f"{line} was {quote(event.prev_kv.value)}"
 
 
 def _plain(event: Event) -> dict[str, Any]:

@@ -21,6 +21,8 @@
     watch_session.py   WatchSession: the client's half of a watch, without I/O
     watching.py        Watching: carries out on real connections what WatchSessions decide
     watch.py           watches for programs: an iterator of events
+    claim.py           a place in a queue: what locks and elections share
+    lock.py, election.py   one holder, or leader, at a time
     transaction.py     transactions for programs: compares and operations
     pipeline.py        Pipeline: many operations in few requests
     dump.py            Dump: all keys as of one moment

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 _LOOK_S = 0.25  # how often it is looked, while waiting, whether our lease is lost
 
 
+def never() -> bool:
+    """It goes on."""
+    return False
+
+
 class Claim:
     """In the queue from its making on, until end(). For one thread. `key`: bytes. `token`: the key's create_revision, greater than that
     of all who had the thing before: a fencing token."""
@@ -37,8 +42,9 @@ class Claim:
             raise
         self.token: int = revision
 
-    def wait(self, deadline: float) -> bool:
-        """Waits until it is the first, at most until `deadline` (time.monotonic()). Returns whether it is. Raises LeaseLostError."""
+    def wait(self, deadline: float, is_over: Callable[[], bool]) -> bool:
+        """Waits until it is the first, at most until `deadline` (time.monotonic()) or is_over(). Returns whether it is. Raises
+        LeaseLostError."""
         while True:
             self.check()
             found = self._clerk.range(
@@ -53,11 +59,13 @@ class Claim:
             if len(found.kvs) == 1:
                 self.check()
                 return True
-            if not self._wait_for_end_of(found.kvs[1].key, found.revision, deadline):
+            if not self._wait_for_end_of(found.kvs[1].key, found.revision, deadline, is_over):
                 return False
 
-    def _wait_for_end_of(self, key: Text, revision: int, deadline: float) -> bool:
-        """False: it is still there at the deadline."""
+    def _wait_for_end_of(
+        self, key: Text, revision: int, deadline: float, is_over: Callable[[], bool]
+    ) -> bool:
+        """False: it is still there when the time is over."""
         with self._clerk.watch(key, start_revision=revision + 1, filters=["noput"]) as watch:
             while True:
                 left_s = deadline - time.monotonic()
@@ -68,7 +76,7 @@ class Claim:
                 if response is not None and response.events:
                     return True
                 self.check()
-                if left_s <= 0:
+                if left_s <= 0 or is_over():
                     return False
 
     @property

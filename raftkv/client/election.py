@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Callable
 
 from raftkv import errors
 from raftkv.client.answers import KeyValue
-from raftkv.client.claim import Claim
+from raftkv.client.claim import Claim, never
 from raftkv.client.encoding import Text
 from raftkv.client.watch import DELETE, Event
 
@@ -47,8 +47,10 @@ class Election:
 
     # -- for who wants to lead -------------------------------------------------------------------------------
 
-    def campaign(self, value: Text, timeout: float | None = None) -> Election:
-        """Waits until it leads, and others can read `value`. Raises TimeoutError if that is not so within `timeout` seconds,
+    def campaign(
+        self, value: Text, timeout: float | None = None, is_over: Callable[[], bool] = never
+    ) -> Election:
+        """Waits until it leads, and others can read `value`. Raises TimeoutError if that is not so within `timeout` seconds, or is_over(),
         InvalidRequestError if it leads already, LeaseLostError if the place in the queue was lost, and what commands of a Clerk
         raise; then it is no candidate any more. Returns itself."""
         if self._claim is not None:
@@ -56,13 +58,13 @@ class Election:
         deadline = _FOREVER if timeout is None else time.monotonic() + timeout
         claim = Claim(self._clerk, self._name, self._ttl, value, self._tell)
         try:
-            if claim.wait(deadline):
+            if claim.wait(deadline, is_over):
                 self._claim = claim
         finally:
             if self._claim is None:
                 claim.end()
         if self._claim is None:
-            raise TimeoutError(f"another one has led for {timeout:g} s")
+            raise TimeoutError("another one leads")
         return self
 
     def proclaim(self, value: Text) -> None:
@@ -122,7 +124,7 @@ class Election:
         """The key of the leader, with its value; None if there is none. `create_revision` is its fencing token."""
         return self._first()[0]
 
-    def observe(self, is_over: Callable[[], bool] = lambda: False) -> Iterator[KeyValue]:
+    def observe(self, is_over: Callable[[], bool] = never) -> Iterator[KeyValue]:
         """The leader's key, then again whenever the leader or its value is another one, until is_over(). What lasts only for a
         moment may be left out."""
         while not is_over():

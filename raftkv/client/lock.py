@@ -19,7 +19,7 @@ import time
 from typing import TYPE_CHECKING, Callable
 
 from raftkv import errors
-from raftkv.client.claim import Claim
+from raftkv.client.claim import Claim, never
 
 if TYPE_CHECKING:
     from raftkv.client.clerk import Clerk
@@ -50,8 +50,8 @@ class Lock:
         if claim is not None:
             claim.end(quietly=kind is not None)
 
-    def acquire(self, timeout: float | None = None) -> bool:
-        """Waits for the lock, at most `timeout` seconds (None: as long as it takes). Returns whether it was got. Raises
+    def acquire(self, timeout: float | None = None, is_over: Callable[[], bool] = never) -> bool:
+        """Waits for the lock, at most `timeout` seconds (None: as long as it takes), and until is_over(). Returns whether it was got. Raises
         InvalidRequestError if we have it already, LeaseLostError if the place in the queue was lost, and what commands of a
         Clerk raise; then we do not wait for it any more."""
         if self._claim is not None:
@@ -59,7 +59,7 @@ class Lock:
         deadline = _FOREVER if timeout is None else time.monotonic() + timeout
         claim = Claim(self._clerk, self._name, self._ttl, b"", self._tell)
         try:
-            if claim.wait(deadline):
+            if claim.wait(deadline, is_over):
                 self._claim = claim
         finally:
             if self._claim is None:
