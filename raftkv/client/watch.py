@@ -140,7 +140,12 @@ class Watch:
                 return None
             raise told.error
         self._watching.taken(self._number, told.position)
-        return WatchResponse(told.revision, [self._event(event) for event in told.events])
+        mark, revision = self._watching.mark(self._number), told.revision
+        if (
+            mark > revision and self._waiting.empty()
+        ):  # in this order: what comes after the mark is in the queue then
+            revision = mark
+        return WatchResponse(revision, [self._event(event) for event in told.events])
 
     @property
     def problem(self) -> str:

@@ -43,6 +43,7 @@ class _Entry:
     ) -> None:
         self.session, self.waiting, self.notify, self.marks = session, waiting, notify, marks
         self.said = 0
+        self.mark = 0  # the revision of the last mark of progress
 
 
 class _Stream(Call):
@@ -111,6 +112,11 @@ class Watching:
         if entry is not None and position - entry.said >= WINDOW // 2:
             entry.said = position
             self._inbox.put(lambda: self._happen(entry, lambda: entry.session.taken(position)))
+
+    def mark(self, number: int) -> int:
+        """The revision up to which there is nothing but what is, or was, in the queue of the watch."""
+        entry = self._entries.get(number)
+        return 0 if entry is None else entry.mark
 
     def cancel(self, number: int) -> None:
         """Its program wants no more of it."""
@@ -185,9 +191,10 @@ class Watching:
 
     @staticmethod
     def _put(entry: _Entry, told: Told) -> bool:
-        is_mark = not told.events and told.position >= 0
-        if is_mark and not (entry.marks and entry.waiting.empty()):
-            return False  # of one behind what is not taken yet the next one will do
+        if not told.events and told.position >= 0:
+            entry.mark = told.revision
+            if not (entry.marks and entry.waiting.empty()):
+                return False  # who takes the last one before it looks at `mark`
         entry.waiting.put(told)
         return True
 

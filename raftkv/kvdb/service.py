@@ -174,6 +174,11 @@ class KVService:
         self._dumps.closed(channel)
         self._watches.closed(channel)
 
+    @property
+    def revision(self) -> int:
+        """The one that it has applied."""
+        return self._store.data.revision
+
     def status(self) -> dict[str, Any]:
         """What this server knows of itself, as plain data (DESIGN: `status --json`)."""
         node, server = self._consensus.status(), self._describe()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Callable
 
+from raftkv.kvdb.history import Event
 from raftkv.kvdb.maintenance import LeaseExpire
 from raftkv.kvdb.snapshot_view import encode_record
 from raftkv.kvdb.store import Store
@@ -41,6 +42,7 @@ class Checks:
         self._store.data.leases.observer = self.leases
         self._outcomes: dict[tuple[str, int], Any] = {}  # what became of each numbered command
         self._events: dict[int, Changes] = {}  # what each revision changed
+        self._happened: list[Event] = []  # all events
         self.watchers: list[Callable[[str, Host], None]] = []  # called with one of MOMENTS and where it is
 
     # -- all the time ----------------------------------------------------------------------------------------
@@ -139,6 +141,8 @@ class Checks:
             client.check_acknowledged(self._outcomes)
         self._check_tokens(self._store)
         check_revisions(self._world.record.asked, self._events)
+        for watcher in self._world.watchers:
+            watcher.check(self._happened)
 
     def _apply_committed(self) -> None:
         """As soon as they are committed: so it is known when a lease ended."""
@@ -152,7 +156,10 @@ class Checks:
                 continue
             self.leases.ending = (index, term) if data[4] == LeaseExpire.name else None
             outcome = store.apply(index, data)
-            for revision in range(max(before + 1, store.data.history.floor), store.data.revision + 1):
+            first = max(before + 1, store.data.history.floor)
+            if first <= store.data.revision:
+                self._happened += [event for each in store.data.history.since(first) for event in each]
+            for revision in range(first, store.data.revision + 1):
                 self._events[revision] = {key: item for _, key, item, _ in store.data.history.at(revision)}
             if not self._outcomes.get((data[0], data[2]), (False,))[0]:
                 self._outcomes[data[0], data[2]] = outcome  # one with too many in flight comes again

@@ -27,6 +27,7 @@ from tests.sim.leases import KEEP_ALIVE, Sent
 from tests.sim.record import Record
 
 if TYPE_CHECKING:
+    from tests.sim.process import Process
     from tests.sim.world import World
 
 REFUSED_S = 0.002  # until a machine without the process says so
@@ -219,6 +220,12 @@ class SimClient:
             self.world.checks.leases.renewed(pending[0].args[0])
 
     # -- what becomes of its requests ------------------------------------------------------------------------
+
+    def carry_reply(self, process: Process, request: int, ok: bool, result: Any) -> None:
+        """A server sends an answer."""
+        if ok:
+            self.answers(request)
+        self.world.network.carry(process.id, self.name, self.receive, request, ok, result)
 
     def receive(self, request: int, ok: bool, result: Any) -> None:
         """An answer arrived. One that comes after the session gave the attempt up is as good."""

@@ -226,7 +226,7 @@ class Host:
                 connection.open = False
                 sender = connection.sender
                 self.world.schedule(self.rng.uniform(0, longest_s), sender.run, sender.port.end, connection)
-        for client in self.world.clients:
+        for client in [*self.world.clients, *self.world.watchers]:
             client.server_gone(self.id, None if power else longest_s)
 
     def stop(self) -> None:

@@ -12,8 +12,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from raftkv.client import watch_session
 from raftkv.config import RaftOptions
-from raftkv.kvdb import history
+from raftkv.kvdb import history, watches
 from raftkv.kvdb import session_table as sessions
 from raftkv.node import applier, snapshotter
 from raftkv.storage import snapshot_file
@@ -150,6 +151,17 @@ class Plan:
         self.think_s = rng.choice([0.01, 0.05, 0.2])
         self.late_requests = random.Random(f"{seed}/late").random() < 0.3
         self.timeout_s = rng.choice([1.0, 4.0, 10.0])
+        # the watchers; drawn apart
+        watching = random.Random(f"{seed}/watching")
+        self.watchers = watching.choice([0, 0, 2, 4])
+        if self.watchers:
+            most = watching.choice([40, 40, 400, 100_000])
+            self.constants += [(history, "MAX_EVENTS", most), (history, "BLOCK_EVENTS", most // 10)]
+            self.constants += [
+                (watches, "PIECE_EVENTS", watching.choice([2, 1000])),
+                (watches, "WINDOW", window := watching.choice([300, 256 << 10])),
+                (watch_session, "WINDOW", window),
+            ]
         # the faults
         self.clock_rates = rng.choice([(1.0, 1.0), (0.95, 1.05), (0.5, 2.0)])
         self.restart_s = rng.choice([(0.01, 0.1), (0.1, 1.0)])

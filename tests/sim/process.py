@@ -315,9 +315,7 @@ class Process:
         if self.dead:
             raise Crash
         for client, id, ok, result in replies:
-            if ok:
-                client.answers(id)
-            self.world.network.carry(self.id, client.name, client.receive, id, ok, result)
+            client.carry_reply(self, id, ok, result)
 
     # -- for the trace ---------------------------------------------------------------------------------------
 

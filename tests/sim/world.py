@@ -8,6 +8,7 @@ equal logs and states, and an end of every command.
 
 from __future__ import annotations
 
+import random
 import traceback
 from collections import Counter
 from collections.abc import Collection, Iterator
@@ -29,6 +30,7 @@ from tests.sim.plan import Plan
 from tests.sim.process import Process
 from tests.sim.record import Record
 from tests.sim.verdict import check_history
+from tests.sim.watcher import SimWatcher
 
 LIVENESS_S = 20.0  # of virtual time; the election timeout is 0.5 s
 SMALL_APPEND_BYTES = 100  # an entry or two
@@ -67,6 +69,7 @@ class World(Events):
         self.tracing, self._say = say is not None, say
         self.network = Network(plan, self, self.count)
         self.checks = Checks(self)
+        self.network_rng = random.Random(f"{plan.seed}/streams")
         self.record = Record(lambda: self.now)
         self.hosts: dict[int, Host] = {}
         self.hosts = {id: Host(self, id) for id in range(1, plan.servers + plan.spares + 1)}
@@ -75,6 +78,7 @@ class World(Events):
         self.clients += [
             DataClient(self, plan.clients + number) for number in range(1, plan.data_clients + 1)
         ]
+        self.watchers = [SimWatcher(self, number) for number in range(1, plan.watchers + 1)]
         for host in self.members:
             late = plan.late_starts and host.rng.random() < 0.5
             self.schedule(host.rng.random() * (LATE_START_S if late else 0.05), host.boot)
@@ -156,13 +160,20 @@ class World(Events):
         """Looks now and then."""
         if self.now < self._look_at:
             return False
-        if all(client.finished for client in self.clients) and self.checks.settled():
+        if all(client.finished for client in self.clients) and self.checks.settled() and self._are_told():
             return True
         self._look_at = self.now + SETTLED_EVERY_S
         assert self.now < self._calm_until, (
             f"no life {self._calm_until - self.calm_since:.1f} s after the faults: {self._state()}"
         )
         return False
+
+    def _are_told(self) -> bool:
+        """Have all watchers been told of all?"""
+        revisions = [
+            host.process.machine.revision for host in self.hosts.values() if host.process is not None
+        ]
+        return all(watcher.is_up_to(max(revisions)) for watcher in self.watchers)
 
     def _state(self) -> str:
         """Where everybody is, for a failure of liveness."""
@@ -182,6 +193,7 @@ class World(Events):
                 words.append(
                     f"{client.name} waits for {[command.method for command in client.under_way.values()]}"
                 )
+        words += [f"{watcher.name} was told {watcher.episodes[-1].reached}" for watcher in self.watchers]
         return "; ".join(words)
 
     def _close(self) -> None:
