@@ -4,6 +4,7 @@
     python bin/kvbench.py --config conf/client.ini put --clients 32 --value-size 1024    # one that runs
     python bin/kvbench.py --local 3 outage                  # kills the leader
     python bin/kvbench.py --local 3 --compare               # beside what the machine allows
+    python bin/kvbench.py --local 3 watch1 watch1000        # one writer; events, and how long each took to be told
     python bin/kvbench.py --local 3 put64 --json >> results.jsonl
     python -m raftkv.bench.pairs ../other-tree put1 put64   # this tree against another one, in turns
 
@@ -32,7 +33,7 @@ are for comparing, in one sitting, and no forecast for three machines. Nor does 
 all x.
 
 **The files.** workloads.py says what can be measured, operations.py and keys.py what a client asks for,
-clients.py how it waits. load.py is one process of clients and recorder.py its notes; processes.py starts
+clients.py how it waits, fanout.py who watches. load.py is one process of clients and recorder.py its notes; processes.py starts
 several of them, run.py coordinates a run, result.py adds up. target.py has the cluster, outage.py kills its
 leader, cpu.py reads the servers' processor time, session.py measures one workload after the other. floor.py and echo.py measure the machine, compare.py
 holds workloads against it, pairs.py one tree against another. progress.py and report.py show it all;

@@ -21,6 +21,7 @@ from typing import Any
 
 from raftkv import Clerk
 from raftkv.bench.clients import Running, start_callback, start_thread
+from raftkv.bench.fanout import Fanout
 from raftkv.bench.keys import key_name
 from raftkv.bench.operations import Source, blocking, chooser, source
 from raftkv.bench.recorder import Recorder
@@ -88,13 +89,17 @@ def _connected(job: Job) -> Clerk:
 
 def _put_load(job: Job, clerks: list[Clerk], next_request: Source, begin: float, end: float) -> None:
     workload, recorder = job.workload, Recorder(begin, end)
-    running = Running(sum(job.clients) * workload.in_flight)
-    for clerk, clients in zip(clerks, job.clients):
-        for _ in range(clients * workload.in_flight):
-            if workload.blocking:
-                start_thread(blocking(clerk, workload, next_request), recorder, end, running)
-            else:
-                start_callback(clerk, next_request, recorder, end, running)
+    if workload.op == "watch":
+        running = Running(1)
+        Fanout(clerks, sum(job.clients), recorder).start(end, running)
+    else:
+        running = Running(sum(job.clients) * workload.in_flight)
+        for clerk, clients in zip(clerks, job.clients):
+            for _ in range(clients * workload.in_flight):
+                if workload.blocking:
+                    start_thread(blocking(clerk, workload, next_request), recorder, end, running)
+                else:
+                    start_callback(clerk, next_request, recorder, end, running)
     for slot in range(1 - int((begin - perf_counter()) / job.slot_s), job.slots):
         sleep(max(0.0, begin + slot * job.slot_s - perf_counter()))
         _say({"slot": slot, **recorder.take()})

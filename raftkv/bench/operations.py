@@ -9,9 +9,12 @@ from raftkv import Clerk
 from raftkv.bench.errors import WrongAnswerError
 from raftkv.bench.keys import PREFIX, Chooser, key_name, uniform, zipfian
 from raftkv.bench.workloads import READ_SHARES, Workload
+from raftkv.client.encoding import Encoding
+from raftkv.client.transaction import Transactions
 
 Request = tuple[Any, ...]  # the name of a method of Clerk, and its arguments
 Source = Callable[[], Request]
+_MANY = 1 << 60
 
 
 def source(workload: Workload, choose: Chooser, rng: random.Random) -> Source:
@@ -22,6 +25,14 @@ def source(workload: Workload, choose: Chooser, rng: random.Random) -> Source:
         return lambda: ("get", key_name(choose()))
     if op == "cas":  # all keys hold that value, so that each one succeeds
         return lambda: ("cas", key_name(choose()), value, value)
+    if op == "txn":  # the compare always holds
+        t = Transactions(Encoding("utf-8"))
+
+        def txn() -> Request:
+            key = key_name(choose())
+            return "transaction", [t.version(key) < _MANY], [t.put(key, value)], []
+
+        return txn
     if op == "scan":
         return lambda: ("scan", PREFIX, key_name(choose()), workload.scan_rows)
     if op == "mixed":

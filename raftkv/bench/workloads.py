@@ -10,16 +10,18 @@ from raftkv.client.window import WINDOW
 from raftkv.errors import ConfigError
 from raftkv.kvdb.limits import MAX_BATCH_OPS, MAX_REQUEST_BYTES
 
-OPERATIONS = ("put", "get", "append", "cas", "scan", "mixed")
+OPERATIONS = ("put", "get", "append", "cas", "scan", "mixed", "txn", "watch")
 READ_SHARES = {"a": 0.5, "b": 0.95, "c": 1.0}  # of YCSB's workloads of these names
 KEY_RANGE = "bench/000000 and the following"
 _KEY_BYTES = 32  # at most, of the keys that keys.py makes
+_WATCH_CONNECTIONS = 4
 _MOST_PROCESSES = min(4, os.cpu_count() or 1)  # more would only take turns, and take them from the servers
 
 
 @dataclasses.dataclass(frozen=True)
 class Workload:
-    """Clients that each send one operation after the other, on connections that they share.
+    """Clients that each send one operation after the other, on connections that they share. Those of "watch" are told of what one
+    writer writes; see fanout.py.
 
     `connections` and `processes` of 0 are replaced by what suits the number of clients.
     """
@@ -46,6 +48,11 @@ class Workload:
         enough = -(-self.clients * self.in_flight // WINDOW)
         processes = self.processes or min(self.connections or self.clients, _MOST_PROCESSES)
         connections = self.connections or min(self.clients, max(processes, enough))
+        if self.op == "watch":  # the writer waits for all of them
+            processes, connections = (
+                self.processes or 1,
+                self.connections or min(self.clients, _WATCH_CONNECTIONS),
+            )
         result = dataclasses.replace(self, connections=connections, processes=processes)
         result._check()
         return result
@@ -72,10 +79,14 @@ class Workload:
                 f"{under_way} requests under way on one connection; at most {WINDOW} can be: "
                 "give more --connections, or less --in-flight"
             )
+        if self.op == "watch" and (self.processes > 1 or self.in_flight > 1 or self.batch > 1):
+            raise ConfigError(
+                "watch takes neither --processes nor --in-flight nor --batch: one writer waits for all"
+            )
         if self.in_flight > 1 and (self.batch > 1 or self.op == "scan"):
             raise ConfigError("--in-flight goes with neither --batch nor scan, which wait for their answers")
-        if self.op == "scan" and self.batch > 1:
-            raise ConfigError("scan takes no --batch; --scan-rows says how much it reads")
+        if self.op in ("scan", "txn") and self.batch > 1:
+            raise ConfigError(f"{self.op} takes no --batch; --scan-rows says how much a scan reads")
         values = 2 if self.op == "cas" else 1
         request_bytes = self.batch * (_KEY_BYTES + values * self.value_size)
         if self.batch > MAX_BATCH_OPS or request_bytes > MAX_REQUEST_BYTES:
@@ -98,6 +109,10 @@ PRESETS: Mapping[str, Workload] = _named(
     Workload("batch", "put", 16, batch=100),
     Workload("get1", "get", 1),
     Workload("get64", "get", 64),
+    Workload("txn64", "txn", 64),
+    Workload("watch1", "watch", 1),
+    Workload("watch100", "watch", 100),
+    Workload("watch1000", "watch", 1000),
     Workload("outage", "put", 1, seconds=8.0, kill_leader=True),
 )
 

@@ -403,12 +403,16 @@ class Clerk(MemberCommands):
         return self._submit(operation)
 
     def submit(self, op: str, *args: Any) -> Future[Any]:
-        """Begin a command ("put", "append", "delete", "cas" or "get") without waiting for it.
+        """Begin a command ("put", "append", "delete", "cas", "get" or "transaction") without waiting for it.
 
         The Future gets what the method of that name returns or raises. Up to WINDOW commands may be under
         way; then this blocks, and raises NotApplied if there is no room in time. The Future cannot be
         cancelled. Its callbacks run on a thread that reads answers: they must not wait for other commands.
         """
+        if op == "transaction" and len(args) <= 3:
+            step = self.transactions.txn(*args)
+            step.operation.check()
+            return self._callers.submit(step.operation, step.convert, self)
         if not isinstance(op, str) or op not in _SUBMITTED:
             raise errors.InvalidRequestError(f"there is no operation {op!r:.40}: use {', '.join(_SUBMITTED)}")
         kind, names = _SUBMITTED[op]

@@ -59,6 +59,8 @@ def test_the_named_workloads_have_the_shapes_in_which_etcd_is_measured():
     assert shapes["put256"] == ("put", 256, 1, 1)
     assert shapes["batch"] == ("put", 16, 1, 100)
     assert shapes["get64"] == ("get", 64, 1, 1)
+    assert shapes["txn64"] == ("txn", 64, 1, 1)
+    assert shapes["watch1000"] == ("watch", 1000, 1, 1) and PRESETS["watch1000"].resolved().processes == 1
     assert PRESETS["outage"].kill_leader
 
 
@@ -81,6 +83,8 @@ def test_options_change_a_named_workload():
         ("batch", {"in_flight": 2}, "--in-flight goes with neither"),
         ("scan", {"in_flight": 2}, "--in-flight goes with neither"),
         ("scan", {"batch": 2}, "scan takes no --batch"),
+        ("txn64", {"batch": 2}, "txn takes no --batch"),
+        ("watch100", {"processes": 2}, "watch takes neither --processes"),
         ("put", {"value_size": 1_700_000}, "does not fit into a request"),
         ("cas", {"value_size": 850_000}, "does not fit into a request"),
         ("batch", {"value_size": 20_000}, "does not fit into a request"),
