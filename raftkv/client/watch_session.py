@@ -169,9 +169,8 @@ class WatchSession:
 
     def _go_on(self, error: errors.RaftKVError, now: float) -> Actions:
         """Elsewhere, or later."""
-        server, self.server = self.server, None
+        server, self.server, self._attempt = self.server, None, 0  # what still comes of it is too late
         assert server is not None, "an attempt without a server"
-        self._attempt = 0  # what still comes of it is too late
         self.problem = f"server {server}: {error}"
         if self._is_open and now - self._opened_at >= _LASTING_S:
             self._pause_s = 0.0
