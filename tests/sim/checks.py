@@ -16,6 +16,7 @@ from raftkv.raft.types import COMMAND, Role
 
 from tests.linearizability.store_model import Changes
 from tests.sim.leases import LeaseWatch
+from tests.sim.holder import SMALL_JUMP_S, check_holds
 from tests.sim.promises import check_kept
 from tests.sim.verdict import check_revisions
 
@@ -143,6 +144,8 @@ class Checks:
         check_revisions(self._world.record.asked, self._events)
         for watcher in self._world.watchers:
             watcher.check(self._happened)
+        holds = [hold for holder in self._world.holders for hold in holder.holds]
+        check_holds(holds, SMALL_JUMP_S * self._world.count["fault: clock jump"])
 
     def _apply_committed(self) -> None:
         """As soon as they are committed: so it is known when a lease ended."""

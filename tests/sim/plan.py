@@ -162,6 +162,7 @@ class Plan:
                 (watches, "WINDOW", window := watching.choice([300, 256 << 10])),
                 (watch_session, "WINDOW", window),
             ]
+        self.holders = random.Random(f"{seed}/holding").choice([0, 0, 2, 3])  # who want the same lock
         # the faults
         self.clock_rates = rng.choice([(1.0, 1.0), (0.95, 1.05), (0.5, 2.0)])
         self.restart_s = rng.choice([(0.01, 0.1), (0.1, 1.0)])

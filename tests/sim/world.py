@@ -23,6 +23,7 @@ from tests.sim.client import SimClient
 from tests.sim.data_client import DataClient
 from tests.sim.events import Events
 from tests.sim.faults import Faults
+from tests.sim.holder import SimHolder
 from tests.sim.host import Host
 from tests.sim.network import Network
 from tests.sim.operator import Operator
@@ -78,6 +79,9 @@ class World(Events):
         self.clients += [
             DataClient(self, plan.clients + number) for number in range(1, plan.data_clients + 1)
         ]
+        many = len(self.clients)
+        self.holders = [SimHolder(self, many + number) for number in range(1, plan.holders + 1)]
+        self.clients += self.holders
         self.watchers = [SimWatcher(self, number) for number in range(1, plan.watchers + 1)]
         for host in self.members:
             late = plan.late_starts and host.rng.random() < 0.5
