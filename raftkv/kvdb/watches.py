@@ -133,7 +133,9 @@ class Watches:
         self._begun = 0  # for their order
         self._closed: list[Any] = []  # channels
         self._marked_at = clock()
-        self._marked = 0  # all that are up to date were told so up to here, but for those without room
+        self._marked = (
+            0  # all that are up to date were told so at least up to here, but for those without room
+        )
         self._replies: list[Reply] = []
 
     def __len__(self) -> int:
@@ -344,7 +346,7 @@ class Watches:
             self._marked_at, limit = now, self._told
         if self._marked >= limit:
             return
-        self._marked = self._told
+        self._marked = limit
         for group in self._groups.values():
             for watch in group.members:
                 if watch.marked < limit and watch.has_room:
