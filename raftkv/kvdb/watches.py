@@ -222,6 +222,7 @@ class Watches:
         watch = self._watches.get(channel, {}).get(request.number)
         if watch is not None:
             watch.taken = max(watch.taken, min(request.position, watch.sent))
+            self._marked = min(self._marked, watch.marked)
             self._make_ready(watch)
             self._serve()
             self._flush()

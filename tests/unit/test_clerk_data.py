@@ -171,3 +171,12 @@ def test_transactions(clerk, cluster):
     assert clerk.get("k") == "w"
     with pytest.raises(errors.InvalidRequestError, match="a compare is such as"):
         clerk.transaction([True], [t.get("k")])
+
+
+def test_a_transaction_can_be_submitted(clerk):
+    t = clerk.transactions
+    future = clerk.submit("transaction", [t.version("k") == 0], [t.put("k", "v"), t.get("k")])
+    held, (revision, kv) = future.result(10.0)
+    assert (held, kv.value, kv.mod_revision) == (True, "v", revision)
+    with pytest.raises(errors.InvalidRequestError):
+        clerk.submit("transaction", ["k"])
