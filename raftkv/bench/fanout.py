@@ -44,11 +44,16 @@ class Fanout:
                     raise UnavailableError(f"only {len(self._told)} were told within {_TOO_LONG_S:g} s")
             except RaftKVError as error:
                 self._recorder.failed(error)
+        for watch in self._watches:
+            watch.cancel()
         running.one_less()
 
     def _take(self, number: int) -> None:
         """Called on the thread that reads the connection."""
-        response = self._watches[number].get(0.0)
+        try:
+            response = self._watches[number].get(0.0)
+        except RaftKVError:
+            return  # it is over
         now = perf_counter()
         for event in () if response is None else response.events:
             self._recorder.succeeded((float(event.value), now))

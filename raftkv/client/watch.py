@@ -138,7 +138,7 @@ class Watch:
             self._end = told
             if told.error is None:
                 return None
-            raise told.error
+            raise told.error.with_traceback(None)  # it may be raised again and again
         self._watching.taken(self._number, told.position)
         mark, revision = self._watching.mark(self._number), told.revision
         if (

@@ -229,9 +229,8 @@ class Watching:
             if self._generation == forks.generation:
                 logger.critical("the thread of a Clerk's watches died", exc_info=error)
         self._closed = True
-        closed = errors.ClosedError("this Clerk was closed")
         for entry in [*self._entries.values()]:
-            self._happen(entry, partial(entry.session.fail, closed))
+            self._happen(entry, partial(entry.session.fail, errors.ClosedError("this Clerk was closed")))
 
     def _turn(self) -> None:
         with self._lock:
