@@ -331,7 +331,7 @@ class Watches:
         """It is to be told from the revision `first` on, when its turn comes."""
         del watch.group.members[watch]
         watch.next, watch.parts = first, 0
-        self._make_ready(watch)
+        self._go_on(watch)
 
     def _before_drop(self) -> None:
         """Events leave the history, perhaps such as nobody was told of: many came at once."""

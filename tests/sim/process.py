@@ -265,10 +265,10 @@ class Process:
     # -- what arrives: the rpc thread ------------------------------------------------------------------------
 
     def receive_peer(self, connection: Connection | None, cargo: Any) -> None:
-        self.arrives(self._peer_inbox.append, (connection, cargo))
+        self.arrives(lambda: self._peer_inbox.append((connection, cargo)))
 
     def receive_request(self, request: tuple[Any, int, str, tuple]) -> None:
-        self.arrives(self._request_inbox.append, request)
+        self.arrives(lambda: self._request_inbox.append(request))
 
     def arrives(self, action: Callable[..., None], *args: Any) -> None:
         """The rpc thread finds this in its next turn, and does it."""

@@ -8,7 +8,7 @@ import pytest
 from raftkv import errors
 from raftkv.kvdb import history, watches
 from raftkv.kvdb.limits import MAX_KEY_BYTES
-from raftkv.kvdb.maintenance import Compact
+from raftkv.kvdb.maintenance import Compact, LeaseGrant
 from raftkv.kvdb.range_index import RangeIndex
 from raftkv.kvdb.ranges import ALL, end_of, prefix_range
 from raftkv.kvdb.transactions import transaction
@@ -247,6 +247,19 @@ def test_a_start_in_the_future_waits_and_one_that_was_compacted_is_refused() -> 
     assert [event[0] for event in future.events] == [14, 15]
     assert isinstance(past.error, errors.CompactedError) and past.error.compact_revision == 8
     assert [event[0] for event in oldest.events] == list(range(8, 16))
+
+
+def test_a_received_snapshot_without_a_new_revision_leaves_watches_as_they_are() -> None:
+    world = World(2)
+    watcher = Watcher(world, watch(b"k"))
+    world.do(LeaseGrant(1, 60))
+    server, other = world.servers[watcher.server], world.servers[3 - watcher.server]
+    other.apply()
+    server.restore(other)
+    world.do(put("k"))
+    server.apply()
+    watcher.pump()
+    assert len(watcher.events) == 1
 
 
 def test_nothing_is_kept_of_a_watch_that_is_over() -> None:
