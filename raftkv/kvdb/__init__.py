@@ -19,6 +19,7 @@
     restoring.py       a dump is put back
     watch_requests.py  what clients and servers say about watches
     range_index.py     who is interested in a key, among many ranges
+    watch_cursor.py    where one watch is in the history, and what it is told
     watches.py         Watches: the streams that tell clients of changes
     local_reads.py     reads that any server answers from its own state
     operations.py      the table of operations

@@ -17,39 +17,22 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Iterable, Sequence
 from typing import Any, Callable
 
 from raftkv.errors import BAD_REQUEST, CANCELLED, NO_LEADER, OVERLOADED
 from raftkv.kvdb.history import Event
 from raftkv.kvdb.keyspace import FIRST, Keyspace
-from raftkv.kvdb.outcomes import Outcome, ok, refused
+from raftkv.kvdb.outcomes import Outcome, refused
 from raftkv.kvdb.range_index import RangeIndex
-from raftkv.kvdb.ranges import end_of
 from raftkv.kvdb.reads import compacted
-from raftkv.kvdb.watch_requests import (
-    NO_DELETES,
-    NO_PUTS,
-    WINDOW,
-    WITH_PREVIOUS,
-    WITHOUT_LEADER,
-    Watch,
-    WatchCancel,
-    WatchTaken,
-    plain_events,
-)
+from raftkv.kvdb.watch_cursor import Cursor, Group, Reply, is_too_large
+from raftkv.kvdb.watch_requests import WITHOUT_LEADER, Watch, WatchCancel, WatchTaken, plain_events
 
 MAX_WATCHES = 50_000
 LEADERLESS = 3  # election timeouts
 MARK_S = 5.0  # between marks of progress, if there was any
-PIECE_EVENTS = 1000  # of a message,
-PIECE_BYTES = 128 << 10  # about
-PIECE_LOOKS = 5000  # at events, for one message: about a millisecond
+_FEW = 100  # watches that are over, but kept in the heap of those to come
 PIECES = 8  # of those who lag, with a tick or a request
-MESSAGE_BYTES = 64  # what a message counts for beside its events
-
-#: (channel, id, ok, result), as in service.py.
-Reply = tuple[Any, Any, bool, Any]
 
 _CANCELLED = refused(CANCELLED, "the watch was cancelled")
 _NO_LEADER = refused(
@@ -58,57 +41,6 @@ _NO_LEADER = refused(
 )
 _TOO_MANY = refused(OVERLOADED, f"there are {MAX_WATCHES} watches on this server already")
 _TAKEN = refused(BAD_REQUEST, "there is a watch of that number on this connection already")
-
-
-class _Group:
-    """What all of its members watch; those that are up to date."""
-
-    def __init__(self, key: bytes, end: bytes, options: int) -> None:
-        self.key, self.end, self.options = key, end, options
-        self._limit = end_of(key, end)
-        self.watches = 0  # with those that lag
-        self.members: dict[_Watch, None] = {}
-
-    def wanted(self, event: Event) -> Event | None:
-        """What is told of an event, if anything is."""
-        options, limit = self.options, self._limit
-        revision, key, item, before = event
-        if key < self.key or (limit is not None and key >= limit):
-            return None
-        if options & (NO_DELETES if item is None else NO_PUTS):
-            return None
-        if before is not None and not (options & WITH_PREVIOUS and type(before) is tuple):
-            return revision, key, item, None
-        return event
-
-
-class _Watch:
-    """`next`: the revision that it is to be told next, while it lags (-1: it has ended), and `parts`: so many events of that
-    were looked at. `sent` and `taken`: positions; `unfinished`: bytes that were sent of a message that is not whole. `marked`:
-    the revision that the last whole message named."""
-
-    __slots__ = (
-        "channel", "group", "id", "is_ready", "marked", "next", "number", "parts", "sent", "taken", "unfinished"
-    )  # fmt: skip
-
-    def __init__(self, channel: Any, id: Any, number: int, group: _Group, start: int) -> None:
-        self.channel, self.id, self.number, self.group = channel, id, number, group
-        self.next, self.marked, self.parts = start, start - 1, 0
-        self.sent = self.taken = self.unfinished = 0
-        self.is_ready = False  # it lags, and waits in the queue to be served
-
-    @property
-    def has_room(self) -> bool:
-        return self.sent - self.taken < WINDOW and not self.channel.backlog
-
-    def message(self, revision: int, is_whole: bool, plain: bytes) -> Reply:
-        """The next one: its `plain` events, none for a mark."""
-        if plain:
-            self.unfinished += MESSAGE_BYTES + len(plain)
-        if is_whole:
-            self.sent += self.unfinished
-            self.unfinished, self.marked = 0, revision
-        return self.channel, self.id, *ok((self.sent, revision, is_whole, plain))
 
 
 class Watches:
@@ -124,18 +56,17 @@ class Watches:
         self._data: Keyspace
         self._told = 0  # the revision that those who are up to date were told
         self._count = 0
-        self._watches: dict[Any, dict[int, _Watch]] = {}  # by channel and number
-        self._groups: dict[tuple[bytes, bytes, int], _Group] = {}
-        self._index: RangeIndex[_Group] = RangeIndex()
-        self._ready: deque[_Watch] = deque()
-        self._held: list[_Watch] = []  # until their connections take more
-        self._future: list[tuple[int, int, _Watch]] = []  # a heap: those that begin later
+        self._watches: dict[Any, dict[int, Cursor]] = {}  # by channel and number
+        self._groups: dict[tuple[bytes, bytes, int], Group] = {}
+        self._index: RangeIndex[Group] = RangeIndex()
+        self._ready: deque[Cursor] = deque()
+        self._held: list[Cursor] = []  # until their connections take more
+        self._future: list[tuple[int, int, Cursor]] = []  # a heap: those that begin later
         self._begun = 0  # for their order
         self._closed: list[Any] = []  # channels
         self._marked_at = clock()
-        self._marked = (
-            0  # all that are up to date were told so at least up to here, but for those without room
-        )
+        # All that are up to date were told so at least up to here, but for those without room.
+        self._marked = 0
         self._replies: list[Reply] = []
 
     def __len__(self) -> int:
@@ -206,7 +137,7 @@ class Watches:
         start = max(request.start, FIRST) if request.start else self._told + 1
         if start < self._data.compact_revision:
             return compacted(self._data.compact_revision)
-        watch = _Watch(channel, id, request.number, self._group(request), start)
+        watch = Cursor(channel, id, request.number, self._group(request), start)
         self._watches.setdefault(channel, {})[request.number] = watch
         self._count += 1
         if channel.closing:  # while the request waited; else closed() is yet to come
@@ -236,16 +167,16 @@ class Watches:
 
     # -- beginning and ending --------------------------------------------------------------------------------
 
-    def _group(self, request: Watch) -> _Group:
+    def _group(self, request: Watch) -> Group:
         key = request.key, request.end, request.options
         group = self._groups.get(key)
         if group is None:
-            group = self._groups[key] = _Group(*key)
+            group = self._groups[key] = Group(*key)
             self._index.add(request.key, request.end, group)
         group.watches += 1
         return group
 
-    def _end(self, watch: _Watch, why: Outcome | None) -> None:
+    def _end(self, watch: Cursor, why: Outcome | None) -> None:
         """`why`: what its client is told, if it is there."""
         del self._watches[watch.channel][watch.number]
         if not self._watches[watch.channel]:
@@ -258,10 +189,13 @@ class Watches:
             del self._groups[group.key, group.end, group.options]
             self._index.remove(group.key, group.end, group)
         watch.next = -1
+        if len(self._future) > 2 * self._count + _FEW:
+            self._future = [each for each in self._future if each[2].next > 0]
+            heapq.heapify(self._future)
         if why is not None:
             self._replies.append((watch.channel, watch.id, *why))
 
-    def _all(self) -> list[_Watch]:
+    def _all(self) -> list[Cursor]:
         return [watch for watches in self._watches.values() for watch in watches.values()]
 
     def _tidy_up(self) -> None:
@@ -290,7 +224,7 @@ class Watches:
             for group in self._groups.values():
                 self._all_lag(group, first)
         else:
-            found: dict[_Group, list[Event]] = {}
+            found: dict[Group, list[Event]] = {}
             for events in data.history.since(first):
                 for event in events:
                     for group in self._index.find(event[1]):
@@ -305,12 +239,12 @@ class Watches:
         while self._future and self._future[0][0] <= self._told + 1:
             self._go_on(heapq.heappop(self._future)[2])
 
-    def _tell(self, group: _Group, events: list[Event], first: int) -> None:
+    def _tell(self, group: Group, events: list[Event], first: int) -> None:
         """Of the events from the revision `first` on, to those that have room."""
         wanted = [each for each in map(group.wanted, events) if each is not None]
         if not wanted:
             return
-        if len(wanted) > PIECE_EVENTS or _size(wanted) > PIECE_BYTES:
+        if is_too_large(wanted):
             self._all_lag(group, first)
             return
         plain = plain_events(wanted)
@@ -323,11 +257,11 @@ class Watches:
         for watch in lagging:
             self._lag(watch, first)
 
-    def _all_lag(self, group: _Group, first: int) -> None:
+    def _all_lag(self, group: Group, first: int) -> None:
         for watch in [*group.members]:
             self._lag(watch, first)
 
-    def _lag(self, watch: _Watch, first: int) -> None:
+    def _lag(self, watch: Cursor, first: int) -> None:
         """It is to be told from the revision `first` on, when its turn comes."""
         del watch.group.members[watch]
         watch.next, watch.parts = first, 0
@@ -355,7 +289,7 @@ class Watches:
 
     # -- those that lag --------------------------------------------------------------------------------------
 
-    def _go_on(self, watch: _Watch) -> None:
+    def _go_on(self, watch: Cursor) -> None:
         """It comes to its place: up to date, later, or in the queue."""
         if watch.next == self._told + 1:
             watch.group.members[watch] = None
@@ -366,7 +300,7 @@ class Watches:
         else:
             self._make_ready(watch)
 
-    def _make_ready(self, watch: _Watch) -> None:
+    def _make_ready(self, watch: Cursor) -> None:
         """If it lags it is in the queue."""
         if not watch.is_ready and 0 < watch.next <= self._told and watch not in watch.group.members:
             watch.is_ready = True
@@ -384,61 +318,9 @@ class Watches:
             if watch.next < self._data.compact_revision:
                 self._end(watch, compacted(self._data.compact_revision))
             elif watch.has_room:
-                self._send_piece(watch)
+                message = watch.next_message(self._data.history)
+                if message is not None:
+                    self._replies.append(message)
                 self._go_on(watch)
             elif watch.channel.backlog:
                 self._held.append(watch)
-
-    def _send_piece(self, watch: _Watch) -> None:
-        """The next events, as many as fit in a message, or what fits of one revision that is too large."""
-        wanted: list[Event] = []
-        looks = size = 0
-        first = watch.next
-        for events in self._data.history.since(first):
-            if watch.parts or _is_large(events):
-                if watch.next == first:
-                    self._send_part(watch, events)
-                    return
-                break  # what came before it is a message of its own
-            mine = [each for each in map(watch.group.wanted, events) if each is not None]
-            wanted += mine
-            looks += len(events)
-            size += _size(mine)
-            watch.next += 1
-            if looks >= PIECE_LOOKS or len(wanted) >= PIECE_EVENTS or size >= PIECE_BYTES:
-                break
-        if wanted:
-            self._replies.append(watch.message(watch.next - 1, True, plain_events(wanted)))
-
-    def _send_part(self, watch: _Watch, events: Sequence[Event]) -> None:
-        wanted: list[Event] = []
-        size, part = 0, events[watch.parts : watch.parts + PIECE_EVENTS]
-        for event in part:
-            mine = watch.group.wanted(event)
-            if mine is not None:
-                wanted.append(mine)
-                size += _size_of(mine)
-            watch.parts += 1
-            if size >= PIECE_BYTES:
-                break
-        is_whole = watch.parts == len(events)
-        if is_whole:
-            watch.next, watch.parts = watch.next + 1, 0
-        if wanted or (is_whole and watch.unfinished):
-            self._replies.append(watch.message(events[0][0], is_whole, plain_events(wanted)))
-
-
-def _is_large(events: Sequence[Event]) -> bool:
-    """Of a revision: whether it may not fit in one message."""
-    return len(events) > PIECE_EVENTS or (len(events) > 1 and _size(events) > PIECE_BYTES)
-
-
-def _size(events: Iterable[Event]) -> int:
-    """About the bytes that they take in a message."""
-    return sum(map(_size_of, events))
-
-
-def _size_of(event: Event) -> int:
-    _, key, item, before = event
-    size = len(key) + (len(item[0]) if item is not None else 0)
-    return size + len(before[0]) if type(before) is tuple else size

@@ -14,7 +14,7 @@ from typing import Any
 
 from raftkv.client import watch_session
 from raftkv.config import RaftOptions
-from raftkv.kvdb import history, watches
+from raftkv.kvdb import history, watch_cursor
 from raftkv.kvdb import session_table as sessions
 from raftkv.node import applier, snapshotter
 from raftkv.storage import snapshot_file
@@ -158,8 +158,8 @@ class Plan:
             most = watching.choice([40, 40, 400, 100_000])
             self.constants += [(history, "MAX_EVENTS", most), (history, "BLOCK_EVENTS", most // 10)]
             self.constants += [
-                (watches, "PIECE_EVENTS", watching.choice([2, 1000])),
-                (watches, "WINDOW", window := watching.choice([300, 256 << 10])),
+                (watch_cursor, "PIECE_EVENTS", watching.choice([2, 1000])),
+                (watch_cursor, "WINDOW", window := watching.choice([300, 256 << 10])),
                 (watch_session, "WINDOW", window),
             ]
         self.holders = random.Random(f"{seed}/holding").choice([0, 0, 2, 3])  # who want the same lock

@@ -6,7 +6,7 @@ import random
 
 import pytest
 from raftkv import errors
-from raftkv.kvdb import history, watches
+from raftkv.kvdb import history, watch_cursor, watches
 from raftkv.kvdb.limits import MAX_KEY_BYTES
 from raftkv.kvdb.maintenance import Compact, LeaseGrant
 from raftkv.kvdb.range_index import RangeIndex
@@ -26,8 +26,9 @@ def small_history(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("PIECE_EVENTS", 3), ("PIECE_LOOKS", 7), ("PIECES", 2)):
-        monkeypatch.setattr(watches, name, value)
+    for name, value in (("PIECE_EVENTS", 3), ("PIECE_LOOKS", 7)):
+        monkeypatch.setattr(watch_cursor, name, value)
+    monkeypatch.setattr(watches, "PIECES", 2)
 
 
 def put(key: str, value: str = "v") -> Put:
@@ -85,7 +86,7 @@ def test_watchers_are_told_exactly_what_happened(
 ) -> None:
     rng = random.Random(seed)
     if rng.random() < 0.5:
-        monkeypatch.setattr(watches, "WINDOW", 500)
+        monkeypatch.setattr(watch_cursor, "WINDOW", 500)
         monkeypatch.setattr("raftkv.client.watch_session.WINDOW", 500)
     world, watchers = World(3), []
     for step in range(250):
