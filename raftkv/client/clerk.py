@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import re
@@ -337,6 +338,9 @@ class Clerk(MemberCommands):
         request = self._watch_request(key, end, prefix, start_revision, prev_kv, filters, consistency)
         if not request.start and consistency == "linearizable":
             request = request._replace(start=self._run(Gets([]))[0] + 1)
+        else:  # so that the leader and the members get known, where it can go on
+            with contextlib.suppress(errors.UnavailableError):
+                self._submit(Gets([]))
         waiting: queue.SimpleQueue[Told] = queue.SimpleQueue()
         number = self._watching.open(request, waiting, notify or _ignore, progress_notify)
         watch = Watch(self._watching, waiting, number, request.start, self._encoding, self)
