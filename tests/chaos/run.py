@@ -22,6 +22,7 @@ from tests.chaos.nemesis import Nemesis
 from tests.chaos.recorder import Recorder, merge, outcomes
 from tests.chaos.resources import Resources
 from tests.chaos.verdict import check_counters, check_histories, check_logs, check_terms
+from tests.chaos.watchers import Watchers
 from tests.cluster.node import ROOT
 from tests.cluster.waiting import wait_until
 
@@ -139,12 +140,18 @@ class Run:
         self._began = time.monotonic()
         self._resources = Resources(cluster.processes)
         clients = Clients(self._folder, cluster.client_ini, self._seed, self._began)
+        watchers = Watchers(str(cluster.client_ini))
         try:
             self._rage(cluster, clients)
             self._recover(cluster, clients)
             clients.stop()
+            with cluster.clerk() as db:
+                line, problems = watchers.judge(db)
+            self._lines.append(line)
+            self._problems += problems
         finally:
             clients.close()
+            watchers.close()
         final = self._folder / "history-final.jsonl"
         counters = self._read_last(cluster, final)
         cluster.stop(*cluster.nodes)
