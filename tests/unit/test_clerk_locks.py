@@ -9,6 +9,7 @@ import time
 import pytest
 from raftkv import Clerk, errors
 
+from tests.cluster.waiting import wait_until
 from tests.unit.fake_cluster import KEY, Cluster
 
 WAIT_S = 10.0
@@ -35,9 +36,7 @@ def keys(cluster):
 
 def until_there_are(cluster, count):
     """Waits until so many are in the queue. Returns their keys."""
-    done = threading.Event()
-    while len(keys(cluster)) != count:
-        assert not done.wait(0.01)
+    wait_until(lambda: len(keys(cluster)) == count, f"{count} in the queue")
     return keys(cluster)
 
 

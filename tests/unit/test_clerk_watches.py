@@ -11,6 +11,7 @@ import pytest
 from raftkv import Clerk, errors
 from raftkv.client.watch import DELETE, PUT
 
+from tests.cluster.waiting import wait_until
 from tests.unit.fake_cluster import KEY
 
 WAIT_S = 10.0
@@ -30,12 +31,13 @@ def values(watch, count):
 
 def until_there_are(cluster, count):
     """Waits until the servers know so many watches."""
-    done = threading.Event()
-    while not done.wait(0.01):
+
+    def there_are():
         with cluster.lock:
             cluster.watches.tick()
-            if len(cluster.watches) == count:
-                return
+            return len(cluster.watches) == count
+
+    wait_until(there_are, f"{count} watches")
 
 
 def test_a_watch_tells_of_all_that_is_written_after_it_began(clerk):

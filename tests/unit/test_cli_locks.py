@@ -13,6 +13,7 @@ from raftkv.cli.commands import COMMANDS
 from raftkv.cli.console import Console
 from raftkv.cli.outcome import BAD_INPUT, DONE, LOST, NO
 
+from tests.cluster.waiting import wait_until
 from tests.unit.fake_cluster import KEY, Cluster
 
 WAIT_S = 10.0
@@ -83,17 +84,14 @@ def test_lock_without_a_program_holds_it_until_it_is_interrupted(clerk):
 def test_a_lost_lock_ends_the_program_with_status_6(clerk, cluster, tmp_path):
     started = tmp_path / "started"
     code = f"import time; open({str(started)!r}, 'w').close(); time.sleep(60)"
-    ended = threading.Event()
 
     def end_it():
-        while not started.exists():
-            assert not ended.wait(0.01)
+        wait_until(started.exists, "the program")
         end_leases(clerk)
 
     thread = threading.Thread(target=end_it)
     thread.start()
     outcome, _ = run(clerk, "lock", "n", "--ttl", "1", *python(code))
-    ended.set()
     thread.join()
     assert outcome.status == LOST
     assert "is lost" in outcome.error and outcome.error.endswith(" was ended")

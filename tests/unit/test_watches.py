@@ -193,7 +193,7 @@ def test_an_idle_watch_goes_on_after_a_compaction() -> None:
     watcher = Watcher(world, watch(b"k"))
     world.do(*[put("other") for _ in range(9)], Compact(9), put("k"))
     for server in world.servers.values():
-        server.apply(10)
+        server.apply(11)
         server.tick()
     watcher.pump()
     watcher.lose()
