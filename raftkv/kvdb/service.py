@@ -330,6 +330,8 @@ class KVService:
         if self._keeper.term or self._watches:
             self._consensus.read_now([_TICK])
             self._propose_expiries()
+        else:
+            self._is_behind = False
         return _SOON_S if self._is_behind else self._keeper.tick_s
 
     def _propose_expiries(self) -> None:

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 from raftkv.errors import NOT_LEADER, OverloadedError
-from raftkv.kvdb import lease_keeper, leases, store
+from raftkv.kvdb import lease_keeper, leases, store, watch_cursor
 from raftkv.kvdb.service import KVService
 from raftkv.node.interfaces import RoleChange
 from raftkv.raft.types import COMMAND, NOOP, Entry, Role
 
 from tests.unit.test_service import Consensus
+from tests.unit.watch_world import Channel
 
 
 class Server(Consensus):
@@ -206,3 +207,19 @@ def test_one_that_is_granted_anew_before_the_expiry_is_applied_goes_on(server: S
     server.commit()
     server.ask("lease_time_to_live", 7)
     assert server.take() == [(True, (3, 10, 10, []))]
+
+
+def test_ticks_come_soon_only_while_watches_are_behind(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch_cursor, "PIECE_LOOKS", 1)
+    channel = Channel()
+    for _ in range(30):
+        server.do("put", "other", "v")
+    server.role(Role.FOLLOWER, 2)
+    usual_s = server.service.tick()
+    server.service.on_requests([(channel, 1, "watch", (1, b"k", b"", 1))])
+    assert server.service.tick() < usual_s / 10
+    server.service.on_close(channel)
+    server.service.tick()
+    assert server.service.tick() == usual_s
