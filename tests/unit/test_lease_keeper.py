@@ -220,6 +220,5 @@ def test_ticks_come_soon_only_while_watches_are_behind(
     usual_s = server.service.tick()
     server.service.on_requests([(channel, 1, "watch", (1, b"k", b"", 1))])
     assert server.service.tick() < usual_s / 10
-    server.service.on_close(channel)
-    server.service.tick()
+    server.service.on_requests([(channel, None, "watch_cancel", (1,))])
     assert server.service.tick() == usual_s
