@@ -102,16 +102,24 @@ class History:
             block = blocks[bisect_right([each.first for each in blocks], revision) - 1]
         return _events_of(block.revisions[revision - block.first])
 
-    def since(self, revision: int) -> Iterator[Sequence[Event]]:
-        """The events of each revision from this one on, which is `floor` or later, in order. Nothing may change meanwhile."""
+    def since(self, revision: int) -> Iterator[Event | list[Event]]:
+        """Of each revision from this one on, which is `floor` or later, in order, its event, or the list of its events if there
+        are several. Nothing may change meanwhile."""
         if revision >= self._block.first:  # mostly
             blocks: Iterable[_Block] = (self._block,)
         else:
             at = bisect_right([each.first for each in self._blocks], revision) - 1
             blocks = islice(self._blocks, at, None)
         for block in blocks:
-            for place in range(max(0, revision - block.first), len(block.revisions)):
-                yield _events_of(block.revisions[place])
+            yield from islice(block.revisions, max(0, revision - block.first), None)
+
+    def events_since(self, revision: int) -> Iterator[Event]:
+        """The events of the same, one by one."""
+        for events in self.since(revision):
+            if type(events) is list:
+                yield from events
+            else:
+                yield events  # type: ignore[misc]
 
     def newest_first(self) -> Iterator[Event]:
         """All events as they are now, whatever is added meanwhile: see HistoryRestorer. Of deletions before the floor

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from raftkv.kvdb.history import Event, History
+from raftkv.kvdb.limits import MAX_KEY_BYTES
 from raftkv.kvdb.outcomes import ok
 from raftkv.kvdb.ranges import end_of
 from raftkv.kvdb.watch_requests import NO_DELETES, NO_PUTS, WINDOW, WITH_PREVIOUS, plain_events
 
-PIECE_EVENTS = 1000  # of a message,
+PIECE_EVENTS = 500  # of a message,
 PIECE_BYTES = 128 << 10  # about
 PIECE_LOOKS = 5000  # at events, for one message: about a millisecond
+_BEYOND = b"\xff" * (MAX_KEY_BYTES + 2)  # after each key
 MESSAGE_BYTES = 64  # what a message counts for beside its events
 
 #: (channel, id, ok, result), as in service.py.
@@ -24,15 +26,15 @@ class Group:
 
     def __init__(self, key: bytes, end: bytes, options: int) -> None:
         self.key, self.end, self.options = key, end, options
-        self._limit = end_of(key, end)
+        self.limit = end_of(key, end) or _BEYOND
         self.watches = 0  # with those that lag
         self.members: dict[Cursor, None] = {}
 
     def wanted(self, event: Event) -> Event | None:
         """What is told of an event, if anything is."""
-        options, limit = self.options, self._limit
+        options = self.options
         revision, key, item, before = event
-        if key < self.key or (limit is not None and key >= limit):
+        if not self.key <= key < self.limit:
             return None
         if options & (NO_DELETES if item is None else NO_PUTS):
             return None
@@ -74,16 +76,23 @@ class Cursor:
         looked at are not wanted. `next` moves on."""
         wanted: list[Event] = []
         looks = size = 0
-        first = self.next
+        first, low, limit = self.next, self.group.key, self.group.limit
         for events in history.since(first):
-            if self.parts or _is_large(events):
-                if self.next == first:
-                    return self._next_part(events)
-                break  # what came before it is a message of its own
-            mine = [each for each in map(self.group.wanted, events) if each is not None]
-            wanted += mine
-            looks += len(events)
-            size += _size(mine)
+            if type(events) is list:
+                if self.parts or is_too_large(events):
+                    if self.next == first:
+                        return self._next_part(events)
+                    break  # what came before it is a message of its own
+                looks += len(events)
+                concerned: Sequence[Event] = events
+            else:  # mostly
+                looks += 1
+                concerned = (events,) if low <= events[1] < limit else ()  # type: ignore[assignment, operator]
+            for event in concerned:
+                mine = self.group.wanted(event)
+                if mine is not None:
+                    wanted.append(mine)
+                    size += _size_of(mine)
             self.next += 1
             if looks >= PIECE_LOOKS or len(wanted) >= PIECE_EVENTS or size >= PIECE_BYTES:
                 break
@@ -111,18 +120,8 @@ class Cursor:
 
 
 def is_too_large(events: Sequence[Event]) -> bool:
-    """For one message."""
-    return len(events) > PIECE_EVENTS or _size(events) > PIECE_BYTES
-
-
-def _is_large(events: Sequence[Event]) -> bool:
-    """Of a revision: whether it may not fit in one message."""
-    return len(events) > PIECE_EVENTS or (len(events) > 1 and _size(events) > PIECE_BYTES)
-
-
-def _size(events: Iterable[Event]) -> int:
-    """About the bytes that they take in a message."""
-    return sum(map(_size_of, events))
+    """For one message, together."""
+    return len(events) > PIECE_EVENTS or (len(events) > 1 and sum(map(_size_of, events)) > PIECE_BYTES)
 
 
 def _size_of(event: Event) -> int:

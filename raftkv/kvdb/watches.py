@@ -225,11 +225,10 @@ class Watches:
                 self._all_lag(group, first)
         else:
             found: dict[Group, list[Event]] = {}
-            for events in data.history.since(first):
-                for event in events:
-                    for group in self._index.find(event[1]):
-                        if group.members:
-                            found.setdefault(group, []).append(event)
+            for event in data.history.events_since(first):
+                for group in self._index.find(event[1]):
+                    if group.members:
+                        found.setdefault(group, []).append(event)
             for group, concerned in found.items():
                 self._tell(group, concerned, first)
         self._wake_future()

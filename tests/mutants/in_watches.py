@@ -42,7 +42,7 @@ MUTANTS: list[Mutant] = [
            Edit("kvdb.watch_cursor", "self.sent - self.taken < WINDOW", "True")),
     Mutant("who lags is told of other keys", "17", "the history is not filtered by range",
            _WATCHES + "watchers_are_told_exactly_what_happened",
-           Edit("kvdb.watch_cursor", "key < self.key or A", "False")),
+           Edit("kvdb.watch_cursor", "not self.key <= key < self.limit", "False")),
     Mutant("a server that is cut off keeps its watchers", "17", "they are told of nothing, and go nowhere else",
            _WATCHES + "a_server_without_a_leader_ends_its_streams_but_for_those_that_need_none",
            Instead("kvdb.watches:Watches._is_cut_off", always(False))),

@@ -160,8 +160,7 @@ class Checks:
             self.leases.ending = (index, term) if data[4] == LeaseExpire.name else None
             outcome = store.apply(index, data)
             first = max(before + 1, store.data.history.floor)
-            if first <= store.data.revision:
-                self._happened += [event for each in store.data.history.since(first) for event in each]
+            self._happened += store.data.history.events_since(first)
             for revision in range(first, store.data.revision + 1):
                 self._events[revision] = {key: item for _, key, item, _ in store.data.history.at(revision)}
             if not self._outcomes.get((data[0], data[2]), (False,))[0]:

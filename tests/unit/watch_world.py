@@ -41,9 +41,7 @@ class World:
             self.log.append(entry_of(write, ("client", 1, len(self.log), 0)))
             self._first.apply(len(self.log), self.log[-1])
             if self._first.data.revision > before:
-                self.events += [
-                    event for events in self._first.data.history.since(before + 1) for event in events
-                ]
+                self.events += self._first.data.history.events_since(before + 1)
 
     def wanted(self, request: Watch, until: int) -> list[Event]:
         """What a watch must be told up to the revision `until`."""
