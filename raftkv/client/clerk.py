@@ -21,14 +21,14 @@ from raftkv.client.dump import Dump
 from raftkv.client.election import Election
 from raftkv.client.encoding import Encoding, Text
 from raftkv.client.leases import Lease, Leases
-from raftkv.client.local_reads import LocalReads
+from raftkv.client.local_reads import LocalReads, is_serializable
 from raftkv.client.lock import Lock
 from raftkv.client.members import MemberCommands
 from raftkv.client.pipeline import Pipeline
 from raftkv.client.poll import Poll
 from raftkv.client.ranges import ORDERS, TARGETS, pages, read_range
 from raftkv.client.transaction import Step, Transactions
-from raftkv.client.watch import Watch, WatchResponse, call_back
+from raftkv.client.watch import Watch, WatchResponse, call_back, watch_options, watched_range
 from raftkv.client.watch_session import Told
 from raftkv.client.watching import Watching
 from raftkv.config import load_client_config
@@ -40,7 +40,6 @@ from raftkv.kvdb.ranges import prefix_range
 from raftkv.kvdb.reads import Get, Gets, Range
 from raftkv.kvdb.restoring import Restore
 from raftkv.kvdb.transactions import Compare
-from raftkv.kvdb.watch_requests import NO_DELETES, NO_PUTS, WITH_PREVIOUS, WITHOUT_LEADER
 from raftkv.kvdb.watch_requests import Watch as WatchRequest
 from raftkv.kvdb.writes import IGNORE_LEASE, IGNORE_VALUE, PREV_KV, Append, Cas, Delete, Put
 
@@ -335,45 +334,21 @@ class Clerk(MemberCommands):
 
         What the watch raises, now or later, is said at Watch; and UnavailableError if no leader says in time what "now" is.
         """
-        request = self._watch_request(key, end, prefix, start_revision, prev_kv, filters, consistency)
+        bounds = watched_range(self._encoding, key, end, prefix)
+        options = watch_options(prev_kv, filters, is_serializable(consistency))
+        request = WatchRequest(0, *bounds, start_revision, options)
+        request.check()
         if not request.start and consistency == "linearizable":
             request = request._replace(start=self._run(Gets([]))[0] + 1)
         else:  # so that the leader and the members get known, where it can go on
             with contextlib.suppress(errors.UnavailableError):
                 self._submit(Gets([]))
         waiting: queue.SimpleQueue[Told] = queue.SimpleQueue()
-        number = self._watching.open(request, waiting, notify or _ignore, progress_notify)
+        number = self._watching.open(request, waiting, notify, progress_notify)
         watch = Watch(self._watching, waiting, number, request.start, self._encoding, self)
         if callback is not None:
             call_back(watch, callback, on_end)
         return watch
-
-    def _watch_request(
-        self,
-        key: Text,
-        end: Text | None,
-        prefix: bool,
-        start: int,
-        prev_kv: bool,
-        filters: Collection[str],
-        consistency: str,
-    ) -> WatchRequest:
-        first = self._encoding.encode(key, "key")
-        bounds = (
-            prefix_range(first)
-            if prefix
-            else (first, b"" if end is None else self._encoding.encode(end, "end"))
-        )
-        if prefix and end is not None:
-            raise errors.InvalidRequestError("a range is given by its prefix, or by its start and end")
-        unknown = set(filters) - set(_FILTERS)
-        if unknown or isinstance(filters, str):
-            raise errors.InvalidRequestError(f"filters are a list of {' and '.join(_FILTERS)}")
-        options = WITH_PREVIOUS * bool(prev_kv) + sum(_FILTERS[name] for name in set(filters))
-        options += WITHOUT_LEADER * is_serializable(consistency)
-        request = WatchRequest(0, *bounds, start, options)
-        request.check()
-        return request
 
     @property
     def leases(self) -> Leases:
@@ -506,22 +481,6 @@ _SUBMITTED: dict[str, tuple[type[Operation], tuple[str, ...]]] = {
     "cas": (Cas, ("key", "expected value", "value")),
     "get": (Get, ("key",)),
 }
-
-
-_FILTERS = {"noput": NO_PUTS, "nodelete": NO_DELETES}
-
-
-def is_serializable(consistency: str) -> bool:
-    """Raises InvalidRequestError for what is no level of consistency."""
-    if consistency not in ("linearizable", "serializable"):
-        raise errors.InvalidRequestError(
-            f"consistency is linearizable or serializable, not {consistency!r:.40}"
-        )
-    return consistency == "serializable"
-
-
-def _ignore() -> None:
-    """Nobody wants to be told."""
 
 
 def _addresses(servers: Servers) -> dict[int, Address]:

@@ -83,3 +83,12 @@ class LocalReads:
         return errors.UnavailableError(
             f"no server answered in time ({why})" if why else "no server answered in time"
         )
+
+
+def is_serializable(consistency: str) -> bool:
+    """Raises InvalidRequestError for what is no level of consistency."""
+    if consistency not in ("linearizable", "serializable"):
+        raise errors.InvalidRequestError(
+            f"consistency is linearizable or serializable, not {consistency!r:.40}"
+        )
+    return consistency == "serializable"

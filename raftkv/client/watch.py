@@ -20,15 +20,17 @@ from __future__ import annotations
 
 import logging
 import queue
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Callable, NamedTuple
 
 from raftkv import errors, forks
 from raftkv.client.answers import KeyValue, key_value
-from raftkv.client.encoding import Encoding
+from raftkv.client.encoding import Encoding, Text
 from raftkv.client.watch_session import Told
 from raftkv.client.watching import Watching
 from raftkv.kvdb.history import Event as PlainEvent
+from raftkv.kvdb.ranges import prefix_range
+from raftkv.kvdb.watch_requests import NO_DELETES, NO_PUTS, WITH_PREVIOUS, WITHOUT_LEADER
 from raftkv.threads import start_thread
 
 logger = logging.getLogger("raftkv.client")
@@ -170,6 +172,27 @@ class Watch:
         kv = key_value((key, *(item or (b"", 0, revision, 0, 0))), self._encoding)
         prev = key_value((key, *before), self._encoding) if type(before) is tuple else None
         return Event(DELETE if item is None else PUT, kv, prev)
+
+
+_FILTERS = {"noput": NO_PUTS, "nodelete": NO_DELETES}
+
+
+def watched_range(encoding: Encoding, key: Text, end: Text | None, prefix: bool) -> tuple[bytes, bytes]:
+    """The range that Clerk.watch() is asked for. Raises InvalidRequestError."""
+    first = encoding.encode(key, "key")
+    if not prefix:
+        return first, b"" if end is None else encoding.encode(end, "end")
+    if end is not None:
+        raise errors.InvalidRequestError("a range is given by its prefix, or by its start and end")
+    return prefix_range(first)
+
+
+def watch_options(prev_kv: bool, filters: Collection[str], serializable: bool) -> int:
+    """Those of a request. Raises InvalidRequestError."""
+    if isinstance(filters, str) or not {*filters} <= {*_FILTERS}:
+        raise errors.InvalidRequestError(f"filters are a list of {' and '.join(_FILTERS)}")
+    options = sum(_FILTERS[name] for name in {*filters})
+    return options + WITH_PREVIOUS * bool(prev_kv) + WITHOUT_LEADER * serializable
 
 
 def call_back(

@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 from raftkv import errors, forks
 from raftkv.client.watch_session import Actions, Open, Say, Told, WatchSession
@@ -32,15 +32,14 @@ _CLOSE_S = 2.0
 _LONG_S = 3600.0
 _FOREVER = float("inf")
 
+Notify = Optional[Callable[[], object]]
 Waiting = queue.SimpleQueue  # of Told: what a program has not taken yet
 
 
 class _Entry:
     """A watch, what its program has not taken, how much it has said to have taken, and whether it wants marks of progress."""
 
-    def __init__(
-        self, session: WatchSession, waiting: Waiting[Told], notify: Callable[[], object], marks: bool
-    ) -> None:
+    def __init__(self, session: WatchSession, waiting: Waiting[Told], notify: Notify, marks: bool) -> None:
         self.session, self.waiting, self.notify, self.marks = session, waiting, notify, marks
         self.said = 0
         self.mark = 0  # the revision of the last mark of progress
@@ -84,11 +83,9 @@ class Watching:
 
     # -- for users' threads: without a lock ------------------------------------------------------------------
 
-    def open(
-        self, request: Watch, waiting: Waiting[Told], notify: Callable[[], object], marks: bool = False
-    ) -> int:
+    def open(self, request: Watch, waiting: Waiting[Told], notify: Notify, marks: bool = False) -> int:
         """Begins a watch; what it tells, with marks of progress if `marks`, is put into `waiting`, after which notify() is called
-        on a thread of ours. Returns its number. Raises ClosedError, or UnavailableError when no thread can be started."""
+        on a thread of ours, if it is not None. Returns its number. Raises ClosedError, or UnavailableError when no thread can be started."""
         self._check_open()
         number = next(self._numbers)
         session = WatchSession(
@@ -201,7 +198,8 @@ class Watching:
     @staticmethod
     def _notify(entry: _Entry) -> None:
         try:
-            entry.notify()
+            if entry.notify is not None:
+                entry.notify()
         except Exception:
             logger.exception("the notify() of a watch raised")
 
