@@ -215,7 +215,7 @@ COMMANDS: dict[str, Command] = {
         notes="TTL is in seconds. keep-alive goes on until it is interrupted, or the lease has ended",
     ),
     "watch": Command(
-        "KEY [--prefix | --end END | --from-key] [--rev N] [--prev-kv] [--consistency l|s] [-- COMMAND ARG...]",
+        "KEY [--prefix | --end END | --from-key] [--rev N] [--prev-kv] [-- COMMAND...]",
         "what happens to the key, as it happens",
         run_watch,
         1,
@@ -225,7 +225,7 @@ COMMANDS: dict[str, Command] = {
         notes=WATCH_HELP,
     ),
     "lock": Command(
-        "NAME [--ttl S] [--wait S] [-- COMMAND ARG...]",
+        "NAME [--ttl S] [--wait S] [-- COMMAND...]",
         "hold a lock that nobody else in the cluster holds",
         run_lock,
         1,

@@ -21,8 +21,8 @@ WATCH_OPTIONS: dict[str, Convert] = {
 WATCH_HELP = (
     "A line an event, until it is interrupted: PUT KEY VALUE, or DELETE KEY; with --prev-kv the value before follows. --rev N "
     "begins at that revision. COMMAND is run for each event, one after the other, with ETCD_WATCH_REVISION, _EVENT_TYPE, _KEY "
-    "and _VALUE in its environment, the last three quoted as by etcdctl, and as RAFTKV_WATCH_… as they are; if it fails, that "
-    "is the end"
+    "and _VALUE in its environment, the last three quoted as by etcdctl, and as RAFTKV_WATCH_* as they are; if it fails, that "
+    "is the end. --consistency=s: also of a server that is cut off from the others"
 )
 
 _LOOK_S = 0.2  # how often it is looked whether the user wants more
