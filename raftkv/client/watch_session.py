@@ -92,7 +92,7 @@ class WatchSession:
         self._opened_at = 0.0
         self._is_open = False
         self._parts: list[Event] = []  # of a revision, the last part of which is not here yet
-        self._base = self._position = self._said = 0  # see taken()
+        self._base = self._position = self._taken = self._said = 0  # see taken()
         self._untried: list[int] = []  # in this round
         self._complaints: dict[int, errors.RaftKVError] = {}  # of this round
         self._pause_s = 0.0
@@ -106,7 +106,9 @@ class WatchSession:
         return self._begin_round(now)
 
     def taken(self, position: int) -> Actions:
-        """The program has taken all up to `position`. Positions count over all attempts; a server's count from 0."""
+        """The program has taken all up to `position`. Positions count over all attempts; a server's count from what was taken
+        when its attempt began."""
+        self._taken = max(self._taken, position)
         if self.done or not self._is_open or position - self._said < WINDOW // 2 or self.server is None:
             return []
         self._said = position
@@ -197,6 +199,7 @@ class WatchSession:
         server = self.server = self._untried.pop()
         self._attempt, self._opened_at, self._is_open = self._draw_number(), now, False
         self._parts = []
-        self._base = self._said = self._position
-        request = self._request._replace(number=self._attempt, start=self.next_revision)
+        self._base = self._said = self._taken
+        unread = self._position - self._taken
+        request = self._request._replace(number=self._attempt, start=self.next_revision, unread=unread)
         return [Open(server, self._attempt, request)]

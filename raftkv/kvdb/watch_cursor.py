@@ -52,10 +52,10 @@ class Cursor:
         "channel", "group", "id", "is_ready", "marked", "next", "number", "parts", "sent", "taken", "unfinished"
     )  # fmt: skip
 
-    def __init__(self, channel: Any, id: Any, number: int, group: Group, start: int) -> None:
+    def __init__(self, channel: Any, id: Any, number: int, group: Group, start: int, unread: int) -> None:
         self.channel, self.id, self.number, self.group = channel, id, number, group
         self.next, self.marked, self.parts = start, start - 1, 0
-        self.sent = self.taken = self.unfinished = 0
+        self.sent, self.taken, self.unfinished = unread, 0, 0
         self.is_ready = False  # it lags, and waits in the queue to be served
 
     @property

@@ -33,11 +33,13 @@ class _Watch(NamedTuple):
     end: bytes = b""
     start: int = 0
     options: int = 0
+    unread: int = 0
 
 
 class Watch(_Watch, Operation):
     """See ranges.py for `key` and `end`. `number`: one that no other watch of the connection has. `start`: the first revision
-    to tell of; 0 is the one after the server's newest. WITHOUT_LEADER: also while this member knows no leader."""
+    to tell of; 0 is the one after the server's newest. WITHOUT_LEADER: also while this member knows no leader. `unread`: bytes that the
+    client has not taken yet of what another stream brought, where positions begin."""
 
     __slots__ = ()
     name = "watch"
@@ -46,6 +48,7 @@ class Watch(_Watch, Operation):
         check_number("number of a watch", self.number)
         check_number("start_revision", self.start)
         check_number("options", self.options, 0, 15)
+        check_number("number of unread bytes", self.unread)
         if self.options & NO_PUTS and self.options & NO_DELETES:
             raise InvalidRequestError("a watch without puts and without deletions tells of nothing")
         return check_range(self.key, self.end)

@@ -137,7 +137,7 @@ class Watches:
         start = max(request.start, FIRST) if request.start else self._told + 1
         if start < self._data.compact_revision:
             return compacted(self._data.compact_revision)
-        watch = Cursor(channel, id, request.number, self._group(request), start)
+        watch = Cursor(channel, id, request.number, self._group(request), start, request.unread)
         self._watches.setdefault(channel, {})[request.number] = watch
         self._count += 1
         if channel.closing:  # while the request waited; else closed() is yet to come

@@ -162,6 +162,23 @@ def test_an_unread_watch_costs_a_bounded_buffer_and_holds_up_nobody() -> None:
     assert sleeper.events == reader.events
 
 
+def test_an_unread_watch_costs_no_more_over_reconnects() -> None:
+    world = World()
+    server = world.servers[1]
+    sleeper = Watcher(world, watch(b"k"))
+    for _ in range(100):
+        world.do(put("k", "v" * (WINDOW // 20)))
+        server.apply()
+        sleeper.pump(take=False)
+        sleeper.lose()
+        sleeper.wake()
+        server.tick()
+    assert sum(len(event[2][0]) for told in sleeper.waiting for event in told.events) < 1.2 * WINDOW
+    for _ in range(9):
+        sleeper.pump()
+    assert len(sleeper.events) == 100
+
+
 def test_a_watch_that_fell_out_of_the_history_is_told_where_it_stopped(small_history: None) -> None:
     world = World()
     server = world.servers[1]
