@@ -69,6 +69,11 @@ class History:
         return self._blocks[0].first
 
     @property
+    def newest(self) -> int:
+        """The revision of the last events; floor - 1 without any."""
+        return self._block.first + len(self._block.revisions) - 1
+
+    @property
     def size(self) -> int:
         """About the memory that it takes, in bytes."""
         return self._bytes + self._block.bytes

@@ -184,8 +184,10 @@ class Keyspace:
 
     def jump(self, revision: int) -> None:
         """From now on the revision is this one, which is higher, and all before it is compacted."""
+        before_drop = self.history.before_drop
         self.history.clear()
         self.history = History(floor=revision + 1)
+        self.history.before_drop = before_drop
         self.revision = self.compacted = revision
 
     def restore(self, key: bytes, item: Item) -> None:

@@ -78,7 +78,7 @@ class Watches:
         """From now on, these data. They are those of a snapshot, if there were others."""
         data.history.before_drop = self._before_drop
         before, self._data = self._told, data
-        self._told = data.revision
+        self._told = data.history.newest
         for group in self._groups.values():
             self._all_lag(group, before + 1)
         self._wake_future()
@@ -101,7 +101,7 @@ class Watches:
             self._tell_of_changes()
             self._flush()
         else:
-            self._told = self._data.revision
+            self._told = self._data.history.newest
 
     def tick(self) -> bool:
         """Time goes on. Returns whether there is more to do at once."""
@@ -133,10 +133,10 @@ class Watches:
         if not request.options & WITHOUT_LEADER and self._is_cut_off():
             return _NO_LEADER
         if not self._count:
-            self._told = self._data.revision
+            self._told = self._data.history.newest
         start = max(request.start, FIRST) if request.start else self._told + 1
-        if start < self._data.compact_revision:
-            return compacted(self._data.compact_revision)
+        if start < self._first_kept:
+            return compacted(self._first_kept)
         watch = Cursor(channel, id, request.number, self._group(request), start, request.unread)
         self._watches.setdefault(channel, {})[request.number] = watch
         self._count += 1
@@ -204,6 +204,11 @@ class Watches:
             for watch in [*self._watches.get(channel, {}).values()]:
                 self._end(watch, None)
 
+    @property
+    def _first_kept(self) -> int:
+        """The first revision that can be watched."""
+        return max(self._data.compacted, self._data.history.floor)
+
     def _is_cut_off(self) -> bool:
         since = self._leaderless_since
         return since is not None and self._clock() - since >= self._patience_s
@@ -217,9 +222,9 @@ class Watches:
 
     def _tell_of_changes(self) -> None:
         data, first = self._data, self._told + 1
-        if first > data.revision:
+        if first > data.history.newest:  # in the middle of a batch it is behind the revision
             return
-        self._told = data.revision
+        self._told = data.history.newest
         if first < data.history.floor:
             for group in self._groups.values():
                 self._all_lag(group, first)
@@ -314,8 +319,8 @@ class Watches:
             watch.is_ready = False
             if watch.next < 0:
                 continue  # it has ended
-            if watch.next < self._data.compact_revision:
-                self._end(watch, compacted(self._data.compact_revision))
+            if watch.next < self._first_kept:
+                self._end(watch, compacted(self._first_kept))
             elif watch.has_room:
                 message = watch.next_message(self._data.history)
                 if message is not None:

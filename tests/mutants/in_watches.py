@@ -33,7 +33,7 @@ MUTANTS: list[Mutant] = [
            Instead("kvdb.watches:Watches._before_drop", always(None))),
     Mutant("compaction goes unnoticed", "17", "a watch that fell out of the history goes on at what is left",
            _WATCHES + "a_watch_that_fell_out_of_the_history_is_told_where_it_stopped",
-           Edit("kvdb.watches", "watch.next < self._data.compact_revision", "False")),
+           Edit("kvdb.watches", "watch.next < self._first_kept", "False")),
     Mutant("idle watches hear of no progress", "17", "after a compaction they cannot go on",
            _WATCHES + "an_idle_watch_goes_on_after_a_compaction",
            Instead("kvdb.watches:Watches._mark", always(None))),

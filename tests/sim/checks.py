@@ -15,8 +15,8 @@ from raftkv.raft.core import Raft
 from raftkv.raft.types import COMMAND, Role
 
 from tests.linearizability.store_model import Changes
-from tests.sim.leases import LeaseWatch
 from tests.sim.holder import SMALL_JUMP_S, check_holds
+from tests.sim.leases import LeaseWatch
 from tests.sim.promises import check_kept
 from tests.sim.verdict import check_revisions
 

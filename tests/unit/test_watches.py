@@ -11,6 +11,7 @@ from raftkv.kvdb.limits import MAX_KEY_BYTES
 from raftkv.kvdb.maintenance import Compact, LeaseGrant
 from raftkv.kvdb.range_index import RangeIndex
 from raftkv.kvdb.ranges import ALL, end_of, prefix_range
+from raftkv.kvdb.restoring import Restore
 from raftkv.kvdb.transactions import transaction
 from raftkv.kvdb.watch_requests import NO_DELETES, NO_PUTS, WINDOW, WITH_PREVIOUS, WITHOUT_LEADER, Watch
 from raftkv.kvdb.writes import Batch, Delete, Put
@@ -278,6 +279,21 @@ def test_a_received_snapshot_without_a_new_revision_leaves_watches_as_they_are()
     server.apply()
     watcher.pump()
     assert len(watcher.events) == 1
+
+
+def test_a_dump_that_is_put_back_ends_the_watches_of_before() -> None:
+    world = World()
+    before = Watcher(world, watch(b"k"))
+    world.do(Restore(5, 0, [], [(b"k", b"v", 3, 4, 2, 0)]))
+    world.servers[1].apply()
+    world.servers[1].tick()
+    before.pump()
+    assert isinstance(before.error, errors.CompactedError)
+    since = Watcher(world, watch(b"k", start=before.error.compact_revision))
+    world.do(put("k"))
+    world.servers[1].apply()
+    since.pump()
+    assert [event[0] for event in since.events] == [world.servers[1].store.data.revision]
 
 
 def test_nothing_is_kept_of_a_watch_that_is_over() -> None:

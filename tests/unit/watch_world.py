@@ -41,7 +41,8 @@ class World:
             self.log.append(entry_of(write, ("client", 1, len(self.log), 0)))
             self._first.apply(len(self.log), self.log[-1])
             if self._first.data.revision > before:
-                self.events += self._first.data.history.events_since(before + 1)
+                history = self._first.data.history
+                self.events += history.events_since(max(before + 1, history.floor))
 
     def wanted(self, request: Watch, until: int) -> list[Event]:
         """What a watch must be told up to the revision `until`."""
