@@ -105,6 +105,28 @@ class Keyspace:
 
     def put_all(self, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
         """put_alone() for each, in their order, in less time."""
+        if len(keys) < 2:
+            for key, value in zip(keys, values):
+                self.put_alone(key, value)
+            return
+        events = (self._put_next if self.items.follow(keys) else self._put_each)(keys, values)
+        self.revision = events[-1][0]
+        self.history.add_puts(events)
+
+    def _put_next(self, keys: Sequence[bytes], values: Sequence[bytes]) -> list[Event]:
+        """Keys that rise, and come after all that are here."""
+        first, deleted_at = self.revision + 1, self.history.deleted_at
+        items: list[Item] = [
+            (value, revision, revision, 1, 0) for revision, value in enumerate(values, first)
+        ]
+        self.items.set_all(keys, items)
+        for observer in self.observers:
+            for key in keys:
+                observer.keep(key, None)
+        self.bytes += KEY_BYTES * len(keys) + len(b"".join(keys)) + len(b"".join(values))
+        return [(item[2], key, item, deleted_at(key)) for key, item in zip(keys, items)]
+
+    def _put_each(self, keys: Sequence[bytes], values: Sequence[bytes]) -> list[Event]:
         revision, grown = self.revision, 0
         events: list[Event] = []
         for key, value, holder in zip(keys, values, self.items.holders(keys)):
@@ -117,9 +139,8 @@ class Keyspace:
                 holder[key] = item = (value, before[1], revision, before[3] + 1, 0)
                 grown += len(value) - len(before[0])
                 events.append((revision, key, item, before))
-        self.revision = revision
         self.bytes += grown
-        self.history.add_puts(events)
+        return events
 
     def _set(self, key: bytes, value: bytes, lease: int) -> Event:
         revision = self.revision + 1
