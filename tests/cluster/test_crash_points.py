@@ -15,7 +15,12 @@ from tests.cluster.harness import Cluster
 from tests.cluster.waiting import wait_until
 from tests.cluster.workload import Appenders
 
-SMALL = {"max_raft_state": 16_000, "segment_bytes": 4096, "snapshot_chunk_bytes": 2048}
+SMALL = {
+    "max_raft_state": 16_000,
+    "snapshot_growth_percent": 0,
+    "segment_bytes": 4096,
+    "snapshot_chunk_bytes": 2048,
+}
 
 #: Reached by a member that begins with an empty folder, or meets another one.
 JOINING = ("node-file-written", "node-file-synced", "node-file-renamed")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.cluster.harness import Cluster
 from tests.cluster.waiting import wait_until
-from tests.cluster.workload import KEY, Appenders
+from tests.cluster.workload import Appenders
 
 
 def test_three_nodes_elect_a_leader_that_all_follow(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_all_killed_and_restarted(tmp_path: Path) -> None:
                 cluster.restart(*cluster.nodes)
             clients.wait_for_more(30)
         with cluster.clerk() as db:
-            clients.verify(db.get(KEY))
+            clients.verify(db)
 
 
 def test_appends_take_effect_exactly_once_through_ten_kills_of_the_leader(tmp_path: Path) -> None:

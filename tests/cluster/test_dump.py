@@ -56,7 +56,8 @@ def test_a_dump_of_a_running_server_and_of_a_stopped_one(tmp_path: Path) -> None
         assert {row.key: row.value for row in rows} == before
         assert len(rows) == dump.keys == 1200
         put_back(db, dump.revision, rows)
-        data = before
+        data = {**before, "last": "of which the log has the entry, and no snapshot"}
+        db.put("last", data["last"])
 
         cluster.wait_until_equal()
         with pytest.raises(LockedError, match="is in use by the process"):

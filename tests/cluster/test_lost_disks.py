@@ -13,7 +13,7 @@ from raftkv.errors import NotApplied
 from tests.cluster.harness import HOST, RAFT, Cluster, free_ports, takes_part
 from tests.cluster.node import Node
 from tests.cluster.waiting import hold, wait_until
-from tests.cluster.workload import KEY, Appenders
+from tests.cluster.workload import Appenders
 
 SEVERAL_ELECTIONS_S = 6 * RAFT["election_timeout_ms"] / 1000
 
@@ -135,7 +135,7 @@ def test_of_two_servers_on_copies_of_one_disk_the_earlier_is_cut_off(tmp_path: P
             clients.wait_for_more(20)
             clients.end()
             with cluster.clerk() as db:
-                clients.verify(db.get(KEY))
+                clients.verify(db)
         finally:
             clone.close()
 

@@ -16,7 +16,7 @@ from raftkv.node.admin import MemberAdmin
 
 from tests.cluster.harness import HOST, RAFT, free_ports
 from tests.cluster.waiting import wait_until
-from tests.cluster.workload import KEY, Appenders
+from tests.cluster.workload import Appenders
 
 SIZE = 3
 
@@ -112,7 +112,7 @@ def test_all_members_are_replaced_one_by_one_while_clients_write(servers: Server
         assert servers.roles() == {4: "voter", 5: "voter", 6: "voter"}
         clients.end()
     with servers.clerk() as db:
-        clients.verify(db.get(KEY))
+        clients.verify(db)
 
 
 def test_a_server_that_was_removed_hears_so_and_disturbs_nobody(servers: Servers) -> None:
@@ -162,7 +162,7 @@ def test_a_leader_that_is_stopped_hands_its_leadership_over_first(
         clients.wait_for_more(20)
         clients.end()
     with servers.clerk() as db:
-        clients.verify(db.get(KEY))
+        clients.verify(db)
 
 
 def roles_in(rows: list[dict[str, Any]]) -> dict[int, str]:

@@ -1,8 +1,8 @@
 """Clients whose every write can be accounted for afterwards.
 
-Each appends the words `<client>.0;`, `<client>.1;`, … to one key that all share. In the end each word must be
-there exactly once, and the words of each client in their order: a lost acknowledged write is a gap, one that
-took effect twice is a repetition.
+Each appends the words `<client>.0;`, `<client>.1;`, … to keys that all share, a few to each: the database remembers
+what a key held before. In the end each word must be there exactly once, and the words of each client in their order: a
+lost acknowledged write is a gap, one that took effect twice is a repetition.
 """
 
 from __future__ import annotations
@@ -10,19 +10,21 @@ from __future__ import annotations
 import threading
 from typing import Any, Callable
 
+from raftkv import Clerk
+
 from tests.cluster.harness import Cluster
 from tests.cluster.waiting import wait_until
 
-KEY = "words"
-FILLERS = 20  # keys
+PREFIX = "words/"
+WORDS = 20  # of a client to a key
 PAUSE_S = 0.004  # between a client's words: the nodes under test need the processors more
 
 
 class Appenders:
     """`clients` threads that append until the context is left.
 
-    `make_clerk` makes a client for each. With `filler_bytes` each also puts so many bytes with each word, to
-    make the log grow. A context manager: on the way out it stops the clients, and raises what went wrong in
+    `make_clerk` makes a client for each. With `filler_bytes` each also writes so many bytes into the log
+    with each word, which change nothing. A context manager: on the way out it stops the clients, and raises what went wrong in
     them.
     """
 
@@ -69,11 +71,11 @@ class Appenders:
             with self._make_clerk() as db:
                 number = 0
                 while not self._stopping.wait(PAUSE_S):
-                    db.append(KEY, f"{client}.{number};")
+                    db.append(f"{PREFIX}{number // WORDS:06d}", f"{client}.{number};")
                     number += 1
                     self.acknowledged[client] = number
                     if self._filler:
-                        db.put(f"filler-{client}-{number % FILLERS}", self._filler)
+                        db.cas(PREFIX, self._filler, "")
         except BaseException as error:
             self._errors.append(error)
 
@@ -81,13 +83,17 @@ class Appenders:
         """What clients read, and then what each node has on its own disk. The clients have ended, all nodes run."""
         cluster.wait_until_equal()
         with cluster.clerk() as db:
-            self.verify(db.get(KEY))
+            self.verify(db)
         cluster.stop(*cluster.nodes)
         for id in cluster.nodes:
-            self.verify(cluster.stored_data(id)[KEY])
+            self._verify(cluster.stored_data(id))
 
-    def verify(self, value: str) -> None:
-        """`value` is what the key holds after all clients have ended."""
+    def verify(self, db: Clerk) -> None:
+        """What clients read, after all clients have ended."""
+        self._verify({key: value for key, value, _ in db.scan(PREFIX)})
+
+    def _verify(self, data: dict[str, str]) -> None:
+        value = "".join(data[key] for key in sorted(data) if key.startswith(PREFIX))
         found: dict[int, list[int]] = {client: [] for client in self.acknowledged}
         for word in value.split(";")[:-1]:
             client, number = word.split(".")

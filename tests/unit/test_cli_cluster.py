@@ -155,6 +155,7 @@ def test_a_launcher_whose_nodes_are_all_dead_ends_and_says_why(tmp_path):
     with launched("--data-dir", str(tmp_path), "--nodes", "1") as launcher:
         assert launcher.stdout.readline().startswith("ready")
         (server,) = json.loads(kvclient(tmp_path, "status", "--json")[1])["servers"]
+        assert next(line for line in launcher.stderr if " leader in term" in line)  # the node has said it
         os.kill(server["pid"], signal.SIGKILL)
         _, err = launcher.communicate(timeout=PATIENCE_S)
         assert launcher.returncode == 3
