@@ -141,6 +141,7 @@ class World(Events):
         self.points: Counter[str] = Counter()
         self.current: Process | None = None
         self.clients: list[Any] = []
+        self.watchers: list[Any] = []
         self.tracing, self._say = say is not None, say
         self.network = Network(random.Random(f"{seed}/network"), self.schedule)
         self.checks = Watch(self)  # type: ignore[arg-type]

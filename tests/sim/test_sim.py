@@ -104,10 +104,10 @@ def test_a_cluster_that_does_not_come_to_life_fails(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_failure_is_reported_with_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--seeds", "1", "--start", "2", "--jobs", "1", "--mutant", "log not fsynced"]) == 1
+    assert main(["--seeds", "1", "--start", "5", "--jobs", "1", "--mutant", "log not fsynced"]) == 1
     printed = capsys.readouterr().out
-    assert 'python -m tests.sim --replay 2 --mutant "log not fsynced"' in printed
-    assert 'python -m tests.sim --shrink 2 --mutant "log not fsynced"' in printed
+    assert 'python -m tests.sim --replay 5 --mutant "log not fsynced"' in printed
+    assert 'python -m tests.sim --shrink 5 --mutant "log not fsynced"' in printed
 
 
 def test_the_report_adds_up() -> None:
