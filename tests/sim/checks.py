@@ -59,23 +59,25 @@ class Checks:
             self._world.count["elections"] += 1
             self._world.say(f"n{raft.id}@{raft.term} leads: {raft.role_reason}")
             self.history.check_leader_completeness(raft)
-            self.leases.elected(raft.term, process.id)
             self._tell("elected", process)
             self.compare_logs()
         self._look_for_moments(process, raft)
-        self._look_for_ends_of_leases(raft)
+        self._look_for_ends_of_leases(process)
         self._apply_committed()
 
     def at_death(self, process: Process) -> None:
         """`process` ends in the middle of an event. What it has just committed, it may have told a client."""
         self.history.check((process.raft,))
-        self._look_for_ends_of_leases(process.raft)
+        self._look_for_ends_of_leases(process)
 
-    def _look_for_ends_of_leases(self, raft: Raft) -> None:
+    def _look_for_ends_of_leases(self, process: Process) -> None:
         """What a leader has appended since it was looked at last."""
+        raft = process.raft
         if raft.role is not Role.LEADER:
             return
         log, seen = raft.log, self._leaders_logs.get(raft.term, 0)
+        if log.term(log.commit) != raft.term:  # it does not know yet what there is
+            self.leases.begins_to_lead(raft.term, process.id)
         self._leaders_logs[raft.term] = log.last_index
         for entry in log.entries[max(0, seen + 1 - log.first_index) :]:
             if entry.term == raft.term and LeaseExpire.name.encode() in entry.line:

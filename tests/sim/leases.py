@@ -4,8 +4,9 @@
 the clock of the leader that ended it. Clocks here run at different rates and jump, so that is all that can be said; where
 they run alike it is the holder's time, too.
 
-*Soon after*: within its time to live and LATE_S of the last answer to a keepalive, of the last election, or of the last
-fault, it is proposed that it ends. Looked at when no fault is left. (How long the log takes is another matter.)
+*Soon after*: within its time to live and LATE_S of the last answer to a keepalive, of the last change of the leader, or of the
+last fault, it is proposed that it ends. The leader has changed when the next one has committed an entry of its own: until then it may not
+know the lease. Looked at when no fault is left. (How long the log takes is another matter.)
 """
 
 from __future__ import annotations
@@ -35,13 +36,14 @@ class LeaseWatch:
         self._world = world
         self._held_since: dict[int, Sent] = {}  # by the last keepalive that was answered
         self._renewed_at: dict[int, float] = {}  # when a leader last answered one
-        self._leaders: dict[int, tuple[int, float]] = {}  # term -> who was elected, and when
+        self._leaders: dict[int, tuple[int, float]] = {}  # term -> who leads, and since when
         self._proposed: dict[
             tuple[int, int], tuple[float, float]
         ] = {}  # (index, term) -> when, and by whose clock
         self.ending: tuple[int, int] | None = None  # the entry by which a leader ends leases just now
 
-    def elected(self, term: int, id: int) -> None:
+    def begins_to_lead(self, term: int, id: int) -> None:
+        """It is elected, or still has not committed an entry of its own."""
         self._leaders[term] = id, self._world.now
 
     def proposed(self, index: int, term: int) -> None:
@@ -81,7 +83,7 @@ class LeaseWatch:
         self._held_since.pop(lease.id, None)
 
     def _look(self, lease: Lease, leader: int, since: float, at: float, clock: float) -> None:
-        """`leader`, who was elected then, found at that time, by its clock, that the lease's time was over."""
+        """`leader`, who leads since then, found at that time, by its clock, that the lease's time was over."""
         world, held = self._world, self._held_since.get(lease.id)
         if held is not None:
             left_s = held.clocks[leader] + lease.ttl - clock
