@@ -85,7 +85,7 @@ class Clerk(MemberCommands):
         self._driver = Driver(self._addresses, self._authkey, self._are_ids)
         self._callers = Callers(self._driver, self._timeout_s)
         self._local_reads = LocalReads(self._driver, self._timeout_s)
-        self._watching = Watching(self._driver.ends, self._driver.leader)
+        self._watching = Watching(self._driver)
 
     @classmethod
     def from_config(

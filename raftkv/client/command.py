@@ -144,12 +144,15 @@ def expired(command: Command) -> errors.SessionExpiredError:
     )
 
 
+ANOTHER_CLUSTER = (
+    "the servers belong to another cluster than before, which was recovered from one disk, or made anew; begin with a new "
+    "client"
+)
+
+
 def cluster_changed(command: Command) -> errors.ClusterChangedError:
     """All servers that can be reached are of another cluster."""
-    return errors.ClusterChangedError(
-        f"the {command.method} was not carried out: the servers belong to another cluster than before, which was recovered "
-        "from one disk, or made anew; begin with a new client"
-    )
+    return errors.ClusterChangedError(f"the {command.method} was not carried out: {ANOTHER_CLUSTER}")
 
 
 def not_begun(command: Command, why: str) -> errors.RaftKVError:

@@ -46,6 +46,10 @@ class Directory:
         if not self._cluster_id:
             self._cluster_id = self._told.get(server, 0)
 
+    def is_foreign(self, server: int) -> bool:
+        """Was `server`, when it was heard last, of another cluster than ours? From any thread."""
+        return self._is_foreign(self._told.get(server, self._cluster_id))
+
     @property
     def has_lost_its_cluster(self) -> bool:
         """Are those that could be reached of another cluster?"""

@@ -134,6 +134,11 @@ class Driver:
         """The server that is believed to lead. From any thread."""
         return self._session.leader
 
+    def bind(self, server: int) -> None:
+        """`server` has said something that only a member of our cluster can say. On a thread of ours."""
+        with self._lock:
+            self.directory.bind(server)
+
     def is_own_thread(self) -> bool:
         """Whether the calling thread is one of ours, which may take the lock, and must not wait."""
         return threading.get_ident() in self._own_threads

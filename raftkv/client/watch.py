@@ -75,8 +75,8 @@ class Watch:
     `revision`: all up to here was taken out of it, and for an iterator, its loop has come beyond. To go on later, in this
     program or another one, watch from the next one.
 
-    Iteration, and get(), raise CompactedError; AuthenticationError if no server has our key; ClosedError when the Clerk was
-    closed, and in a forked child. When no server can be reached they wait, and `problem` says why.
+    Iteration, and get(), raise CompactedError; AuthenticationError if no server has our key; ClusterChangedError if the
+    servers are another cluster now; ClosedError when the Clerk was closed, and in a forked child. When no server can be reached they wait, and `problem` says why.
     """
 
     def __init__(

@@ -12,7 +12,8 @@ actions come out. The rules:
    that is believed to lead, since it has each change first. When all were asked in vain, there is a pause.
 4. A server sends on while less than WINDOW bytes of whole messages are not taken by the program. `taken` says so when it
    matters. So an unread watch takes a bounded buffer.
-5. It ends by itself only when no server could help it: compacted, refused as a bad request, no server has our key.
+5. It ends by itself only when no server could help it: compacted, refused as a bad request, no server has our key, or those
+   that can be reached belong to another cluster.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from collections.abc import Sequence
 from typing import Any, Callable, NamedTuple, Union
 
 from raftkv import errors
-from raftkv.client.command import refusal_error
+from raftkv.client.command import ANOTHER_CLUSTER, refusal_error
 from raftkv.kvdb.history import Event
 from raftkv.kvdb.watch_requests import WINDOW, Watch, WatchCancel, WatchTaken, events_of
 
@@ -69,7 +70,8 @@ Actions = list[Action]
 
 class WatchSession:
     """One watch. Not thread-safe. `request`: what is to be watched, from `request.start` on (0: from now, as the server sees
-    it). `servers()`: those that are known; `leader()`: the one that is believed to lead; `number()`: one that no other attempt of this client has.
+    it). `servers()`: those that are known; `leader()`: the one that is believed to lead; `number()`: one that no other attempt of this
+    client has; `is_foreign(server)`: whether it said, when it was connected with last, that it is of another cluster.
 
     `done`: no more actions. `problem`: why nobody serves it now. `wake_at`: call wake() then, or a little later.
     """
@@ -81,11 +83,12 @@ class WatchSession:
         rng: random.Random,
         leader: Callable[[], int | None],
         number: Callable[[], int],
+        is_foreign: Callable[[int], bool] = lambda server: False,
     ) -> None:
         self._request = request
         self._servers = servers
         self._rng = rng
-        self._leader, self._draw_number = leader, number
+        self._leader, self._draw_number, self._is_foreign = leader, number, is_foreign
         self.next_revision = request.start
         self.server: int | None = None  # that serves it, or was asked to
         self._attempt = 0  # its number
@@ -183,6 +186,10 @@ class WatchSession:
         said = self._complaints.values()
         if all(isinstance(each, errors.AuthenticationError) for each in said):
             return self.fail(errors.AuthenticationError(str(error)))
+        if any(map(self._is_foreign, self._complaints)) and not any(
+            isinstance(each, errors.RemoteError) for each in said
+        ):
+            return self.fail(errors.ClusterChangedError(f"the watch has ended: {ANOTHER_CLUSTER}"))
         self._pause_s = min(max(_PAUSES_S[0], 2 * self._pause_s), _PAUSES_S[1])
         self.wake_at = now + self._pause_s * self._rng.uniform(0.5, 1.0)
         return []

@@ -15,15 +15,14 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Mapping
 from functools import partial
 from typing import Any, Callable, Optional
 
 from raftkv import errors, forks
+from raftkv.client.driver import Driver
 from raftkv.client.watch_session import Actions, Open, Say, Told, WatchSession
 from raftkv.kvdb.watch_requests import WINDOW, Watch, WatchCancel
 from raftkv.rpc.calls import Call
-from raftkv.rpc.client import ClientEnd
 from raftkv.rpc.wire import dumps, frame
 
 logger = logging.getLogger("raftkv.client")
@@ -59,6 +58,8 @@ class _Stream(Call):
         if ok and self._entry.session.done:  # it was cancelled before the server knew it
             self._watching.say(Say(self._server, WatchCancel(self._attempt)))
         else:
+            if ok:
+                self._watching.bind(self._server)
             self._watching.heard(self._entry, self._attempt, result if ok else errors.RemoteError(*result))
 
     def fail(self, error: errors.RpcError) -> None:
@@ -66,17 +67,16 @@ class _Stream(Call):
 
 
 class Watching:
-    """The watches of one Clerk. Thread-safe. `ends`: of the servers that are known at the moment; `leader()`: the one that is
-    believed to lead."""
+    """The watches of one Clerk. Thread-safe. `driver` knows the servers."""
 
-    def __init__(self, ends: Mapping[int, ClientEnd], leader: Callable[[], int | None]) -> None:
-        self._ends, self._leader = ends, leader
+    def __init__(self, driver: Driver) -> None:
+        self._driver, self._ends = driver, driver.ends
         self._generation = forks.generation
         self._numbers = itertools.count(1)  # of watches, and of attempts
         self._rng = random.Random()
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._closed = False
+        self._closed = self._is_bound = False
         self._entries: dict[int, _Entry] = {}
         self._lock = threading.Lock()  # for what happens to sessions; guards what follows
         self._wakes: list[tuple[float, int, _Entry]] = []  # a heap: when, and which watch
@@ -89,7 +89,12 @@ class Watching:
         self._check_open()
         number = next(self._numbers)
         session = WatchSession(
-            request, lambda: list(self._ends), self._rng, self._leader, lambda: next(self._numbers)
+            request,
+            lambda: list(self._ends),
+            self._rng,
+            self._driver.leader,
+            lambda: next(self._numbers),
+            self._driver.directory.is_foreign,
         )
         if self._thread is None:
             thread = threading.Thread(target=self._run, name="clerk-watches", daemon=True)
@@ -157,6 +162,12 @@ class Watching:
             self._happen(entry, lambda: session.lost(attempt, said, now))
         else:
             self._happen(entry, lambda: session.received(attempt, said, now))
+
+    def bind(self, server: int) -> None:
+        """`server` tells of changes: from now on its cluster is ours."""
+        if not self._is_bound:
+            self._driver.bind(server)
+            self._is_bound = True
 
     def say(self, action: Say) -> None:
         """Sends what has no reply. If there is no connection, there is no stream that it could be about."""

@@ -12,7 +12,7 @@ from raftkv import Clerk, errors
 from raftkv.client.watch import DELETE, PUT
 
 from tests.cluster.waiting import wait_until
-from tests.unit.fake_cluster import KEY
+from tests.unit.fake_cluster import HANG_UP, KEY
 
 WAIT_S = 10.0
 
@@ -55,6 +55,24 @@ def test_a_watch_tells_of_all_that_is_written_after_it_began(clerk):
         )  # fmt: skip
         assert watch.get(0.0) is None and watch.problem == ""
     assert watch.get() is None and list(watch) == []
+
+
+@pytest.mark.parametrize("consistency", ["linearizable", "serializable"])
+def test_a_watch_ends_when_only_another_cluster_can_be_reached(clerk, cluster, consistency):
+    with Clerk(cluster.addresses, authkey=KEY, timeout=10.0) as other:
+        other.put("k", "v")
+    with clerk.watch("k", start_revision=1, consistency=consistency) as watch:
+        assert next(watch).value == "v"
+        with cluster.lock:
+            cluster.id += 1
+            for server in cluster.servers.values():
+                server.do(HANG_UP, only="watch")
+            for channel in [*cluster.watches._watches]:
+                channel.close()
+        with pytest.raises(
+            errors.ClusterChangedError, match="the watch has ended: the servers belong to another"
+        ):
+            watch.get(WAIT_S)
 
 
 def test_what_a_watch_can_be_told_to_leave_out_and_where_it_begins(clerk):
