@@ -27,9 +27,9 @@ RAFT = {
     "replace_after_ms": 1000,
     # So small that snapshots are taken all the time, in many chunks, and are what a node that was away needs.
     "max_raft_state": 48 << 10,
-    "snapshot_growth_percent": 0,
+    "snapshot_growth_percent": 20,  # snapshots hold the history, and so grow all the time
     "segment_bytes": 24 << 10,
-    "snapshot_chunk_bytes": 4 << 10,
+    "snapshot_chunk_bytes": 32 << 10,
 }
 
 
