@@ -151,8 +151,11 @@ class History:
         """The events of the next revision, at most one a key. What is too old or too much is dropped."""
         block = self._block
         block.revisions.append(events[0] if len(events) == 1 else events)
-        for event in events:
-            self._count(event)
+        if len(events) > MAX_EVENTS - BLOCK_EVENTS:
+            self._count_too_many(events)
+        else:
+            for event in events:
+                self._count(event)
         if block.count >= BLOCK_EVENTS or block.bytes >= BLOCK_BYTES:
             self._begin_block()
 
@@ -208,6 +211,13 @@ class History:
         if item is None:
             self._absent.set(key, revision)
             block.deleted.append((key, revision))
+
+    def _count_too_many(self, events: list[Event]) -> None:
+        """They will leave at once, as all that is older: when they were deleted is nothing to remember."""
+        self._block.count += len(events)
+        for _, key, item, before in events:
+            if item is not None and type(before) is int:
+                self._absent.pop(key)
 
     def fill(self, events: Iterable[Event]) -> None:
         """Take over all the events of a history, in their order; `self` is empty."""

@@ -7,8 +7,8 @@ and last changed it, the number of its versions since it was created, and the le
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Callable, Protocol
 
 from raftkv.kvdb.history import Event, History, Item
 from raftkv.kvdb.leases import Leases
@@ -23,6 +23,8 @@ class Observer(Protocol):
 
 
 FIRST = 2  # the revision of the first change
+MANY_KEYS = 5000  # that are changed at once: some 10 ms of work
+_RUN_KEYS = 500  # between pauses
 
 
 class Keyspace:
@@ -36,6 +38,7 @@ class Keyspace:
         self.leases = Leases()
         self.bytes = 0
         self.observers: list[Observer] = []
+        self.pause: Callable[[], object] = _no_pause  # lets other threads run in the middle of a long command
         self.items: SortedItems[Item] = SortedItems()
         self._events: list[Event] = []  # of the command that is being carried out
 
@@ -175,6 +178,16 @@ class Keyspace:
                 observer.keep(key, before)
         return before
 
+    def delete_all(self, keys: Iterable[bytes]) -> int:
+        """delete() for each; with pauses, if there are many. Returns how many there were."""
+        count = 0
+        for key in keys:
+            self.delete(key)
+            count += 1
+            if count >= MANY_KEYS and count % _RUN_KEYS == 0:
+                self.pause()
+        return count
+
     def commit(self) -> int:
         """The command is over: what it changed has one revision. Returns the revision."""
         events = self._events
@@ -225,6 +238,10 @@ class Keyspace:
         self.items.clear()
         self.history.clear()
         self.bytes = 0
+
+
+def _no_pause() -> None:
+    """Nobody else needs to run."""
 
 
 def _merged(one: Iterator[bytes], other: Iterator[bytes]) -> Iterator[bytes]:

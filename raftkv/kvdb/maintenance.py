@@ -72,9 +72,7 @@ class LeaseRevoke(NamedTuple("LeaseRevoke", [("lease", int)]), Write):
         lease = data.leases.get(self.lease)
         if lease is None:
             return NO_SUCH_LEASE
-        count = len(lease.keys)
-        for key in lease.sorted_keys():
-            data.delete(key)
+        count = data.delete_all(lease.sorted_keys())
         data.leases.end(self.lease)
         return ok((data.now, count))
 

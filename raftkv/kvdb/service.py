@@ -47,6 +47,7 @@ log = logging.getLogger("raftkv")
 NOSPACE = "NOSPACE"  # the alarm in status, by etcd's name
 _AFTER_READ_INDEX = (Read, LeaseKeepAlive, LeaseTimeToLive, Dump)
 _TICK = (None, None, None)  # among reads: leases and watches look at the clock
+PAUSE_S = 0.001
 _SOON_S = 0.002
 
 #: A request: (channel, id, method, args). A reply: (channel, id, ok, result).
@@ -83,9 +84,8 @@ class KVService:
         self._dumps = Dumps(clock)
         self._limit = DataLimit(max_data_bytes)
         self._keeper = LeaseKeeper(clock, election_timeout_s)
-        self._keeper.watch(self._store.data)
         self._watches = Watches(send_replies, clock, election_timeout_s)
-        self._watches.watch(self._store.data)
+        self._begin_with(self._store)
         self._role = RoleChange(Role.FOLLOWER, 0, None, "")
         self._is_behind = False  # watches are, that could be served at once
         self._consensus: Consensus  # from replicated_by() on
@@ -309,9 +309,13 @@ class KVService:
     def restore(self, records: Iterable[Any]) -> None:
         self._dumps.drop_all()
         old, self._store = self._store, Store.restore(records)
-        self._keeper.watch(self._store.data)
-        self._watches.watch(self._store.data)
+        self._begin_with(self._store)
         old.clear()
+
+    def _begin_with(self, store: Store) -> None:
+        self._keeper.watch(store.data)
+        self._watches.watch(store.data)
+        store.data.pause = _let_others_run
 
     # -- leases ----------------------------------------------------------------------------------------------
 
@@ -363,3 +367,9 @@ class KVService:
         data = self._store.data
         leases = [(lease.id, lease.ttl) for lease in data.leases.all()]
         return ok((status["id"], result, len(data), data.revision, leases))
+
+
+def _let_others_run() -> None:
+    """In the middle of a command that changes many keys, on a thread of its own: who reads what peers send need not wait
+    for the GIL at each call."""
+    time.sleep(PAUSE_S)

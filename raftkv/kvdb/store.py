@@ -15,7 +15,7 @@ from typing import Any
 
 from raftkv.errors import ForeignDataError, InvariantError
 from raftkv.kvdb.history import HistoryRestorer
-from raftkv.kvdb.keyspace import Keyspace
+from raftkv.kvdb.keyspace import MANY_KEYS, Keyspace
 from raftkv.kvdb.limits import KEY_BYTES
 from raftkv.kvdb.operation import Read, Write, encode_all
 from raftkv.kvdb.outcomes import Outcome
@@ -25,7 +25,6 @@ from raftkv.kvdb.snapshot_view import FORMAT, KeysView, SnapshotView, events_of,
 from raftkv.kvdb.writes import Put
 from raftkv.raft.types import COMMAND, Entry, unknown_entry
 
-MANY_KEYS = 5000  # that are changed at once: some 10 ms of work
 _MAY_TAKE_LONG = (b'"delete"', b'"txn"', b'"lease_')  # in an entry's line: a quick look
 ROW_BYTES = 24  # of a snapshot, about: a key's beside its text, or a remembered outcome's
 

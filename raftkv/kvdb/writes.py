@@ -165,8 +165,7 @@ class Delete(_Delete, Write):
                     return TOO_MANY_PREVIOUS
                 rows.append((each, *item))
         keys = [row[0] for row in rows] if prev_kvs else [each for each, _ in found]
-        for each in keys:
-            data.delete(each)
+        data.delete_all(keys)
         return ok((data.now, len(keys), tuple(rows)))
 
 

@@ -15,7 +15,7 @@ from raftkv.errors import (
     RANGE_TOO_LARGE,
     InvalidRequestError,
 )
-from raftkv.kvdb import history, reads, transactions
+from raftkv.kvdb import history, keyspace, reads, transactions
 from raftkv.kvdb.limits import MAX_PAGE_BYTES, MAX_PAGE_ROWS
 from raftkv.kvdb.ranges import ALL, ASCEND, CREATE, DESCEND, KEY, MOD, NONE, VALUE, VERSION, prefix_range
 from raftkv.kvdb.reads import Range
@@ -140,6 +140,25 @@ def test_puts_that_come_together_do_the_same_as_one_by_one(
         assert (data.history.floor, data.history.size) == (expected.history.floor, expected.history.size)
         assert (data.bytes, data.revision) == (expected.bytes, expected.revision)
         assert list(data.history.absent_keys(b"")) == list(expected.history.absent_keys(b""))
+
+
+def test_many_keys_are_deleted_with_pauses_and_a_revision_larger_than_the_history_empties_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(keyspace, "MANY_KEYS", 10)
+    monkeypatch.setattr(keyspace, "_RUN_KEYS", 5)
+    monkeypatch.setattr(history, "MAX_EVENTS", 30)
+    monkeypatch.setattr(history, "BLOCK_EVENTS", 5)
+    write = Writer()
+    data, left = write.store.data, []
+    data.pause = lambda: left.append(len(data))
+    for n in range(40):
+        write("put", b"%02d" % n, b"v")
+    write("delete", b"00")
+    assert write("delete", b"0", b"9") == (True, (43, 39, ()))
+    assert left == [29, 24, 19, 14, 9, 4]
+    assert (len(data.history), data.history.size, data.history.floor) == (0, 0, 44)
+    assert list(data.history.absent_keys(b"")) == []
 
 
 def test_put_with_options(write: Writer) -> None:
