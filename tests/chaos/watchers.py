@@ -17,10 +17,12 @@ LOOK_S = 0.2
 
 
 class Watcher:
-    """`revision`: all up to here was told. `digest`: of all events, unless the watch was `compacted` (how often)."""
+    """`revision`: all up to here was told. `digests`: revision -> of all events up to it, unless the watch was
+    `compacted` (how often)."""
 
     def __init__(self, ini: str) -> None:
-        self.revision = self.events = self.compacted = self.digest = 0
+        self.revision = self.events = self.compacted = 0
+        self.digests = {0: 0}
         self.problems: list[str] = []
         self._ini = ini
         self._versions: dict[str, int] = {}
@@ -61,8 +63,9 @@ class Watcher:
         if event.type == PUT and version is not None and event.kv.version != version + 1:
             self.problems.append(f"a watcher was told of version {event.kv.version} of {key} after {version}")
         self._versions[key] = event.kv.version
+        before = self.digests.get(revision, self.digests.get(self.revision, 0))
+        self.digests[revision] = zlib.crc32(repr(event).encode(), before)
         self.revision, self.events = revision, self.events + 1
-        self.digest = zlib.crc32(repr(event).encode(), self.digest)
 
 
 class Watchers:
@@ -84,7 +87,8 @@ class Watchers:
         )
         self.close()
         problems = [problem for watcher in self._watchers for problem in watcher.problems[:3]]
-        if len({watcher.digest for watcher in self._watchers if not watcher.compacted}) > 1:
+        # Some have heard more: a lease may have ended since.
+        if len({watcher.digests.get(newest) for watcher in self._watchers if not watcher.compacted}) > 1:
             problems.append("watchers were told different things")
         events = [watcher.events for watcher in self._watchers]
         compacted = sum(watcher.compacted for watcher in self._watchers)
