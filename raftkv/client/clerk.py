@@ -381,6 +381,10 @@ class Clerk(MemberCommands):
         operation.check()
         return self._submit(operation)
 
+    def read_operation(self, operation: Read, consistency: str = "linearizable") -> Any:
+        """The plain result of a read. As submit_operation(), and waits."""
+        return self._read(operation, consistency)
+
     def submit(self, op: str, *args: Any) -> Future[Any]:
         """Begin a command ("put", "append", "delete", "cas", "get" or "transaction") without waiting for it.
 

@@ -1,0 +1,99 @@
+"""maintenance/status, alarm, defragment, hash, transfer-leadership and downgrade."""
+
+from __future__ import annotations
+
+import zlib
+
+from raftkv.errors import InvalidChangeError
+from raftkv.http.etcd import status as statuses
+from raftkv.http.etcd.calls import Blocking, Context, Steps
+from raftkv.http.etcd.maintenance_messages import (
+    NOSPACE,
+    AlarmMember,
+    AlarmRequest,
+    AlarmResponse,
+    Empty,
+    HashResponse,
+    HeaderOnly,
+    MoveLeaderRequest,
+    StatusResponse,
+)
+from raftkv.http.etcd.status import FAILED_PRECONDITION, UNIMPLEMENTED, Status
+from raftkv.kvdb.ranges import ALL
+from raftkv.kvdb.reads import Range
+
+#: The version of etcd whose API this is: clients look at it to know what they may ask for.
+VERSION = "3.5.11"
+
+_REFRESH_S = 1.0
+_BAD_TRANSFEREE = Status(FAILED_PRECONDITION, "etcdserver: bad leader transferee")
+
+
+def status(context: Context, _: Empty) -> Steps:
+    """Of the server whose front this is."""
+    view = context.view
+    yield Blocking(lambda: view.refresh(_REFRESH_S))
+    own = view.own
+    if own is None:
+        raise statuses.STOPPED
+    leader = own["leader"] or 0
+    problems = [*own.get("problems", []), *([] if leader else [str(statuses.NO_LEADER)])]
+    role = next((row["role"] for row in view.members if row["id"] == own["id"]), "")
+    return StatusResponse(
+        context.header(own["revision"]),
+        VERSION,
+        own["data_bytes"],
+        leader,
+        own["commit_index"],
+        own["term"],
+        own["applied_index"],
+        problems,
+        own["data_bytes"],
+        role == "learner",
+    )
+
+
+def alarm(context: Context, _: AlarmRequest) -> Steps:
+    """Alarms are raised, and end, by themselves."""
+    yield Blocking(lambda: context.view.refresh(_REFRESH_S))
+    rows = [row for row in context.view.rows if row["alive"]]
+    alarms = [AlarmMember(row["id"], NOSPACE) for row in rows if "NOSPACE" in (row["alarms"] or ())]
+    return AlarmResponse(context.header(max([row["revision"] for row in rows], default=0)), alarms)
+
+
+def defragment(_context: Context, _: Empty) -> Steps:
+    """There is nothing to do."""
+    yield from ()
+    return HeaderOnly()
+
+
+def hash_(context: Context, _: Empty) -> Steps:
+    """Of all keys with all that is known of them, as of one revision: the same on all members."""
+    page = Range(*ALL, paged=True)
+    found, now, more = 0, 0, True
+    while more:
+        revision, rows, more, _count = yield page
+        now = now or revision
+        for row in rows:
+            found = zlib.crc32(repr(row).encode(), found)
+        if more:
+            page = page._replace(key=rows[-1][0] + b"\0", revision=now)
+    return HashResponse(context.header(now), found)
+
+
+def transfer_leadership(context: Context, request: MoveLeaderRequest) -> Steps:
+    def transfer() -> int:
+        try:
+            return context.clerk.transfer(request.targetID)
+        except InvalidChangeError as error:
+            raise Status(FAILED_PRECONDITION, f"etcdserver: {error}") from None
+
+    if not any(row["id"] == request.targetID and row["role"] == "voter" for row in context.view.members):
+        raise _BAD_TRANSFEREE
+    yield Blocking(transfer)
+    return HeaderOnly(context.header(0))
+
+
+def downgrade(_context: Context, _: Empty) -> Steps:
+    yield from ()
+    raise Status(UNIMPLEMENTED, "etcdserver: there is no version to downgrade to")

@@ -1,0 +1,84 @@
+"""Password: who knows it may use a front. With it /v3/auth/authenticate hands out tokens, which every front of the cluster takes.
+
+A token says until when it counts, and is signed with what all fronts have: the clients' key and the password. So a new
+password ends all tokens.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import secrets
+import time
+from typing import Callable
+
+from raftkv.errors import ConfigError
+
+USER = "root"
+TOKEN_S = 3600.0
+WRONG_S = 0.5
+MIN_LENGTH = 8
+_MAX_FILE = 4096
+
+
+def load_password(path: str) -> str:
+    """The first line of a file. Raises ConfigError."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            password = file.read(_MAX_FILE).partition("\n")[0].rstrip("\r")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot read the password: {error.strerror}") from None
+    except ValueError:
+        raise ConfigError(f"{path}: the password is not text in UTF-8") from None
+    if len(password) < MIN_LENGTH:
+        raise ConfigError(f"{path}: the password has less than {MIN_LENGTH} characters")
+    return password
+
+
+class Password:
+    """Thread-safe. `clock`: seconds since 1970."""
+
+    def __init__(self, password: str, client_key: bytes, clock: Callable[[], float] = time.time) -> None:
+        self._password = password.encode()
+        self._key = hmac.digest(client_key, b"raftkv http token " + self._password, "sha256")
+        self._clock = clock
+
+    def is_right(self, name: str, password: str) -> bool:
+        return hmac.compare_digest(password.encode("utf-8", "replace"), self._password) and name == USER
+
+    def is_right_slowly(self, name: str, password: str) -> bool:
+        """The same; a wrong one takes WRONG_S seconds, so that guessing does."""
+        right = self.is_right(name, password)
+        if not right:
+            time.sleep(WRONG_S)
+        return right
+
+    def token(self) -> str:
+        """A new one, which counts for TOKEN_S seconds."""
+        text = f"{int(self._clock() + TOKEN_S)}.{secrets.token_hex(8)}"
+        return f"{text}.{self._signature(text)}"
+
+    def admits(self, authorization: str) -> bool:
+        """Whether the field of that name holds a token, or the password (Basic)."""
+        scheme, _, rest = authorization.partition(" ")
+        if scheme.lower() == "basic":
+            return self._admits_basic(rest.strip())
+        return self._is_token(rest.strip() if scheme.lower() == "bearer" else authorization)
+
+    def _admits_basic(self, text: str) -> bool:
+        try:
+            name, _, password = base64.b64decode(text, validate=True).decode().partition(":")
+        except (binascii.Error, ValueError):
+            return False
+        return self.is_right(name, password)
+
+    def _is_token(self, token: str) -> bool:
+        text, _, signature = token.rpartition(".")
+        if not token.isascii() or not hmac.compare_digest(signature, self._signature(text)):
+            return False
+        return int(text.partition(".")[0]) > self._clock()
+
+    def _signature(self, text: str) -> str:
+        return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
