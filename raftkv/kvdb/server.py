@@ -43,6 +43,8 @@ class KVServer:
         self, config: ServerConfig, *, on_fatal: Callable[[BaseException], None] | None = None
     ) -> None:
         self._config = config
+        #: What else status() says is wrong.
+        self.other_problems: Callable[[], list[str]] = list
         self._is_serving = False
         self._generation = forks.generation
         on_fatal = on_fatal or _end
@@ -126,13 +128,14 @@ class KVServer:
     def _describe(self) -> dict[str, Any]:
         """What `status` says besides what the member knows."""
         clients, peers = map(self._rpc.occupancy, (self.client_address, self.peer_address))
-        problems = [*self.member.node.problems(), *self._network.problems.sentences()]
+        problems = [*self.member.node.problems(), *self._network.problems.sentences(), *self.other_problems()]
         problems += [f"refused at the port of peers: {complaint}" for complaint in peers.complaints]
         if any(self._full() in complaint for complaint in clients.complaints):
             problems.append(f"clients are refused: {self._full()}")
         return {
             "members": self.member.admin.list(),
             "recovered": self.member.node.view().configuration.recovered or None,
+            "cluster_id": self.member.admin.guide()["cluster_id"],
             "problems": problems,
             "connections": clients.connections,
             "max_connections": clients.max_connections,
@@ -203,6 +206,7 @@ def _profile(config: ServerConfig) -> Profile:
         config.node_id,
         str(own),
         peers[config.node_id],
+        config.http_address,
         founders={} if config.join is not None else peers,
         hints=hints,
         servers={id: str(address) for id, address in config.servers.items()},

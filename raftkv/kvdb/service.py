@@ -87,6 +87,8 @@ class KVService:
         self._watches = Watches(send_replies, clock, election_timeout_s)
         self._begin_with(self._store)
         self._role = RoleChange(Role.FOLLOWER, 0, None, "")
+        # Since the start: leaders seen, proposals without an outcome, leases that this server has ended as their leader.
+        self._counts = {"leader_changes": 0, "failed_proposals": 0, "expired_leases": 0}
         self._is_behind = False  # watches are, that could be served at once
         self._consensus: Consensus  # from replicated_by() on
         self._members: Members | None = None
@@ -185,7 +187,17 @@ class KVService:
         alarms, problems = node.get("alarms", []), server.get("problems", [])
         if self._limit.is_reached:
             alarms, problems = [NOSPACE], [*problems, self._limit.reason]
-        own = {"pid": os.getpid(), "version": self._version, "data_bytes": self._store.data_bytes}
+        own = {
+            "pid": os.getpid(),
+            "version": self._version,
+            "data_bytes": self._store.data_bytes,
+            "revision": self._store.data.revision,
+            "keys": len(self._store),
+            "leases": len(self._store.data.leases),
+            "sessions": len(self._store.sessions),
+            "watches": len(self._watches),
+            **self._counts,
+        }
         return {**node, **own, **server, "alarms": alarms, "problems": problems}
 
     def _try(self, requests: Sequence[tuple[Any, ...]], action: Callable[[], None]) -> list[Reply]:
@@ -280,6 +292,7 @@ class KVService:
     def refuse(self, proposals: list[Any], reads: list[Any]) -> None:
         leader = self._role.leader
         self._limit.finished += sum([growth for *_, growth in proposals])
+        self._counts["failed_proposals"] += len(proposals)
         message = "this node lost the leadership before it could answer"
         for requests, proposed in ((proposals, True), (reads, False)):
             refusal = refused(NOT_LEADER, message, {"leader": leader, "proposed": proposed})
@@ -288,6 +301,8 @@ class KVService:
     def role_changed(self, change: RoleChange) -> None:
         """One log line a change."""
         before, self._role = self._role, change
+        if change.leader is not None and change.leader != before.leader:
+            self._counts["leader_changes"] += 1
         self._tell_keeper(change)
         self._watches.role_changed(change.leader)
         if change.role is not Role.LEADER:
@@ -344,6 +359,7 @@ class KVService:
             while expiries:
                 expiry = expiries.popleft()
                 self._consensus.propose([entry_of(expiry.operation, ())], [None], expiry.term)
+                self._counts["expired_leases"] += len(expiry.operation.leases)
         except (NotLeaderError, IndexError):
             pass  # whoever leads now looks after them
         except OverloadedError:

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from typing import Any, Callable
 
 from raftkv.errors import InvariantError, NoRoomError
+from raftkv.histogram import Histogram
 from raftkv.node.crash_points import reach
 from raftkv.node.interfaces import Network
 from raftkv.node.threads import Lock, Threads
@@ -69,6 +70,8 @@ class LogWriter:
         self._queue: list[Ready] = []
         self._compact_to: Snapshot | None = None
         self._busy = False  # some thread writes
+        #: How long writes and their fsyncs took.
+        self.writes = Histogram()
         self._last_write_s = 0.0
         self._writing_since: float | None = None
         self._lone_writer: Any = None  # the thread that makes a lone write
@@ -250,6 +253,7 @@ class LogWriter:
         if hard_state or entries:
             self._persist(hard_state, entries, patient)
         self._last_write_s = took = self._threads.clock() - started
+        self.writes.observe(took)
         if (took > SLOW_FSYNC_S or self._is_late) and not self._has_waited:
             log.warning("writing the log took %.1f s: the disk is slow", took)
         reach("node:saved")

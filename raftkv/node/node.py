@@ -288,6 +288,7 @@ class RaftNode:
                 "log_bytes": log_.bytes,
                 "snapshot_index": raft.latest_snapshot.index if raft.latest_snapshot else 0,
                 "alarms": self._room.alarms,
+                "writes": self.log_writer.writes.plain(),
             }
 
     def problems(self) -> list[str]:
