@@ -15,6 +15,7 @@ import os
 from collections.abc import Iterator, Mapping
 
 from raftkv.errors import ConfigError
+from raftkv.http_config import HttpConfig, check_no_clash, http_options
 from raftkv.ini import Address, Ini, PathLike
 from raftkv.keys import how_to_make, load_key, who_else_reads
 
@@ -87,7 +88,17 @@ class ServerConfig:
     peer_key_file: str
     raft: RaftOptions = RaftOptions()
     limits: Limits = Limits()
+    http: HttpConfig | None = None  # its front, if it is to start one
     warnings: tuple[str, ...] = ()
+
+    @property
+    def http_address(self) -> str:
+        """Where others reach its front, "host:port"; "" if it has none."""
+        if self.http is None:
+            return ""
+        listen = self.http.listen
+        host = self.servers[self.node_id].host if listen.is_wildcard() else listen.host
+        return f"{host}:{listen.port}"
 
     def load_keys(self) -> tuple[bytes, bytes]:
         """(client key, peer key). Makes missing ones if every address of the cluster is a loopback address,
@@ -134,7 +145,7 @@ class ClientConfig:
 
 def load_server_config(path: PathLike) -> ServerConfig:
     """Read a server's ini file. Raises ConfigError."""
-    ini = Ini(path, {"node", "servers", "peers", "auth"}, {"raft", "limits", "cluster"})
+    ini = Ini(path, {"node", "servers", "peers", "auth"}, {"raft", "limits", "cluster", "http"})
     node = ini.options("node", {"id", "data_dir"}, {"cluster", "listen_clients", "listen_peers"})
     ini.options("auth", {"client_key_file", "peer_key_file"})
     servers, peers = ini.addresses("servers"), ini.addresses("peers")
@@ -151,6 +162,8 @@ def load_server_config(path: PathLike) -> ServerConfig:
     client_key_file, peer_key_file = _key_files(ini, data_dir)
     raft = RaftOptions(**ini.integers("raft", RaftOptions))
     _check_raft(ini, raft)
+    http = http_options(ini)
+    check_no_clash(ini, http, (listen_clients, listen_peers))
     return ServerConfig(
         path=ini.path,
         node_id=node_id,
@@ -165,7 +178,12 @@ def load_server_config(path: PathLike) -> ServerConfig:
         peer_key_file=peer_key_file,
         raft=raft,
         limits=Limits(**ini.integers("limits", Limits)),
-        warnings=(*(() if join else _count_warnings(len(servers))), *_address_warnings(servers, peers)),
+        http=http,
+        warnings=(
+            *(() if join else _count_warnings(len(servers))),
+            *_address_warnings(servers, peers),
+            *(http.warnings if http else ()),
+        ),
     )
 
 

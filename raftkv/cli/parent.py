@@ -1,0 +1,33 @@
+"""How a program of ours is told to stop: by signals, and by the end of the program that started it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import Callable
+
+from raftkv.cli.interpreter import dying_with_parent
+
+
+def stop_signals() -> list[signal.Signals]:
+    """Those that ask a program to stop."""
+    stop = [signal.SIGTERM, signal.SIGINT]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # not under nohup
+        stop.append(signal.SIGHUP)
+    return stop
+
+
+def watch_parent(stop: Callable[[str], object]) -> None:
+    """Have `stop`, which is given a reason, called when standard input ends: who started us holds its other end, which closes
+    however that ends."""
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()  # Ctrl-C on the terminal is for who started us
+    dying_with_parent()()
+
+    def watch() -> None:
+        while os.read(0, 4096):
+            continue
+        stop("the program that started it is gone")
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()

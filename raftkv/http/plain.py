@@ -1,0 +1,115 @@
+"""Plain pages, for those who watch a server and not its data: /version, /health, /livez, /readyz."""
+
+from __future__ import annotations
+
+import json
+from typing import Callable, NamedTuple
+
+from raftkv import errors
+from raftkv.http.etcd.calls import Blocking, Context
+from raftkv.http.etcd.maintenance_calls import VERSION
+from raftkv.http.metrics import METRICS, metrics_of
+from raftkv.http.view import View
+from raftkv.http.web.answers import JSON, TEXT
+from raftkv.http.web.exchange import Exchange
+from raftkv.kvdb.reads import Range
+
+_CLUSTER_VERSION = "3.5.0"
+_REFRESH_S = 1.0
+
+Answer = tuple[int, str, str]  # status, kind, text
+
+
+class Page(NamedTuple):
+    """`make(view, query, problem)`; `problem` is why the database does not answer, "" if it does: that is looked at only if
+    `asks`. `refreshes`: the view is as new as the request."""
+
+    make: Callable[[View, str, str], Answer]
+    asks: bool = False
+    refreshes: bool = False
+    needs_password: bool = False
+
+
+class PlainPage:
+    """Handler of one request."""
+
+    takes_pieces = False
+    max_body = 1 << 16
+
+    def __init__(self, context: Context, exchange: Exchange, page: Page) -> None:
+        self._context, self._exchange, self._page = context, exchange, page
+
+    def receive(self, data: bytes, is_last: bool) -> None:
+        """See Handler."""
+        query = self._exchange.head.query
+        if self._page.asks and "serializable=true" not in query:
+            self._context.carry_out(Range(b"\0", count_only=True), self._done)
+        elif self._page.refreshes:
+            view = self._context.view
+            self._context.carry_out(Blocking(lambda: view.refresh(_REFRESH_S)), lambda *_: self._answer(""))
+        else:
+            self._answer("")
+
+    def _done(self, _: object, error: BaseException | None) -> None:
+        if error is None:
+            self._answer("")
+        elif isinstance(error, errors.UnavailableError) and self._context.view.leader is None:
+            self._answer("RAFT NO LEADER")
+        else:
+            self._answer("QGET ERROR:" + type(error).__name__)
+
+    def _answer(self, problem: str) -> None:
+        view = self._context.view
+        view.touch()
+        status, kind, text = self._page.make(view, self._exchange.head.query, problem)
+        self._exchange.reply(status, text.encode(), kind)
+
+    def gone(self) -> None:
+        """See Handler."""
+
+    def drained(self) -> None:
+        """See Handler."""
+
+
+def _version(_view: View, _query: str, _problem: str) -> Answer:
+    return (
+        200,
+        JSON,
+        json.dumps({"etcdserver": VERSION, "etcdcluster": _CLUSTER_VERSION}, separators=(",", ":")),
+    )
+
+
+def _health(view: View, query: str, problem: str) -> Answer:
+    own = view.own
+    if not problem and own is not None and own["alarms"] and "exclude=NOSPACE" not in query:
+        problem = "ALARM NOSPACE"
+    health = {"health": "false" if problem else "true", "reason": problem}
+    return 503 if problem else 200, JSON, json.dumps(health, separators=(",", ":"))
+
+
+def _live(_view: View, query: str, _problem: str) -> Answer:
+    return 200, TEXT, _checks("serializable_read", query, "")
+
+
+def _ready(_view: View, query: str, problem: str) -> Answer:
+    return 503 if problem else 200, TEXT, _checks("linearizable_read", query, problem)
+
+
+def _checks(name: str, query: str, problem: str) -> str:
+    if problem:
+        return f"[-]{name} failed: {problem}\n"
+    return f"[+]{name} ok\nok\n" if "verbose" in query else "ok\n"
+
+
+def _metrics(view: View, _query: str, _problem: str) -> Answer:
+    own = view.own
+    return (200, METRICS, metrics_of(own)) if own is not None else (503, TEXT, "the server does not answer\n")
+
+
+PAGES: dict[str, Page] = {
+    "/version": Page(_version),
+    "/health": Page(_health, asks=True),
+    "/livez": Page(_live),
+    "/readyz": Page(_ready, asks=True),
+    "/metrics": Page(_metrics, refreshes=True, needs_password=True),
+}

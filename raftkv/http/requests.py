@@ -1,0 +1,108 @@
+"""Requests: what calls want done, carried out by a Clerk, and its results back on the thread of the server."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from concurrent.futures import Future
+from typing import Any, Callable
+
+from raftkv import Clerk, errors
+from raftkv.client.watch import Watch
+from raftkv.http.etcd.calls import Blocking, Next, Resume, Send, Step
+from raftkv.kvdb.operation import Operation
+from raftkv.threads import start_thread
+
+log = logging.getLogger("raftkv.http")
+
+#: So many are under way at once; more wait here, for a Clerk would make the thread of the server wait.
+MAX_UNDER_WAY = 800
+
+
+Scheduler = Callable[[Callable[[], None]], None]
+
+
+class Requests:
+    """Only for the thread of the server; `call_soon` brings others back to it, `defer` is for the end of its turn.
+
+    What a turn has read is handed to the Clerk together: its thread would else wake for each, and take turns with ours.
+    """
+
+    def __init__(self, clerk: Clerk, call_soon: Scheduler, defer: Scheduler) -> None:
+        self._clerk, self._call_soon, self._defer = clerk, call_soon, defer
+        self._under_way = 0
+        self._waiting: deque[tuple[Operation, Resume]] = deque()
+
+    def carry_out(self, step: Step, resume: Resume) -> Callable[[], None] | None:
+        """See Context."""
+        assert not isinstance(step, Send), "what is sent is not for others to do"
+        if isinstance(step, Next):
+            return self._watch(step, resume)
+        if isinstance(step, Blocking):
+            self._run(step, resume)
+            return None
+        if not self._waiting:
+            self._defer(self._submit_waiting)
+        self._waiting.append((step, resume))
+        return None
+
+    def _submit_waiting(self) -> None:
+        while self._waiting and self._under_way < MAX_UNDER_WAY:
+            self._submit(*self._waiting.popleft())
+
+    def _submit(self, operation: Operation, resume: Resume) -> None:
+        self._under_way += 1
+
+        def done(future: Future[Any]) -> None:
+            error = future.exception()
+            result = None if error is not None else future.result()
+            self._call_soon(lambda: self._done(resume, result, error))
+
+        try:
+            self._clerk.submit_operation(operation).add_done_callback(done)
+        except errors.RaftKVError as error:
+            failure = error
+            self._call_soon(lambda: self._done(resume, None, failure))
+
+    def _done(self, resume: Resume, result: Any, error: BaseException | None) -> None:
+        self._under_way -= 1
+        if self._waiting and self._under_way == MAX_UNDER_WAY - 1:
+            self._submit_waiting()
+        resume(result, error)
+
+    def _watch(self, step: Next, resume: Resume) -> Callable[[], None]:
+        watch: Watch | None = None
+
+        def look() -> None:
+            nonlocal watch
+            if watch is None:
+                return  # it is over
+            response, error = None, None
+            try:
+                response = watch.get(timeout=0)
+            except errors.RaftKVError as failure:
+                error = failure
+            if response is not None or error is not None:
+                end()
+                resume(response, error)
+
+        def end() -> None:
+            nonlocal watch
+            if watch is not None:
+                watch.cancel()
+                watch = None
+
+        watch = self._clerk.watch(
+            step.key, step.end or None, start_revision=step.start, notify=lambda: self._call_soon(look)
+        )
+        return end
+
+    def _run(self, step: Blocking, resume: Resume) -> None:
+        def run() -> None:
+            try:
+                result, error = step.run(), None
+            except Exception as failure:
+                result, error = None, failure
+            self._call_soon(lambda: resume(result, error))
+
+        start_thread(run, "http-wait")
