@@ -19,7 +19,9 @@ from raftkv.cli.call import Command
 from raftkv.cli.cluster_files import (
     MAX_NODES,
     ClusterFiles,
+    add_http,
     check_ports,
+    listens,
     locked,
     prepare_folder,
     wait_until_unused,
@@ -52,7 +54,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         _end_by_signals(interactive)
         with _folder(args.data_dir) as folder, locked(folder):
-            _run(prepare_folder(folder, args.nodes, args.port), folder, interactive)
+            files = prepare_folder(folder, args.nodes, args.port)
+            if args.http is not None:
+                add_http(files, args.http)
+            _run(files, folder, interactive)
     except OutputError as error:
         print(f"kvcluster: cannot write to standard output: {error}", file=sys.stderr)
         return exit_status(error)
@@ -80,15 +85,18 @@ def _run(files: ClusterFiles, folder: str, interactive: bool) -> None:
 
 def _use(cluster: LocalCluster, clerk: Any, output: NodeOutput, files: ClusterFiles, folder: str) -> None:
     leader, count, client_ini = _wait_for_leader(cluster, clerk), len(cluster.nodes), files.client_ini
+    http = _wait_for_http(files)
     console = Console()
     if not output.terminal:
-        console.write(one_line(f"ready: node {leader} of {count} leads; clients use {client_ini}") + "\n")
+        console.write(
+            one_line(f"ready: node {leader} of {count} leads; clients use {client_ini}{http}") + "\n"
+        )
         while cluster.running():  # until Terminated
             time.sleep(0.5)  # short, because a signal that another thread receives does not wake this one
         raise NodeError(f"all nodes ended: {cluster.last_words()}")
     console.write(
         f"node {leader} of {count} leads; data in {folder}\n"
-        f"other clients: kvclient --config {client_ini}\n"
+        f"other clients: kvclient --config {client_ini}{http}\n"
         "`help` lists the commands; try `kill leader`; `exit` stops the cluster\n"
     )
     commands = {**COMMANDS, **node_commands(cluster), **LocalMembers(cluster, files).commands()}
@@ -112,6 +120,16 @@ def _wait_for_leader(cluster: LocalCluster, clerk: Any) -> int:
                 return int(leader["id"])
         time.sleep(0.05)
     raise NodeError(f"the cluster cannot start: {cluster.last_words()}")
+
+
+def _wait_for_http(files: ClusterFiles) -> str:
+    """What to say of the HTTP fronts, once they listen; one that does not has said why."""
+    addresses = files.http_addresses()
+    give_up_at = time.monotonic() + ALL_SERVE_S
+    for address in addresses:
+        while not listens(address) and time.monotonic() < give_up_at:
+            time.sleep(0.05)
+    return "; HTTP on " + " ".join(f"http://{address}" for address in addresses) if addresses else ""
 
 
 def find_leader(clerk: Any) -> int | None:
@@ -219,6 +237,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--port", metavar="P", type=_port, help="listen on the ports from P on (default: free ones)"
+    )
+    parser.add_argument(
+        "--http",
+        metavar="P",
+        type=_port,
+        help="serve etcd's JSON API over HTTP, on the ports from P on, one for each server",
     )
     parser.add_argument("--version", action="version", version=f"raftkv {__version__}")
     return parser

@@ -34,6 +34,34 @@ class ClusterFiles(NamedTuple):
     client_ini: str
     server_inis: dict[int, str]
 
+    def http_addresses(self) -> list[Address]:
+        """Where the HTTP fronts of those that have one listen."""
+        configs = [load_server_config(ini) for ini in self.server_inis.values()]
+        return [config.http.listen for config in configs if config.http is not None]
+
+
+def add_http(files: ClusterFiles, port: int) -> None:
+    """Give each node an HTTP front, on the ports from `port` on, in the order of the ids. Raises ConfigError, also if they have
+    others."""
+    if port + len(files.server_inis) - 1 > 65_535:
+        raise ConfigError(f"the HTTP ports from {port} on go beyond 65535, the last one: give a lower --http")
+    new: dict[str, Address] = {}
+    for (node, ini), number in zip(files.server_inis.items(), range(port, 65_536)):
+        address, http = Address(HOST, number), load_server_config(ini).http
+        if http is None:
+            new[ini] = address
+        elif http.listen != address:
+            raise ConfigError(
+                f"{ini} has an HTTP front on {http.listen}, not {address}: leave out --http, or correct the file"
+            )
+        if _is_in_use(address):
+            raise ConfigError(
+                f"the HTTP front of node {node} cannot listen on {address}: the port is in use; stop what uses it, "
+                "or give another --http"
+            )
+    for ini, address in new.items():
+        _write(ini, f"\n[http]\nlisten = {address}\n", "a")
+
 
 def prepare_folder(folder: str, nodes: int | None = None, port: int | None = None) -> ClusterFiles:
     """The files of the cluster in `folder`; a new cluster's, if there is none yet.
@@ -205,6 +233,15 @@ def _is_in_use(address: Address) -> bool:
     return False
 
 
+def listens(address: Address) -> bool:
+    """Whether somebody accepts connections there."""
+    try:
+        socket.create_connection((address.host, address.port), 0.5).close()
+    except OSError:
+        return False
+    return True
+
+
 def _holder(path: str) -> str:
     with contextlib.suppress(OSError, UnicodeDecodeError), open(path, encoding="ascii") as file:
         return file.read().strip() or "unknown"
@@ -277,9 +314,9 @@ def _address_lines(addresses: Mapping[int, Address]) -> str:
     return "".join(f"{node} = {address}\n" for node, address in addresses.items())
 
 
-def _write(path: str, text: str) -> None:
+def _write(path: str, text: str, mode: str = "w") -> None:
     try:
-        with open(path, "w", encoding="utf-8") as file:
+        with open(path, mode, encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
         raise ConfigError(explain(error, os.path.dirname(path), "--data-dir")) from None

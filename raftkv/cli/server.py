@@ -5,15 +5,14 @@ from __future__ import annotations
 import argparse
 import gc
 import logging
-import os
 import queue
 import signal
 import sys
-import threading
 from typing import Callable
 
 from raftkv import __version__
-from raftkv.cli.interpreter import dying_with_parent
+from raftkv.cli.front_child import FrontChild
+from raftkv.cli.parent import stop_signals, watch_parent
 from raftkv.cli.recovery import run_recovery
 from raftkv.cli.streams import open_standard_streams
 from raftkv.config import ServerConfig, load_server_config
@@ -35,10 +34,10 @@ def main(argv: list[str] | None = None) -> int:
         return _explained(lambda: run_recovery(load_server_config(args.config), yes=args.yes))
     # A SimpleQueue, because its put() is safe in a signal handler, whatever the main thread is doing.
     stop_reasons: queue.SimpleQueue[str] = queue.SimpleQueue()
-    for number in _stop_signals():
+    for number in stop_signals():
         signal.signal(number, lambda received, _: stop_reasons.put(signal.Signals(received).name))
     if args.exit_with_parent:
-        _watch_parent(stop_reasons)
+        watch_parent(stop_reasons.put)
     log_to_stderr()
     return _explained(lambda: _run(args.config, stop_reasons))
 
@@ -64,10 +63,16 @@ def _run(path: str, stop_reasons: queue.SimpleQueue[str]) -> int:
     for notice in config.key_notices():
         log.warning("%s", notice)
     _warn_of_loopback(config, server)
+    front = FrontChild(config.path) if config.http is not None else None
     try:
         server.start()
+        if front is not None:
+            server.other_problems = lambda: [front.problem] if front.problem else []
+            front.start()
         log.info("stopping: %s", _wait(stop_reasons))
     finally:
+        if front is not None:
+            front.stop()
         server.stop()
     log.info("stopped")
     return 0
@@ -124,27 +129,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"raftkv {__version__}")
     parser.add_argument("--exit-with-parent", action="store_true", help=argparse.SUPPRESS)
     return parser
-
-
-def _stop_signals() -> list[signal.Signals]:
-    stop = [signal.SIGTERM, signal.SIGINT]
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # not under nohup
-        stop.append(signal.SIGHUP)
-    return stop
-
-
-def _watch_parent(stop_reasons: queue.SimpleQueue[str]) -> None:
-    """Stop when standard input ends: a launcher holds its other end, which closes however that ends."""
-    if hasattr(os, "setpgrp"):
-        os.setpgrp()  # Ctrl-C on the terminal is for the launcher's prompt, not for its nodes
-    dying_with_parent()()
-
-    def watch() -> None:
-        while os.read(0, 4096):
-            continue
-        stop_reasons.put("the launcher is gone")
-
-    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
 
 
 if __name__ == "__main__":
