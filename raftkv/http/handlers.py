@@ -14,7 +14,7 @@ from raftkv.http.etcd.json_codec import JsonError
 from raftkv.http.etcd.status import CANCELLED, INTERNAL, UNKNOWN, Status, status_of
 from raftkv.http.web.answers import PHRASES
 from raftkv.http.web.exchange import Exchange
-from raftkv.http.web.limits import MAX_BODY
+from raftkv.http.web.limits import MAX_BODY, MAX_UNSENT_STREAM
 
 log = logging.getLogger("raftkv.http")
 
@@ -24,23 +24,30 @@ Done = Callable[["Message | None", "Status | None"], None]
 
 class Run:
     """Carries a call out; then `done` is called with its answer, or with what it ended with. `send` takes what it sends
-    before."""
+    before, and returns whether it takes more now; else drained() says when it does."""
 
     def __init__(
-        self, context: Context, steps: Steps, done: Done, send: Callable[[Message], None] | None = None
+        self, context: Context, steps: Steps, done: Done, send: Callable[[Message], bool] | None = None
     ) -> None:
         self._context, self._steps, self._done, self._send = context, steps, done, send
         self._end_early: Callable[[], None] | None = None
-        self._is_interrupted = False
+        self._is_interrupted = self._is_paused = False
         self._go_on(None, None)
 
     def interrupt(self) -> None:
         """The client is gone: a wait without end ends now, or when it comes to it. What the call does then is carried out."""
         self._is_interrupted = True
+        self.drained()
         if self._end_early is not None:
             end_early, self._end_early = self._end_early, None
             end_early()
             self._go_on(None, Interrupted())
+
+    def drained(self) -> None:
+        """More is taken now."""
+        if self._is_paused:
+            self._is_paused = False
+            self._go_on(None, Interrupted() if self._is_interrupted else None)
 
     def _go_on(self, result: Any, error: BaseException | None) -> None:
         self._end_early = None
@@ -54,13 +61,15 @@ class Run:
                 self._done(None, _status(failure))
                 return
             result = error = None
-            if isinstance(step, Send):
-                assert self._send is not None, "a call that is answered once has sent something before"
-                self._send(step.message)
-                continue
-            if isinstance(step, Next) and self._is_interrupted:
+            if isinstance(step, (Next, Send)) and self._is_interrupted:
                 error = Interrupted()
                 continue
+            if isinstance(step, Send):
+                assert self._send is not None, "a call that is answered once has sent something before"
+                if self._send(step.message):
+                    continue
+                self._is_paused = True
+                return
             try:
                 self._end_early = self._context.carry_out(step, self._go_on)
                 return
@@ -122,15 +131,22 @@ class OneStream(OneCall):
             refuse(self._exchange, status_of(error))
             return
         steps = self._call.run(self._context, request)
-        self._run = Run(
-            self._context, steps, self._done, lambda message: send_result(self._exchange, message)
-        )
+        self._run = Run(self._context, steps, self._done, self._send)
 
     def _done(self, answer: Message | None, status: Status | None) -> None:
         if status is not None:
             fail_stream(self._exchange, status)
         else:
             self._exchange.end()
+
+    def _send(self, message: Message) -> bool:
+        send_result(self._exchange, message)
+        return self._exchange.is_over or self._exchange.unsent < MAX_UNSENT_STREAM
+
+    def drained(self) -> None:
+        """See Handler."""
+        if self._run is not None:
+            self._run.drained()
 
 
 class CallForEach:

@@ -1,12 +1,14 @@
 """A front of a cluster of one: etcd's API over HTTP, from end to end."""
 
 import base64
+import io
 import json
 import os
 import shutil
 import subprocess
 
 import pytest
+from raftkv.cli.dump_format import read_rows
 
 from tests.http.compare import compare, why_known
 from tests.http.conftest import LOCAL, RunningFront, free_ports, new_cluster, version, wait_for
@@ -171,6 +173,16 @@ def test_status_and_members_name_the_server(front):
     assert status["leader"] == members[0]["ID"] == status["header"]["member_id"]
     assert int(status["raftAppliedIndex"]) > 0
     assert front.ask("/v3/maintenance/hash", {})[1]["hash"] > 0
+
+
+def test_snapshot_is_a_dump_that_kvclient_loads(front):
+    front.ask("/v3/kv/put", {"key": b64("s"), "value": b64("value")})
+    stream = front.stream("/v3/maintenance/snapshot", {})
+    lines = b"".join(base64.b64decode(message["blob"]) for message in iter(stream.next, None)).decode()
+    _header, *kvs = read_rows(io.BytesIO(lines.encode()))
+    rows = {kv.key: kv.value for kv in kvs}
+    assert rows[b"s"] == b"value"
+    assert str(len(rows)) == front.ask("/v3/kv/range", {"key": "AA==", "range_end": "AA=="})[1]["count"]
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ class Blocking(NamedTuple):
 
 class Next(NamedTuple):
     """The next that happens to a key, or the keys of a range, from the revision `start` on: a WatchResponse with events. The
-    only step that may take for ever: when the client is gone it ends with Interrupted."""
+    only step that may take for ever: when the client is gone it ends with Interrupted, as does Send."""
 
     key: bytes
     end: bytes = b""

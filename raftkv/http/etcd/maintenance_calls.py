@@ -1,12 +1,14 @@
-"""maintenance/status, alarm, defragment, hash, transfer-leadership and downgrade."""
+"""maintenance/status, alarm, defragment, hash, snapshot, transfer-leadership and downgrade."""
 
 from __future__ import annotations
 
+import json
 import zlib
+from typing import Any
 
 from raftkv.errors import InvalidChangeError
 from raftkv.http.etcd import status as statuses
-from raftkv.http.etcd.calls import Blocking, Context, Steps
+from raftkv.http.etcd.calls import Blocking, Context, Send, Steps
 from raftkv.http.etcd.maintenance_messages import (
     NOSPACE,
     AlarmMember,
@@ -16,6 +18,7 @@ from raftkv.http.etcd.maintenance_messages import (
     HashResponse,
     HeaderOnly,
     MoveLeaderRequest,
+    SnapshotResponse,
     StatusResponse,
 )
 from raftkv.http.etcd.status import FAILED_PRECONDITION, UNIMPLEMENTED, Status
@@ -79,6 +82,33 @@ def hash_(context: Context, _: Empty) -> Steps:
         if more:
             page = page._replace(key=rows[-1][0] + b"\0", revision=now)
     return HashResponse(context.header(now), found)
+
+
+def snapshot(context: Context, _: Empty) -> Steps:
+    """A stream: the keys and values, as `kvclient load` reads them."""
+    dump = yield Blocking(context.clerk.dump)
+    pieces = iter(dump)
+    try:
+        while True:
+            rows = yield Blocking(lambda: next(pieces, None))
+            if rows is None:
+                break
+            yield _blob(
+                context, dump.revision, [{"key": _text(row.key), "value": _text(row.value)} for row in rows]
+            )
+    finally:
+        dump.close()
+    yield _blob(context, dump.revision, [{"end": True, "keys": dump.keys}])
+    return Empty()
+
+
+def _blob(context: Context, revision: int, lines: list[dict[str, Any]]) -> Send:
+    text = "".join([json.dumps(line) + "\n" for line in lines])
+    return Send(SnapshotResponse(context.header(revision), blob=text.encode()))
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
 
 
 def transfer_leadership(context: Context, request: MoveLeaderRequest) -> Steps:

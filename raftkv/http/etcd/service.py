@@ -89,6 +89,7 @@ CALLS: dict[str, Call] = {
 
 #: Asked once, and answered by a stream.
 STREAMS: dict[str, Call] = {
+    "/maintenance/snapshot": Call(Empty, maintenance_calls.snapshot),
     "/election/observe": Call(LeaderRequest, lock_calls.observe),
 }
 
