@@ -8,7 +8,9 @@
     requests.py        what calls want done, carried out by a Clerk
     handlers.py        calls over HTTP
     watch_stream.py    watches
-    plain.py           /version, /health, /livez, /readyz
+    plain.py           /version, /health, /livez, /readyz, /metrics
+    metrics.py         /metrics
+    page.py            the page for people, page.html, and its events
     front.py           Front: all of that wired together
 
 A request goes this way: `web` reads it, Front finds its handler, the handler makes a message of the JSON and runs the call,

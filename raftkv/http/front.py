@@ -14,8 +14,9 @@ from raftkv.http.etcd.service import CALLS, EACH, STREAMS
 from raftkv.http.etcd.status import INVALID_ARGUMENT, UNAUTHENTICATED, Status
 from raftkv.http.guard import Guard
 from raftkv.http.handlers import CallForEach, OneCall, OneStream, Refusal
+from raftkv.http.page import Document, Pages, PageStream, load_page
 from raftkv.http.password import Password, load_password
-from raftkv.http.plain import PAGES, PlainPage
+from raftkv.http.plain import PAGES, AskPassword, PlainPage
 from raftkv.http.requests import Requests
 from raftkv.http.view import View
 from raftkv.http.watch_stream import WatchStream
@@ -58,6 +59,9 @@ class Front:
         self.view = View(self.clerk, own_id)
         self._unknown: list[Callable[[], None]] = []
         self.view.on_known = lambda: self.server.call_soon(self._release)
+        self._pages = Pages(self.view, own_id)
+        self._page = load_page()
+        self.view.on_round = lambda: self.server.call_soon(self._pages.tell)
         self._guard = Guard(config.listen, config.hosts)
         self._requests = Requests(self.clerk, self.server.call_soon, self.server.defer)
 
@@ -113,12 +117,15 @@ class Front:
         """See App."""
         head = exchange.head
         self._guard.check(head, exchange.local_host)
+        if head.path in ("/", "/page/events"):
+            return self._open_page(exchange)
         page = PAGES.get(head.path)
         if page is not None:
             if head.method not in ("GET", "HEAD"):
                 raise HttpError(405, "Method Not Allowed")
-            refusal = self._refusal(exchange) if page.needs_password else None
-            return Refusal(exchange, refusal) if refusal else PlainPage(self, exchange, page)
+            if page.needs_password and self._refusal(exchange):
+                return AskPassword(exchange)
+            return PlainPage(self, exchange, page)
         path = _without_prefix(head.path)
         make = _HANDLERS.get(path)
         if make is None:
@@ -127,6 +134,15 @@ class Front:
             raise HttpError(405, "Method Not Allowed")
         refusal = None if path in _WITHOUT_PASSWORD else self._refusal(exchange)
         return Refusal(exchange, refusal) if refusal else make(self, exchange)
+
+    def _open_page(self, exchange: Exchange) -> Handler:
+        if exchange.head.method not in ("GET", "HEAD"):
+            raise HttpError(405, "Method Not Allowed")
+        if self._refusal(exchange):
+            return AskPassword(exchange)
+        if exchange.head.path == "/":
+            return Document(exchange, self._page)
+        return PageStream(self._pages, exchange)
 
     def _refusal(self, exchange: Exchange) -> Status | None:
         if self.password is None:

@@ -71,6 +71,27 @@ class PlainPage:
         """See Handler."""
 
 
+class AskPassword:
+    """Handler of a request of a browser, or of Prometheus, that lacks the password."""
+
+    takes_pieces = False
+    max_body = 1 << 16
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    def receive(self, data: bytes, is_last: bool) -> None:
+        """See Handler."""
+        fields = [("WWW-Authenticate", 'Basic realm="raftkv", charset="UTF-8"')]
+        self._exchange.reply(401, b"the password of root is asked for\n", TEXT, fields)
+
+    def gone(self) -> None:
+        """See Handler."""
+
+    def drained(self) -> None:
+        """See Handler."""
+
+
 def _version(_view: View, _query: str, _problem: str) -> Answer:
     return (
         200,

@@ -18,6 +18,7 @@ from raftkv.threads import start_thread
 log = logging.getLogger("raftkv.http")
 
 FRESH_S = 0.25  # what is older is asked for anew, when it is needed
+WATCHED_S = 1.0  # how often the servers are asked while somebody watches
 _TIMEOUT_S = 0.5
 
 Row = Mapping[str, Any]  # of status()
@@ -41,6 +42,9 @@ class View:
         self._is_closed = False
         #: Called once, on the thread that asks, when it is known which cluster this is.
         self.on_known: Callable[[], None] = lambda: None
+        #: Called on that thread, each time when the servers have been asked.
+        self.on_round: Callable[[], None] = lambda: None
+        self._is_watched = False
         self._answered = threading.Condition()
         self._rounds = 0  # that are through
         self._is_asking = False
@@ -70,6 +74,12 @@ class View:
     def touch(self) -> None:
         """Somebody looks: what is old is asked for anew."""
         if time.monotonic() > self._asked_at + FRESH_S and not self._is_wanted.is_set():
+            self._is_wanted.set()
+
+    def watch(self, is_watched: bool) -> None:
+        """Whether somebody wants to know all the time."""
+        self._is_watched = is_watched
+        if is_watched:
             self._is_wanted.set()
 
     def refresh(self, timeout_s: float) -> None:
@@ -107,7 +117,7 @@ class View:
     def _ask_on(self) -> None:
         while not self._is_closed:
             # Until it is known which cluster this is, answers wait for that, and nobody asks again.
-            self._is_wanted.wait(None if self.is_known else FRESH_S)
+            self._is_wanted.wait(WATCHED_S if self._is_watched else None if self.is_known else FRESH_S)
             with self._answered:
                 self._is_wanted.clear()
                 self._is_asking = True
@@ -116,6 +126,7 @@ class View:
                 self._is_asking = False
                 self._rounds += 1
                 self._answered.notify_all()
+            self.on_round()
 
     def _ask(self) -> None:
         self._asked_at = time.monotonic()

@@ -82,6 +82,7 @@ class KVService:
         self._describe = describe
         self._store = Store()
         self._dumps = Dumps(clock)
+        self._clock, self._started_at = clock, clock()
         self._limit = DataLimit(max_data_bytes)
         self._keeper = LeaseKeeper(clock, election_timeout_s)
         self._watches = Watches(send_replies, clock, election_timeout_s)
@@ -196,6 +197,7 @@ class KVService:
             "leases": len(self._store.data.leases),
             "sessions": len(self._store.sessions),
             "watches": len(self._watches),
+            "uptime_s": round(self._clock() - self._started_at, 1),
             **self._counts,
         }
         return {**node, **own, **server, "alarms": alarms, "problems": problems}
