@@ -17,6 +17,7 @@ from raftkv import Clerk, __version__
 from raftkv.cli.arguments import Arguments
 from raftkv.cli.call import Command
 from raftkv.cli.cluster_files import (
+    HOST,
     MAX_NODES,
     ClusterFiles,
     add_http,
@@ -29,6 +30,7 @@ from raftkv.cli.cluster_files import (
 from raftkv.cli.commands import COMMANDS
 from raftkv.cli.console import Console
 from raftkv.cli.local_members import LocalMembers
+from raftkv.cli.node_page import NodePage
 from raftkv.cli.nodes import CAN_PAUSE, LocalCluster, NodeError
 from raftkv.cli.outcome import DONE, STOPS, Outcome, OutputError, Terminated, UsageError, exit_status
 from raftkv.cli.printable import one_line
@@ -37,8 +39,8 @@ from raftkv.cli.status import leader_of
 from raftkv.cli.streams import open_standard_streams
 from raftkv.cli.terminal import NodeOutput
 from raftkv.config import load_server_config
-from raftkv.errors import ConfigError, RaftKVError
-from raftkv.ini import new_folder
+from raftkv.errors import ConfigError, RaftKVError, ResourceError
+from raftkv.ini import Address, new_folder
 from raftkv.logs import log_to_stderr
 
 ALL_SERVE_S = 10.0
@@ -86,21 +88,27 @@ def _run(files: ClusterFiles, folder: str, interactive: bool) -> None:
 def _use(cluster: LocalCluster, clerk: Any, output: NodeOutput, files: ClusterFiles, folder: str) -> None:
     leader, count, client_ini = _wait_for_leader(cluster, clerk), len(cluster.nodes), files.client_ini
     http = _wait_for_http(files)
+    commands = {**COMMANDS, **node_commands(cluster), **LocalMembers(cluster, files).commands()}
+    prompt = ClusterPrompt(clerk, commands, output)
+    with _page(cluster, files) as page:
+        _talk(cluster, prompt, output, f"node {leader} of {count} leads", f"{client_ini}{http}{page}", folder)
+
+
+def _talk(
+    cluster: LocalCluster, prompt: Prompt, output: NodeOutput, leader: str, clients: str, folder: str
+) -> None:
     console = Console()
     if not output.terminal:
-        console.write(
-            one_line(f"ready: node {leader} of {count} leads; clients use {client_ini}{http}") + "\n"
-        )
+        console.write(one_line(f"ready: {leader}; clients use {clients}") + "\n")
         while cluster.running():  # until Terminated
             time.sleep(0.5)  # short, because a signal that another thread receives does not wake this one
         raise NodeError(f"all nodes ended: {cluster.last_words()}")
     console.write(
-        f"node {leader} of {count} leads; data in {folder}\n"
-        f"other clients: kvclient --config {client_ini}{http}\n"
+        f"{leader}; data in {folder}\n"
+        f"other clients: kvclient --config {clients}\n"
         "`help` lists the commands; try `kill leader`; `exit` stops the cluster\n"
     )
-    commands = {**COMMANDS, **node_commands(cluster), **LocalMembers(cluster, files).commands()}
-    ClusterPrompt(clerk, commands, output).run()
+    prompt.run()
 
 
 def _wait_for_leader(cluster: LocalCluster, clerk: Any) -> int:
@@ -130,6 +138,24 @@ def _wait_for_http(files: ClusterFiles) -> str:
         while not listens(address) and time.monotonic() < give_up_at:
             time.sleep(0.05)
     return "; HTTP on " + " ".join(f"http://{address}" for address in addresses) if addresses else ""
+
+
+@contextlib.contextmanager
+def _page(cluster: LocalCluster, files: ClusterFiles) -> Iterator[str]:
+    """The launcher's own page, on the port after those of the fronts, if there are any. Gives what to say of it."""
+    addresses = files.http_addresses()
+    if not addresses:
+        yield ""
+        return
+    address = Address(HOST, max(each.port for each in addresses) + 1)
+    try:
+        page = NodePage(cluster, files.client_ini, address)
+    except (ConfigError, ResourceError) as error:
+        print(f"kvcluster: there is no page: {error}", file=sys.stderr)
+        yield ""
+        return
+    with page:
+        yield f"; page on http://{address}/"
 
 
 def find_leader(clerk: Any) -> int | None:

@@ -14,7 +14,7 @@ from raftkv.http.etcd.service import CALLS, EACH, STREAMS
 from raftkv.http.etcd.status import INVALID_ARGUMENT, UNAUTHENTICATED, Status
 from raftkv.http.guard import Guard
 from raftkv.http.handlers import CallForEach, OneCall, OneStream, Refusal
-from raftkv.http.page import Document, Pages, PageStream, load_page
+from raftkv.http.page import Controls, Document, NodeAction, Pages, PageStream, load_page
 from raftkv.http.password import Password, load_password
 from raftkv.http.plain import PAGES, AskPassword, PlainPage
 from raftkv.http.requests import Requests
@@ -40,11 +40,16 @@ Open = Callable[["Front", Exchange], Handler]
 
 
 class Front:
-    """`own_id`: of the server that it is the front of; 0: of none. run() serves until stop(), which any thread and a signal
+    """`own_id`: of the server that it is the front of; 0: of none. `controls`: what the page can do to the nodes. run() serves until stop(), which any thread and a signal
     handler may call. Raises ConfigError or ResourceError."""
 
     def __init__(
-        self, config: HttpConfig, servers: Mapping[int, Address], client_key: bytes, own_id: int = 0
+        self,
+        config: HttpConfig,
+        servers: Mapping[int, Address],
+        client_key: bytes,
+        own_id: int = 0,
+        controls: Controls | None = None,
     ) -> None:
         self.password: Password | None = None
         if config.password_file:
@@ -59,7 +64,8 @@ class Front:
         self.view = View(self.clerk, own_id)
         self._unknown: list[Callable[[], None]] = []
         self.view.on_known = lambda: self.server.call_soon(self._release)
-        self._pages = Pages(self.view, own_id)
+        self._pages = Pages(self.view, own_id, controls)
+        self._controls = controls
         self._page = load_page()
         self.view.on_round = lambda: self.server.call_soon(self._pages.tell)
         self._guard = Guard(config.listen, config.hosts)
@@ -126,6 +132,8 @@ class Front:
             if page.needs_password and self._refusal(exchange):
                 return AskPassword(exchange)
             return PlainPage(self, exchange, page)
+        if head.path == "/page/node" and self._controls is not None:
+            return self._open_controls(exchange, self._controls)
         path = _without_prefix(head.path)
         make = _HANDLERS.get(path)
         if make is None:
@@ -143,6 +151,12 @@ class Front:
         if exchange.head.path == "/":
             return Document(exchange, self._page)
         return PageStream(self._pages, exchange)
+
+    def _open_controls(self, exchange: Exchange, controls: Controls) -> Handler:
+        if exchange.head.method != "POST":
+            raise HttpError(405, "Method Not Allowed")
+        refusal = self._refusal(exchange)
+        return Refusal(exchange, refusal) if refusal else NodeAction(self, exchange, controls)
 
     def _refusal(self, exchange: Exchange) -> Status | None:
         if self.password is None:

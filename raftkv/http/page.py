@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any
+from typing import Any, Protocol
 
+from raftkv.errors import RaftKVError
+from raftkv.http.etcd.calls import Blocking, Context
 from raftkv.http.view import View
 from raftkv.http.web.exchange import Exchange
+from raftkv.http.web.head import HttpError
 
 HTML = "text/html; charset=utf-8"
 EVENTS = "text/event-stream"
@@ -28,6 +31,50 @@ def load_page() -> bytes:
     """The page."""
     with open(os.path.join(os.path.dirname(__file__), "page.html"), "rb") as file:
         return file.read()
+
+
+class Controls(Protocol):
+    """What the launcher's page can do to its nodes."""
+
+    def actions(self) -> dict[int, list[str]]:
+        """By node, what can be done to it now."""
+
+    def do(self, id: int, action: str) -> None:
+        """Do it; may take some seconds. Raises RaftKVError."""
+
+
+class NodeAction:
+    """Handler of a click: {"id": 1, "action": "kill"}."""
+
+    takes_pieces = False
+    max_body = 1 << 16
+
+    def __init__(self, context: Context, exchange: Exchange, controls: Controls) -> None:
+        self._context, self._exchange, self._controls = context, exchange, controls
+
+    def receive(self, data: bytes, is_last: bool) -> None:
+        """See Handler."""
+        try:
+            asked = json.loads(data)
+            id, action = asked["id"], asked["action"]
+        except (ValueError, TypeError, KeyError, RecursionError):
+            raise HttpError(400, "an id and an action are asked for") from None
+        if type(id) is not int or type(action) is not str:
+            raise HttpError(400, "an id and an action are asked for")
+        self._context.carry_out(Blocking(lambda: self._controls.do(id, action)), self._done)
+
+    def _done(self, _: Any, error: BaseException | None) -> None:
+        if error is None:
+            self._exchange.reply(200, b"{}")
+        else:
+            text = str(error) if isinstance(error, RaftKVError) else "it could not be done"
+            self._exchange.reply(409, json.dumps({"error": text}).encode())
+
+    def gone(self) -> None:
+        """See Handler."""
+
+    def drained(self) -> None:
+        """See Handler."""
 
 
 class Document:
@@ -81,8 +128,8 @@ class PageStream:
 class Pages:
     """The windows that are open. Only for the thread of the server."""
 
-    def __init__(self, view: View, own_id: int) -> None:
-        self._view, self._own_id = view, own_id
+    def __init__(self, view: View, own_id: int, controls: Controls | None = None) -> None:
+        self._view, self._own_id, self._controls = view, own_id, controls
         self._streams: set[PageStream] = set()
 
     def add(self, stream: PageStream) -> None:
@@ -108,5 +155,6 @@ class Pages:
             "own": self._own_id,
             "leader": view.leader,
             "cluster_id": view.header(0).cluster_id,
+            "actions": {} if self._controls is None else self._controls.actions(),
             "rows": [{name: row.get(name) for name in _FIELDS_OF_ROW} for row in view.rows],
         }
