@@ -1,11 +1,17 @@
 """The page, in a real browser."""
 
+import os
+import re
 import shutil
+import subprocess
+import sys
 
 import pytest
 
 from tests.http.browser import running
-from tests.http.conftest import LOCAL
+from tests.http.conftest import LOCAL, free_ports
+
+LAUNCHER = os.path.join(os.path.dirname(__file__), "..", "..", "bin", "kvcluster.py")
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -57,3 +63,32 @@ def test_key_that_is_edited_in_one_window_changes_in_the_other(front, browser):
     for window in (one, other):
         window.wait_for("!document.querySelector('#keys tr')")
         assert window.complaints == []
+
+
+@pytest.fixture
+def page(tmp_path):
+    """Where the page of a launcher of three nodes is."""
+    port = free_ports(1)[0]
+    command = [sys.executable, LAUNCHER, "--data-dir", str(tmp_path / "nodes"), "--http", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            ready = next(line for line in process.stdout if line.startswith("ready"))
+            yield re.search(r"page on (http://\S+)", ready)[1]
+        finally:
+            process.terminate()
+
+
+def test_learner_kills_the_leader_by_its_button_and_sees_the_next_one(page, browser):
+    window = browser.open(page)
+    leader = "document.querySelector('.member.leader')"
+    window.wait_for(leader)
+    first = window.run(f"{leader}.dataset.id")
+    window.run(
+        f"[...{leader}.querySelectorAll('button')].find((each) => each.textContent === 'kill').click()"
+    )
+    window.wait_for(f"{leader} && {leader}.dataset.id !== '{first}'")
+    killed = f"document.querySelector('.member[data-id=\"{first}\"]')"
+    window.wait_for(f"{killed}.textContent.includes('dead')")
+    window.run(f"{killed}.querySelector('button').click()")
+    window.wait_for(f"{killed}.textContent.includes('follower')")
+    assert window.complaints == []
