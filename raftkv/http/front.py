@@ -26,6 +26,7 @@ from raftkv.http.web.limits import MAX_CONNECTIONS
 from raftkv.http.web.server import HttpServer
 from raftkv.http_config import HttpConfig
 from raftkv.ini import Address
+from raftkv.kvdb.operation import Operation
 
 log = logging.getLogger("raftkv.http")
 
@@ -97,7 +98,7 @@ class Front:
 
     def carry_out(self, step: Step, resume: Resume) -> Callable[[], None] | None:
         """See Context."""
-        if not self.view.is_known:
+        if isinstance(step, Operation) and not self.view.is_known:
             resume = partial(self._when_known, resume)
         return self._requests.carry_out(step, resume)
 

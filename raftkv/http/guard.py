@@ -23,7 +23,7 @@ class Guard:
 
     def __init__(self, listen: Address, names: Collection[str] = ()) -> None:
         machine = socket.gethostname()
-        own = {machine, machine.partition(".")[0], listen.host, *names}
+        own = {machine, machine.partition(".")[0], "" if listen.is_wildcard() else listen.host, *names}
         self._names = frozenset(name.lower().rstrip(".") for name in own if name)
 
     def check(self, head: Head, local_host: str) -> None:

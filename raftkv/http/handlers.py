@@ -13,7 +13,7 @@ from raftkv.http.etcd.fields import Message
 from raftkv.http.etcd.json_codec import JsonError
 from raftkv.http.etcd.status import CANCELLED, INTERNAL, UNKNOWN, Status, status_of
 from raftkv.http.web.answers import PHRASES
-from raftkv.http.web.exchange import Exchange
+from raftkv.http.web.exchange import Exchange, WholeBody
 from raftkv.http.web.limits import MAX_BODY, MAX_UNSENT_STREAM
 
 log = logging.getLogger("raftkv.http")
@@ -86,10 +86,9 @@ def _status(error: Exception) -> Status:
     return status
 
 
-class OneCall:
+class OneCall(WholeBody):
     """Asked and answered once."""
 
-    takes_pieces = False
     max_body = MAX_BODY
 
     def __init__(self, context: Context, exchange: Exchange, call: Call) -> None:
@@ -115,9 +114,6 @@ class OneCall:
         """See Handler."""
         if self._run is not None:
             self._run.interrupt()
-
-    def drained(self) -> None:
-        """See Handler."""
 
 
 class OneStream(OneCall):
@@ -207,10 +203,9 @@ class CallForEach:
         """See Handler."""
 
 
-class Refusal:
+class Refusal(WholeBody):
     """One that is not carried out; its body is read nevertheless."""
 
-    takes_pieces = False
     max_body = MAX_BODY
 
     def __init__(self, exchange: Exchange, status: Status) -> None:
@@ -219,12 +214,6 @@ class Refusal:
     def receive(self, data: bytes, is_last: bool) -> None:
         """See Handler."""
         refuse(self._exchange, self._status)
-
-    def gone(self) -> None:
-        """See Handler."""
-
-    def drained(self) -> None:
-        """See Handler."""
 
 
 # -- what is sent --------------------------------------------------------------------------------------------

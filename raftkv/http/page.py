@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from raftkv.errors import RaftKVError
 from raftkv.http.etcd.calls import Blocking, Context
 from raftkv.http.view import View
-from raftkv.http.web.exchange import Exchange
+from raftkv.http.web.exchange import Exchange, WholeBody
 from raftkv.http.web.head import HttpError
 
 HTML = "text/html; charset=utf-8"
@@ -43,11 +43,8 @@ class Controls(Protocol):
         """Do it; may take some seconds. Raises RaftKVError."""
 
 
-class NodeAction:
+class NodeAction(WholeBody):
     """Handler of a click: {"id": 1, "action": "kill"}."""
-
-    takes_pieces = False
-    max_body = 1 << 16
 
     def __init__(self, context: Context, exchange: Exchange, controls: Controls) -> None:
         self._context, self._exchange, self._controls = context, exchange, controls
@@ -70,18 +67,9 @@ class NodeAction:
             text = str(error) if isinstance(error, RaftKVError) else "it could not be done"
             self._exchange.reply(409, json.dumps({"error": text}).encode())
 
-    def gone(self) -> None:
-        """See Handler."""
 
-    def drained(self) -> None:
-        """See Handler."""
-
-
-class Document:
+class Document(WholeBody):
     """Handler of a request for the page."""
-
-    takes_pieces = False
-    max_body = 1 << 16
 
     def __init__(self, exchange: Exchange, page: bytes) -> None:
         self._exchange, self._page = exchange, page
@@ -90,18 +78,9 @@ class Document:
         """See Handler."""
         self._exchange.reply(200, self._page, HTML, FIELDS)
 
-    def gone(self) -> None:
-        """See Handler."""
 
-    def drained(self) -> None:
-        """See Handler."""
-
-
-class PageStream:
+class PageStream(WholeBody):
     """Handler of one window's events: one each time when the servers have been asked."""
-
-    takes_pieces = False
-    max_body = 1 << 16
 
     def __init__(self, pages: Pages, exchange: Exchange) -> None:
         self._pages, self._exchange = pages, exchange
@@ -120,9 +99,6 @@ class PageStream:
     def gone(self) -> None:
         """See Handler."""
         self._pages.remove(self)
-
-    def drained(self) -> None:
-        """See Handler."""
 
 
 class Pages:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 from typing import Callable, NamedTuple
 
-from raftkv import errors
 from raftkv.http.etcd.calls import Blocking, Context
 from raftkv.http.etcd.maintenance_calls import VERSION
 from raftkv.http.metrics import METRICS, metrics_of
 from raftkv.http.view import View
 from raftkv.http.web.answers import JSON, TEXT
-from raftkv.http.web.exchange import Exchange
+from raftkv.http.web.exchange import Exchange, WholeBody
 from raftkv.kvdb.reads import Range
 
 _CLUSTER_VERSION = "3.5.0"
 _REFRESH_S = 1.0
+_HEALTH_S = 2.0
 
 Answer = tuple[int, str, str]  # status, kind, text
 
@@ -30,11 +30,8 @@ class Page(NamedTuple):
     needs_password: bool = False
 
 
-class PlainPage:
+class PlainPage(WholeBody):
     """Handler of one request."""
-
-    takes_pieces = False
-    max_body = 1 << 16
 
     def __init__(self, context: Context, exchange: Exchange, page: Page) -> None:
         self._context, self._exchange, self._page = context, exchange, page
@@ -43,17 +40,21 @@ class PlainPage:
         """See Handler."""
         query = self._exchange.head.query
         if self._page.asks and "serializable=true" not in query:
-            self._context.carry_out(Range(b"\0", count_only=True), self._done)
+            self._context.carry_out(Blocking(self._read), self._done)
         elif self._page.refreshes:
             view = self._context.view
             self._context.carry_out(Blocking(lambda: view.refresh(_REFRESH_S)), lambda *_: self._answer(""))
         else:
             self._answer("")
 
+    def _read(self) -> None:
+        """Who asks for health does not wait as long as others do."""
+        self._context.clerk.submit_operation(Range(b"\0", count_only=True)).result(_HEALTH_S)
+
     def _done(self, _: object, error: BaseException | None) -> None:
         if error is None:
             self._answer("")
-        elif isinstance(error, errors.UnavailableError) and self._context.view.leader is None:
+        elif self._context.view.leader is None:
             self._answer("RAFT NO LEADER")
         else:
             self._answer("QGET ERROR:" + type(error).__name__)
@@ -64,18 +65,9 @@ class PlainPage:
         status, kind, text = self._page.make(view, self._exchange.head.query, problem)
         self._exchange.reply(status, text.encode(), kind)
 
-    def gone(self) -> None:
-        """See Handler."""
 
-    def drained(self) -> None:
-        """See Handler."""
-
-
-class AskPassword:
+class AskPassword(WholeBody):
     """Handler of a request of a browser, or of Prometheus, that lacks the password."""
-
-    takes_pieces = False
-    max_body = 1 << 16
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
@@ -84,12 +76,6 @@ class AskPassword:
         """See Handler."""
         fields = [("WWW-Authenticate", 'Basic realm="raftkv", charset="UTF-8"')]
         self._exchange.reply(401, b"the password of root is asked for\n", TEXT, fields)
-
-    def gone(self) -> None:
-        """See Handler."""
-
-    def drained(self) -> None:
-        """See Handler."""
 
 
 def _version(_view: View, _query: str, _problem: str) -> Answer:

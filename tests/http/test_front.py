@@ -1,6 +1,7 @@
 """A front of a cluster of one: etcd's API over HTTP, from end to end."""
 
 import base64
+import dataclasses
 import io
 import json
 import os
@@ -9,6 +10,7 @@ import subprocess
 
 import pytest
 from raftkv.cli.dump_format import read_rows
+from raftkv.ini import Address
 
 from tests.http.compare import compare, why_known
 from tests.http.conftest import LOCAL, RunningFront, free_ports, new_cluster, version, wait_for
@@ -196,6 +198,39 @@ def test_snapshot_is_a_dump_that_kvclient_loads(front):
 def test_request_of_another_site_changes_nothing(front, fields, status):
     assert front.ask("/v3/kv/put", {"key": b64("evil")}, fields=fields)[0] == status
     assert "kvs" not in front.ask("/v3/kv/range", {"key": b64("evil")})[1]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "expected"),
+    [
+        ("/health", None, {"health": "false", "reason": "RAFT NO LEADER"}),
+        ("/readyz", None, "[-]linearizable_read failed: RAFT NO LEADER\n"),
+        ("/metrics", None, "the server does not answer\n"),
+        (
+            "/v3/kv/put",
+            {"key": "YQ=="},
+            {"error": "etcdserver: no leader", "code": 14, "message": "etcdserver: no leader"},
+        ),
+        (
+            "/v3/kv/range",
+            {"key": "YQ=="},
+            {
+                "error": "etcdserver: request timed out",
+                "code": 14,
+                "message": "etcdserver: request timed out",
+            },
+        ),
+    ],
+)
+def test_front_without_a_cluster_says_so_in_etcds_words(cluster, monkeypatch, path, body, expected):
+    monkeypatch.setattr("raftkv.http.front.TIMEOUT_S", 0.3)
+    nowhere = dataclasses.replace(cluster, servers={1: Address(LOCAL, free_ports(1)[0])})
+    front = RunningFront(nowhere)
+    try:
+        assert front.ask(path, body) == (503, expected)
+        assert front.ask("/livez") == (200, "ok\n")
+    finally:
+        front.stop()
 
 
 @pytest.fixture(scope="module")

@@ -29,6 +29,19 @@ class Handler(Protocol):
         """The client has taken all that was sent so far of a stream."""
 
 
+class WholeBody:
+    """The base of handlers that are given the whole of a small body, and then answer at once or soon."""
+
+    takes_pieces = False
+    max_body = 64 << 10
+
+    def gone(self) -> None:
+        """See Handler."""
+
+    def drained(self) -> None:
+        """See Handler."""
+
+
 class App(Protocol):
     """What a server serves."""
 
