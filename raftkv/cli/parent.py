@@ -28,6 +28,6 @@ def watch_parent(stop: Callable[[str], object]) -> None:
     def watch() -> None:
         while os.read(0, 4096):
             continue
-        stop("the program that started it is gone")
+        stop("the launcher is gone")
 
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()

@@ -47,7 +47,7 @@ def free_ports(count):
     return ports
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster(tmp_path_factory):
     """The ServerConfig of its only server."""
     with new_cluster(tmp_path_factory.mktemp("cluster")) as config:
@@ -130,7 +130,7 @@ class Stream:
         self._connection.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def front(cluster):
     running = RunningFront(cluster)
     yield running

@@ -205,6 +205,11 @@ def test_request_of_another_site_changes_nothing(front, fields, status):
     [
         ("/health", None, {"health": "false", "reason": "RAFT NO LEADER"}),
         ("/readyz", None, "[-]linearizable_read failed: RAFT NO LEADER\n"),
+        (
+            "/v3/maintenance/status",
+            {},
+            {"error": "etcdserver: server stopped", "code": 14, "message": "etcdserver: server stopped"},
+        ),
         ("/metrics", None, "the server does not answer\n"),
         (
             "/v3/kv/put",
