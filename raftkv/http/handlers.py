@@ -11,12 +11,14 @@ from raftkv.http.etcd.calls import Call, Context, Interrupted, Next, Send, Steps
 from raftkv.http.etcd.documents import Documents
 from raftkv.http.etcd.fields import Message
 from raftkv.http.etcd.json_codec import JsonError
-from raftkv.http.etcd.status import CANCELLED, INTERNAL, UNKNOWN, Status, status_of
+from raftkv.http.etcd.status import CANCELLED, INTERNAL, TOO_MANY, UNKNOWN, Status, status_of
 from raftkv.http.web.answers import PHRASES
 from raftkv.http.web.exchange import Exchange, WholeBody
 from raftkv.http.web.limits import MAX_BODY, MAX_UNSENT_STREAM
 
 log = logging.getLogger("raftkv.http")
+
+MAX_WAITING = 1000  # messages of one stream
 
 
 Done = Callable[["Message | None", "Status | None"], None]
@@ -165,6 +167,10 @@ class CallForEach:
             self._waiting.extend(self._documents.feed(data, is_last))
         except JsonError as error:
             self._failure = Status(UNKNOWN, str(error))
+        self._exchange.hold(len(self._documents))
+        if len(self._waiting) > MAX_WAITING:
+            self._waiting.clear()
+            self._failure = TOO_MANY
         self._next()
 
     def _next(self) -> None:
@@ -204,9 +210,9 @@ class CallForEach:
 
 
 class Refusal(WholeBody):
-    """One that is not carried out; its body is read nevertheless."""
+    """One that is not carried out; of its body only what has come is read."""
 
-    max_body = MAX_BODY
+    takes_pieces = True
 
     def __init__(self, exchange: Exchange, status: Status) -> None:
         self._exchange, self._status = exchange, status

@@ -20,7 +20,7 @@ from raftkv.http.etcd.calls import Context
 from raftkv.http.etcd.documents import Documents
 from raftkv.http.etcd.json_codec import JsonError
 from raftkv.http.etcd.kv_messages import KeyValue
-from raftkv.http.etcd.status import UNKNOWN, Status, status_of
+from raftkv.http.etcd.status import TOO_MANY, UNKNOWN, Status, status_of
 from raftkv.http.etcd.watch_messages import (
     DELETE,
     NODELETE,
@@ -32,7 +32,7 @@ from raftkv.http.etcd.watch_messages import (
     WatchRequest,
     WatchResponse,
 )
-from raftkv.http.handlers import fail_stream, refuse, send_result
+from raftkv.http.handlers import MAX_WAITING, fail_stream, refuse, send_result
 from raftkv.http.web.exchange import Exchange
 from raftkv.http.web.limits import MAX_UNSENT_STREAM
 from raftkv.kvdb.reads import Range
@@ -64,6 +64,10 @@ class WatchStream:
         try:
             for plain in self._documents.feed(data, is_last):
                 self._requests.append(json_codec.from_plain(WatchRequest, plain))
+            self._exchange.hold(len(self._documents))
+            if len(self._requests) > MAX_WAITING:
+                self.gone()
+                fail_stream(self._exchange, TOO_MANY)
         except JsonError as error:
             if not self._exchange.is_streaming and not self._requests:
                 refuse(self._exchange, Status(UNKNOWN, str(error)))

@@ -88,6 +88,14 @@ def test_watches_on_one_stream_are_told_their_events_and_cancelled(front):
     stream.close()
 
 
+@pytest.mark.parametrize("path", ["/v3/watch", "/v3/lease/keepalive"])
+def test_messages_that_come_faster_than_they_are_answered_have_a_bound(front, path):
+    status, answer = front.ask(
+        path, "{}" * 2000 if path == "/v3/lease/keepalive" else '{"progress_request":{}}' * 2000
+    )
+    assert (status, "too many requests" in str(answer)) == (429, True)
+
+
 def test_events_of_one_revision_are_one_message(front):
     stream = front.stream(
         "/v3/watch", {"create_request": {"key": b64("t/"), "range_end": b64("t0"), "prev_kv": True}}

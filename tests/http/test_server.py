@@ -231,6 +231,17 @@ def test_client_that_reads_nothing_is_given_up(monkeypatch, server, connect):
     assert server.unsent == 0
 
 
+def test_large_answer_reaches_a_slow_reader_whole(server, connect):
+    client = connect().send(post(b"/stream"))
+    assert client.answer()[0] == 200
+    size = 8 << 20
+    server.call_soon(lambda: server.app.streams[0].send(b"x" * size))
+    data = b""
+    while len(data) < size:
+        data += client.sock.recv(3000) if len(data) < 300_000 else client.sock.recv(1 << 20)
+    assert data.count(b"x") == size
+
+
 def test_bodies_that_are_being_received_have_a_bound_together(monkeypatch, server, connect):
     monkeypatch.setattr(connection_module, "MAX_BODIES", 2 * MAX_BODY)
     clients = [connect().send(post(b"/", b"x" * MAX_BODY)[:-1]) for _ in range(2)]

@@ -24,6 +24,10 @@ class Documents:
         self._depth = 0
         self._is_in_string = False
 
+    def __len__(self) -> int:
+        """How many characters wait for the rest of their value."""
+        return len(self._text)
+
     def feed(self, data: bytes, is_last: bool) -> list[Any]:
         """The values that are complete now. Raises JsonError."""
         self._text += self._decode(data, is_last)

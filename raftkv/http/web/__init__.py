@@ -5,6 +5,7 @@
     reader.py          RequestReader: requests out of bytes, without I/O
     answers.py         the bytes of answers
     exchange.py        Exchange: one request and its answer; and what answers it
+    outbox.py          Outbox: what a client has not taken yet
     connection.py      Connection: one client
     server.py          HttpServer: the thread
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import socket
 import time
-from collections import deque
 from typing import Protocol
 
 from raftkv.http.web import answers
@@ -24,6 +23,7 @@ from raftkv.http.web.limits import (
     RECV,
     STALLED_S,
 )
+from raftkv.http.web.outbox import Outbox
 from raftkv.http.web.reader import RequestReader
 
 log = logging.getLogger("raftkv.http")
@@ -57,13 +57,17 @@ class Connection:
         self._body_bytes = self._body_counted = 0  # received, and kept
         self._awaits_body = False
         self._is_advancing = False
-        self._out: deque[bytes] = deque()
-        self.unsent = 0
+        self._outbox = Outbox(sock)
         self._is_closing = False  # when all is sent
         self._is_lingering = False  # only waits for the client to close
         self.is_closed = False
         self._is_read = True  # until the client sends no more
-        self.since = self._taken_at = time.monotonic()  # of what is_overdue() counts; bytes were taken
+        self.since = time.monotonic()  # of what is_overdue() counts
+
+    @property
+    def unsent(self) -> int:
+        """How many bytes the client has not taken yet."""
+        return self._outbox.unsent
 
     @property
     def is_idle(self) -> bool:
@@ -120,7 +124,7 @@ class Connection:
         if self._is_lingering:
             return now > self.since + LINGER_S
         if self.unsent:
-            return now > self._taken_at + STALLED_S
+            return now > self._outbox.taken_at + STALLED_S
         if self._exchange is None:
             return now > self.since + (HEAD_S if len(self._reader) else IDLE_S)
         if not self._awaits_body or self._exchange.is_streaming:
@@ -222,10 +226,14 @@ class Connection:
 
     def _collect(self, data: bytes, most: int) -> None:
         self._body.append(data)
-        self._body_counted += len(data)
-        self._owner.bodies += len(data)
+        self.hold(self._body_counted + len(data))
         if self._body_counted > most:
             raise HttpError(413, f"the body is larger than {most} bytes")
+
+    def hold(self, size: int) -> None:
+        """So many bytes of the body are kept. Raises HttpError if that is too much of all connections together."""
+        self._owner.bodies += size - self._body_counted
+        self._body_counted = size
         if self._owner.bodies > MAX_BODIES:
             raise HttpError(503, "too many large requests are being received at the moment")
 
@@ -255,6 +263,7 @@ class Connection:
     def answered(self, exchange: Exchange, closes: bool) -> None:
         """Its answer has been written; the next request may come."""
         self._exchange = None
+        self._release_body()
         if closes or not self._reader.is_complete or not self._is_read:
             self._is_closing = True
         self.since = time.monotonic()
@@ -267,10 +276,7 @@ class Connection:
         that follows at once."""
         if self.is_closed:
             return
-        if not self.unsent:
-            self._taken_at = time.monotonic()
-        self._out.append(data)
-        self.unsent += len(data)
+        self._outbox.add(data)
         self._owner.unsent += len(data)
         if self._owner.unsent > MAX_UNSENT:
             log.warning("clients read too slowly: a connection is closed")
@@ -282,24 +288,14 @@ class Connection:
         """Send what can be sent now."""
         if self.is_closed:
             return
+        before = self.unsent
         try:
-            while self._out:
-                if len(self._out) > 1:
-                    self._out = deque([b"".join(self._out)])
-                data = self._out[0]
-                sent = self.sock.send(data)
-                self.unsent -= sent
-                self._owner.unsent -= sent
-                self._taken_at = time.monotonic()
-                if sent == len(data):
-                    self._out.clear()
-                else:
-                    self._out[0] = data[sent:]
-        except BlockingIOError:
-            pass
+            self._outbox.flush()
         except OSError:
+            self._owner.unsent -= before - self.unsent
             self.close()
             return
+        self._owner.unsent -= before - self.unsent
         if self._is_closing and not self.unsent and not self._is_lingering:
             self._linger()
         else:

@@ -70,6 +70,11 @@ class Exchange:
         """The bytes that wait for the client to take them."""
         return self._connection.unsent
 
+    def hold(self, size: int) -> None:
+        """For who takes pieces: so many bytes of them are kept. Raises HttpError."""
+        if not self.is_over:
+            self._connection.hold(size)
+
     def reply(
         self,
         status: int,
