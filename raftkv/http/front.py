@@ -15,7 +15,7 @@ from raftkv.http.etcd.status import INVALID_ARGUMENT, UNAUTHENTICATED, Status
 from raftkv.http.guard import Guard
 from raftkv.http.handlers import CallForEach, OneCall, OneStream, Refusal
 from raftkv.http.page import Controls, Document, NodeAction, Pages, PageStream, load_page
-from raftkv.http.password import Password, load_password
+from raftkv.http.password import WRONG_S, Password, load_password
 from raftkv.http.plain import PAGES, AskPassword, PlainPage
 from raftkv.http.requests import Requests
 from raftkv.http.view import View
@@ -70,7 +70,7 @@ class Front:
         self._page = load_page()
         self.view.on_round = lambda: self.server.call_soon(self._pages.tell)
         self._guard = Guard(config.listen, config.hosts)
-        self._requests = Requests(self.clerk, self.server.call_soon, self.server.defer)
+        self._requests = Requests(self.clerk, self.server)
 
     @property
     def address(self) -> Address:
@@ -131,7 +131,7 @@ class Front:
             if head.method not in ("GET", "HEAD"):
                 raise HttpError(405, "Method Not Allowed")
             if page.needs_password and self._refusal(exchange):
-                return AskPassword(exchange)
+                return AskPassword(self, exchange)
             return PlainPage(self, exchange, page)
         if head.path == "/page/node" and self._controls is not None:
             return self._open_controls(exchange, self._controls)
@@ -142,13 +142,16 @@ class Front:
         if head.method != "POST":
             raise HttpError(405, "Method Not Allowed")
         refusal = None if path in _WITHOUT_PASSWORD else self._refusal(exchange)
-        return Refusal(exchange, refusal) if refusal else make(self, exchange)
+        return self._refuse(exchange, refusal) if refusal else make(self, exchange)
+
+    def _refuse(self, exchange: Exchange, status: Status) -> Handler:
+        return Refusal(self, exchange, status, WRONG_S if status is _BAD_TOKEN else 0.0)
 
     def _open_page(self, exchange: Exchange) -> Handler:
         if exchange.head.method not in ("GET", "HEAD"):
             raise HttpError(405, "Method Not Allowed")
         if self._refusal(exchange):
-            return AskPassword(exchange)
+            return AskPassword(self, exchange)
         if exchange.head.path == "/":
             return Document(exchange, self._page)
         return PageStream(self._pages, exchange)
@@ -157,7 +160,7 @@ class Front:
         if exchange.head.method != "POST":
             raise HttpError(405, "Method Not Allowed")
         refusal = self._refusal(exchange)
-        return Refusal(exchange, refusal) if refusal else NodeAction(self, exchange, controls)
+        return self._refuse(exchange, refusal) if refusal else NodeAction(self, exchange, controls)
 
     def _refusal(self, exchange: Exchange) -> Status | None:
         if self.password is None:

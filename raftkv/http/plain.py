@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import Callable, NamedTuple
 
-from raftkv.http.etcd.calls import Blocking, Context
+from raftkv.http.etcd.calls import Blocking, Context, Pause
 from raftkv.http.etcd.maintenance_calls import VERSION
 from raftkv.http.metrics import METRICS, metrics_of
+from raftkv.http.password import WRONG_S
 from raftkv.http.view import View
 from raftkv.http.web.answers import JSON, TEXT
 from raftkv.http.web.exchange import Exchange, WholeBody
@@ -69,11 +70,17 @@ class PlainPage(WholeBody):
 class AskPassword(WholeBody):
     """Handler of a request of a browser, or of Prometheus, that lacks the password."""
 
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
+    def __init__(self, context: Context, exchange: Exchange) -> None:
+        self._context, self._exchange = context, exchange
 
     def receive(self, data: bytes, is_last: bool) -> None:
         """See Handler."""
+        if "authorization" in self._exchange.head.fields:
+            self._context.carry_out(Pause(WRONG_S), self._ask)
+        else:
+            self._ask()
+
+    def _ask(self, *_: object) -> None:
         fields = [("WWW-Authenticate", 'Basic realm="raftkv", charset="UTF-8"')]
         self._exchange.reply(401, b"the password of root is asked for\n", TEXT, fields)
 

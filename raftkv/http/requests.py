@@ -9,9 +9,10 @@ from typing import Any, Callable
 
 from raftkv import Clerk, errors
 from raftkv.client.watch import Watch
-from raftkv.http.etcd.calls import Blocking, Next, Resume, Send, Step
+from raftkv.http.etcd.calls import Blocking, Next, Pause, Resume, Send, Step
+from raftkv.http.web.server import HttpServer
+from raftkv.http.workers import Workers
 from raftkv.kvdb.operation import Operation
-from raftkv.threads import start_thread
 
 log = logging.getLogger("raftkv.http")
 
@@ -19,17 +20,16 @@ log = logging.getLogger("raftkv.http")
 MAX_UNDER_WAY = 800
 
 
-Scheduler = Callable[[Callable[[], None]], None]
-
-
 class Requests:
-    """Only for the thread of the server; `call_soon` brings others back to it, `defer` is for the end of its turn.
+    """Only for the thread of the server.
 
     What a turn has read is handed to the Clerk together: its thread would else wake for each, and take turns with ours.
     """
 
-    def __init__(self, clerk: Clerk, call_soon: Scheduler, defer: Scheduler) -> None:
-        self._clerk, self._call_soon, self._defer = clerk, call_soon, defer
+    def __init__(self, clerk: Clerk, server: HttpServer) -> None:
+        self._clerk, self._server = clerk, server
+        self._call_soon, self._defer = server.call_soon, server.defer
+        self._workers = Workers()
         self._under_way = 0
         self._waiting: deque[tuple[Operation, Resume]] = deque()
 
@@ -38,6 +38,9 @@ class Requests:
         assert not isinstance(step, Send), "what is sent is not for others to do"
         if isinstance(step, Next):
             return self._watch(step, resume)
+        if isinstance(step, Pause):
+            self._server.call_later(step.seconds, lambda: resume(None, None))
+            return None
         if isinstance(step, Blocking):
             self._run(step, resume)
             return None
@@ -99,10 +102,12 @@ class Requests:
 
     def _run(self, step: Blocking, resume: Resume) -> None:
         def run() -> None:
+            result: Any = None
+            error: BaseException | None = None
             try:
-                result, error = step.run(), None
+                result = step.run()
             except Exception as failure:
-                result, error = None, failure
+                error = failure
             self._call_soon(lambda: resume(result, error))
 
-        start_thread(run, "http-wait")
+        self._workers.do(run)

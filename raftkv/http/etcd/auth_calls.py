@@ -10,10 +10,10 @@ from raftkv.http.etcd.auth_messages import (
     RolesResponse,
     UserListResponse,
 )
-from raftkv.http.etcd.calls import Blocking, Context, Steps
+from raftkv.http.etcd.calls import Context, Pause, Steps
 from raftkv.http.etcd.maintenance_messages import Empty, HeaderOnly
 from raftkv.http.etcd.status import FAILED_PRECONDITION, INVALID_ARGUMENT, UNIMPLEMENTED, Status
-from raftkv.http.password import USER
+from raftkv.http.password import USER, WRONG_S
 from raftkv.kvdb.reads import Range
 
 NOT_ENABLED = Status(FAILED_PRECONDITION, "etcdserver: authentication is not enabled")
@@ -40,7 +40,8 @@ def authenticate(context: Context, request: AuthenticateRequest) -> Steps:
     password = context.password
     if password is None:
         raise NOT_ENABLED
-    if not (yield Blocking(lambda: password.is_right_slowly(request.name, request.password))):
+    if not password.is_right(request.name, request.password):
+        yield Pause(WRONG_S)
         raise WRONG_PASSWORD
     revision, *_rest = yield _NOW
     return AuthenticateResponse(context.header(revision), password.token())

@@ -24,6 +24,12 @@ class Blocking(NamedTuple):
     run: Callable[[], Any]
 
 
+class Pause(NamedTuple):
+    """Nothing, for so long at least."""
+
+    seconds: float
+
+
 class Next(NamedTuple):
     """The next that happens to a key, or the keys of a range, from the revision `start` on: a WatchResponse with events. The
     only step that may take for ever: when the client is gone it ends with Interrupted, as does Send."""
@@ -43,7 +49,7 @@ class Interrupted(Exception):
     """The client is gone."""
 
 
-Step = Union[Operation, Blocking, Next, Send]
+Step = Union[Operation, Blocking, Pause, Next, Send]
 Steps = Generator[Step, Any, Message]
 Resume = Callable[[Any, "BaseException | None"], None]  # with the result of a step, or its error
 

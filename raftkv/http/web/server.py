@@ -38,6 +38,7 @@ class HttpServer:
         self.bodies = self.unsent = 0
         self._max_connections = max_connections
         self._calls: deque[Callable[[], None]] = deque()
+        self._later: list[tuple[float, Callable[[], None]]] = []
         self._is_woken = False
         self._is_stopping = False
         self._connections: dict[Connection, int] = {}  # and which events each waits for
@@ -64,6 +65,10 @@ class HttpServer:
     def defer(self, call: Callable[[], None]) -> None:
         """Have it called at the end of this turn, when all has been read that has come. Only on the thread of the server."""
         self._calls.append(call)
+
+    def call_later(self, seconds: float, call: Callable[[], None]) -> None:
+        """Have it called after so long, or up to SWEEP_S later. Only on the thread of the server."""
+        self._later.append((time.monotonic() + seconds, call))
 
     def stop(self) -> None:
         """run() returns soon, and closes everything. May be called twice, and in a signal handler."""
@@ -174,6 +179,9 @@ class HttpServer:
         if not self._is_accepting:
             self._selector.register(self._listener, selectors.EVENT_READ, self._listener)
             self._is_accepting = True
+        due = [call for at, call in self._later if at <= now]
+        self._later = [each for each in self._later if each[0] > now]
+        self._calls.extend(due)
         for connection in [each for each in self._connections if each.is_overdue(now)]:
             connection.expire()
 
