@@ -381,6 +381,10 @@ class Clerk(MemberCommands):
         operation.check()
         return self._submit(operation)
 
+    def run_operation(self, operation: Operation) -> Any:
+        """The plain result of any operation. As submit_operation(), and waits."""
+        return self._do(operation)
+
     def read_operation(self, operation: Read, consistency: str = "linearizable") -> Any:
         """The plain result of a read. As submit_operation(), and waits."""
         return self._read(operation, consistency)

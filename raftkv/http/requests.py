@@ -18,6 +18,7 @@ log = logging.getLogger("raftkv.http")
 
 #: So many are under way at once; more wait here, for a Clerk would make the thread of the server wait.
 MAX_UNDER_WAY = 800
+ALONE = 8  # so many operations in a row, each alone, and the next ones go another way
 
 
 class Requests:
@@ -30,7 +31,7 @@ class Requests:
         self._clerk, self._server = clerk, server
         self._call_soon, self._defer = server.call_soon, server.defer
         self._workers = Workers()
-        self._under_way = 0
+        self._under_way = self._alone = 0
         self._waiting: deque[tuple[Operation, Resume]] = deque()
 
     def carry_out(self, step: Step, resume: Resume) -> Callable[[], None] | None:
@@ -50,8 +51,20 @@ class Requests:
         return None
 
     def _submit_waiting(self) -> None:
+        is_alone = not self._under_way and len(self._waiting) == 1
+        self._alone = self._alone + 1 if is_alone else 0
+        if self._alone >= ALONE:
+            self._run_alone(*self._waiting.popleft())
+            return
         while self._waiting and self._under_way < MAX_UNDER_WAY:
             self._submit(*self._waiting.popleft())
+
+    def _run_alone(self, operation: Operation, resume: Resume) -> None:
+        """In a thread that waits for it: the Clerk lends its connection to who is alone (client/loans.py), so that fewer threads
+        take turns."""
+        self._under_way += 1
+        step = Blocking(lambda: self._clerk.run_operation(operation))
+        self._run(step, lambda result, error: self._done(resume, result, error))
 
     def _submit(self, operation: Operation, resume: Resume) -> None:
         self._under_way += 1
@@ -110,4 +123,8 @@ class Requests:
                 error = failure
             self._call_soon(lambda: resume(result, error))
 
-        self._workers.do(run)
+        try:
+            self._workers.do(run)
+        except errors.ResourceError as error:
+            failure = error
+            self._call_soon(lambda: resume(None, failure))

@@ -64,6 +64,7 @@ _OF_KIND: list[tuple[type[Exception], Status]] = [  # the first that fits
     (errors.NotApplied, NO_LEADER),
     (errors.UnavailableError, TIMED_OUT),
     (errors.ClosedError, STOPPED),
+    (errors.ResourceError, TOO_MANY),
 ]
 
 
