@@ -35,9 +35,13 @@ class FrontChild:
         # It ends with the thread that started it, so that one stays.
         self._thread = start_thread(self._keep_running, "front")
 
+    def ask_to_stop(self) -> None:
+        """It ends soon."""
+        self._is_stopping.set()
+
     def stop(self) -> None:
         """End it, and wait for that. May be called twice."""
-        self._is_stopping.set()
+        self.ask_to_stop()
         if self._thread is not None:
             self._thread.join(2 * _STOP_S)
 

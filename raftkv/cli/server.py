@@ -72,8 +72,10 @@ def _run(path: str, stop_reasons: queue.SimpleQueue[str]) -> int:
         log.info("stopping: %s", _wait(stop_reasons))
     finally:
         if front is not None:
-            front.stop()
+            front.ask_to_stop()
         server.stop()
+        if front is not None:
+            front.stop()
     log.info("stopped")
     return 0
 
