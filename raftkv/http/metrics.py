@@ -3,7 +3,7 @@ show it, and else under raftkv_."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
 from typing import Any, Callable
 
@@ -63,9 +63,16 @@ _METRICS: list[tuple[str, str, str, Callable[[Row], Samples]]] = [
 ]  # fmt: skip
 
 
-def metrics_of(own: Row) -> str:
-    """The text for what a server says in its status."""
-    lines: list[str] = []
+def metrics_of(own: Row, connections: int, answers: Mapping[int, int]) -> str:
+    """The text for what a server says in its status, and for its front's `connections` and answers by status."""
+    lines = [
+        *_head("raftkv_http_connections", "gauge", "HTTP connections."),
+        f"raftkv_http_connections {connections}",
+    ]
+    lines += _head("raftkv_http_answers_total", "counter", "HTTP answers.")
+    lines += [
+        f'raftkv_http_answers_total{{status="{status}"}} {count}' for status, count in sorted(answers.items())
+    ]
     for name, kind, help, samples in _METRICS:
         lines += _head(name, kind, help)
         lines += [f"{name}{labels} {value}" for labels, value in samples(own)]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Callable, NamedTuple
+from typing import Callable, NamedTuple, Protocol
 
 from raftkv.http.etcd.calls import Blocking, Context, Pause
 from raftkv.http.etcd.maintenance_calls import VERSION
 from raftkv.http.metrics import METRICS, metrics_of
 from raftkv.http.password import WRONG_S
-from raftkv.http.view import View
 from raftkv.http.web.answers import JSON, TEXT
 from raftkv.http.web.exchange import Exchange, WholeBody
+from raftkv.http.web.server import HttpServer
 from raftkv.kvdb.reads import Range
 
 _CLUSTER_VERSION = "3.5.0"
@@ -21,11 +21,17 @@ _HEALTH_S = 2.0
 Answer = tuple[int, str, str]  # status, kind, text
 
 
+class Front(Context, Protocol):
+    """What pages have at hand."""
+
+    server: HttpServer
+
+
 class Page(NamedTuple):
-    """`make(view, query, problem)`; `problem` is why the database does not answer, "" if it does: that is looked at only if
+    """`make(front, query, problem)`; `problem` is why the database does not answer, "" if it does: that is looked at only if
     `asks`. `refreshes`: the view is as new as the request."""
 
-    make: Callable[[View, str, str], Answer]
+    make: Callable[[Front, str, str], Answer]
     asks: bool = False
     refreshes: bool = False
     needs_password: bool = False
@@ -34,7 +40,7 @@ class Page(NamedTuple):
 class PlainPage(WholeBody):
     """Handler of one request."""
 
-    def __init__(self, context: Context, exchange: Exchange, page: Page) -> None:
+    def __init__(self, context: Front, exchange: Exchange, page: Page) -> None:
         self._context, self._exchange, self._page = context, exchange, page
 
     def receive(self, data: bytes, is_last: bool) -> None:
@@ -61,9 +67,8 @@ class PlainPage(WholeBody):
             self._answer("QGET ERROR:" + type(error).__name__)
 
     def _answer(self, problem: str) -> None:
-        view = self._context.view
-        view.touch()
-        status, kind, text = self._page.make(view, self._exchange.head.query, problem)
+        self._context.view.touch()
+        status, kind, text = self._page.make(self._context, self._exchange.head.query, problem)
         self._exchange.reply(status, text.encode(), kind)
 
 
@@ -85,7 +90,7 @@ class AskPassword(WholeBody):
         self._exchange.reply(401, b"the password of root is asked for\n", TEXT, fields)
 
 
-def _version(_view: View, _query: str, _problem: str) -> Answer:
+def _version(_front: Front, _query: str, _problem: str) -> Answer:
     return (
         200,
         JSON,
@@ -93,19 +98,19 @@ def _version(_view: View, _query: str, _problem: str) -> Answer:
     )
 
 
-def _health(view: View, query: str, problem: str) -> Answer:
-    own = view.own
+def _health(front: Front, query: str, problem: str) -> Answer:
+    own = front.view.own
     if not problem and own is not None and own["alarms"] and "exclude=NOSPACE" not in query:
         problem = "ALARM NOSPACE"
     health = {"health": "false" if problem else "true", "reason": problem}
     return 503 if problem else 200, JSON, json.dumps(health, separators=(",", ":"))
 
 
-def _live(_view: View, query: str, _problem: str) -> Answer:
+def _live(_front: Front, query: str, _problem: str) -> Answer:
     return 200, TEXT, _checks("serializable_read", query, "")
 
 
-def _ready(_view: View, query: str, problem: str) -> Answer:
+def _ready(_front: Front, query: str, problem: str) -> Answer:
     return 503 if problem else 200, TEXT, _checks("linearizable_read", query, problem)
 
 
@@ -115,9 +120,13 @@ def _checks(name: str, query: str, problem: str) -> str:
     return f"[+]{name} ok\nok\n" if "verbose" in query else "ok\n"
 
 
-def _metrics(view: View, _query: str, _problem: str) -> Answer:
-    own = view.own
-    return (200, METRICS, metrics_of(own)) if own is not None else (503, TEXT, "the server does not answer\n")
+def _metrics(front: Front, _query: str, _problem: str) -> Answer:
+    own, server = front.view.own, front.server
+    return (
+        (200, METRICS, metrics_of(own, len(server), server.answers))
+        if own is not None
+        else (503, TEXT, "the server does not answer\n")
+    )
 
 
 PAGES: dict[str, Page] = {

@@ -51,6 +51,7 @@ def test_metrics_are_of_this_server_and_each_has_help_and_type(front):
     lines = front.ask("/metrics")[1].splitlines()
     samples = [line for line in lines if not line.startswith("#")]
     assert "etcd_server_is_leader 1" in samples
+    assert _value(samples, 'raftkv_http_answers_total{status="200"}') > 0
     names = {sample.partition("{")[0].partition(" ")[0] for sample in samples}
     families = {name for kind in ("HELP", "TYPE") for name in _described(lines, kind)}
     assert families == _described(lines, "HELP") == _described(lines, "TYPE")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import time
+from collections import Counter
 from typing import Protocol
 
 from raftkv.http.web import answers
@@ -30,11 +31,13 @@ log = logging.getLogger("raftkv.http")
 
 
 class Owner(Protocol):
-    """The server, as its connections know it. `bodies` and `unsent`: bytes that are held for all of them."""
+    """The server, as its connections know it. `bodies` and `unsent`: bytes that are held for all of them. `answers`: how many
+    had which status."""
 
     app: App
     bodies: int
     unsent: int
+    answers: Counter[int]
 
     def watch(self, connection: Connection, reads: bool, writes: bool) -> None:
         """Which of both to wait for."""
@@ -230,6 +233,10 @@ class Connection:
         if self._body_counted > most:
             raise HttpError(413, f"the body is larger than {most} bytes")
 
+    def count(self, status: int) -> None:
+        """An answer begins."""
+        self._owner.answers[status] += 1
+
     def hold(self, size: int) -> None:
         """So many bytes of the body are kept. Raises HttpError if that is too much of all connections together."""
         self._owner.bodies += size - self._body_counted
@@ -256,6 +263,7 @@ class Connection:
         if exchange is not None:
             exchange.reply(error.status, text, answers.TEXT, closes=True)
         else:
+            self.count(error.status)
             self.write(answers.whole(error.status, answers.TEXT, text, True))
             self._is_closing = True
         self._flush()

@@ -90,6 +90,7 @@ class Exchange:
             is_head = self.head.method == "HEAD"
             if self.head.is_http_10 and not closes:
                 fields = [*fields, ("Connection", "keep-alive")]  # which is not the rule there
+            self._connection.count(status)
             self._connection.write(answers.whole(status, kind, body, closes, fields, no_body=is_head))
             self._finish(closes)
 
@@ -97,6 +98,7 @@ class Exchange:
         """Begin an answer that is sent in pieces. It leaves with the first of them."""
         if not self.is_over:
             closes = not self._is_chunked or not self.head.keeps_alive
+            self._connection.count(200)
             self._connection.write(
                 answers.stream_head(200, kind, closes, self._is_chunked, fields), more=True
             )

@@ -11,7 +11,7 @@ import logging
 import selectors
 import socket
 import time
-from collections import deque
+from collections import Counter, deque
 from typing import Callable
 
 from raftkv.errors import ConfigError
@@ -28,7 +28,7 @@ _ACCEPTS = 100  # in a turn, so that those who are connected are served
 
 
 class HttpServer:
-    """Serves `app`. call_soon() and stop() may be called by any thread, all else by the one that calls run().
+    """Serves `app`. `answers`: how many had which status. call_soon() and stop() may be called by any thread, all else by the one that calls run().
 
     Raises ConfigError if it cannot listen at `address`.
     """
@@ -36,6 +36,7 @@ class HttpServer:
     def __init__(self, address: Address, app: App, max_connections: int) -> None:
         self.app = app
         self.bodies = self.unsent = 0
+        self.answers: Counter[int] = Counter()
         self._max_connections = max_connections
         self._calls: deque[Callable[[], None]] = deque()
         self._later: list[tuple[float, Callable[[], None]]] = []
