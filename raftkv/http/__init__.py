@@ -6,6 +6,7 @@
     password.py        the password, and tokens for it
     view.py            what is known of the cluster, for headers, status and health
     requests.py        what calls want done, carried out by a Clerk
+    together.py        what came in one turn, as few operations
     workers.py         a few threads for what has to wait
     handlers.py        calls over HTTP
     watch_stream.py    watches

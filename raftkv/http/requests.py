@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from collections import deque
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, Callable
 
 from raftkv import Clerk, errors
 from raftkv.client.watch import Watch
 from raftkv.http.etcd.calls import Blocking, Next, Pause, Resume, Send, Step
+from raftkv.http.together import Part, gather, results_of
 from raftkv.http.web.server import HttpServer
 from raftkv.http.workers import Workers
 from raftkv.kvdb.operation import Operation
@@ -24,7 +26,8 @@ ALONE = 8  # so many operations in a row, each alone, and the next ones go anoth
 class Requests:
     """Only for the thread of the server.
 
-    What a turn has read is handed to the Clerk together: its thread would else wake for each, and take turns with ours.
+    What a turn has read is handed to the Clerk together, as few operations (together.py): each costs threads of the Clerk more
+    than parsing its request does.
     """
 
     def __init__(self, clerk: Clerk, server: HttpServer) -> None:
@@ -32,7 +35,7 @@ class Requests:
         self._call_soon, self._defer = server.call_soon, server.defer
         self._workers = Workers()
         self._under_way = self._alone = 0
-        self._waiting: deque[tuple[Operation, Resume]] = deque()
+        self._waiting: deque[Part] = deque()
 
     def carry_out(self, step: Step, resume: Resume) -> Callable[[], None] | None:
         """See Context."""
@@ -56,8 +59,12 @@ class Requests:
         if self._alone >= ALONE:
             self._run_alone(*self._waiting.popleft())
             return
+        taken: list[Part] = []
         while self._waiting and self._under_way < MAX_UNDER_WAY:
-            self._submit(*self._waiting.popleft())
+            taken.append(self._waiting.popleft())
+            self._under_way += 1
+        for operation, parts in gather(taken):
+            self._submit(operation, partial(self._done_together, operation, parts))
 
     def _run_alone(self, operation: Operation, resume: Resume) -> None:
         """In a thread that waits for it: the Clerk lends its connection to who is alone (client/loans.py), so that fewer threads
@@ -66,19 +73,28 @@ class Requests:
         step = Blocking(lambda: self._clerk.run_operation(operation))
         self._run(step, lambda result, error: self._done(resume, result, error))
 
-    def _submit(self, operation: Operation, resume: Resume) -> None:
-        self._under_way += 1
-
-        def done(future: Future[Any]) -> None:
+    def _submit(self, operation: Operation, done: Resume) -> None:
+        def call_back(future: Future[Any]) -> None:
             error = future.exception()
             result = None if error is not None else future.result()
-            self._call_soon(lambda: self._done(resume, result, error))
+            self._call_soon(lambda: done(result, error))
 
         try:
-            self._clerk.submit_operation(operation).add_done_callback(done)
+            self._clerk.submit_operation(operation).add_done_callback(call_back)
         except errors.RaftKVError as error:
             failure = error
-            self._call_soon(lambda: self._done(resume, None, failure))
+            self._call_soon(lambda: done(None, failure))
+
+    def _done_together(
+        self, operation: Operation, parts: list[Part], result: Any, error: BaseException | None
+    ) -> None:
+        if len(parts) > 1 and isinstance(error, (errors.InvalidRequestError, errors.RefusedError)):
+            for each, resume in parts:  # together they are too large, or one of them is wrong
+                self._submit(each, partial(self._done, resume))
+            return
+        results = [None] * len(parts) if error is not None else results_of(operation, parts, result)
+        for (_, resume), own in zip(parts, results):
+            self._done(resume, own, error)
 
     def _done(self, resume: Resume, result: Any, error: BaseException | None) -> None:
         self._under_way -= 1
