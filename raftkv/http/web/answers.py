@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 
 JSON = "application/json"
@@ -16,7 +17,6 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
 
 PHRASES = {each.value: each.phrase for each in HTTPStatus}
-_date = (0, "")
 
 
 def whole(
@@ -38,21 +38,16 @@ def chunk(data: bytes) -> bytes:
 
 
 def _head(status: int, kind: str, closes: bool, fields: Fields) -> bytes:
-    lines = [
-        f"HTTP/1.1 {status} {PHRASES.get(status, 'Unknown')}",
-        f"Content-Type: {kind}",
-        "X-Content-Type-Options: nosniff",
-        f"Date: {_now()}",
-        *[f"{name}: {value}" for name, value in fields],
-    ]
+    lines = [_start(status, kind, int(time.time())), *[f"{name}: {value}" for name, value in fields]]
     if closes:
         lines.append("Connection: close")
     return "\r\n".join([*lines, "\r\n"]).encode("latin-1")
 
 
-def _now() -> str:
-    global _date
-    second = int(time.time())
-    if _date[0] != second:
-        _date = (second, formatdate(second, usegmt=True))
-    return _date[1]
+@lru_cache(16)
+def _start(status: int, kind: str, second: int) -> str:
+    """What all answers of a second begin with."""
+    return (
+        f"HTTP/1.1 {status} {PHRASES.get(status, 'Unknown')}\r\nContent-Type: {kind}\r\n"
+        f"X-Content-Type-Options: nosniff\r\nDate: {formatdate(second, usegmt=True)}"
+    )

@@ -65,6 +65,7 @@ class Connection:
         self._is_lingering = False  # only waits for the client to close
         self.is_closed = False
         self._is_read = True  # until the client sends no more
+        self._watched = True, False  # whether the server waits for something to read, and for room to write
         self.since = time.monotonic()  # of what is_overdue() counts
 
     @property
@@ -296,14 +297,15 @@ class Connection:
         """Send what can be sent now."""
         if self.is_closed:
             return
-        before = self.unsent
-        try:
-            self._outbox.flush()
-        except OSError:
+        before = self._outbox.unsent
+        if before:
+            try:
+                self._outbox.flush()
+            except OSError:
+                self._owner.unsent -= before - self.unsent
+                self.close()
+                return
             self._owner.unsent -= before - self.unsent
-            self.close()
-            return
-        self._owner.unsent -= before - self.unsent
         if self._is_closing and not self.unsent and not self._is_lingering:
             self._linger()
         else:
@@ -325,4 +327,7 @@ class Connection:
 
     def _watch(self) -> None:
         has_room = self._exchange is None or not self._reader.is_complete or len(self._reader) <= MAX_HEAD
-        self._owner.watch(self, self._is_read and has_room, bool(self.unsent))
+        events = self._is_read and has_room, bool(self.unsent)
+        if events != self._watched:
+            self._watched = events
+            self._owner.watch(self, *events)

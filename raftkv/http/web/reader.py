@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from raftkv.http.web.head import Head, HttpError, parse_head
 from raftkv.http.web.limits import MAX_CHUNK_LINE, MAX_HEAD, MAX_TARGET
@@ -10,6 +11,7 @@ from raftkv.http.web.limits import MAX_CHUNK_LINE, MAX_HEAD, MAX_TARGET
 _BARE = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)")  # line ends that are none
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
 
+_SHORT = 1024  # bytes of a head that is worth keeping
 _DATA, _SIZE, _AFTER_DATA, _TRAILERS = range(4)  # what comes next of a chunked body
 
 
@@ -37,6 +39,8 @@ class RequestReader:
         nothing that comes after means anything."""
         assert self.is_complete, "a head is asked for before the end of the body"
         buffer = self._buffer
+        if not buffer:
+            return None
         while not self._looked and buffer[:2] == b"\r\n":
             del buffer[:2]  # as the RFC advises: some clients end a body so
         end = buffer.find(b"\r\n\r\n", max(0, self._looked - 3))
@@ -48,11 +52,7 @@ class RequestReader:
             raise _head_too_large()
         data = bytes(buffer[:end])
         del buffer[: end + 4]
-        if data.find(b"\r\n") > MAX_TARGET:
-            raise HttpError(414, "the target of the request is too long")
-        if _BARE.search(data):
-            raise HttpError(400, "a line of the request does not end in CR LF")
-        head = parse_head(data)
+        head = _parsed(data)
         self._left, self._next = head.length, _SIZE
         self.is_complete = not head.has_body
         return head
@@ -130,6 +130,21 @@ class RequestReader:
             raise HttpError(400, "a line of the chunked body does not end in CR LF")
         del self._buffer[: end + 1]
         return line[:-2]
+
+
+def _parse(data: bytes) -> Head:
+    if data.find(b"\r\n") > MAX_TARGET:
+        raise HttpError(414, "the target of the request is too long")
+    if _BARE.search(data):
+        raise HttpError(400, "a line of the request does not end in CR LF")
+    return parse_head(data)
+
+
+_parse_again = lru_cache(256)(_parse)  # the heads of a client's requests are mostly the same, or nearly
+
+
+def _parsed(data: bytes) -> Head:
+    return _parse_again(data) if len(data) <= _SHORT else _parse(data)
 
 
 def _head_too_large() -> HttpError:
