@@ -163,6 +163,8 @@ class CallForEach:
     def receive(self, data: bytes, is_last: bool) -> None:
         """See Handler."""
         self._is_last = is_last
+        if self._failure is not None:
+            return
         try:
             self._waiting.extend(self._documents.feed(data, is_last))
         except JsonError as error:

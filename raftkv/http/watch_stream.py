@@ -55,12 +55,15 @@ class WatchStream:
         self._documents = Documents()
         self._requests: deque[WatchRequest] = deque()
         self._is_busy = False  # with a request
+        self._is_deaf = False  # to what the client may still send
         self._watches: dict[int, Watch] = {}
         self._ready: dict[int, None] = {}  # the watches that may have something to tell, in turn
         self._next_id = 0
 
     def receive(self, data: bytes, is_last: bool) -> None:
         """See Handler."""
+        if self._is_deaf:
+            return
         try:
             for plain in self._documents.feed(data, is_last):
                 self._requests.append(json_codec.from_plain(WatchRequest, plain))
@@ -69,7 +72,8 @@ class WatchStream:
                 self.gone()
                 fail_stream(self._exchange, TOO_MANY)
         except JsonError as error:
-            if not self._exchange.is_streaming and not self._requests:
+            self._is_deaf = True  # as etcd then is, while its watches go on
+            if not self._exchange.is_streaming and not self._requests and not self._is_busy:
                 refuse(self._exchange, Status(UNKNOWN, str(error)))
                 return
         self._next()

@@ -192,6 +192,7 @@ def _leases(base):
     yield "keepalive of none", "/v3/lease/keepalive", {"ID": 12345}
     yield "keepalive, no id", "/v3/lease/keepalive", {}
     yield "keepalive, several", "/v3/lease/keepalive", b'{"ID":%d} {"ID":1}' % LEASE
+    yield "keepalive, the second malformed", "/v3/lease/keepalive", b'{"ID":1}{"ID":x}'
     yield "keepalive, no body", "/v3/lease/keepalive", b""
     yield "keepalive, malformed", "/v3/lease/keepalive", b'{"ID":"x"}'
     yield "detached by a put", "/v3/kv/put", {"key": key("l2")}
@@ -248,7 +249,7 @@ def _json(base):
         '{"key":"Zg=="} trailing', '{"key":"Zg==","key":"Zw=="}', '{"KEY":"Zg=="}', '{"Key":"Zg=="}',
     ]  # fmt: skip
     values = ['"x"', '""', "1.5", '"1.5"', "1e2", "9223372036854775808", '"9223372036854775807"', "-9223372036854775809",
-              "true", "[]", "{}", "null", '"null"', '"true"', "01", "+1", "NaN", "1" * 100]  # fmt: skip
+              "true", "[]", "{}", "null", '"null"', '"true"', "01", "+1", "NaN", "1" * 100, '" 5"', '"5 "', '"0x5"', "-0"]  # fmt: skip
     texts += ['{"key":"Zg==","limit":%s}' % value for value in values]
     texts += ['{"key":"Zg==","keys_only":%s}' % value for value in ('"true"', "1", "null", "[]")]
     texts += [

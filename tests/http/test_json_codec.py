@@ -16,7 +16,7 @@ from raftkv.http.etcd.maintenance_messages import AlarmMember, HashResponse
     [
         '{"key":"YQ==","range_end":"Yg==","limit":3,"sort_order":"DESCEND","keys_only":true}',
         '{"key":"YQ==","rangeEnd":"Yg==","limit":"3","sortOrder":2,"keysOnly":true,"unknown":{"x":[1]}}',
-        ' {"keysOnly":true,"key":"YQ==","rangeEnd":"Yg==","limit":"3","sortOrder":2,"revision":null} trailing',
+        ' {"keysOnly":true,"key":"YQ==","rangeEnd":"Yg==","limit":" 3\\n","sortOrder":2,"revision":null} trailing',
     ],
 )
 def test_names_numbers_and_enumerations_are_taken_in_each_spelling(text):
@@ -95,18 +95,43 @@ def test_documents_are_found_however_they_are_cut(piece):
 @pytest.mark.parametrize("text", [b"x", b'{"a":1}x', b'"x"', b"1"])
 def test_what_is_no_document_is_refused_before_the_end(text):
     with pytest.raises(JsonError):
-        Documents().feed(text, False)
+        list(Documents().feed(text, False))
 
 
 def test_documents_have_a_bound():
     documents = Documents()
     with pytest.raises(JsonError):
         for _ in range(3):
-            documents.feed(b'{"a":"' + b"x" * MAX_DOCUMENT, False)
+            list(documents.feed(b'{"a":"' + b"x" * MAX_DOCUMENT, False))
 
 
 def test_cut_off_document_is_refused_at_the_end():
     documents = Documents()
-    assert documents.feed(b'{"a":', False) == []
+    assert list(documents.feed(b'{"a":', False)) == []
     with pytest.raises(JsonError):
-        documents.feed(b"", True)
+        list(documents.feed(b"", True))
+
+
+def test_documents_before_a_malformed_one_are_found():
+    found = []
+    with pytest.raises(JsonError):
+        found.extend(Documents().feed(b'{"a":1}{"b":2}{"c":x}', False))
+    assert found == [{"a": 1}, {"b": 2}]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"key":"YQ==",}', "invalid character '}' looking for beginning of object key string"),
+        ('{"key":"YQ==" "limit":1}', "invalid character '\"' after object key:value pair"),
+        ("{'key':1}", "invalid character '\\'' looking for beginning of object key string"),
+        ('{"key" 1}', "invalid character '1' after object key"),
+        ('{"key":"a', "unexpected EOF"),
+        ('{"key":x}', "invalid character 'x' looking for beginning of value"),
+        ('{"limit":"0x5"}', "invalid character 'x' after top-level value"),
+    ],
+)
+def test_words_about_malformed_json_are_those_of_go(text, words):
+    with pytest.raises(JsonError) as problem:
+        json_codec.from_text(RangeRequest, text.encode())
+    assert str(problem.value) == words

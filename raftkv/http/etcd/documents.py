@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from raftkv.http.etcd.json_codec import JsonError, first_value
@@ -28,17 +29,16 @@ class Documents:
         """How many characters wait for the rest of their value."""
         return len(self._text)
 
-    def feed(self, data: bytes, is_last: bool) -> list[Any]:
-        """The values that are complete now. Raises JsonError."""
+    def feed(self, data: bytes, is_last: bool) -> Iterator[Any]:
+        """The values that are complete now. Raises JsonError, after those that come before."""
         self._text += self._decode(data, is_last)
-        found = []
         while True:
             end = self._end_of_first()
             if end is None:
                 break
             value, _ = first_value(self._text[:end])
-            found.append(value)
             self._text, self._at = self._text[end:], 0
+            yield value
         rest = self._text.strip()
         if rest and (is_last or not rest.startswith("{")):
             first_value(rest)  # raises for what is cut off, or no object
@@ -47,7 +47,6 @@ class Documents:
             )
         if len(self._text) > MAX_DOCUMENT:
             raise JsonError("a message of the body is too large")
-        return found
 
     def _end_of_first(self) -> int | None:
         """Where the first value ends; None: it has not come yet."""

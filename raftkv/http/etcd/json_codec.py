@@ -25,6 +25,8 @@ _NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/]")
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
+_NO_VALUE = "looking for beginning of value"
+
 Decoder = Callable[[Any], Any]
 
 
@@ -46,7 +48,7 @@ def _parse_int(text: str) -> Any:
 
 
 def _refuse_constant(text: str) -> Any:
-    raise JsonError(f"invalid character '{text[0]}' looking for beginning of value")
+    raise JsonError(f"invalid character '{text[0]}' {_NO_VALUE}")
 
 
 _DECODER = json.JSONDecoder(parse_int=_parse_int, parse_float=_Unfit, parse_constant=_refuse_constant)
@@ -65,17 +67,31 @@ def first_value(text: str, start: int = 0) -> tuple[Any, int]:
     except RecursionError:
         raise JsonError("exceeded max depth") from None
     except json.JSONDecodeError as error:
-        raise JsonError(_syntax_problem(text, error.pos)) from None
+        raise JsonError(_syntax_problem(text, error)) from None
 
 
-def _syntax_problem(text: str, at: int) -> str:
-    if at >= len(text) or not text[at:].strip() or text[at] == '"':
+#: What Go says of a character, by how the message of Python's decoder begins.
+_PROBLEMS = {
+    "Expecting property name": "looking for beginning of object key string",
+    "Expecting ':'": "after object key",
+    "Expecting ','": "after object key:value pair",
+    "Invalid control": "in string literal",
+    "Invalid \\escape": "in string literal",
+}
+
+
+def _syntax_problem(text: str, error: json.JSONDecodeError) -> str:
+    at = error.pos
+    if not text[at:].strip() or error.msg.startswith("Unterminated"):
         return "unexpected EOF"
-    return f"invalid character {_quoted(text[at])} looking for beginning of value"
+    problem = next((said for start, said in _PROBLEMS.items() if error.msg.startswith(start)), _NO_VALUE)
+    return f"invalid character {_quoted(text[at])} {problem}"
 
 
 def _quoted(character: str) -> str:
-    return f"'{character}'" if character.isprintable() and character not in "'\\" else ascii(character)
+    if character in "'\\":
+        return f"'\\{character}'"
+    return f"'{character}'" if character.isprintable() else ascii(character)
 
 
 def to_text(message: Message) -> str:
@@ -152,7 +168,8 @@ def _number(width: Width) -> Callable[[Any, int], int]:
     return decode
 
 
-def _unquoted(text: str, width: Width) -> Any:
+def _unquoted(quoted: str, width: Width) -> Any:
+    text = quoted.strip(" \t\r\n")
     if _INTEGER.fullmatch(text):
         return _parse_int(text)
     if _NUMBER.fullmatch(text):
@@ -161,7 +178,10 @@ def _unquoted(text: str, width: Width) -> Any:
         raise JsonError("unexpected end of JSON input")
     if text in ("null", "true", "false"):
         return 0 if text == "null" else text == "true"
-    raise JsonError(f"invalid character {_quoted(text[0])} looking for beginning of value")
+    number = _NUMBER.match(text)
+    if number is not None:
+        raise JsonError(f"invalid character {_quoted(text[number.end()])} after top-level value")
+    raise JsonError(f"invalid character {_quoted(text[0])} {_NO_VALUE}")
 
 
 def _choice(choice: Choice) -> Callable[[Any, int], int]:
