@@ -21,13 +21,13 @@ class DataLimit:
     the one, who applies to the other."""
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self.proposed = self.finished = 0
         self.is_reached = False  # the alarm
 
     def admits(self, growth: int, data_bytes: int) -> bool:
         """May the data, which has `data_bytes`, grow by so many?"""
-        return not self._limit or data_bytes + self.proposed - self.finished + growth <= self._limit
+        return not self.limit or data_bytes + self.proposed - self.finished + growth <= self.limit
 
     def alarm(self) -> None:
         """Something was not admitted."""
@@ -37,13 +37,13 @@ class DataLimit:
 
     def look(self, data_bytes: int) -> None:
         """While `is_reached`: has the data, which has `data_bytes`, room again?"""
-        if data_bytes <= self._limit - self._limit // HYSTERESIS:
+        if data_bytes <= self.limit - self.limit // HYSTERESIS:
             self.is_reached = False
-            log.info("the data has %d bytes, and may grow again up to %d", data_bytes, self._limit)
+            log.info("the data has %d bytes, and may grow again up to %d", data_bytes, self.limit)
 
     @property
     def reason(self) -> str:
         return (
-            f"the data has as many bytes as it may have ([limits] max_data_bytes = {self._limit}): writes that "
+            f"the data has as many bytes as it may have ([limits] max_data_bytes = {self.limit}): writes that "
             "make it larger are refused; deletes and reads go on"
         )

@@ -14,6 +14,7 @@ from raftkv.kvdb.limits import MAX_REQUEST_BYTES
 from raftkv.kvdb.members import Members
 from raftkv.kvdb.open_files import allow_open_files
 from raftkv.kvdb.service import KVService
+from raftkv.kvdb.usage import file_age_s, usage
 from raftkv.node.crash_points import reach
 from raftkv.node.member import Member
 from raftkv.node.network import MAX_PEER_FRAME, PeerNetwork
@@ -137,6 +138,9 @@ class KVServer:
             "recovered": self.member.node.view().configuration.recovered or None,
             "cluster_id": self.member.admin.guide()["cluster_id"],
             "problems": problems,
+            "peers": self._network.describe(),
+            "snapshot_age_s": file_age_s(self._persister.snapshot_path),
+            **usage(),
             "connections": clients.connections,
             "max_connections": clients.max_connections,
             "refused_connections": clients.refused,

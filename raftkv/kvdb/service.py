@@ -192,6 +192,7 @@ class KVService:
             "pid": os.getpid(),
             "version": self._version,
             "data_bytes": self._store.data_bytes,
+            "max_data_bytes": self._limit.limit,
             "revision": self._store.data.revision,
             "keys": len(self._store),
             "leases": len(self._store.data.leases),

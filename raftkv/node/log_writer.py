@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from typing import Any, Callable
 
 from raftkv.errors import InvariantError, NoRoomError
-from raftkv.histogram import Histogram
+from raftkv.histogram import DISK_S, Histogram
 from raftkv.node.crash_points import reach
 from raftkv.node.interfaces import Network
 from raftkv.node.threads import Lock, Threads
@@ -71,7 +71,7 @@ class LogWriter:
         self._compact_to: Snapshot | None = None
         self._busy = False  # some thread writes
         #: How long writes and their fsyncs took.
-        self.writes = Histogram()
+        self.writes = Histogram(DISK_S)
         self._last_write_s = 0.0
         self._writing_since: float | None = None
         self._lone_writer: Any = None  # the thread that makes a lone write

@@ -161,6 +161,11 @@ class PeerNetwork:
         """Does another server refuse this one?"""
         return any(link.is_refused for link in [*self._links.values()])
 
+    def describe(self) -> list[dict[str, Any]]:
+        """For `status`: of each peer that is known, what has been sent, and how long a round trip takes."""
+        found = [link.describe() for link in [*self._links.values()]]
+        return [row for row in found if row["id"]]
+
     def drop(self, uid: int, reason: str) -> None:
         """End the connections with the disk `uid`."""
         caller, link = self._callers.get(uid), self._routes.get(uid)

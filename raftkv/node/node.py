@@ -31,6 +31,7 @@ from collections.abc import Sequence
 from typing import Any, Callable, TypeVar
 
 from raftkv.errors import InvalidChangeError, NotLeaderError, OverloadedError, ProtocolError
+from raftkv.histogram import LOCK_S, Histogram
 from raftkv.node.applier import Applier, Work
 from raftkv.node.checked_lock import CheckedLock
 from raftkv.node.crash_points import reach
@@ -78,6 +79,7 @@ class RaftNode:
         self._id, self._after_tick = id, on_tick
         mutex, machine_lock = threads.lock(), threads.lock()
         self._mutex = mutex = CheckedLock(raft, mutex) if os.environ.get("RAFTKV_CHECK") == "1" else mutex
+        self._mutex_waits = Histogram(LOCK_S)  # of the ticker, which stand for those of all
         # guarded by the mutex
         self._proposals = Proposals()
         self._handover: Handover | None = None
@@ -287,7 +289,9 @@ class RaftNode:
                 "log_last_index": log_.last_index,
                 "log_bytes": log_.bytes,
                 "snapshot_index": raft.latest_snapshot.index if raft.latest_snapshot else 0,
+                "unwritten_bytes": log_.bytes_of(max(log_.stable + 1, log_.first_index), log_.last_index),
                 "alarms": self._room.alarms,
+                "mutex_waits": self._mutex_waits.plain(),
                 "writes": self.log_writer.writes.plain(),
             }
 
@@ -299,8 +303,11 @@ class RaftNode:
 
     def tick(self) -> None:
         """Tell the core what time it is."""
+        asked_at = self._threads.clock()
         with self._mutex:
-            self._raft.tick(self._threads.clock())
+            now = self._threads.clock()
+            self._mutex_waits.observe(now - asked_at)
+            self._raft.tick(now)
             self._look_at_handover()
             self._raft.log.free_dropped()
             self._room.look()

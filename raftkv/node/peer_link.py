@@ -8,6 +8,7 @@ from collections import deque
 from typing import Any, Callable, Protocol
 
 from raftkv.errors import REMOVED, AuthenticationError, ProtocolError, RemoteError, RpcError
+from raftkv.histogram import NETWORK_S, Histogram
 from raftkv.node.hello import Hello, RefusedError
 from raftkv.node.snapshot_source import SnapshotSource
 from raftkv.node.wire import hello_from_plain, to_plain
@@ -57,6 +58,8 @@ class PeerLink:
         self.hello: Hello | None = None
         self.is_over = False  # it is being closed
         self.outbox: deque[Message] = deque()
+        self.sent_bytes = 0  # of messages, but for snapshots
+        self._round_trips = Histogram(NETWORK_S)
         self._owner = owner
         self._snapshots = SnapshotSource(persister, chunk_bytes)
         self._failing_since: float | None = None  # time.monotonic()
@@ -72,6 +75,7 @@ class PeerLink:
             on_down=lambda reason: self._on_down(),
             on_failure=self._on_failure,
             on_fatal=on_fatal,
+            on_pong=self._round_trips.observe,
             keep_connected=True,
             idle_ping_interval_s=1.0,  # what is sent to a peer has no answer to wait for
         )
@@ -82,6 +86,15 @@ class PeerLink:
     def close_snapshot(self) -> None:
         """When nothing reads a chunk any more."""
         self._snapshots.close()
+
+    def describe(self) -> dict[str, Any]:
+        """For `status`."""
+        return {
+            "id": self.hello.id if self.hello is not None else self.expected,
+            "sent_bytes": self.sent_bytes,
+            "waiting_bytes": self.end.waiting_bytes,
+            "round_trips": self._round_trips.plain(),
+        }
 
     # -- sending ---------------------------------------------------------------------------------------------
 
@@ -99,7 +112,9 @@ class PeerLink:
                     else:
                         frames.append(frame(dumps((None, "raft", to_plain(message)))))
                 if frames:
-                    self.end.notify(b"".join(frames))
+                    data = b"".join(frames)
+                    self.sent_bytes += len(data)
+                    self.end.notify(data)
             finally:
                 self._sending.release()
 

@@ -44,6 +44,7 @@ class ClientEnd:
     under way, since a thousand clients that only stay connected are not to keep it busy. The connection is
     given up when nothing comes for `ping_timeout_s - ping_interval_s` after a ping.
 
+    `on_pong(seconds)` is called with how long the answer to a ping took.
     `on_hello(result)`, `on_up()`, `on_down(reason)` and `on_failure(error)` (of each attempt to connect that
     failed) are called on the end's own thread, named `name`, `hello()` on the one that connects; they must not
     block nor wait for calls on this end. Should one of these threads die of a bug, that is logged, or
@@ -67,6 +68,7 @@ class ClientEnd:
         on_down: Callable[[str], None] | None = None,
         on_failure: Callable[[RpcError], None] | None = None,
         on_fatal: Callable[[BaseException], None] | None = None,
+        on_pong: Callable[[float], None] | None = None,
         keep_connected: bool = False,
         connect_timeout_s: float = 2.0,
         ping_interval_s: float = 1.0,
@@ -82,7 +84,9 @@ class ClientEnd:
         hooks = Hooks(on_hello if hello is not None else None, on_up, on_down, on_failure, on_fatal)
 
         def adopt(sock: socket.socket) -> Link:
-            return Link(sock, max_frame_bytes, ping_interval_s, ping_timeout_s, idle_ping_interval_s)
+            link = Link(sock, max_frame_bytes, ping_interval_s, ping_timeout_s, idle_ping_interval_s)
+            link.on_pong = on_pong
+            return link
 
         def begin_anew() -> tuple[Exchange, Connector, Keeper]:
             exchange = Exchange(where, max_buffered_bytes)
@@ -110,6 +114,11 @@ class ClientEnd:
     def is_connected(self) -> bool:
         """It may be over in the next moment."""
         return self._exchange.is_connected
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Of requests that the socket has not taken yet."""
+        return self._exchange.waiting_bytes
 
     def connect_now(self) -> None:
         """The server is known to be there: do not wait any longer before the next attempt to connect."""

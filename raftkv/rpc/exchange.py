@@ -78,6 +78,12 @@ class Exchange:
     def is_connected(self) -> bool:
         return self._reading is not None
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Of requests that the socket has not taken yet."""
+        reading = self._reading
+        return self._calls.waiting_bytes if reading is None else len(reading.link.backlog)
+
     def is_busy(self) -> bool:
         """Whether calls are under way."""
         return bool(self._calls or self._posted)
@@ -231,7 +237,7 @@ class Exchange:
         if self.closed:
             self.check_open()
         calls, reading = self._calls, self._reading
-        waiting_bytes = calls.waiting_bytes if reading is None else len(reading.link.backlog)
+        waiting_bytes = self.waiting_bytes
         if waiting_bytes + len(call.frame) > self._max_buffered_bytes:
             raise lost(f"{waiting_bytes} bytes of requests to {self.where} are waiting already", sent=False)
         calls.add(request_id, call)

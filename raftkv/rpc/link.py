@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from typing import Callable
 
 from raftkv import forks
 from raftkv.errors import ConnectionLostError
@@ -47,6 +48,8 @@ class Link:
         self.interrupted = False  # that is why: the other side is well
         self.since = self.heard_at = time.monotonic()
         self._pinged_at: float | None = None  # when a ping left that nothing has come after
+        #: Called by who reads, with how many seconds the answer to a ping took.
+        self.on_pong: Callable[[float], None] | None = None
         self._ping_interval_s, self._idle_ping_interval_s = ping_interval_s, idle_ping_interval_s
         self._patience_s = ping_timeout_s - ping_interval_s  # with a ping
 
@@ -81,7 +84,10 @@ class Link:
             raise ConnectionLostError(f"the connection was lost: {reason_of(error)}") from None
         if not data:
             raise ConnectionLostError("the other side closed the connection")
-        self.heard_at = time.monotonic()
+        now, pinged_at = time.monotonic(), self._pinged_at
+        if self.on_pong is not None and pinged_at is not None and self.heard_at <= pinged_at:
+            self.on_pong(now - pinged_at)
+        self.heard_at = now
         return data
 
     def needs_ping(self, now: float, waiting: bool) -> bool:

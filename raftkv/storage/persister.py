@@ -176,6 +176,11 @@ class Persister:
         return self._snapshots.newest_bytes
 
     @property
+    def snapshot_path(self) -> str | None:
+        """Of its file; None if there is none."""
+        return self._snapshots.newest_path
+
+    @property
     def last_index(self) -> int:
         """Of the last entry that is durable, in the log or in the snapshot."""
         return max(self._log.last_index, self.snapshot.index if self.snapshot else 0)

@@ -93,6 +93,11 @@ class SnapshotStore:
         with self._lock:
             return SnapshotReader(self._disk, self._path(self.newest)) if self.newest else None
 
+    @property
+    def newest_path(self) -> str | None:
+        """Of its file; None if there is none."""
+        return None if self.newest is None else self._path(self.newest)
+
     def close(self) -> None:
         if self._incoming is not None:
             self._incoming.file.close()

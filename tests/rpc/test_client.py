@@ -512,6 +512,21 @@ def test_a_client_that_waits_for_nothing_pings_seldom() -> None:
     link.close()
 
 
+def test_the_answer_to_a_ping_tells_how_long_it_took_and_other_data_do_not() -> None:
+    near, far = socket.socketpair()
+    link, told = Link(near, 1 << 20, 1.0, 3.0, 10.0), []
+    link.on_pong = told.append
+    with far:
+        for is_answer in (False, True, False):
+            if is_answer:
+                link.heard_at -= 10.0
+                assert link.needs_ping(time.monotonic(), waiting=False)
+            far.send(b"x")
+            link.receive(1.0)
+    link.close()
+    assert len(told) == 1
+
+
 def test_a_server_that_still_takes_data_counts_as_alive() -> None:
     near, far = socket.socketpair()
     link = Link(near, 1 << 20, 1.0, 3.0, 10.0)
