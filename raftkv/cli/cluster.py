@@ -191,6 +191,8 @@ def node_commands(cluster: LocalCluster) -> dict[str, Command]:
         "kill": command("kill -9 node N, as a crash would", "kill"),
         "stop": command("stop node N cleanly", "stop"),
         "start": command("start node N again", "start"),
+        "cut": command("cut node N off from the others, as a broken network would", "cut"),
+        "heal": command("let node N reach the others again", "heal"),
     }
     if CAN_PAUSE:
         commands["pause"] = command("freeze node N, as an overloaded machine would", "pause")

@@ -28,7 +28,12 @@ class NodeControls:
             elif node.paused:
                 found[id] = ["resume", "kill"]
             else:
-                found[id] = ["kill", "stop", *(["pause"] if CAN_PAUSE else [])]
+                found[id] = [
+                    "kill",
+                    "stop",
+                    *(["pause"] if CAN_PAUSE else []),
+                    "heal" if node.is_cut_off else "cut",
+                ]
         return found
 
     def do(self, id: int, action: str) -> None:

@@ -18,6 +18,7 @@ from typing import Callable
 
 from raftkv.cli.interpreter import python_command
 from raftkv.cli.outcome import BAD_INPUT
+from raftkv.cli.parent import CUT, HEAL
 from raftkv.errors import RaftKVError
 
 STOP_TIMEOUT_S = 10.0
@@ -39,7 +40,7 @@ class Node:
     def __init__(self, node_id: int, ini: str, on_line: Callable[[int, str], None]) -> None:
         self.node_id = node_id
         self.ini = ini
-        self.paused = False
+        self.paused = self.is_cut_off = False
         self._on_line = on_line
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
@@ -84,7 +85,8 @@ class Node:
             process.kill()
             process.communicate()
             raise NodeError(f"node {self.node_id} cannot be started: {error}") from None
-        self._process, self._reader, self.paused = process, reader, False
+        self._process, self._reader = process, reader
+        self.paused = self.is_cut_off = False
 
     def kill(self) -> None:
         """End it as a crash would (kill -9), and wait for its end. Raises NodeError if it does not run."""
@@ -126,6 +128,27 @@ class Node:
             raise NodeError(f"node {self.node_id} is not paused")
         process.send_signal(signal.SIGCONT)
         self.paused = False
+
+    def cut(self) -> None:
+        """Cut it off from the other nodes; clients still reach it. Raises NodeError if it does not run."""
+        self._tell(CUT)
+        self.is_cut_off = True
+
+    def heal(self) -> None:
+        """Let one that is cut off reach the others again. Raises NodeError if it does not run or is not cut off."""
+        if self.running and not self.is_cut_off:
+            raise NodeError(f"node {self.node_id} is not cut off")
+        self._tell(HEAL)
+        self.is_cut_off = False
+
+    def _tell(self, line: str) -> None:
+        process = self._running_process()
+        assert process.stdin is not None, "it was made with a pipe"
+        try:
+            process.stdin.write(f"{line}\n".encode())
+            process.stdin.flush()
+        except OSError as error:
+            raise NodeError(f"node {self.node_id} does not hear: {error.strerror}") from None
 
     def last_words(self) -> str:
         """How the process that ran last has ended, and the last line that it printed."""

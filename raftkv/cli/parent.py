@@ -1,4 +1,4 @@
-"""How a program of ours is told to stop: by signals, and by the end of the program that started it."""
+"""How a program of ours is told what to do: by signals, and by the program that started it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import Callable
 
 from raftkv.cli.interpreter import dying_with_parent
 
+CUT, HEAL = "cut", "heal"  # lines that a server is told by its launcher
+_LONGEST = 100  # bytes of a line
+
 
 def stop_signals() -> list[signal.Signals]:
     """Those that ask a program to stop."""
@@ -18,16 +21,20 @@ def stop_signals() -> list[signal.Signals]:
     return stop
 
 
-def watch_parent(stop: Callable[[str], object]) -> None:
+def watch_parent(stop: Callable[[str], object], tell: Callable[[str], object] = lambda line: None) -> None:
     """Have `stop`, which is given a reason, called when standard input ends: who started us holds its other end, which closes
-    however that ends."""
+    however that ends. `tell` gets each line that comes before."""
     if hasattr(os, "setpgrp"):
         os.setpgrp()  # Ctrl-C on the terminal is for who started us
     dying_with_parent()()
 
     def watch() -> None:
-        while os.read(0, 4096):
-            continue
+        rest = b""
+        while data := os.read(0, 4096):
+            *lines, rest = (rest + data).split(b"\n")
+            rest = rest[:_LONGEST]
+            for line in lines:
+                tell(line.decode("ascii", "replace"))
         stop("the launcher is gone")
 
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()

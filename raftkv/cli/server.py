@@ -12,7 +12,7 @@ from typing import Callable
 
 from raftkv import __version__
 from raftkv.cli.front_child import FrontChild
-from raftkv.cli.parent import stop_signals, watch_parent
+from raftkv.cli.parent import CUT, HEAL, stop_signals, watch_parent
 from raftkv.cli.recovery import run_recovery
 from raftkv.cli.streams import open_standard_streams
 from raftkv.config import ServerConfig, load_server_config
@@ -37,7 +37,9 @@ def main(argv: list[str] | None = None) -> int:
     for number in stop_signals():
         signal.signal(number, lambda received, _: stop_reasons.put(signal.Signals(received).name))
     if args.exit_with_parent:
-        watch_parent(stop_reasons.put)
+        watch_parent(
+            stop_reasons.put, tell=lambda line: stop_reasons.put(line) if line in (CUT, HEAL) else None
+        )
     log_to_stderr()
     return _explained(lambda: _run(args.config, stop_reasons))
 
@@ -69,7 +71,7 @@ def _run(path: str, stop_reasons: queue.SimpleQueue[str]) -> int:
         if front is not None:
             server.other_problems = lambda: [front.problem] if front.problem else []
             front.start()
-        log.info("stopping: %s", _wait(stop_reasons))
+        log.info("stopping: %s", _obey(server, stop_reasons))
     finally:
         if front is not None:
             front.ask_to_stop()
@@ -100,14 +102,18 @@ def _warn_of_loopback(config: ServerConfig, server: KVServer) -> None:
             )
 
 
-def _wait(stop_reasons: queue.SimpleQueue[str]) -> str:
+def _obey(server: KVServer, told: queue.SimpleQueue[str]) -> str:
+    """Until there is a reason to stop, which is returned."""
     while True:
         try:
             # Not for ever: a signal that another thread receives, as after SIGSTOP and SIGCONT, does not wake
             # this one, and only this one can run its handler.
-            return stop_reasons.get(timeout=0.5)
+            reason = told.get(timeout=0.5)
         except queue.Empty:
             continue
+        if reason not in (CUT, HEAL):
+            return reason
+        server.cut_off(reason == CUT)
 
 
 def _collect_young_garbage_only() -> None:

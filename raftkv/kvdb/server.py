@@ -146,6 +146,10 @@ class KVServer:
             "refused_connections": clients.refused,
         }
 
+    def cut_off(self, is_cut_off: bool) -> None:
+        """See PeerNetwork. Clients still reach it. Any thread may call it."""
+        self._network.cut_off(is_cut_off)
+
     def start(self) -> None:
         """Load what the disk holds, then serve. Returns when the server listens; a leader may not be known
         yet. Raises ClosedError in a forked child: the server is its parent's."""

@@ -34,6 +34,7 @@ from raftkv.threads import start_thread
 CLOSE_S = 0.5  # at most, for the thread that reads snapshots
 CALLED_S = 30.0
 REFUSED_S = 10.0  # a peer that was refused, and does not come again for so long, is none any more
+CUT_OFF = "this server is cut off from the others until it is told otherwise"
 MAX_PEER_FRAME = 64 << 20  # bytes; an AppendEntries is at most max_append_bytes, or one larger entry
 
 
@@ -90,7 +91,7 @@ class PeerNetwork:
         self._called: dict[str, float] = {}  # address -> until when, by time.monotonic(); replaced as a whole
         self._waiting: set[int] = set()  # uids whose hello waits for the disk
         self._changing = threading.Lock()  # held by who replaces `_links`
-        self._is_closed = False
+        self._is_closed = self._is_cut_off = False
 
     def start(self, handler: PeerHandler) -> None:
         """`handler` gets what arrives."""
@@ -114,10 +115,24 @@ class PeerNetwork:
     def follow(self, wanted: Mapping[str, int]) -> None:
         """Be connected to the servers at these addresses, and to no others: address -> id, 0 if that is not
         known. What cannot be begun now is begun at the next call."""
+        if self._is_cut_off:
+            wanted = {}
         if self._is_closed or wanted == {address: link.expected for address, link in self._links.items()}:
             return
         with self._changing:
             self._links = self._changed(self._links, wanted)
+
+    def cut_off(self, is_cut_off: bool) -> None:
+        """Whether this server hears nothing of the others, and they nothing of it, as by a broken network: for lessons and
+        drills. Any thread may call it."""
+        self._is_cut_off = is_cut_off
+        if not is_cut_off:
+            self.problems.clear("cut off")
+            return
+        self.problems.set("cut off", CUT_OFF)
+        self.follow({})
+        for channel, _ in [*self._callers.values()]:
+            channel.close(CUT_OFF)
 
     def _changed(self, links: dict[str, PeerLink], wanted: Mapping[str, int]) -> dict[str, PeerLink]:
         kept = {address: link for address, link in links.items() if wanted.get(address) == link.expected}
@@ -242,6 +257,8 @@ class PeerNetwork:
         messages: list[Message] = []
         for channel, id, method, args in batch:
             try:
+                if self._is_cut_off:
+                    raise ProtocolError(CUT_OFF)
                 if method == "raft" and channel.context is not None:
                     message = from_plain(args)
                     if message.sender != channel.context:

@@ -78,17 +78,26 @@ def page(tmp_path):
             process.terminate()
 
 
-def test_learner_kills_the_leader_by_its_button_and_sees_the_next_one(page, browser):
+@pytest.mark.parametrize(
+    ("action", "seen", "undo"),
+    [("kill", "dead", "start"), ("cut off", "cut off from the others", "reconnect")],
+)
+def test_learner_sees_the_next_leader_elected_when_a_button_takes_the_first_away(
+    page, browser, action, seen, undo
+):
+    def click(member, button):
+        found = f"[...{member}.querySelectorAll('button')].find((each) => each.textContent === '{button}')"
+        window.wait_for(found)
+        window.run(f"{found}.click()")
+
     window = browser.open(page)
     leader = "document.querySelector('.member.leader')"
     window.wait_for(leader)
     first = window.run(f"{leader}.dataset.id")
-    window.run(
-        f"[...{leader}.querySelectorAll('button')].find((each) => each.textContent === 'kill').click()"
-    )
+    click(leader, action)
     window.wait_for(f"{leader} && {leader}.dataset.id !== '{first}'")
-    killed = f"document.querySelector('.member[data-id=\"{first}\"]')"
-    window.wait_for(f"{killed}.textContent.includes('dead')")
-    window.run(f"{killed}.querySelector('button').click()")
-    window.wait_for(f"{killed}.textContent.includes('follower')")
+    taken = f"document.querySelector('.member[data-id=\"{first}\"]')"
+    window.wait_for(f"{taken}.textContent.includes('{seen}')")
+    click(taken, undo)
+    window.wait_for(f"{taken}.textContent.includes('follower') && !{taken}.textContent.includes('{seen}')")
     assert window.complaints == []

@@ -359,10 +359,15 @@ def test_on_a_terminal(tmp_path):
             *("server1", "server1.ini", "server4", "server4.ini", "server5", "server5.ini")
         ]
         assert prepare_folder(folder).server_inis.keys() == {1, 4, 5}
+        terminal.type("cut leader\n")
+        cut_off = re.findall(r"\[node (\d)\]", terminal.expect("cut off from"))[-1]
+        do("append a !", "OK")
+        do(f"heal {cut_off}", "OK")
+        do(f"heal {cut_off}", f"error: node {cut_off} is not cut off")
         if CAN_PAUSE:
             do("pause leader", "OK")
             do("append a !", "OK")
-            do("get a", "one, two!")
+            do("get a", "one, two!!")
             do("resume leader", "error: node ")
         do("help kill", "kill N|leader")
         terminal.type("exit\n")
@@ -408,7 +413,7 @@ def inis(tmp_path):
 
 def test_a_node_that_does_not_run_can_only_be_started(inis):
     node = Node(1, inis[1], lambda *_: None)
-    for action in (node.kill, node.stop, node.ask_to_stop, node.pause, node.resume):
+    for action in (node.kill, node.stop, node.ask_to_stop, node.pause, node.resume, node.cut, node.heal):
         with pytest.raises(NodeError, match="node 1 is not running; start 1 starts it"):
             action()
     assert node.pid is None
