@@ -21,7 +21,7 @@ FIELDS = (
 )
 
 _FIELDS_OF_ROW = (
-    "id", "address", "alive", "error", "role", "term", "log_first_index", "commit_index", "applied_index",
+    "id", "address", "alive", "error", "role", "term", "leader", "log_first_index", "commit_index", "applied_index",
     "log_last_index", "log_bytes", "data_bytes", "keys", "watches", "leases", "connections", "writes", "uptime_s",
     "problems",
 )  # fmt: skip
