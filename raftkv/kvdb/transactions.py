@@ -19,6 +19,7 @@ from raftkv.errors import (
 from raftkv.kvdb.history import Item
 from raftkv.kvdb.keyspace import Keyspace
 from raftkv.kvdb.limits import (
+    MAX_ANSWER_BYTES,
     MAX_OUTCOME_BYTES,
     MAX_RANGE_KEYS,
     MAX_TXN_DEPTH,
@@ -35,6 +36,7 @@ from raftkv.kvdb.reads import Get, Range
 from raftkv.kvdb.writes import Append, Delete, Put
 
 EQUAL, GREATER, LESS, NOT_EQUAL = range(4)  # the relations of a compare, by etcd's numbers
+ROW_BYTES = 64  # that a row takes in an answer beside its key and value
 LEASE = 5  # the target of a compare beside those of ranges.py
 
 _COLUMN = {VERSION: 3, CREATE: 1, MOD: 2, VALUE: 0, LEASE: 4}  # of an item
@@ -42,8 +44,10 @@ _NO_ITEM: Item = (b"", 0, 0, 0, 0)
 _ANSWER_TOO_LARGE = refused(
     BAD_REQUEST, f"the answers of the transaction are larger than {MAX_OUTCOME_BYTES} bytes: read less in it"
 )
-
-
+_READS_TOO_MUCH = refused(
+    RANGE_TOO_LARGE,
+    f"the answers of the transaction have more than {MAX_ANSWER_BYTES} bytes together: read less in it",
+)
 _TOO_MANY_COMPARED = refused(
     RANGE_TOO_LARGE,
     f"the compares of the transaction have more than {MAX_RANGE_KEYS} keys to look at: compare fewer",
@@ -204,7 +208,15 @@ class TxnRead(_Transaction, Read):
         if self._looks(data) > MAX_RANGE_KEYS:
             return _TOO_MANY_COMPARED
         held, branch = self._branch(data)
-        return _carry_out(data, held, branch, {})
+        reads = [each for each in _flat(branch) if type(each) is Range]
+        past: dict[int, Outcome] = {}
+        size = 0
+        for each in reads if len(reads) > 1 else ():  # one alone has this bound itself
+            outcome = past[id(each)] = each.read(data)
+            size += sum([ROW_BYTES + len(row[0]) + len(row[1]) for row in outcome[1][1]]) if outcome[0] else 0
+            if size > MAX_ANSWER_BYTES:
+                return _READS_TOO_MUCH
+        return _carry_out(data, held, branch, past)
 
 
 READS_INSIDE: dict[str, type[Operation]] = {kind.name: kind for kind in (Get, Range, TxnRead)}

@@ -564,6 +564,16 @@ def test_a_read_that_compares_very_many_keys_is_refused(monkeypatch: pytest.Monk
     )
 
 
+def test_a_transaction_whose_answers_are_large_together_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transactions, "MAX_ANSWER_BYTES", 1000)
+    write = Writer()
+    write("put", b"k", b"v" * 400)
+    read = ["range", b"k"]
+    assert len(write.read("txn_read", [], [read, read], [])[1][2]) == 2
+    assert write.read("txn_read", [], [read, read, read], [])[1][0] == RANGE_TOO_LARGE
+    assert write.read("txn_read", [], [read, ["txn_read", [], [read, read], []]], [])[1][0] == RANGE_TOO_LARGE
+
+
 def test_a_transaction_is_one_revision_and_sees_its_own_writes(write: Writer) -> None:
     write("put", b"a", b"1")
     success = [

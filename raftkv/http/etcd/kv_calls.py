@@ -49,7 +49,7 @@ from raftkv.kvdb.reads import Range
 from raftkv.kvdb.transactions import EQUAL, GREATER, LEASE, LESS, NOT_EQUAL, transaction
 from raftkv.kvdb.writes import IGNORE_LEASE, IGNORE_VALUE, PREV_KV, Delete, Put
 
-MAX_RANGE_BYTES = 256 << 20  # of keys and values that one answer holds
+MAX_RANGE_BYTES = 64 << 20  # of keys and values that one answer holds
 
 Convert = Callable[[Any], Any]
 

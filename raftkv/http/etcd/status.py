@@ -79,6 +79,8 @@ def status_of(error: BaseException) -> Status:
     for kind, status in _OF_KIND:
         if isinstance(error, kind):
             return status
+    if isinstance(error, errors.RangeTooLargeError):
+        return Status(RESOURCE_EXHAUSTED, f"etcdserver: {error}")
     if isinstance(error, errors.RaftKVError):
         return Status(UNKNOWN, f"etcdserver: {error}")
     return Status(INTERNAL, "etcdserver: internal error")
