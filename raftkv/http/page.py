@@ -130,6 +130,7 @@ class Pages:
         return {
             "own": self._own_id,
             "leader": view.leader,
+            "at": view.asked_at,
             "cluster_id": view.header(0).cluster_id,
             "actions": {} if self._controls is None else self._controls.actions(),
             "rows": [{name: row.get(name) for name in _FIELDS_OF_ROW} for row in view.rows],

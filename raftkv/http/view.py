@@ -36,7 +36,7 @@ class View:
     def __init__(self, cluster: Cluster, own_id: int = 0) -> None:
         self._cluster, self._own_id = cluster, own_id
         self._header = Header()
-        self._asked_at = float("-inf")
+        self.asked_at = 0.0  # when the servers were asked last, by time.monotonic()
         self._is_wanted = threading.Event()
         self._is_known = threading.Event()
         self._is_closed = False
@@ -73,7 +73,7 @@ class View:
 
     def touch(self) -> None:
         """Somebody looks: what is old is asked for anew."""
-        if time.monotonic() > self._asked_at + FRESH_S and not self._is_wanted.is_set():
+        if time.monotonic() > self.asked_at + FRESH_S and not self._is_wanted.is_set():
             self._is_wanted.set()
 
     def watch(self, is_watched: bool) -> None:
@@ -129,7 +129,7 @@ class View:
             self.on_round()
 
     def _ask(self) -> None:
-        self._asked_at = time.monotonic()
+        self.asked_at = time.monotonic()
         try:
             rows = self._cluster.status(timeout=_TIMEOUT_S)
         except errors.RaftKVError as error:

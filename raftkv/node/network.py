@@ -132,7 +132,7 @@ class PeerNetwork:
         self.problems.set("cut off", CUT_OFF)
         self.follow({})
         for channel, _ in [*self._callers.values()]:
-            channel.close(CUT_OFF)
+            channel.close()
 
     def _changed(self, links: dict[str, PeerLink], wanted: Mapping[str, int]) -> dict[str, PeerLink]:
         kept = {address: link for address, link in links.items() if wanted.get(address) == link.expected}
@@ -258,8 +258,8 @@ class PeerNetwork:
         for channel, id, method, args in batch:
             try:
                 if self._is_cut_off:
-                    raise ProtocolError(CUT_OFF)
-                if method == "raft" and channel.context is not None:
+                    channel.close()
+                elif method == "raft" and channel.context is not None:
                     message = from_plain(args)
                     if message.sender != channel.context:
                         raise ProtocolError("a message in the name of another server")

@@ -51,14 +51,11 @@ class WebSocket:
         self._sock.close()
 
 
-class Window:
-    """One page. `complaints`: what it wrote to its console as an error, and exceptions."""
+class Session:
+    """Calls to one target of the DevTools: the browser, or a page."""
 
     def __init__(self, url):
         self._socket, self._numbers = WebSocket(url), itertools.count(1)
-        self.complaints = []
-        for domain in ("Runtime", "Log", "Page"):
-            self.call(f"{domain}.enable")
 
     def call(self, method, **params):
         number = next(self._numbers)
@@ -69,6 +66,22 @@ class Window:
                 assert "error" not in message, message
                 return message["result"]
             self._note(message)
+
+    def _note(self, message):
+        """Something happened."""
+
+    def close(self):
+        self._socket.close()
+
+
+class Window(Session):
+    """One page. `complaints`: what it wrote to its console as an error, and exceptions."""
+
+    def __init__(self, url):
+        super().__init__(url)
+        self.complaints = []
+        for domain in ("Runtime", "Log", "Page"):
+            self.call(f"{domain}.enable")
 
     def _note(self, message):
         params = message.get("params", {})
@@ -89,7 +102,7 @@ class Window:
         """Until the JavaScript `condition` is true."""
         assert self.run(
             f"new Promise((done) => {{ const end = Date.now() + {WAIT_S * 1000 - 5000};"
-            f"(function look() {{ const found = !!({condition});"
+            f"(function look() {{ let found = false; try {{ found = !!({condition}); }} catch {{ /* not all of it is there */ }}"
             "if (found || Date.now() > end) done(found); else setTimeout(look, 50); })(); })"
         ), f"it did not come about: {condition}"
 
@@ -99,26 +112,25 @@ class Window:
                 base64.b64decode(self.call("Page.captureScreenshot", captureBeyondViewport=True)["data"])
             )
 
-    def close(self):
-        self._socket.close()
-
 
 class Browser:
     def __init__(self, address):
         self._address = address
+        with urllib.request.urlopen(f"http://{address}/json/version", timeout=WAIT_S) as reply:
+            self._session = Session(json.load(reply)["webSocketDebuggerUrl"])
         self._windows = []
 
     def open(self, url):
-        request = urllib.request.Request(
-            f"http://{self._address}/json/new?{urllib.parse.quote(url)}", method="PUT"
-        )
-        with urllib.request.urlopen(request, timeout=WAIT_S) as reply:
-            self._windows.append(Window(json.load(reply)["webSocketDebuggerUrl"]))
-        return self._windows[-1]
+        """A Window, seen beside all others, that has begun to load `url`."""
+        target = self._session.call("Target.createTarget", url="about:blank", newWindow=True)["targetId"]
+        window = Window(f"ws://{self._address}/devtools/page/{target}")
+        self._windows.append(window)
+        window.call("Page.navigate", url=url)
+        return window
 
     def close(self):
-        for window in self._windows:
-            window.close()
+        for session in (*self._windows, self._session):
+            session.close()
 
 
 @contextlib.contextmanager

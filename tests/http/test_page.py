@@ -98,6 +98,9 @@ def test_learner_sees_the_next_leader_elected_when_a_button_takes_the_first_away
     window.wait_for(f"{leader} && {leader}.dataset.id !== '{first}'")
     taken = f"document.querySelector('.member[data-id=\"{first}\"]')"
     window.wait_for(f"{taken}.textContent.includes('{seen}')")
+    if action == "cut off":  # its own front says that it is stale
+        stale = browser.open(f"http://{LOCAL}:{int(page.rstrip('/').rpartition(':')[2]) - 4 + int(first)}/")
+        stale.wait_for("document.querySelector('#banner').textContent.includes('out of touch')")
     click(taken, undo)
     window.wait_for(f"{taken}.textContent.includes('follower') && !{taken}.textContent.includes('{seen}')")
     assert window.complaints == []
