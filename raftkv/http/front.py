@@ -16,7 +16,7 @@ from raftkv.http.guard import Guard
 from raftkv.http.handlers import CallForEach, OneCall, OneStream, Refusal
 from raftkv.http.page import Controls, Document, NodeAction, Pages, PageStream, load_page
 from raftkv.http.password import WRONG_S, Password, load_password
-from raftkv.http.plain import PAGES, AskPassword, PlainPage
+from raftkv.http.plain import PAGES, AskPassword, Options, PlainPage
 from raftkv.http.requests import Requests
 from raftkv.http.view import View
 from raftkv.http.watch_stream import WatchStream
@@ -124,6 +124,8 @@ class Front:
         """See App."""
         head = exchange.head
         self._guard.check(head, exchange.local_host)
+        if head.method == "OPTIONS":
+            return Options(exchange)
         if head.path in ("/", "/page/events"):
             return self._open_page(exchange)
         page = PAGES.get(head.path)

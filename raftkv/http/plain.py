@@ -72,6 +72,17 @@ class PlainPage(WholeBody):
         self._exchange.reply(status, text.encode(), kind)
 
 
+class Options(WholeBody):
+    """Handler of OPTIONS, of any path. It tells a browser nothing that would let other sites in."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    def receive(self, data: bytes, is_last: bool) -> None:
+        """See Handler."""
+        self._exchange.reply(200, b"", TEXT, [("Allow", "GET, HEAD, POST, OPTIONS")])
+
+
 class AskPassword(WholeBody):
     """Handler of a request of a browser, or of Prometheus, that lacks the password."""
 

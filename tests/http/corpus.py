@@ -273,6 +273,8 @@ def _paths(base):
         yield f"PUT {path}", path, b"{}", "PUT"
     for path in ("/v3beta/kv/range", "/v3alpha/kv/range"):
         yield path, path, {"key": key("a")}
+    for path in ("/v3/kv/range", "/version"):
+        yield f"OPTIONS {path}", path, b"", "OPTIONS"
     yield "POST /version", "/version", {}
     yield "POST /health", "/health", {}
 

@@ -48,6 +48,12 @@ def test_get_is_answered_as_by_etcd(front, path, status, text):
     assert front.ask(path) == (status, text)
 
 
+@pytest.mark.parametrize("path", ["/v3/kv/range", "/nope", "*"])
+def test_options_are_told_and_let_no_other_site_in(front, path):
+    assert front.ask(path, method="OPTIONS") == (200, "")
+    assert front.ask(path, method="OPTIONS", fields={"Origin": "http://evil.example"})[0] == 403
+
+
 def test_metrics_are_of_this_server_and_each_has_help_and_type(front):
     lines = front.ask("/metrics")[1].splitlines()
     samples = [line for line in lines if not line.startswith("#")]
