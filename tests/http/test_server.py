@@ -1,6 +1,7 @@
 """HttpServer on real connections: what clients do, and what it costs."""
 
 import socket
+import struct
 import threading
 import time
 
@@ -10,7 +11,7 @@ from raftkv.http.web.head import HttpError
 from raftkv.http.web.server import HttpServer
 from raftkv.ini import Address
 
-from tests.http.conftest import LOCAL
+from tests.http.conftest import LOCAL, wait_for
 
 MAX_BODY = 1000
 
@@ -220,6 +221,19 @@ def test_stream_ends_when_its_client_goes(server, connect):
     assert client.file.readline() == b"6\r\n"
     client.close()
     assert server.app.gone.wait(10)
+
+
+def test_what_a_client_had_not_taken_is_let_go_when_it_leaves(server, connect):
+    client = connect().send(post(b"/stream"))
+    assert client.file.readline()
+    (stream,) = server.app.streams
+    server.call_soon(lambda: stream.send(b"x" * (32 << 20)))
+    wait_for(lambda: stream.unsent)
+    client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.sock.close()
+    client.file.close()
+    wait_for(server.app.gone.is_set)
+    assert (stream.unsent, server.unsent) == (0, 0)
 
 
 def test_client_that_reads_nothing_is_given_up(monkeypatch, server, connect):

@@ -149,6 +149,7 @@ class Connection:
             return
         self.is_closed = True
         self._owner.unsent -= self.unsent
+        self._outbox.clear()  # at once: this object is in cycles, which live until they are collected
         self._release_body()
         exchange, self._exchange = self._exchange, None
         self._owner.forget(self)

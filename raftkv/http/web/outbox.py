@@ -23,6 +23,11 @@ class Outbox:
         self._waiting.append(data)
         self.unsent += len(data)
 
+    def clear(self) -> None:
+        """Nobody takes it any more."""
+        self._waiting.clear()
+        self.unsent = 0
+
     def flush(self) -> None:
         """Send what can be sent now. Raises OSError if the connection is gone."""
         try:
