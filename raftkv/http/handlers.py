@@ -107,6 +107,7 @@ class OneCall(WholeBody):
             self._run = Run(self._context, self._call.run(self._context, request), self._done)
 
     def _done(self, answer: Message | None, status: Status | None) -> None:
+        self._run = None
         if answer is not None:
             self._exchange.reply(200, json_codec.to_text(answer).encode("utf-8", "replace"))
         elif status is not None:

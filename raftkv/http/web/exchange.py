@@ -125,4 +125,5 @@ class Exchange:
 
     def _finish(self, closes: bool) -> None:
         self.is_over = True
+        self.handler = None  # no cycle for the garbage collector
         self._connection.answered(self, closes)
