@@ -118,6 +118,7 @@ def transfer_leadership(context: Context, request: MoveLeaderRequest) -> Steps:
         except InvalidChangeError as error:
             raise Status(FAILED_PRECONDITION, f"etcdserver: {error}") from None
 
+    yield Blocking(lambda: context.view.refresh(_REFRESH_S))
     if not any(row["id"] == request.targetID and row["role"] == "voter" for row in context.view.members):
         raise _BAD_TRANSFEREE
     yield Blocking(transfer)
