@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+import random
 import socket
 import threading
 import time
@@ -45,6 +46,19 @@ def free_ports(count):
     for listener in listeners:
         listener.close()
     return ports
+
+
+def free_run(count):
+    """The first of so many free ports in a row, below those of outgoing connections."""
+    while True:
+        first = random.randrange(15_000, 30_000)
+        with contextlib.ExitStack() as listeners:
+            try:
+                for port in range(first, first + count):
+                    listeners.enter_context(socket.create_server((LOCAL, port)))
+                return first
+            except OSError:
+                continue
 
 
 @pytest.fixture(scope="package")

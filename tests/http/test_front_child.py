@@ -9,7 +9,7 @@ from raftkv.cli.front_child import FrontChild
 from raftkv.config import load_server_config
 from raftkv.errors import ConfigError
 
-from tests.http.conftest import LOCAL, free_ports, version, wait_for
+from tests.http.conftest import LOCAL, free_ports, free_run, version, wait_for
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def files(tmp_path):
 
 
 def test_launcher_gives_each_node_a_front_on_the_next_port_once(files):
-    port = free_ports(1)[0]
+    port = free_run(2)
     add_http(files, port)
     add_http(files, port)
     assert [str(address) for address in files.http_addresses()] == [f"{LOCAL}:{port}", f"{LOCAL}:{port + 1}"]

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from tests.http.browser import running
-from tests.http.conftest import LOCAL, free_ports
+from tests.http.conftest import LOCAL, free_run
 
 LAUNCHER = os.path.join(os.path.dirname(__file__), "..", "..", "bin", "kvcluster.py")
 
@@ -68,7 +68,7 @@ def test_key_that_is_edited_in_one_window_changes_in_the_other(front, browser):
 @pytest.fixture
 def page(tmp_path):
     """Where the page of a launcher of three nodes is."""
-    port = free_ports(1)[0]
+    port = free_run(4)
     command = [sys.executable, LAUNCHER, "--data-dir", str(tmp_path / "nodes"), "--http", str(port)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
