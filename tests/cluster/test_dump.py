@@ -16,6 +16,7 @@ from raftkv.kvdb.restoring import REVISION_GAP
 
 from tests.cluster.harness import Cluster
 from tests.cluster.test_snapshots import SMALL, put_all
+from tests.cluster.waiting import wait_until
 
 
 def content(folder: Path) -> list[tuple[str, int, bytes]]:
@@ -32,6 +33,16 @@ def put_back(db: Clerk, revision: int, rows: list[KeyValue]) -> None:
     assert at > revision + REVISION_GAP
     assert db.restore(revision, [], rows[700:], at=at) == at
     assert db.range().kvs == sorted(rows) and db.range().revision == at
+
+
+def wait_until_all_is_in_snapshots(cluster: Cluster, db: Clerk) -> None:
+    index = cluster.last_index(*cluster.nodes)
+
+    def has_nothing_left() -> bool:
+        db.put("last", "")  # a snapshot begins with an entry
+        return all(status["snapshot_index"] >= index for status in cluster.statuses())
+
+    wait_until(has_nothing_left, f"snapshots of the entry {index}")
 
 
 def test_a_dump_of_a_running_server_and_of_a_stopped_one(tmp_path: Path) -> None:
@@ -56,6 +67,7 @@ def test_a_dump_of_a_running_server_and_of_a_stopped_one(tmp_path: Path) -> None
         assert {row.key: row.value for row in rows} == before
         assert len(rows) == dump.keys == 1200
         put_back(db, dump.revision, rows)
+        wait_until_all_is_in_snapshots(cluster, db)
         data = {**before, "last": "of which the log has the entry, and no snapshot"}
         db.put("last", data["last"])
 
