@@ -17,7 +17,10 @@ from raftkv.storage.persister import Persister
 log = logging.getLogger("raftkv.raft")
 
 SNAPSHOT_CHUNK_KEYS = 500  # read from the state machine at a time: about a millisecond
-RETRY_S = 5.0  # after a snapshot for which there was no room
+RETRY_S = 5.0  # after a snapshot for which there was no room,
+SMALLER = (
+    8  # or as soon as the state is smaller by this part: what writes meanwhile takes of the same reserve
+)
 LONGEST_PAUSE_S = 0.2  # of the snapshot thread after each of these
 COMPACT_ENTRIES = 10_000  # let go of at a time, with the mutex held: about a millisecond
 
@@ -53,6 +56,9 @@ class Snapshotter:
         self._compact_to, self._work = compact_to, work
         self._running = False
         self._not_before = threads.clock()
+        self._begun_bytes = self._no_room_for = (
+            0  # of the newest snapshot's state, and of one that found no room
+        )
         self._machine_at = 0  # what the state machine has applied; guarded by machine_lock
         self._kept_bytes = 0  # of the log: entries that an own snapshot has, kept for a follower
 
@@ -94,6 +100,8 @@ class Snapshotter:
         try:
             index, size = self._machine_at, self._machine.snapshot_bytes()
             with self._mutex:
+                if size <= self._no_room_for - self._no_room_for // SMALLER:
+                    self._not_before = self._threads.clock()
                 gives_room = self._persister.would_give_room(index, size)
                 snapshot = self._next(index) if gives_room else None
             if snapshot is not None:
@@ -117,6 +125,7 @@ class Snapshotter:
 
     def _begin(self, snapshot: Snapshot) -> None:
         """With machine_lock held."""
+        self._begun_bytes = self._machine.snapshot_bytes()
         self._threads.start("snapshot", self._write, snapshot, self._machine.begin_snapshot())
 
     def _write(self, snapshot: Snapshot, view: SnapshotView) -> None:
@@ -131,6 +140,7 @@ class Snapshotter:
             log.warning("there is no room for a snapshot at %d: tried again in some seconds", snapshot.index)
             with self._mutex:
                 self._running, self._not_before = False, self._threads.clock() + RETRY_S
+                self._no_room_for = self._begun_bytes
             return
         finally:
             with self._machine_lock:

@@ -3,6 +3,7 @@ of such nodes."""
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -187,13 +188,40 @@ def test_a_snapshot_without_room_is_given_up_and_tried_again_later() -> None:
     bench.close()
 
 
-def test_a_snapshot_is_taken_early_if_that_gives_room(bench: Full) -> None:
-    """After a delete, for example: the log is large, and the data is small now."""
+def fill_two_files(bench: Full) -> None:
+    """Of the log."""
     index = 1
     while len([path for path in bench.disk.files() if "/log/" in path]) < 2:
         bench.node.step([append(entry(index), prev_term=min(1, index - 1), commit=index)])
         bench.node.log_writer.write_waiting()
         index += 1
+
+
+def refuse_snapshots(operation: str, path: str) -> None:
+    """What a full disk says."""
+    if "/snapshot" in path and operation in ("create", "write"):
+        raise OSError(errno.ENOSPC, "No space left on device", path)
+
+
+def test_a_snapshot_without_room_is_tried_again_as_soon_as_the_data_is_smaller(bench: Full) -> None:
+    """The log takes of the same reserve meanwhile."""
+    fill_two_files(bench)
+    bench.machine.snapshot_bytes = lambda: len(bench.machine.state[0])  # type: ignore[method-assign]
+    bench.machine.state = ["x" * 3000]
+    bench.fill()
+    bench.disk.before = refuse_snapshots
+    bench.room_thread()
+    assert bench.threads.run_last() == "snapshot" and bench.persister.snapshot is None
+    bench.room_thread()
+    assert bench.threads.started == [], "not at once"
+    bench.machine.state = ["x" * 2600]
+    bench.room_thread()
+    assert [name for name, _, _ in bench.threads.started] == ["snapshot"]
+
+
+def test_a_snapshot_is_taken_early_if_that_gives_room(bench: Full) -> None:
+    """After a delete, for example: the log is large, and the data is small now."""
+    fill_two_files(bench)
     bench.machine.state = ["x" * 4500]
     bench.machine.snapshot_bytes = lambda: len(bench.machine.state[0])  # type: ignore[method-assign]
     bench.room_thread()
