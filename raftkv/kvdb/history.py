@@ -253,6 +253,15 @@ class History:
         while len(self._blocks) > 1 and self._blocks[1].first <= revision:
             self._drop_block()
 
+    def drop_all(self) -> None:
+        """Forget all events; the next one is the first."""
+        if self:
+            self.before_drop()
+            self._block = _Block(self.newest + 1)
+            self._blocks = deque([self._block])
+            self._absent = SortedItems()
+            self._events = self._bytes = 0
+
     def _begin_block(self) -> None:
         block = self._block
         self._events += block.count

@@ -35,6 +35,19 @@ class Compact(NamedTuple("Compact", [("revision", int)]), Write):
         return ok(data.revision)
 
 
+class DropHistory(NamedTuple("DropHistory", []), Write):
+    """What a leader proposes while a disk has no room: all events go, also those of the newest revision. Not a request of
+    clients."""
+
+    __slots__ = ()
+    name = "drop_history"
+    numbered = grows = False
+
+    def apply(self, data: Keyspace, index: int) -> Outcome:
+        data.history.drop_all()
+        return ok(None)
+
+
 class LeaseGrant(NamedTuple("LeaseGrant", [("lease", int), ("ttl", int)]), Write):
     """A new lease of `ttl` seconds. The result is the newest revision."""
 

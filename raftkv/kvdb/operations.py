@@ -8,6 +8,7 @@ from __future__ import annotations
 from raftkv.kvdb.local_reads import Serializable
 from raftkv.kvdb.maintenance import (
     Compact,
+    DropHistory,
     Dump,
     DumpEnd,
     DumpPiece,
@@ -28,8 +29,9 @@ from raftkv.kvdb.watch_requests import Watch, WatchCancel, WatchTaken
 from raftkv.kvdb.writes import SINGLE_WRITES, Batch
 
 _WRITES: list[type[Write]] = [*SINGLE_WRITES.values(), Batch, Txn, Compact, LeaseGrant, LeaseRevoke, Restore]
+_OF_LEADERS: list[type[Write]] = [LeaseExpire, DropHistory]
 #: What can be in the log.
-IN_LOG: dict[str, type[Write]] = {**{kind.name: kind for kind in _WRITES}, LeaseExpire.name: LeaseExpire}
+IN_LOG: dict[str, type[Write]] = {kind.name: kind for kind in [*_WRITES, *_OF_LEADERS]}
 _READS: list[type[Operation]] = [
     Get,
     Gets,

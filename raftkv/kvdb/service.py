@@ -7,6 +7,7 @@ and their clients are answered from the thread that saw the commit, with one wri
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import time
@@ -24,10 +25,19 @@ from raftkv.errors import (
 )
 from raftkv.kvdb.data_limit import DataLimit
 from raftkv.kvdb.dumps import Dumps
+from raftkv.kvdb.history_yield import HistoryYield
 from raftkv.kvdb.lease_keeper import LeaseKeeper
 from raftkv.kvdb.limits import KEY_BYTES
 from raftkv.kvdb.local_reads import Serializable
-from raftkv.kvdb.maintenance import Dump, DumpEnd, DumpPiece, LeaseKeepAlive, LeaseTimeToLive, Status
+from raftkv.kvdb.maintenance import (
+    DropHistory,
+    Dump,
+    DumpEnd,
+    DumpPiece,
+    LeaseKeepAlive,
+    LeaseTimeToLive,
+    Status,
+)
 from raftkv.kvdb.member_requests import Hello, Member
 from raftkv.kvdb.members import Members
 from raftkv.kvdb.operation import Operation, Read, Write
@@ -85,6 +95,7 @@ class KVService:
         self._clock, self._started_at = clock, clock()
         self._limit = DataLimit(max_data_bytes)
         self._keeper = LeaseKeeper(clock, election_timeout_s)
+        self._yield = HistoryYield(clock)
         self._watches = Watches(send_replies, clock, election_timeout_s)
         self._begin_with(self._store)
         self._role = RoleChange(Role.FOLLOWER, 0, None, "")
@@ -347,11 +358,13 @@ class KVService:
             self._keeper.leads(change.term, self._store.data.leases.all())
 
     def tick(self) -> float:
-        """To be called again and again: end leases, serve watches. Returns how long to wait before the next time, in
-        seconds."""
+        """To be called again and again: end leases, serve watches, make room. Returns how long to wait before the next
+        time, in seconds."""
         if self._keeper.term or self._watches:
             self._consensus.read_now([_TICK])
             self._propose_expiries()
+            if self._consensus.no_room:
+                self._drop_history()
         else:
             self._is_behind = False
         return _SOON_S if self._is_behind else self._keeper.tick_s
@@ -367,6 +380,15 @@ class KVService:
             pass  # whoever leads now looks after them
         except OverloadedError:
             expiries.appendleft(expiry)  # with the next tick
+
+    def _drop_history(self) -> None:
+        """If it is time for that; else, or if it is refused, with a later tick."""
+        term, history = self._keeper.term, self._store.data.history
+        if term and self._yield.is_due(term, history):
+            floor = history.floor
+            with contextlib.suppress(NotLeaderError, OverloadedError):
+                self._consensus.propose([entry_of(DropHistory(), ())], [None], term)
+                self._yield.proposed(term, floor)
 
     def encode_record(self, record: Any) -> bytes:
         return encode_record(record)

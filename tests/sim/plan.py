@@ -14,7 +14,7 @@ from typing import Any
 
 from raftkv.client import watch_session
 from raftkv.config import RaftOptions
-from raftkv.kvdb import history, watch_cursor
+from raftkv.kvdb import history, history_yield, watch_cursor
 from raftkv.kvdb import session_table as sessions
 from raftkv.node import applier, snapshotter
 from raftkv.storage import snapshot_file
@@ -242,6 +242,7 @@ def _constants(rng: random.Random) -> list[tuple[Any, str, int]]:
         (snapshotter, "SNAPSHOT_CHUNK_KEYS", rng.choice([1, 3, 500])),
         (applier, "WORK_S", 0.0),  # no time passes while a simulated server works
         (applier, "MANY_BYTES", rng.choice([100, 1 << 17])),
+        (history_yield, "WORTH_BYTES", 200),
         (sessions, "MAX_SESSIONS", rng.choice([3, 10_000, 10_000])),
         (snapshot_file.SnapshotWriter, "WRITE_EVERY", rng.choice([50, 1 << 18])),
         (snapshot_file.SnapshotWriter, "SYNC_EVERY", rng.choice([200, 4 << 20])),

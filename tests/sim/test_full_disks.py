@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 from raftkv.errors import NoSpaceError
+from raftkv.kvdb import history
 
 from tests.sim.plan import MANY, Plan
 from tests.sim.world import World
 
 FULL_S = 1.0
 RECOVERS_S = 1.5
+WITHIN_S = 10.0
 
 
 class Outcomes:
@@ -45,17 +47,41 @@ def run_for(world: World, seconds: float) -> None:
         world.step()
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_reads_and_deletes_go_on_while_all_disks_are_full_and_writes_after(seed: int) -> None:
+def calm_plan(seed: int, reserve_bytes: int, **options: Any) -> Plan:
     plan = Plan(seed, (3, 5))
     plan.spares = 0
     plan.loss = plan.tail = plan.doubling = 0.0
     plan.delay_s, plan.sync_s, plan.think_s, plan.timeout_s = 0.002, 0.003, 0.03, 4.0
     plan.clock_rates, plan.late_starts = (1.0, 1.0), False
-    plan.reserve_bytes = 200_000
+    plan.reserve_bytes = reserve_bytes
     plan.options = dataclasses.replace(
-        plan.options, max_raft_state=-1, max_append_bytes=MANY, max_inflight_appends=16
-    )  # no snapshots, which would make room
+        plan.options, max_append_bytes=MANY, max_inflight_appends=16, **options
+    )
+    return plan
+
+
+def test_full_disks_have_room_again_when_the_history_has_yielded() -> None:
+    """Nobody makes a disk larger: it is full of what was overwritten."""
+    plan = calm_plan(0, 12_000, max_raft_state=4000, snapshot_growth_percent=0)
+    plan.servers = 3
+    plan.constants += [(history, "MAX_EVENTS", MANY)]
+    world = World(plan, only=())
+    outcomes = Outcomes(world)
+    with plan.applied(), world._crash_points():
+        run_for(world, 2.0)
+        for host in world.hosts.values():
+            host.disk.capacity = host.disk.used() + 6000
+        for outcome in ("put refused", "put ok") * 4:
+            until = world.now + WITHIN_S
+            while not outcomes.take()[outcome]:
+                assert world.now < until, f"no {outcome} for so long"
+                run_for(world, 0.2)
+    world._close()
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_reads_and_deletes_go_on_while_all_disks_are_full_and_writes_after(seed: int) -> None:
+    plan = calm_plan(seed, 200_000, max_raft_state=-1)  # no snapshots, which would make room
     world = World(plan, only=())
     outcomes = Outcomes(world)
     with plan.applied(), world._crash_points():

@@ -342,6 +342,23 @@ def test_what_is_too_large_to_sort_is_refused(monkeypatch: pytest.MonkeyPatch) -
 # -- the past ------------------------------------------------------------------------------------------------
 
 
+def test_a_history_that_yields_takes_nothing_but_the_past(write: Writer) -> None:
+    for key, value in ((b"k", b"1"), (b"gone", b"x"), (b"k", b"2")):
+        write("put", key, value)
+    write("delete", b"gone")
+    size = write.store.snapshot_bytes
+    write.index += 1
+    assert write.store.apply(write.index, ["", 0, 0, 0, "drop_history"]) == (True, None)
+    assert len(write.store.data.history) == 0 and write.store.snapshot_bytes < size
+    assert (
+        rows(write, b"k") == [(b"k", b"2", 2, 4, 2, 0)]
+        and write.read("range", b"k", b"", 0, 4)[1][0] == COMPACTED
+    )
+    assert write("put", b"gone", b"again") == (True, 6) and write("put", b"k", b"3") == (True, 7)
+    assert rows(write, b"k", b"", 0, 6) == [(b"k", b"2", 2, 4, 2, 0)]
+    assert rows(write, b"gone") == [(b"gone", b"again", 6, 6, 1, 0)]
+
+
 def test_reads_of_the_past_and_compaction(write: Writer) -> None:
     write("put", b"a", b"1")
     write("put", b"b", b"2")

@@ -8,7 +8,7 @@ import pytest
 from raftkv import errors
 from raftkv.kvdb import history, watch_cursor, watches
 from raftkv.kvdb.limits import MAX_KEY_BYTES
-from raftkv.kvdb.maintenance import Compact, LeaseGrant
+from raftkv.kvdb.maintenance import Compact, DropHistory, LeaseGrant
 from raftkv.kvdb.range_index import RangeIndex
 from raftkv.kvdb.ranges import ALL, end_of, prefix_range
 from raftkv.kvdb.restoring import Restore
@@ -250,6 +250,18 @@ def test_a_server_without_a_leader_ends_its_streams_but_for_those_that_need_none
     one.pump()
     assert (one.server, other.server) == (3 - left, stays)
     assert one.session.problem == ""
+
+
+def test_a_history_that_yields_ends_only_watches_of_the_past() -> None:
+    world = World()
+    told, future = Watcher(world, watch(b"k")), Watcher(world, watch(b"k", start=4))
+    world.do(put("k"), put("k"), DropHistory(), put("k"))
+    world.servers[1].apply()
+    past = Watcher(world, watch(b"k", start=3))
+    for each in (told, future, past):
+        each.pump()
+    assert [event[0] for event in told.events] == [2, 3, 4] and [event[0] for event in future.events] == [4]
+    assert isinstance(past.error, errors.CompactedError) and past.error.compact_revision == 4
 
 
 def test_a_start_in_the_future_waits_and_one_that_was_compacted_is_refused() -> None:
