@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import random
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from raftkv.errors import DamagedDataError, StorageError
@@ -26,18 +27,20 @@ LONGEST_S = 3.0  # of one disk operation: one that began under faults must not g
 
 
 class Trap:
-    """The process dies at the `count`th place of this name, or, without a name, at the `count`th disk
-    operation.
+    """The process dies at the `count`th place that has one of these names, or, if the name is None, at the `count`th
+    disk operation.
 
-    The name is one of the product's crash points, or the class of a message that has just left. Then `then`
+    A name is one of the product's crash points, or the class of a message that has just left. Then `then`
     is set.
     """
 
-    def __init__(self, name: str | None, count: int, power: bool, then: Trap | None = None) -> None:
-        self.name, self.count, self.power, self.then = name, count, power, then
+    def __init__(
+        self, names: Collection[str | None], count: int, power: bool, then: Trap | None = None
+    ) -> None:
+        self.names, self.count, self.power, self.then = names, count, power, then
 
     def springs(self, name: str | None) -> bool:
-        if name != self.name:
+        if name not in self.names:
             return False
         self.count -= 1
         return self.count == 0

@@ -105,7 +105,7 @@ PROFILES: dict[str, tuple[dict[str, list[int]], dict[str, list[Any]], tuple[str,
 
 class Plan:
     """All is fixed by `seed`, and by `sizes`: the cluster sizes to choose from. Times are in seconds. `places`:
-    servers die there, of all the places with a name."""
+    servers die there, of all the places with a name; every other seed brings followers that need a snapshot."""
 
     def __init__(
         self,
@@ -173,6 +173,8 @@ class Plan:
         self.enabled = rng.random() * 0.7 + 0.15  # the share of the kinds of faults that may happen
         self.profile = rng.choice([*PROFILES, "mixed", "mixed", "mixed"])
         self.kinds: tuple[str, ...] = ()  # of faults, that may happen in any case, and often
+        if places and seed % 2:
+            self.profile = "snapshots"  # some places are hardly reached without one that is received
         self._apply_profile(rng)
         if events is not None:
             self.events = events

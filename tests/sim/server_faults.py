@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import get_args
 
 from raftkv.node.crash_points import CRASH_POINTS as NODE_POINTS
@@ -103,7 +104,7 @@ def crash_after_a_replacement(fault: Fault) -> bool | None:
     power, count = fault.rng.random() < 0.7, fault.rng.choice([1, 1, 2])
 
     def set_trap(host: Host) -> None:
-        host.trap = Trap("node:before-save", count, power)
+        host.trap = Trap(["node:before-save"], count, power)
 
     fault.wait_for("replaced", set_trap, fault.rng.choice([2.0, 5.0]))
     fault.say(f"who replaces entries dies before they are written, at {count}")
@@ -111,22 +112,35 @@ def crash_after_a_replacement(fault: Fault) -> bool | None:
 
 
 def crash_at_a_point(fault: Fault) -> bool | None:
-    """Between two steps of the node's or the persister's."""
-    name = fault.rng.choice(fault.world.plan.places or NODE_POINTS + DISK_POINTS)
-    trap = Trap(name, fault.rng.choice([1, 1, 2, 5]), fault.rng.random() < 0.7)
+    """Between two steps of the node's or the persister's. If the places are given: of each server, at the first that it
+    comes to."""
+    places = fault.world.plan.places
+    name = fault.rng.choice(places or NODE_POINTS + DISK_POINTS)
+    if places:
+        for host in fault.hosts:
+            host.trap = _trap_at(fault, name, places)
+        fault.say("each server will die at one of the places")
+        return None
+    trap = _trap_at(fault, name, [name])
     host = fault.host()
+    host.trap = trap
+    before = "" if trap.then is None else "segment-created, then at "
+    fault.say(f"n{host.id} will die at {before}{name}@{(trap.then or trap).count}")
+    return None
+
+
+def _trap_at(fault: Fault, name: str, names: Sequence[str]) -> Trap:
+    trap = Trap(names, fault.rng.choice([1, 1, 2, 5]), fault.rng.random() < 0.7)
     if name == "segment-discarded":  # passed by who was killed before there was anything in a new log file
         trap.count = 1
-        trap = Trap("segment-created", 1, False, then=trap)
-    host.trap = trap
-    fault.say(f"n{host.id} will die at {trap.name}@{trap.count}{', then at ' + name if trap.then else ''}")
-    return None
+        return Trap(["segment-created"], 1, False, then=trap)
+    return trap
 
 
 def crash_after_a_message(fault: Fault) -> bool | None:
     """As soon as it has said something, or in the middle of saying it to all."""
     name = fault.rng.choice(fault.world.plan.places or MESSAGES)
-    trap = Trap(name, fault.rng.choice([1, 1, 2, 3, 10]), fault.rng.random() < 0.7)
+    trap = Trap([name], fault.rng.choice([1, 1, 2, 3, 10]), fault.rng.random() < 0.7)
     host = fault.host()
     host.trap = trap
     fault.say(f"n{host.id} will die after its {name}@{trap.count}")
@@ -135,7 +149,7 @@ def crash_after_a_message(fault: Fault) -> bool | None:
 
 def crash_at_a_disk_operation(fault: Fault) -> bool | None:
     host = fault.host()
-    host.trap = Trap(None, fault.rng.randint(1, 60), fault.rng.random() < 0.7)
+    host.trap = Trap([None], fault.rng.randint(1, 60), fault.rng.random() < 0.7)
     fault.say(f"n{host.id} will die at its disk operation {host.trap.count} from here")
     return None
 

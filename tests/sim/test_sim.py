@@ -18,7 +18,7 @@ from tests.sim.runner import Case, Outcome, run, run_many
 from tests.sim.shrink import Shrinker, kind_of
 
 FRESH = 60
-MANY = 300
+MANY = 100
 ROOT = Path(__file__).parents[2]
 
 
@@ -32,11 +32,11 @@ def complaints(outcomes: list[Outcome]) -> str:
 
 
 def test_servers_die_at_every_crash_point() -> None:
-    """By a few at a time, until somebody died there: it takes fewer seeds than waiting for chance."""
+    """At those where nobody has died yet: it takes far fewer seeds than waiting for chance."""
     missing, seed = [*NODE_POINTS, *DISK_POINTS], 0
     while missing and seed < MANY:
         seed += 1
-        outcome = run(Case(seed, places=tuple(missing[:12])))
+        outcome = run(Case(seed, places=tuple(missing)))
         assert not complaints([outcome]), complaints([outcome])
         missing = [place for place in missing if not outcome.points[place]]
     assert not missing, f"in {MANY} seeds nobody died at {missing}"
