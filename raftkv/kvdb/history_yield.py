@@ -24,10 +24,8 @@ class HistoryYield:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._not_before = clock()
-        self._last = (
-            0,
-            0,
-        )  # when one was proposed: the term, and the history's floor, which changes as it is applied
+        # When one was proposed: the term, and the history's floor, which changes as it is applied.
+        self._last = 0, 0
 
     def is_due(self, term: int, history: History) -> bool:
         """Whether who leads in `term` is to propose it."""

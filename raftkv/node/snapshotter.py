@@ -18,9 +18,7 @@ log = logging.getLogger("raftkv.raft")
 
 SNAPSHOT_CHUNK_KEYS = 500  # read from the state machine at a time: about a millisecond
 RETRY_S = 5.0  # after a snapshot for which there was no room,
-SMALLER = (
-    8  # or as soon as the state is smaller by this part: what writes meanwhile takes of the same reserve
-)
+SMALLER = 8  # or as soon as the state is less by this part: the log takes of the same reserve meanwhile
 LONGEST_PAUSE_S = 0.2  # of the snapshot thread after each of these
 COMPACT_ENTRIES = 10_000  # let go of at a time, with the mutex held: about a millisecond
 
@@ -56,9 +54,8 @@ class Snapshotter:
         self._compact_to, self._work = compact_to, work
         self._running = False
         self._not_before = threads.clock()
-        self._begun_bytes = self._no_room_for = (
-            0  # of the newest snapshot's state, and of one that found no room
-        )
+        self._begun_bytes = 0  # of the state that the newest snapshot was begun with,
+        self._no_room_for = 0  # and of one that found no room
         self._machine_at = 0  # what the state machine has applied; guarded by machine_lock
         self._kept_bytes = 0  # of the log: entries that an own snapshot has, kept for a follower
 
