@@ -76,7 +76,12 @@ class Checks:
         if raft.role is not Role.LEADER:
             return
         log, seen = raft.log, self._leaders_logs.get(raft.term, 0)
-        if log.term(log.commit) != raft.term:  # it does not know yet what there is
+        waiting_bytes = log.bytes_of(min(log.commit, log.stable) + 1, log.last_index)
+        if (
+            log.term(log.commit) != raft.term  # it does not know yet what there is,
+            or waiting_bytes
+            > raft.options.max_uncommitted_bytes  # or a disk is so slow that it can propose nothing
+        ):
             self.leases.begins_to_lead(raft.term, process.id)
         self._leaders_logs[raft.term] = log.last_index
         for entry in log.entries[max(0, seen + 1 - log.first_index) :]:

@@ -6,7 +6,8 @@ they run alike it is the holder's time, too.
 
 *Soon after*: within its time to live and LATE_S of the last answer to a keepalive, of the last change of the leader, or of the
 last fault, it is proposed that it ends. The leader has changed when the next one has committed an entry of its own: until then it may not
-know the lease. Looked at when no fault is left. (How long the log takes is another matter.)
+know the lease. Nor can it propose anything while too much waits for a slow disk. Looked at when no fault is left. (How long the log takes
+is another matter.)
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class LeaseWatch:
         self.ending: tuple[int, int] | None = None  # the entry by which a leader ends leases just now
 
     def begins_to_lead(self, term: int, id: int) -> None:
-        """It is elected, or still has not committed an entry of its own."""
+        """It is elected, or still has not committed an entry of its own, or cannot propose one."""
         self._leaders[term] = id, self._world.now
 
     def proposed(self, index: int, term: int) -> None:
