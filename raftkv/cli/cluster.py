@@ -30,7 +30,6 @@ from raftkv.cli.cluster_files import (
 from raftkv.cli.commands import COMMANDS
 from raftkv.cli.console import Console
 from raftkv.cli.local_members import LocalMembers
-from raftkv.cli.node_page import NodePage
 from raftkv.cli.nodes import CAN_PAUSE, LocalCluster, NodeError
 from raftkv.cli.outcome import DONE, STOPS, Outcome, OutputError, Terminated, UsageError, exit_status
 from raftkv.cli.printable import one_line
@@ -147,6 +146,8 @@ def _page(cluster: LocalCluster, files: ClusterFiles) -> Iterator[str]:
     if not addresses:
         yield ""
         return
+    from raftkv.cli.node_page import NodePage  # with all of HTTP: no other launcher waits for it
+
     address = Address(HOST, max(each.port for each in addresses) + 1)
     try:
         page = NodePage(cluster, files.client_ini, address)
