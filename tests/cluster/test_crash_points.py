@@ -21,6 +21,7 @@ SMALL = {
     "segment_bytes": 4096,
     "snapshot_chunk_bytes": 2048,
 }
+FILLER = 3000  # bytes a word: five words make a snapshot due
 
 #: Reached by a member that begins with an empty folder, or meets another one.
 JOINING = ("node-file-written", "node-file-synced", "node-file-renamed")
@@ -78,7 +79,10 @@ def test_every_crash_point_belongs_to_a_test() -> None:
 
 
 def test_crashes_while_clients_write(tmp_path: Path) -> None:
-    with Cluster(tmp_path, raft=SMALL) as cluster, Appenders(cluster.clerk, 2, filler_bytes=400) as clients:
+    with (
+        Cluster(tmp_path, raft=SMALL) as cluster,
+        Appenders(cluster.clerk, 2, filler_bytes=FILLER) as clients,
+    ):
         clients.wait_for_more(10)
         for victim in cluster.nodes:
             kill_with_entries(cluster, victim, clients)
@@ -122,7 +126,10 @@ def test_crash_of_a_leader_that_has_not_answered(tmp_path: Path) -> None:
 
 
 def test_crashes_while_receiving_a_snapshot(tmp_path: Path) -> None:
-    with Cluster(tmp_path, raft=SMALL) as cluster, Appenders(cluster.clerk, 2, filler_bytes=400) as clients:
+    with (
+        Cluster(tmp_path, raft=SMALL) as cluster,
+        Appenders(cluster.clerk, 2, filler_bytes=FILLER) as clients,
+    ):
         victim = next(id for id in cluster.nodes if id != cluster.wait_for_leader())
         others = [id for id in cluster.nodes if id != victim]
         clients.wait_for_more(10)

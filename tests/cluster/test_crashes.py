@@ -55,7 +55,7 @@ def test_all_killed_and_restarted(tmp_path: Path) -> None:
 def test_appends_take_effect_exactly_once_through_ten_kills_of_the_leader(tmp_path: Path) -> None:
     with Cluster(tmp_path, raft={"max_raft_state": 20_000, "segment_bytes": 4096}) as cluster:
         cluster.wait_for_leader()
-        with Appenders(cluster.clerk, 4, filler_bytes=100) as clients:
+        with Appenders(cluster.clerk, 4, filler_bytes=1000) as clients:
             for _ in range(10):
                 leader = cluster.wait_for_leader()
                 clients.wait_for_more(20)

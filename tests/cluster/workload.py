@@ -18,18 +18,21 @@ from tests.cluster.waiting import wait_until
 PREFIX = "words/"
 WORDS = 20  # of a client to a key
 PAUSE_S = 0.004  # between a client's words: the nodes under test need the processors more
+FILLED_PAUSE_S = 0.04  # the same, with a filler
 
 
 class Appenders:
     """`clients` threads that append until the context is left.
 
     `make_clerk` makes a client for each. With `filler_bytes` each also writes so many bytes into the log
-    with each word, which change nothing. A context manager: on the way out it stops the clients, and raises what went wrong in
-    them.
+    with each word, which change nothing; then words come slowly: snapshots hold the history of what changed, and
+    come more seldom the larger they are. A context manager: on the way out it stops the clients, and raises what
+    went wrong in them.
     """
 
     def __init__(self, make_clerk: Callable[[], Any], clients: int, filler_bytes: int = 0) -> None:
         self._make_clerk, self._filler = make_clerk, "x" * filler_bytes
+        self._pause_s = FILLED_PAUSE_S if filler_bytes else PAUSE_S
         self.acknowledged: dict[int, int] = dict.fromkeys(range(clients), 0)
         self._stopping = threading.Event()
         self._errors: list[BaseException] = []
@@ -70,7 +73,7 @@ class Appenders:
         try:
             with self._make_clerk() as db:
                 number = 0
-                while not self._stopping.wait(PAUSE_S):
+                while not self._stopping.wait(self._pause_s):
                     db.append(f"{PREFIX}{number // WORDS:06d}", f"{client}.{number};")
                     number += 1
                     self.acknowledged[client] = number
