@@ -61,6 +61,7 @@ class History:
         self._absent: SortedItems[int] = (
             SortedItems()
         )  # when they were deleted, of keys that do not exist now
+        self._stale: deque[tuple[bytes, int]] = deque()  # of these, what is no more kept, until there is time
         self._events = self._bytes = 0  # of all blocks but the newest
         self.before_drop: Callable[[], None] = _nothing  # called before events are dropped, between revisions
 
@@ -147,17 +148,21 @@ class History:
         """When `key`, which does not exist, was deleted, if that is kept."""
         return self._absent.get(key) if self._absent else None
 
-    def add(self, events: list[Event]) -> None:
-        """The events of the next revision, at most one a key. What is too old or too much is dropped."""
+    def add(self, events: list[Event]) -> bool:
+        """The events of the next revision, at most one a key. What is too old or too much is dropped. Returns whether these
+        were kept."""
         block = self._block
         block.revisions.append(events[0] if len(events) == 1 else events)
         if len(events) > MAX_EVENTS - BLOCK_EVENTS:
             self._count_too_many(events)
+        elif len(events) > BLOCK_EVENTS:
+            self._count_many(events)
         else:
             for event in events:
                 self._count(event)
         if block.count >= BLOCK_EVENTS or block.bytes >= BLOCK_BYTES:
             self._begin_block()
+        return block.first >= self.floor
 
     def add_one(self, event: Event) -> None:
         """The same for one that put a key."""
@@ -212,6 +217,19 @@ class History:
             self._absent.set(key, revision)
             block.deleted.append((key, revision))
 
+    def _count_many(self, events: list[Event]) -> None:
+        """_count() for each, in less time if most are deletions."""
+        block, revision, deleted = self._block, events[0][0], []
+        for event in events:
+            if event[2] is None and type(event[3]) is tuple:
+                deleted.append(event[1])
+                block.bytes += EVENT_BYTES + len(event[1]) + len(event[3][0])
+            else:
+                self._count(event)
+        block.count += len(deleted)
+        block.deleted += [(key, revision) for key in deleted]
+        self._absent.set_all(sorted(deleted), [revision] * len(deleted))
+
     def _count_too_many(self, events: list[Event]) -> None:
         """They will leave at once, as all that is older: when they were deleted is nothing to remember."""
         self._block.count += len(events)
@@ -260,6 +278,7 @@ class History:
             self._block = _Block(self.newest + 1)
             self._blocks = deque([self._block])
             self._absent = SortedItems()
+            self._stale.clear()
             self._events = self._bytes = 0
 
     def _begin_block(self) -> None:
@@ -272,6 +291,7 @@ class History:
             self.before_drop()
         while self._is_full:
             self._drop_block()
+        self._forget_stale()
 
     @property
     def _is_full(self) -> bool:
@@ -281,7 +301,12 @@ class History:
         block = self._blocks.popleft()
         self._events -= block.count
         self._bytes -= block.bytes
-        for key, revision in block.deleted:
+        self._stale += block.deleted
+
+    def _forget_stale(self) -> None:
+        """With each block some, for one may have very many: more than come with it."""
+        for _ in range(min(2 * BLOCK_EVENTS, len(self._stale))):
+            key, revision = self._stale.popleft()
             if self._absent.get(key) == revision:
                 self._absent.pop(key)
 
@@ -290,6 +315,7 @@ class History:
         while len(self._blocks) > 1:
             self._drop_block()
         self._absent.clear()
+        self._stale.clear()
 
 
 class HistoryRestorer:

@@ -6,12 +6,13 @@ an entry of the log.
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterator
-from itertools import islice
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from typing import Protocol
 
 RUN_KEYS = 5000  # that are sorted in one go
+_SAMPLE = 100  # one of so many says where to cut
 
 
 class Observer(Protocol):
@@ -38,7 +39,7 @@ class Lease:
         runs = []
         while run := sorted(islice(keys, RUN_KEYS)):
             runs.append(run)
-        return iter(runs[0]) if len(runs) == 1 else heapq.merge(*runs)
+        return _merged(runs)
 
 
 class Leases:
@@ -68,7 +69,7 @@ class Leases:
             self.observer.granted(lease)
 
     def end(self, id: int) -> None:
-        """The lease, which has no keys any more, is over."""
+        """The lease is over; its keys are deleted with it."""
         lease = self._leases.pop(id)
         if self.observer is not None:
             self.observer.ended(lease)
@@ -79,3 +80,15 @@ class Leases:
             self._leases[before].keys.discard(key)
         if after:
             self._leases[after].keys.add(key)
+
+
+def _merged(runs: Sequence[Sequence[bytes]]) -> Iterator[bytes]:
+    """The keys of sorted runs, in order: cut at the same keys into pieces of about RUN_KEYS together, each of which is sorted.
+    (To merge them one by one takes three times as long.)"""
+    sample = sorted(key for run in runs for key in run[::_SAMPLE])
+    starts = [0] * len(runs)
+    for cut in sample[RUN_KEYS // _SAMPLE :: RUN_KEYS // _SAMPLE]:
+        ends = [bisect_left(run, cut) for run in runs]
+        yield from sorted(chain.from_iterable(run[a:b] for run, a, b in zip(runs, starts, ends)))
+        starts = ends
+    yield from sorted(chain.from_iterable(run[a:] for run, a in zip(runs, starts)))

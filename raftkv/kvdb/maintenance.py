@@ -85,8 +85,9 @@ class LeaseRevoke(NamedTuple("LeaseRevoke", [("lease", int)]), Write):
         lease = data.leases.get(self.lease)
         if lease is None:
             return NO_SUCH_LEASE
-        count = data.delete_all(lease.sorted_keys())
-        data.leases.end(self.lease)
+        keys = lease.sorted_keys()
+        data.leases.end(self.lease)  # first, so that no key need be taken from it
+        count = data.delete_all(keys)
         return ok((data.now, count))
 
 

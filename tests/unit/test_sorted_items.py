@@ -10,6 +10,7 @@ from raftkv.kvdb.sorted_items import SortedItems
 @pytest.fixture
 def short_leaves(monkeypatch):
     monkeypatch.setattr(sorted_items, "LEAF_KEYS", 4)
+    monkeypatch.setattr(sorted_items, "_FEW", 2)
 
 
 def check_invariants(items: SortedItems) -> None:
@@ -27,8 +28,16 @@ def test_any_changes_leave_what_a_sorted_dict_has(short_leaves, seed):
     items, model = SortedItems(), {}
     for n in range(400):
         key = bytes(chance.choices(b"ab\0\x80\xff", k=chance.randint(1, 4)))
-        if chance.random() < 0.4:
+        whim = chance.random()
+        if whim < 0.4:
             assert items.pop(key) == model.pop(key, None)
+        elif whim < 0.5:
+            some = sorted(chance.sample(sorted(model), chance.randint(0, len(model) // 3)))
+            assert items.pop_all(some) == [model.pop(each) for each in some]
+        elif whim < 0.55:
+            some = sorted({bytes(chance.choices(b"ab\0\x80\xff", k=3)) for _ in range(chance.randint(0, 20))})
+            items.set_all(some, some)
+            model.update(zip(some, some))
         else:
             assert items.set(key, n) == model.get(key)
             model[key] = n
