@@ -1,6 +1,8 @@
 """Lab 3B: the database with snapshots, max_raft_state being 1,000 bytes.
 
-Measured is what is on the disks: the files of the log with term and vote, and the newest snapshot.
+Measured is what is on the disks: the files of the log with term and vote, and the newest snapshot. The course's
+database remembers nothing of its past, so this one remembers as little here: snapshots hold the history, and one is
+taken after a few entries.
 """
 
 from __future__ import annotations
@@ -15,8 +17,10 @@ from tests.course.run import Run
 
 MAX_RAFT_STATE = 1000  # bytes
 MAX_SNAPSHOT = 500  # bytes, of one key
+remembers_little = patch.multiple(history, MAX_EVENTS=1, BLOCK_EVENTS=1)
 
 
+@remembers_little
 def test_snapshot_rpc(course: Run) -> None:
     """A server that missed 50 puts, the log of which is gone, gets them by a snapshot when it is needed."""
     cluster = course.kv(3, max_raft_state=MAX_RAFT_STATE)
@@ -47,10 +51,9 @@ def test_snapshot_rpc(course: Run) -> None:
     cluster.end()
 
 
-@patch.multiple(history, MAX_EVENTS=1, BLOCK_EVENTS=1)
+@remembers_little
 def test_snapshot_size(course: Run) -> None:
-    """400 puts to one key, each read back: the log stays within 8,000 bytes, the snapshot within 500. (The course's
-    database remembers nothing of its past; this one remembers as little here.)"""
+    """400 puts to one key, each read back: the log stays within 8,000 bytes, the snapshot within 500."""
     cluster = course.kv(3, max_raft_state=MAX_RAFT_STATE)
     clerk = cluster.make_client()
     for _ in range(200):
@@ -63,6 +66,7 @@ def test_snapshot_size(course: Run) -> None:
     cluster.end()
 
 
+@remembers_little
 def test_speed_snapshot(course: Run) -> None:
     """At most 33.3 ms a call, while snapshots are taken."""
     speed(course, MAX_RAFT_STATE)
@@ -79,6 +83,7 @@ VARIANTS: Variants = {
 }
 
 
+@remembers_little
 @pytest.mark.parametrize("name", VARIANTS)
 def test_variant(name: str, course: Run) -> None:
     generic(course, VARIANTS[name], MAX_RAFT_STATE)
