@@ -215,7 +215,6 @@ class Keyspace:
         """Step by step: very many in one go would hold the GIL."""
         while events:
             del events[-_RUN_KEYS:]
-            self.pause()
 
     def rollback(self) -> None:
         """Undo what the command changed: it was refused."""
