@@ -90,9 +90,12 @@ class Store:
                 self.apply(index, command)
         data.put_all(encode_all(keys), encode_all(values))
 
-    def takes_long(self, entries: Iterable[Entry]) -> bool:
+    def takes_long(self, entries: Sequence[Entry]) -> bool:
         """Whether to carry out the commands among them changes many keys at once, however short they are."""
-        if len(self.data) <= MANY_KEYS:  # mostly
+        if len(self.data) <= MANY_KEYS:
+            return False
+        lines = b"".join([entry.line for entry in entries])
+        if not any(word in lines for word in _MAY_TAKE_LONG):  # mostly
             return False
         few = [entry for entry in entries if any(word in entry.line for word in _MAY_TAKE_LONG)]
         try:

@@ -49,6 +49,12 @@ class Put(_Put, Write):
     __slots__ = ()
     name = "put"
 
+    @classmethod
+    def of(cls, plain: tuple[Any, ...]) -> Put:
+        if len(plain) == 2:  # nearly always
+            return new_operation(cls, (*plain, 0, 0))
+        return super().of(plain)  # type: ignore[no-any-return]
+
     def plain(self) -> tuple[Any, ...]:
         return self[:] if self[3] else self[:3] if self[2] else self[:2]
 
