@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 from raftkv.cli import server
-from raftkv.kvdb import history
+from raftkv.kvdb import history, history_yield
 from raftkv.storage import disk
 
 LOOK_EVERY_S = 0.01
@@ -92,7 +92,7 @@ def route(routes: Mapping[str, int]) -> None:
 
 def keep_all_history() -> None:
     """The database forgets nothing that it did, so that a run can be judged by it. (The simulator has databases that do.)"""
-    history.MAX_EVENTS = history.MAX_BYTES = 1 << 40
+    history.MAX_EVENTS = history.MAX_BYTES = history_yield.WORTH_BYTES = 1 << 40
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 from raftkv.raft.configuration import Configuration
+from raftkv.raft.log import RaftLog
 from raftkv.raft.messages import (
     AppendAccepted,
     AppendEntries,
@@ -18,7 +19,7 @@ from raftkv.raft.messages import (
     StaleTerm,
 )
 from raftkv.raft.progress import ProgressState
-from raftkv.raft.types import CONFIG, Entry, Role, Snapshot
+from raftkv.raft.types import COMMAND, CONFIG, Entry, Role, Snapshot
 
 from tests.raft.harness import (
     HEARTBEAT_S,
@@ -428,3 +429,17 @@ def test_a_configuration_counts_as_soon_as_it_is_in_the_log_and_no_longer_than_t
     assert driven.raft.configuration.voters == (1, 2, 3)
     install(driven, Snapshot(9, 1, Configuration((1, 2, 3, 4))))
     assert driven.raft.configuration.voters == (1, 2, 3, 4)
+
+
+def test_a_compacted_log_has_the_members_of_where_it_was_compacted() -> None:
+    later = Configuration((1, 2, 3), learners=(4,))
+    log = RaftLog(
+        Snapshot(0, 0, VOTERS),
+        [Entry.create(1, 1, COMMAND, "x"), Entry.create(2, 1, CONFIG, later.to_plain())],
+    )
+    log.commit_to(2)
+    log.applied_to(2)
+    log.compact(1)
+    assert log.snapshot == Snapshot(1, 1, VOTERS) and log.configuration == later
+    log.compact(2)
+    assert log.snapshot == Snapshot(2, 1, later)
