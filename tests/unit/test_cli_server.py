@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -37,11 +38,14 @@ class Server:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self._patience = threading.Timer(PATIENCE_S, self.process.kill)  # no line is waited for without end
+        self._patience.start()
 
     def __enter__(self) -> Server:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._patience.cancel()
         self.process.kill()
         self.process.communicate()
 
@@ -51,6 +55,14 @@ class Server:
             if text in line:
                 return line
         raise AssertionError(f"the server ended before it said {text!r}")
+
+    def expect_all(self, *texts: str) -> list[str]:
+        """The same for several, which come in any order: the lines in the order of the texts."""
+        found: dict[str, str] = {}
+        while len(found) < len(texts):
+            line = self.expect("")
+            found.update({text: line for text in texts if text in line})
+        return [found[text] for text in texts]
 
     def close_input(self) -> None:
         self.process.stdin.close()
@@ -133,10 +145,8 @@ def test_a_server_says_when_the_system_allows_too_few_open_files(ini, files, sta
 def test_a_server_listens_leads_and_stops_cleanly(ini, name):
     with Server(ini) as server:
         server.expect("WARNING")
-        assert re.search(
-            r"INFO node 1 listens: clients on 127\.0\.0\.1:\d+, peers on", server.expect("node 1 listens")
-        )
-        server.expect("leader in term 1")
+        listens, _ = server.expect_all("node 1 listens", "leader in term 1")
+        assert re.search(r"INFO node 1 listens: clients on 127\.0\.0\.1:\d+, peers on", listens)
         server.process.send_signal(getattr(signal, name))
         status, out, err = server.end()
         assert (status, out) == (0, "")
