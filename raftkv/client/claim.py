@@ -8,7 +8,7 @@ the lowest has it. Each of the others watches the key before its own, so that wh
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING, Any, Callable, ClassVar
 
 from raftkv import errors
 from raftkv.client.encoding import Text
@@ -109,3 +109,67 @@ class Claim:
 
     def _what(self) -> str:
         return self.key.decode("utf-8", "backslashreplace")
+
+
+class Holder:
+    """What Lock and Election have in common: a Claim, while it is the first. A context manager, the end of which gives it up, and
+    raises LeaseLostError if it was lost and nothing else went wrong."""
+
+    _is_none: ClassVar[str]  # what is said to who asks without one
+
+    def __init__(self, clerk: Clerk, name: bytes, ttl: int, on_lost: Callable[[Any], object] | None) -> None:
+        self._clerk, self._name, self._ttl, self._on_lost = clerk, name, ttl, on_lost
+        self._claim: Claim | None = None
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._give_up(quietly=kind is not None)
+
+    @property
+    def lost(self) -> bool:
+        """Whether it had it, and somebody else may have it now."""
+        return self._claim is not None and self._claim.lost
+
+    def check(self) -> None:
+        """Raises LeaseLostError if it does not have it, or not any more."""
+        self._first_claim().check()
+
+    @property
+    def token(self) -> int:
+        """The fencing token: the create_revision of `key`. Raises LeaseLostError if it does not have it."""
+        return self._first_claim().token
+
+    @property
+    def key(self) -> bytes:
+        """Our key, which is there as long as we have it. Raises LeaseLostError if it does not have it."""
+        return self._first_claim().key
+
+    @property
+    def _has_it(self) -> bool:
+        return self._claim is not None and not self._claim.lost
+
+    def _wait(self, value: Text, timeout: float | None, is_over: Callable[[], bool]) -> bool:
+        """Waits until it has it, at most `timeout` seconds (None: as long as it takes). Returns whether it has; else it is not in the
+        queue any more."""
+        deadline = float("inf") if timeout is None else time.monotonic() + timeout
+        claim = Claim(self._clerk, self._name, self._ttl, value, self._tell)
+        try:
+            if claim.wait(deadline, is_over):
+                self._claim = claim
+        finally:
+            if self._claim is None:
+                claim.end()
+        return self._claim is not None
+
+    def _give_up(self, *, quietly: bool = False) -> None:
+        claim, self._claim = self._claim, None
+        if claim is not None:
+            claim.end(quietly=quietly)
+
+    def _first_claim(self) -> Claim:
+        if self._claim is None:
+            raise errors.LeaseLostError(self._is_none)
+        return self._claim
+
+    def _tell(self) -> None:
+        if self._claim is not None and self._on_lost is not None:
+            self._on_lost(self)

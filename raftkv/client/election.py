@@ -10,40 +10,26 @@ acts for a leader compares its `token` with the highest one that it has seen.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Callable
+from typing import Callable
 
 from raftkv import errors
 from raftkv.client.answers import KeyValue
-from raftkv.client.claim import Claim, never
+from raftkv.client.claim import Holder, never
 from raftkv.client.encoding import Text
 from raftkv.client.watch import DELETE, Event
 
-if TYPE_CHECKING:
-    from raftkv.client.clerk import Clerk
-
-_FOREVER = float("inf")
 _LOOK_S = 0.25
 
 
-class Election:
+class Election(Holder):
     """Use Clerk.election(). Each campaign has a lease of its own of `ttl` seconds. For one thread at a time. A context manager, the
     end of which resigns. `on_lost(election)` is called once, on another thread, when a leader has to assume that it is none."""
 
-    def __init__(
-        self, clerk: Clerk, name: bytes, ttl: int, on_lost: Callable[[Election], object] | None = None
-    ) -> None:
-        self._clerk, self._name, self._ttl, self._on_lost = clerk, name, ttl, on_lost
-        self._claim: Claim | None = None
+    _is_none = "it does not lead"
 
     def __enter__(self) -> Election:
         return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        claim, self._claim = self._claim, None
-        if claim is not None:
-            claim.end(quietly=kind is not None)
 
     # -- for who wants to lead -------------------------------------------------------------------------------
 
@@ -55,21 +41,13 @@ class Election:
         raise; then it is no candidate any more. Returns itself."""
         if self._claim is not None:
             raise errors.InvalidRequestError("it leads already: proclaim() another value, or resign() first")
-        deadline = _FOREVER if timeout is None else time.monotonic() + timeout
-        claim = Claim(self._clerk, self._name, self._ttl, value, self._tell)
-        try:
-            if claim.wait(deadline, is_over):
-                self._claim = claim
-        finally:
-            if self._claim is None:
-                claim.end()
-        if self._claim is None:
+        if not self._wait(value, timeout, is_over):
             raise TimeoutError("another one leads")
         return self
 
     def proclaim(self, value: Text) -> None:
         """The leader's value is another one now. Raises LeaseLostError if it does not lead any more."""
-        claim = self._leading()
+        claim = self._first_claim()
         claim.check()
         t = self._clerk.transactions
         led, _ = self._clerk.transaction(
@@ -81,42 +59,12 @@ class Election:
     def resign(self) -> None:
         """Does not lead any more, so that the next one does. Does nothing if it does not lead. Raises LeaseLostError if that
         was lost before."""
-        claim, self._claim = self._claim, None
-        if claim is not None:
-            claim.end(quietly=False)
+        self._give_up()
 
     @property
     def leads(self) -> bool:
         """Whether it may assume that it leads."""
-        return self._claim is not None and not self._claim.lost
-
-    @property
-    def lost(self) -> bool:
-        """Whether it led, and somebody else may lead now."""
-        return self._claim is not None and self._claim.lost
-
-    def check(self) -> None:
-        """Raises LeaseLostError if it does not lead, or not any more."""
-        self._leading().check()
-
-    @property
-    def token(self) -> int:
-        """The fencing token: the create_revision of `key`. Raises LeaseLostError if it does not lead."""
-        return self._leading().token
-
-    @property
-    def key(self) -> bytes:
-        """The leader's key, ours. Raises LeaseLostError if it does not lead."""
-        return self._leading().key
-
-    def _leading(self) -> Claim:
-        if self._claim is None:
-            raise errors.LeaseLostError("it does not lead")
-        return self._claim
-
-    def _tell(self) -> None:
-        if self._claim is not None and self._on_lost is not None:
-            self._on_lost(self)
+        return self._has_it
 
     # -- for who wants to know -------------------------------------------------------------------------------
 

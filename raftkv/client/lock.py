@@ -15,19 +15,13 @@ dies, or cannot reach the cluster, loses it within its TTL and a second; it is t
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, Callable
+from typing import Callable
 
 from raftkv import errors
-from raftkv.client.claim import Claim, never
-
-if TYPE_CHECKING:
-    from raftkv.client.clerk import Clerk
-
-_FOREVER = float("inf")
+from raftkv.client.claim import Holder, never
 
 
-class Lock:
+class Lock(Holder):
     """Use Clerk.lock(). Each acquire() takes a lease of its own of `ttl` seconds, which a thread keeps alive: never two locks on
     one. For one thread at a time; not reentrant. A context manager.
 
@@ -35,20 +29,11 @@ class Lock:
     end of the `with` block, which raises LeaseLostError, and from `on_lost(lock)`, which is called once, on another thread.
     """
 
-    def __init__(
-        self, clerk: Clerk, name: bytes, ttl: int, on_lost: Callable[[Lock], object] | None = None
-    ) -> None:
-        self._clerk, self._name, self._ttl, self._on_lost = clerk, name, ttl, on_lost
-        self._claim: Claim | None = None
+    _is_none = "this lock is not held"
 
     def __enter__(self) -> Lock:
         self.acquire()
         return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        claim, self._claim = self._claim, None
-        if claim is not None:
-            claim.end(quietly=kind is not None)
 
     def acquire(self, timeout: float | None = None, is_over: Callable[[], bool] = never) -> bool:
         """Waits for the lock, at most `timeout` seconds (None: as long as it takes), and until is_over(). Returns whether it was got. Raises
@@ -56,51 +41,13 @@ class Lock:
         Clerk raise; then we do not wait for it any more."""
         if self._claim is not None:
             raise errors.InvalidRequestError("this lock is held already: it is not reentrant")
-        deadline = _FOREVER if timeout is None else time.monotonic() + timeout
-        claim = Claim(self._clerk, self._name, self._ttl, b"", self._tell)
-        try:
-            if claim.wait(deadline, is_over):
-                self._claim = claim
-        finally:
-            if self._claim is None:
-                claim.end()
-        return self._claim is not None
+        return self._wait(b"", timeout, is_over)
 
     def release(self) -> None:
         """Gives it back. Does nothing if it is not held. Raises LeaseLostError if it was lost before."""
-        claim, self._claim = self._claim, None
-        if claim is not None:
-            claim.end(quietly=False)
+        self._give_up()
 
     @property
     def held(self) -> bool:
         """Whether it was acquired, and neither released nor lost."""
-        return self._claim is not None and not self._claim.lost
-
-    @property
-    def lost(self) -> bool:
-        """Whether it was acquired, and somebody else may hold it now."""
-        return self._claim is not None and self._claim.lost
-
-    def check(self) -> None:
-        """Raises LeaseLostError if it is not held, or not any more."""
-        self._held().check()
-
-    @property
-    def token(self) -> int:
-        """The fencing token: the create_revision of `key`. Raises LeaseLostError if it is not held."""
-        return self._held().token
-
-    @property
-    def key(self) -> bytes:
-        """The key that is there as long as it is held. Raises LeaseLostError if it is not held."""
-        return self._held().key
-
-    def _held(self) -> Claim:
-        if self._claim is None:
-            raise errors.LeaseLostError("this lock is not held")
-        return self._claim
-
-    def _tell(self) -> None:
-        if self._claim is not None and self._on_lost is not None:
-            self._on_lost(self)
+        return self._has_it

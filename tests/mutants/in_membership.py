@@ -116,6 +116,12 @@ MUTANTS: list[Mutant] = [
     Mutant("a removed leader leaves at once", "16", "a leader steps down before its removal is committed",
            _member("test_a_removed_leader_leads_until_that_is_committed_and_counts_itself_no_more"),
            Edit("raft.membership", "A not in B and not self.is_changing", "A not in B")),
+    Mutant("a start waits for the timeout", "", "who is connected with a majority is not told to stand",
+           "unit/test_member.py::test_a_server_that_starts_stands_as_soon_as_a_majority_is_connected",
+           Instead("raft.core:Raft.gathered", lambda original: lambda self: None)),
+    Mutant("a start stands alone", "", "a server that nobody is connected with stands for election",
+           "unit/test_member.py::test_a_server_that_starts_stands_as_soon_as_a_majority_is_connected",
+           Instead("node.member:is_majority", lambda original: lambda *_: True)),
     # learners
     Mutant("learners are promoted at once", "16", "a learner votes before it has caught up",
            _member("test_a_learner_that_lags_is_promoted_only_when_a_round_was_short"),

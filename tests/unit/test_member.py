@@ -16,7 +16,7 @@ from raftkv.node.hello import Hello
 from raftkv.node.member import ALONE_S, Member
 from raftkv.node.problems import Problems
 from raftkv.node.profile import Profile
-from raftkv.raft.messages import AppendEntries, Heartbeat, Message, RequestVote
+from raftkv.raft.messages import AppendEntries, Heartbeat, Message, RequestPreVote, RequestVote
 from raftkv.raft.types import CONFIG, Entry
 from raftkv.storage.persister import Persister
 
@@ -147,6 +147,21 @@ def test_a_founder_that_restarts_goes_on_where_it_was(begin: Callable[[], Member
     meet(begin(), empty(2), empty(3))
     member = begin()
     assert member.make_hello().cluster_id == 10 and member.node.view().configuration.founding
+
+
+def test_a_server_that_starts_stands_as_soon_as_a_majority_is_connected(begin: Callable[[], Member]) -> None:
+    follow(begin(), 1, 2, 3)
+    member = begin()
+    soon = 3 * RaftOptions().heartbeat_interval_ms / 1000  # well before the election timeout
+
+    def asks(*connected: Hello) -> bool:
+        meet(member, *connected)
+        member._threads.now += soon  # type: ignore[attr-defined]
+        member.node.tick()
+        return any(isinstance(message, RequestPreVote) for message in network_of(member).sent)
+
+    assert not asks(), "alone it would be refused"
+    assert asks(hello_of(2))
 
 
 def test_two_empty_disks_found_nothing_while_the_third_has_data(member: Member) -> None:
