@@ -45,7 +45,9 @@ class DataClient:
                 self._step()
 
     def _step(self) -> None:
-        method, args = self._work.next(compacts=False)  # a run is judged by the whole history
+        method, args = self._work.next(
+            compacts=False
+        )  # watchers must not miss anything: a run is judged by that
         self._write(type="invoke", method=method, args=args)
         outcome, result = "ok", None
         try:

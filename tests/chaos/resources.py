@@ -20,7 +20,6 @@ MIN_SAMPLES = 8  # of a node in a part
 COLUMNS = ("memory", "data", "threads", "files")
 
 #: How much more the last part may show than the second: (factor, and so much on top). In kB for memory.
-HISTORY_FACTOR = 4  # of an event's memory and its text in a snapshot
 SLACK = {"memory": (1.25, 4096), "threads": (1.0, 4), "files": (1.0, 12)}
 
 
@@ -100,18 +99,11 @@ class Resources:
             for what, (factor, extra) in SLACK.items():
                 medians = self._medians(node, what, length_s)
                 before, after = medians[1], medians[-1]
-                if what == "memory":
-                    extra += self._history_kb(node, length_s)
                 if before is not None and after is not None and after > before * factor + extra:
                     problems.append(
                         f"node {node}: {what} grew from {_text(what, before)} to {_text(what, after)}"
                     )
         return problems
-
-    def _history_kb(self, node: int, length_s: float) -> float:
-        """About what the history, all of which is kept in a run, has grown by; snapshots hold it as text."""
-        medians = self._medians(node, "data", length_s)
-        return HISTORY_FACTOR * max(0.0, (medians[-1] or 0.0) - (medians[1] or 0.0))
 
     def _medians(self, node: int, what: str, length_s: float) -> list[float | None]:
         parts: list[list[int]] = [[] for _ in range(PARTS)]
