@@ -4,7 +4,7 @@ legal."""
 from __future__ import annotations
 
 import contextlib
-import copy
+import pickle
 import random
 from collections.abc import Iterator
 from typing import Any
@@ -36,8 +36,12 @@ def play(disk: SimDisk, steps: list[Step], **options: Any) -> list[Model]:
     return legal
 
 
+def go_on(operation: str, path: str) -> None:
+    """Before an operation, by which nothing ends."""
+
+
 def crash(disk: SimDisk, keep: str) -> None:
-    disk.before = lambda operation, path: None
+    disk.before = go_on
     if keep == KEEP_CACHE:
         disk.kill()
     else:
@@ -108,10 +112,11 @@ def test_recovered_data_is_still_there_after_the_next_power_cut(keep: str) -> No
 def test_crash_at_every_operation_of_a_recovery(keep: str) -> None:
     for where, crashed, legal in cut_short():
         crash(crashed, keep)
+        as_it_is = pickle.dumps(crashed)  # makes copies faster than deepcopy()
         finished, second = False, 0
         while not finished:
             second += 1
-            disk = copy.deepcopy(crashed)
+            disk = pickle.loads(as_it_is)
             crash_at(second, disk)
             with contextlib.suppress(Crash):
                 open_persister(disk)
