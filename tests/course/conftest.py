@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.course.run import Run
+from tests.sim.fiber import on_one_processor
 
 SEED = 1
 
@@ -18,6 +19,7 @@ def course(request: pytest.FixtureRequest) -> Iterator[Run]:
     run = Run(name, SEED)
     print(f"seed {SEED}; to replay with a trace: python -m tests.course {name} --start {SEED} --trace")
     try:
-        yield run
+        with on_one_processor():
+            yield run
     finally:
         run.close()

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from queue import Empty
 from typing import Any, Callable, NamedTuple
 
+from tests.sim.fiber import on_one_processor
 from tests.sim.plan import SIZES, Plan
 from tests.sim.world import Failure, World
 
@@ -74,7 +75,7 @@ def run(case: Case, say: Callable[[str], None] | None = None) -> Outcome:
     world = World(plan, only=case.only, say=say)
     failure = None
     try:
-        with _silence():
+        with _silence(), on_one_processor():
             world.run()
     except Failure as error:
         failure = str(error)
@@ -143,12 +144,12 @@ def _work(queue: Any, first: Case, count: int | None, minutes: float | None, num
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who collects
     os.environ.pop("RAFTKV_CHECK", None)  # the simulator checks by itself, after every event
     gc.set_threshold(100_000, 20, 100)  # the cluster of one run is garbage all at once
-    if hasattr(os, "sched_setaffinity"):  # fibers hand over the turn faster if no other processor is involved
-        processors = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {processors[number % len(processors)]})
     try:
-        for outcome in _in_turn(first, count, minutes, number, jobs, lambda seed: queue.put((number, seed))):
-            queue.put(outcome)
+        with on_one_processor(number):
+            for outcome in _in_turn(
+                first, count, minutes, number, jobs, lambda seed: queue.put((number, seed))
+            ):
+                queue.put(outcome)
         queue.put(None)
     except BaseException:
         queue.put(traceback.format_exc())
