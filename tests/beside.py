@@ -16,7 +16,18 @@ from typing import Any
 
 import pytest
 
-FOLDERS = ("chaos", "course", "explore", "linearizability", "mutants", "raft", "rpc", "sim", "storage")
+FOLDERS = (
+    "chaos",
+    "course",
+    "explore",
+    "http",
+    "linearizability",
+    "mutants",
+    "raft",
+    "rpc",
+    "sim",
+    "storage",
+)
 ROOT = Path(__file__).parents[1]
 
 _ENDED_S = 10.0  # for the second one to end after Ctrl-C
