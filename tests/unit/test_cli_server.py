@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 
 import pytest
 
@@ -38,14 +37,11 @@ class Server:
             stderr=subprocess.PIPE,
             text=True,
         )
-        self._patience = threading.Timer(PATIENCE_S, self.process.kill)  # no line is waited for without end
-        self._patience.start()
 
     def __enter__(self) -> Server:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._patience.cancel()
         self.process.kill()
         self.process.communicate()
 

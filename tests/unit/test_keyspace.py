@@ -445,7 +445,7 @@ def test_a_revision_larger_than_the_history_empties_it(
     assert rows(write, *ALL, 0, 9) == [(b"a", b"", 9, 9, 1, 0)]
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(20))
 def test_the_past_is_what_it_was(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     """Random commands, and after each the whole database is noted; later all of the past that is kept is read."""
     monkeypatch.setattr(history, "MAX_EVENTS", 60)
