@@ -439,7 +439,8 @@ def alone(clerk):
     assert clerk._driver.loans.slot, "the connection was not lent"
 
 
-def test_a_caller_who_was_alone_reads_for_those_who_come(clerk, cluster):
+@pytest.mark.parametrize("attempt", range(6))  # a lost wakeup is lost only if nothing else wakes in time
+def test_a_caller_who_was_alone_reads_for_those_who_come(clerk, cluster, attempt):
     alone(clerk)
     results = []
     server = cluster.servers[1]
