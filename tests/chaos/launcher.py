@@ -91,9 +91,10 @@ def route(routes: Mapping[str, int]) -> None:
 
 
 def bound_history() -> None:
-    """A watcher may be behind by so many events, and full disks take nothing of that away: a run is judged by what watchers were
-    told, and must not miss anything. (The simulator has databases that forget sooner.)"""
-    history.MAX_EVENTS = 20_000
+    """A watcher may be behind by so much, some half a minute, and full disks take nothing of that away: a run is judged by what
+    watchers were told, and must not miss anything. It is full early, so that memory that grows later is a leak. (The
+    simulator has databases that forget sooner.)"""
+    history.MAX_BYTES = 12 << 20
     history_yield.WORTH_BYTES = 1 << 40
 
 
