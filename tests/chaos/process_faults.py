@@ -171,6 +171,10 @@ class ProcessFaults:
                     stranger.connect_ex(tuple(address))
             yield self._rng.uniform(2, 6)
         yield from self._until_answering(id)
+        cluster.stop(
+            id
+        )  # or, as the leader after the storm, it would turn away clients: they are more than it has files for
+        cluster.start(id)
 
     def full_pipes(self) -> Fault:
         """Nobody reads what some nodes, or all, say."""
