@@ -89,4 +89,4 @@ def _give_back(give_back: Callable[[], None]) -> None:
     try:
         give_back()
     except errors.LeaseLostError:
-        pass
+        pass  # then somebody else may have it, and there is nothing to give back

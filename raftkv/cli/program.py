@@ -54,7 +54,7 @@ def run_program(
             try:
                 return _status(process.wait(_LOOK_S))
             except subprocess.TimeoutExpired:
-                pass
+                pass  # it goes on
     finally:
         _end(process)
     return _status(process.returncode)

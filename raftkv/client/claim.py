@@ -102,7 +102,7 @@ class Claim:
         try:
             self._lease.revoke()
         except errors.UnavailableError:
-            pass
+            pass  # it ends by itself
         except (errors.LeaseLostError, errors.ClosedError):
             if not quietly:
                 raise

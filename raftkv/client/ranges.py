@@ -34,7 +34,7 @@ def read_range(run: Run, request: Range) -> tuple[int, list[Row], bool, int]:
     try:
         return run(request)  # type: ignore[no-any-return]
     except errors.RangeTooLargeError:
-        pass
+        pass  # in pages, then
     keys_only = request.count_only or (request.keys_only and request.target != VALUE)
     first = Range(request.key, request.end, revision=request.revision, keys_only=keys_only, paged=True)
     rows: list[Row] = []

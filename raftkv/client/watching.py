@@ -248,7 +248,7 @@ class Watching:
         try:
             event = self._inbox.get(timeout=min(max(0.0, wake_at - time.monotonic()), _LONG_S))
         except queue.Empty:
-            pass
+            pass  # the time has come
         if event is not None:
             event()
         for entry in self._due(time.monotonic()):

@@ -43,7 +43,7 @@ class Outbox:
                 else:
                     self._waiting[0] = memoryview(data)[sent:]
         except BlockingIOError:
-            pass
+            pass  # the rest goes when the client takes more
 
 
 _JOINED = 256 << 10  # so many bytes in several pieces are sent as one
