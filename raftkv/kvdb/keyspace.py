@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from operator import itemgetter
 from typing import Callable, Protocol
 
 from raftkv.kvdb.history import Event, History, Item
@@ -119,16 +120,16 @@ class Keyspace:
 
     def _put_next(self, keys: Sequence[bytes], values: Sequence[bytes]) -> list[Event]:
         """Keys that rise, and come after all that are here."""
-        first, deleted_at = self.revision + 1, self.history.deleted_at
         items: list[Item] = [
-            (value, revision, revision, 1, 0) for revision, value in enumerate(values, first)
+            (value, revision, revision, 1, 0) for revision, value in enumerate(values, self.revision + 1)
         ]
-        self.items.set_all(keys, items)
+        self.items.append_all(keys, items)
         for observer in self.observers:
             for key in keys:
                 observer.keep(key, None)
-        self.bytes += KEY_BYTES * len(keys) + len(b"".join(keys)) + len(b"".join(values))
-        return [(item[2], key, item, deleted_at(key)) for key, item in zip(keys, items)]
+        self.bytes += KEY_BYTES * len(keys) + sum(map(len, keys)) + sum(map(len, values))
+        revisions = map(itemgetter(2), items)
+        return list(zip(revisions, keys, items, self.history.all_deleted_at(keys)))
 
     def _put_each(self, keys: Sequence[bytes], values: Sequence[bytes]) -> list[Event]:
         revision, grown = self.revision, 0
