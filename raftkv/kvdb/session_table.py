@@ -76,9 +76,11 @@ class Session:
 
     def keep(self, seq: int, outcome: Outcome) -> int:
         """Remember an outcome. Returns by how much `size` grew."""
-        size = memory_of(outcome)
-        if size != RESULT_BYTES:
-            self.sizes[seq] = size
+        size = RESULT_BYTES
+        if type(outcome[1]) is not int:  # mostly it is: a revision
+            size = memory_of(outcome)
+            if size != RESULT_BYTES:
+                self.sizes[seq] = size
         self.outcomes[seq] = outcome
         self.size += size
         return size
@@ -90,10 +92,10 @@ class Session:
             forgotten: Iterable[int] = range(self.floor, acked)
         else:
             forgotten = [seq for seq in self.outcomes if seq < acked]
-        shrunk = 0
+        shrunk, sizes = 0, self.sizes
         for seq in forgotten:
             if self.outcomes.pop(seq, None) is not None:
-                shrunk += self.sizes.pop(seq, RESULT_BYTES)
+                shrunk += sizes.pop(seq, RESULT_BYTES) if sizes else RESULT_BYTES
         self.floor = acked
         self.size -= shrunk
         return shrunk
@@ -114,6 +116,7 @@ class Sessions:
         self._often: OrderedDict[str, Session] = OrderedDict()
         self._size = 0
         self._undumped: dict[str, Session] | None = None
+        self._recalled = Session(0)  # by the latest recall()
 
     def __len__(self) -> int:
         return len(self._once) + len(self._often)
@@ -158,13 +161,13 @@ class Sessions:
             return _STALE
         if seq >= session.floor + MAX_IN_FLIGHT or session.size > MAX_SESSION_BYTES:
             return _TOO_MANY
+        self._recalled = session
         return None
 
     def remember(self, name: str, seq: int, outcome: Outcome) -> None:
         """Keep the outcome of a command for which recall() has just returned None."""
-        session = self._often.get(name)
-        if session is None:
-            session = self._once[name]
+        session = self._recalled
+        if session.commands < 2:
             session.commands += 1
             if session.commands > 1:
                 self._often[name] = self._once.pop(name)
