@@ -12,7 +12,8 @@ Text = Union[str, bytes]  # bytes are taken as they are
 
 class Encoding:
     """`name`: such as "utf-8"; None: bytes come out as they are. Bytes that are no such text become surrogates
-    (surrogateescape), from which the same bytes are made again. Immutable. Raises ConfigError."""
+    (surrogateescape), from which the same bytes are made again. That is not possible in each encoding: not in utf-16.
+    Immutable. Raises ConfigError."""
 
     def __init__(self, name: str | None) -> None:
         self._name = name
@@ -23,6 +24,10 @@ class Encoding:
             raise errors.ConfigError(
                 f"encoding: there is none of the name {name!r}; use utf-8, or None"
             ) from None
+        if not _takes_all_bytes(self._in):
+            raise errors.ConfigError(
+                f"encoding: not every byte can be read in {name}, and keys and values can hold any; use utf-8, or None"
+            )
 
     def encode(self, text: Any, what: str) -> bytes:
         """The bytes of a text; bytes are taken as they are. Raises InvalidRequestError, which calls it `what`."""
@@ -41,6 +46,22 @@ class Encoding:
                 why = f"text in {self._in}: it has no character at position {error.start}"
             raise errors.InvalidRequestError(f"the {what} is not {why}") from None
 
+    def encode_if_given(self, text: Any, what: str) -> bytes | None:
+        """The same; None stays None."""
+        return None if text is None else self.encode(text, what)
+
     def decode(self, data: bytes) -> Any:
         """What the program is given for these bytes."""
         return data if self._name is None else data.decode(self._name, "surrogateescape")
+
+
+def _takes_all_bytes(name: str) -> bool:
+    try:
+        return all(
+            byte.decode(name, "surrogateescape").encode(name, "surrogateescape") == byte for byte in _BYTES
+        )
+    except (UnicodeError, LookupError):
+        return False
+
+
+_BYTES = [bytes([number]) for number in range(256)]
