@@ -50,9 +50,9 @@ class Callers:
             raise command.error
         return command.result
 
-    def submit(self, operation: Operation, convert: Callable[[Any], Any], keeps: object) -> CallFuture:
+    def submit(self, operation: Operation, convert: Callable[[Any], Any] | None, keeps: object) -> CallFuture:
         """Begin an operation that was checked, without waiting for it; only for room among those under way (see window.py).
-        The Future gets what `convert` makes of its result. `keeps` lives until then.
+        The Future gets what `convert` makes of its result, or that itself. `keeps` lives until then.
 
         Raises NotApplied if there is no room in time, or no thread can be started.
         """

@@ -78,6 +78,8 @@ class Clerk(MemberCommands):
             raise errors.ConfigError("authkey must be the client key as bytes, such as load_key() returns it")
         self._authkey, self._timeout_s = authkey, _checked_timeout(timeout)
         self._encoding = Encoding(encoding)
+        #: Makes of an operation's result what a Future gets, where that is another thing.
+        self._converters = {Get: _value_in(self._encoding), Delete: _was_changed, Cas: _was_changed}
         self._begin_anew()
         forks.register(self)
 
@@ -208,7 +210,7 @@ class Clerk(MemberCommands):
 
     def cas(self, key: Text, expected: Text | None, value: Text) -> bool:
         """Set `key` to `value` if its value is `expected` (None: if it has none). Returns whether it was."""
-        wanted = None if expected is None else self._encoding.encode(expected, "expected value")
+        wanted = self._encoding.encode_if_given(expected, "expected value")
         result: bool = self._do(Cas(self._key(key), wanted, self._value(value)))[1]
         return result
 
@@ -373,7 +375,7 @@ class Clerk(MemberCommands):
         return Election(self, self._key(name), ttl, on_lost)
 
     def _submit(self, checked: Operation) -> Future[Any]:
-        return self._callers.submit(checked, lambda result: result, self)
+        return self._callers.submit(checked, None, self)
 
     def submit_operation(self, operation: Operation) -> Future[Any]:
         """The same as submit() for any operation of the database; the Future gets its plain result. For what speaks another
@@ -405,22 +407,10 @@ class Clerk(MemberCommands):
         kind, names = _SUBMITTED[op]
         if len(args) != len(names):
             raise errors.InvalidRequestError(f"{op} takes {len(names)} arguments, not {len(args)}")
-        encode = self._encoding.encode
-        operation = kind.of(
-            tuple(
-                [None if arg is None and kind is Cas else encode(arg, name) for arg, name in zip(args, names)]
-            )
-        )
+        encode = self._encoding.encode_if_given if kind is Cas else self._encoding.encode
+        operation = kind.of(tuple(map(encode, args, names)))
         operation.check()
-        return self._callers.submit(operation, self._converter(kind), self)
-
-    def _converter(self, kind: type[Operation]) -> Callable[[Any], Any]:
-        if kind is Get:
-            decode = self._encoding.decode
-            return lambda result: result[1] and decode(result[1][0])
-        if kind is Delete or kind is Cas:
-            return lambda result: bool(result[1])
-        return lambda result: result
+        return self._callers.submit(operation, self._converters.get(kind), self)
 
     def _key(self, key: Text) -> bytes:
         return self._encoding.encode(key, "key")
@@ -489,6 +479,16 @@ _SUBMITTED: dict[str, tuple[type[Operation], tuple[str, ...]]] = {
     "cas": (Cas, ("key", "expected value", "value")),
     "get": (Get, ("key",)),
 }
+
+
+def _value_in(encoding: Encoding) -> Callable[[Any], Any]:
+    """What a get returns, of its result."""
+    decode = encoding.decode
+    return lambda result: result[1] and decode(result[1][0])
+
+
+def _was_changed(result: Any) -> bool:
+    return bool(result[1])
 
 
 def _addresses(servers: Servers) -> dict[int, Address]:

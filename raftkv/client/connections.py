@@ -22,7 +22,7 @@ HELLO = Hello.name
 
 
 class Connections:
-    """`ends`: server -> its end. It grows and shrinks: copy it before a loop. follow() and take_gone() are for those who
+    """`ends`: server -> its end. It grows and shrinks: copy it before a loop. `addresses`: those that it follows. follow() and take_gone() are for those who
     hold the driver's lock, all else is for any thread.
 
     `on_hello(server, guide)` is called with the first words of a server on a connection; it may raise ProtocolError.
@@ -30,16 +30,14 @@ class Connections:
 
     def __init__(self, authkey: bytes, on_hello: Callable[[int, Any], None]) -> None:
         self._authkey, self._on_hello = authkey, on_hello
-        self._addresses: Mapping[int, Address] = {}
+        self.addresses: Mapping[int, Address] = {}
         self.ends: dict[int, ClientEnd] = {}
         self._status_ends: dict[Address, ClientEnd] = {}
         self._gone: list[ClientEnd] = []  # to be closed
 
     def follow(self, addresses: Mapping[int, Address]) -> bool:
         """Have an end for each of these servers. Returns whether others are to be closed: see take_gone()."""
-        if addresses is self._addresses:
-            return False
-        before, self._addresses = self._addresses, addresses
+        before, self.addresses = self.addresses, addresses
         for server in [server for server, address in before.items() if addresses.get(server) != address]:
             self._gone.append(self.ends.pop(server))
         for address in set(self._status_ends) - {*addresses.values(), *before.values()}:

@@ -289,11 +289,13 @@ class Driver:
                 self._under_way -= 1
                 if type(action.command.context) is CallFuture:
                     self.window.leave(action.command)
-        if self._session.leader not in (None, self._told_by):
-            self._told_by = self._session.leader
+        leader = self._session.leader
+        if leader is not None and leader != self._told_by:
+            self._told_by = leader
             self._ask_at = time.monotonic() + _FIRST_ASK_S
             self._inbox.put(None)
-        if self._connections.follow(self.directory.addresses):
+        addresses = self.directory.addresses
+        if addresses is not self._connections.addresses and self._connections.follow(addresses):
             self._inbox.put(None)
         wake_at = self._session.wake_at
         if wake_at is not None and wake_at < self._wakes_at:

@@ -48,7 +48,7 @@ class Pipeline:
     def cas(self, key: Text, expected: Text | None, value: Text) -> Pipeline:
         """Its result is whether the key had the expected value. The writes after it take effect in any
         case."""
-        wanted = None if expected is None else self._encoding.encode(expected, "expected value")
+        wanted = self._encoding.encode_if_given(expected, "expected value")
         return self._write(Cas(self._key(key), wanted, self._value(value)))
 
     def get(self, key: Text) -> Pipeline:

@@ -62,6 +62,8 @@ class Operation(tuple[Any, ...]):
 
     def plain(self) -> tuple[Any, ...]:
         """The fields as plain data; the last ones are left out where they have their defaults."""
+        if not self.defaults:
+            return self[:]
         end = len(self)
         for default in reversed(self.defaults):
             if self[end - 1] != default:

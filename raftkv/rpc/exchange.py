@@ -237,7 +237,8 @@ class Exchange:
         if self.closed:
             self.check_open()
         calls, reading = self._calls, self._reading
-        waiting_bytes = self.waiting_bytes
+        # waiting_bytes, without the call
+        waiting_bytes = calls.waiting_bytes if reading is None else len(reading.link.backlog)
         if waiting_bytes + len(call.frame) > self._max_buffered_bytes:
             raise lost(f"{waiting_bytes} bytes of requests to {self.where} are waiting already", sent=False)
         calls.add(request_id, call)
