@@ -181,15 +181,16 @@ class History:
         if block.count >= BLOCK_EVENTS or block.bytes >= BLOCK_BYTES:
             self._begin_block()
 
-    def add_puts(self, events: list[Event]) -> None:
-        """add_one() for each, in less time: as many at once as fit into the block."""
+    def add_puts(self, events: list[Event], size: int) -> None:
+        """add_one() for each, in less time. `size`: the bytes of their keys and of what these held before."""
         at = 0
         while at < len(events):
             block = self._block
             some = events[at : at + BLOCK_EVENTS - block.count]
-            size = EVENT_BYTES * len(some) + sum([len(event[1]) for event in some])
-            size += sum([len(event[3][0]) for event in some if type(event[3]) is tuple])
-            if block.bytes + size >= BLOCK_BYTES:  # the block ends among them
+            if len(some) < len(events):
+                size = sum([len(event[1]) for event in some])
+                size += sum([len(event[3][0]) for event in some if type(event[3]) is tuple])
+            if block.bytes + size + EVENT_BYTES * len(some) >= BLOCK_BYTES:  # the block ends among them
                 for event in some:
                     self.add_one(event)
             else:
@@ -200,7 +201,7 @@ class History:
         block = self._block
         block.revisions += puts
         block.count += len(puts)
-        block.bytes += size
+        block.bytes += size + EVENT_BYTES * len(puts)
         if self._absent:
             for event in puts:
                 if type(event[3]) is not tuple:

@@ -114,12 +114,12 @@ class Keyspace:
             for key, value in zip(keys, values):
                 self.put_alone(key, value)
             return
-        events = (self._put_next if self.items.follow(keys) else self._put_each)(keys, values)
+        events, held = (self._put_next if self.items.follow(keys) else self._put_each)(keys, values)
         self.revision = events[-1][0]
-        self.history.add_puts(events)
+        self.history.add_puts(events, sum(map(len, keys)) + held)
 
-    def _put_next(self, keys: Sequence[bytes], values: Sequence[bytes]) -> list[Event]:
-        """Keys that rise, and come after all that are here."""
+    def _put_next(self, keys: Sequence[bytes], values: Sequence[bytes]) -> tuple[list[Event], int]:
+        """Keys that rise, and come after all that are here. Returns also how many bytes they held before."""
         items: list[Item] = [
             (value, revision, revision, 1, 0) for revision, value in enumerate(values, self.revision + 1)
         ]
@@ -129,10 +129,10 @@ class Keyspace:
                 observer.keep(key, None)
         self.bytes += KEY_BYTES * len(keys) + sum(map(len, keys)) + sum(map(len, values))
         revisions = map(itemgetter(2), items)
-        return list(zip(revisions, keys, items, self.history.all_deleted_at(keys)))
+        return list(zip(revisions, keys, items, self.history.all_deleted_at(keys))), 0
 
-    def _put_each(self, keys: Sequence[bytes], values: Sequence[bytes]) -> list[Event]:
-        revision, grown = self.revision, 0
+    def _put_each(self, keys: Sequence[bytes], values: Sequence[bytes]) -> tuple[list[Event], int]:
+        revision, held, grown = self.revision, 0, 0
         events: list[Event] = []
         for key, value, holder in zip(keys, values, self.items.holders(keys)):
             revision += 1
@@ -144,8 +144,10 @@ class Keyspace:
                 holder[key] = item = (value, before[1], revision, before[3] + 1, 0)
                 grown += len(value) - len(before[0])
                 events.append((revision, key, item, before))
+            if before is not None:
+                held += len(before[0])
         self.bytes += grown
-        return events
+        return events, held
 
     def _set(self, key: bytes, value: bytes, lease: int) -> Event:
         revision = self.revision + 1

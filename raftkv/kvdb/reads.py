@@ -41,7 +41,7 @@ class Get(NamedTuple("Get", [("key", bytes)]), Read):
         return check_key(self.key)
 
     def read(self, data: Keyspace) -> Outcome:
-        return True, (data.now, data.get(self.key))
+        return True, (data.now, data.items.get(self.key))
 
 
 class Gets(NamedTuple("Gets", [("keys", "list[bytes]")]), Read):
