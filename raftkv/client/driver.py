@@ -245,7 +245,8 @@ class Driver:
     # -- with the lock held ----------------------------------------------------------------------------------
 
     def _begin(self, command: Command) -> Actions:
-        self._take_back()
+        if self.loans.lane is not None:
+            self._take_back()
         self.loans.count(alone=not self._under_way and type(command.context) is not CallFuture)
         self._under_way += 1
         if self.closed:

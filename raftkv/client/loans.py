@@ -27,7 +27,7 @@ class Loans:
         self._session = session
         self._ends = ends
         self._alone = 0  # commands in a row that were alone
-        self._lane: Lane | None = None  # while it is lent
+        self.lane: Lane | None = None  # while it is lent
         # Were under way on a Lane, and how long: their callers say what became of them.
         self._orphans: list[tuple[Command, float]] = []
 
@@ -40,12 +40,12 @@ class Loans:
         if self._alone >= _ALONE:
             loan = self._session.lend()
             if loan is not None:
-                self._lane = self._ends[loan.leader].lend(self.slot, loan)
+                self.lane = self._ends[loan.leader].lend(self.slot, loan)
 
     def take_back(self) -> Command | None:
         """Ends the loan, if there is one. Returns the command that is under way on it, which is one of the
         others now."""
-        lane, self._lane = self._lane, None
+        lane, self.lane = self.lane, None
         if lane is None:
             return None
         lane.close()

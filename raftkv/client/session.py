@@ -194,7 +194,8 @@ class ClerkSession:
         if command.method == Hello.name:
             self._greeted(command, attempt, result, now)
         elif attempt == command.attempt:
-            self._inquiry.led(command)
+            if self._inquiry.asking is not None:
+                self._inquiry.led(command)
             self._directory.bind(command.server)
         command.result = result
         self._finish(command)
@@ -426,7 +427,8 @@ class ClerkSession:
 
     def _finish(self, command: Command) -> None:
         command.done = True
-        self._inquiry.ended(command)
+        if self._inquiry.asking is not None:
+            self._inquiry.ended(command)
         if command.numbering is not None:
             command.numbering.answered(command.seq)
         if command is self._hello:
