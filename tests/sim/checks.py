@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from tests.sim.process import Process
     from tests.sim.world import World
 
-#: When the rarest events begin; faults may wait for one: a server was elected, entries of its log were
-#: replaced, a snapshot that it received is being installed.
-MOMENTS = ("elected", "replaced", "installs")
+#: When the rarest events begin; faults may wait for one: a server asks for votes, it was elected, entries of
+#: its log were replaced, a snapshot that it received is being installed.
+MOMENTS = ("stands", "elected", "replaced", "installs")
 
 
 class Checks:
@@ -89,6 +89,9 @@ class Checks:
                 self.leases.proposed(entry.index, entry.term)
 
     def _look_for_moments(self, process: Process, raft: Raft) -> None:
+        if raft.role is Role.CANDIDATE and process.stood_in != raft.term:
+            process.stood_in = raft.term
+            self._tell("stands", process)
         entries, last = raft.log.entries, process.last_entry
         process.last_entry = entries[-1] if entries else None
         offset = last.index - raft.log.first_index if last is not None else -1

@@ -63,10 +63,10 @@ class Fault:
             self.say("ends")
             end()
 
-    def wait_for(self, moment: str, react: Callable[[Host], None], duration_s: float) -> None:
-        """For so long, call `react` with each host on which `moment` comes (checks.MOMENTS)."""
+    def wait_for(self, reactions: dict[str, Callable[[Host], None]], duration_s: float) -> None:
+        """`reactions`: moment (checks.MOMENTS) -> what is called, for so long, with each host on which it comes."""
         waiting = self.world.faults.waiting
-        waiting[self.number] = (moment, react)
+        waiting[self.number] = reactions
         self.until(lambda: waiting.pop(self.number, None), duration_s)
 
     @property

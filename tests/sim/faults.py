@@ -11,7 +11,7 @@ import random
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Callable, Optional
 
-from tests.sim import disk_faults, member_faults, network_faults, server_faults
+from tests.sim import ambush, disk_faults, member_faults, network_faults, server_faults
 from tests.sim.fault import Fault
 from tests.sim.host import Host
 
@@ -33,7 +33,7 @@ KINDS: tuple[Kind, ...] = (
     network_faults.broken_connections,
     server_faults.crash,
     server_faults.crash_of_many,
-    server_faults.ambush,
+    ambush.ambush,
     server_faults.left_alone,
     server_faults.crash_after_a_replacement,
     server_faults.crash_at_a_point,
@@ -78,16 +78,16 @@ class Faults:
         self._weights = [10 if kind.__name__ in plan.kinds else rng.choice([1, 1, 3, 10]) for kind in kinds]
         self.number = 0  # of the next one
         self.active = 0  # those that have not ended
-        self.waiting: dict[int, tuple[str, Callable[[Host], None]]] = {}  # number -> (moment, reaction)
+        self.waiting: dict[int, dict[str, Callable[[Host], None]]] = {}  # number -> moment -> reaction
         world.checks.watchers.append(self._moment)
         self._next()
 
     def _moment(self, moment: str, host: Host) -> None:
         """It has come on `host`: see checks.MOMENTS."""
         if not self._world.calm:
-            for awaited, react in list(self.waiting.values()):
-                if awaited == moment:
-                    react(host)
+            for reactions in list(self.waiting.values()):
+                if moment in reactions:
+                    reactions[moment](host)
 
     @property
     def kinds(self) -> list[str]:

@@ -88,6 +88,14 @@ class Host:
         """Does its disk hold all that it ever acknowledged, as far as is known?"""
         return not self.flipped and self.old_copy_until is None
 
+    @property
+    def is_voter(self) -> bool:
+        """Does its log say so, and that no change is under way?"""
+        if not self.configurations:
+            return False
+        configuration = self.configurations[0]
+        return self.uid in configuration.voters and not configuration.is_joint and not configuration.founding
+
     # -- clock and disk --------------------------------------------------------------------------------------
 
     def clock(self) -> float:

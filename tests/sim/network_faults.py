@@ -119,7 +119,7 @@ def flood_at_an_install(fault: Fault) -> bool | None:
         for at, letter in enumerate(letters):
             fault.world.schedule(at * 1e-5, host.receive_letter, letter)
 
-    fault.wait_for("installs", flood_it, fault.rng.choice([2.0, 5.0]))
+    fault.wait_for({"installs": flood_it}, fault.rng.choice([2.0, 5.0]))
     fault.say("who installs a snapshot gets old messages again")
     return None
 

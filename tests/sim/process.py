@@ -55,6 +55,7 @@ class Process:
         self.promises = Promises()
         self.last_entry: Entry | None = None  # and this is how
         self.installing = False  # its log was then
+        self.stood_in = 0  # the term that it was last seen to ask for votes in
         self.was_leader_of = 0  # the term that it was last seen to lead
         self.fibers: list[Fiber] = []
         self.threads = SimThreads(self)

@@ -37,39 +37,6 @@ def crash_of_many(fault: Fault) -> bool | None:
     return None
 
 
-def ambush(fault: Fault) -> bool | None:
-    """For a while, whoever leads is struck down soon after it was elected: what paper figure 8 is made of."""
-    world, rng = fault.world, fault.rng
-    blows = rng.choice([["kill", "power"], ["cut", "half cut"], ["kill", "power", "cut", "half cut"]])
-
-    def plan(host: Host) -> None:
-        if fault.is_waiting:
-            world.schedule(rng.choice([0.01, 0.05, 0.1, 0.4]) * rng.random(), strike, host)
-
-    def strike(host: Host) -> None:
-        if world.calm or host.process is None or not host.process.leads:
-            return
-        blow = rng.choice(blows)
-        fault.say(f"n{host.id} is struck as the leader: {blow}")
-        if blow in ("kill", "power"):
-            host.end(power=blow == "power")
-            return
-        others = [other.id for other in fault.hosts if other is not host]
-        if blow == "half cut":
-            others = rng.sample(others, len(others) // 2)
-        links = pairs([host.id], others) + (pairs(others, [host.id]) if rng.random() < 0.5 else [])
-        world.network.cut(links)
-        wait_s = 0.2 + rng.random()
-        world.schedule(wait_s, world.network.mend, links)
-        world.schedule(wait_s, plan, host)
-
-    fault.wait_for("elected", plan, rng.choice([3.0, 10.0]))
-    fault.say(f"who leads is struck: {blows}")
-    for host in fault.hosts:
-        plan(host)
-    return None
-
-
 def left_alone(fault: Fault) -> bool | None:
     """For a while, whoever is elected is soon cut off from the others, but not from the clients, and is slow
     to notice: what it would read to them is old (thesis 6.4)."""
@@ -93,7 +60,7 @@ def left_alone(fault: Fault) -> bool | None:
         world.network.mend(links)
         host.set_rate(1.0)
 
-    fault.wait_for("elected", plan, rng.choice([5.0, 10.0]))
+    fault.wait_for({"elected": plan}, rng.choice([5.0, 10.0]))
     for host in fault.hosts:
         plan(host)
     return None
@@ -106,7 +73,7 @@ def crash_after_a_replacement(fault: Fault) -> bool | None:
     def set_trap(host: Host) -> None:
         host.trap = Trap(["node:before-save"], count, power)
 
-    fault.wait_for("replaced", set_trap, fault.rng.choice([2.0, 5.0]))
+    fault.wait_for({"replaced": set_trap}, fault.rng.choice([2.0, 5.0]))
     fault.say(f"who replaces entries dies before they are written, at {count}")
     return None
 
