@@ -485,6 +485,25 @@ def test_the_past_is_what_it_was(monkeypatch: pytest.MonkeyPatch, seed: int) -> 
                 assert rows(write, key, b"", 0, revision) == [row for row in then if row[0] == key]
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_a_restored_history_is_that_of_who_never_stopped(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    monkeypatch.setattr(history, "MAX_EVENTS", 60)
+    monkeypatch.setattr(history, "BLOCK_EVENTS", 7)
+    chance, live, restarted = random.Random(seed), Writer(), Writer()
+    for _ in range(400):
+        key = bytes(chance.choices(b"abcd", k=2))
+        command = chance.choice(
+            [("put", key, b"v"), ("delete", key), ("delete", key, b"c"), ("put", b"k", b"v")]
+        )
+        assert live(*command) == restarted(*command)
+        if chance.random() < 0.05:
+            restarted.restart()
+        before, after = live.store.data.history, restarted.store.data.history
+        assert list(before.newest_first()) == list(after.newest_first())
+        assert (before.floor, before.size) == (after.floor, after.size)
+        assert set(after.absent_keys(b"")) <= set(before.absent_keys(b"")), "a deleted key is known for ever"
+
+
 # -- leases --------------------------------------------------------------------------------------------------
 
 
