@@ -17,7 +17,7 @@ _in_force = ExitStack()
 class Mutant(NamedTuple):
     """The product broken on purpose, and what is to catch it.
 
-    `traps`: numbers of the list in docs/testing.md; "" for what is not on it. `change`: what is broken, in
+    `traps`: numbers of the list in __init__.py; "" for what is not on it. `change`: what is broken, in
     words. `test`: the id, below tests/, of the test that fails then; or SIMULATOR, which is to find it in
     one of the seeds from 1 to `within`.
     """
