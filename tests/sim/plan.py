@@ -106,7 +106,7 @@ PROFILES: dict[str, tuple[dict[str, list[int]], dict[str, list[Any]], tuple[str,
     ),
     # followers always need a snapshot, and get it late, twice and in disorder
     "snapshots": (
-        {"max_raft_state": [300, 600], "snapshot_chunk_bytes": [50, 200, MANY], "segment_bytes": [200]},
+        {"max_raft_state": [300, 600], "snapshot_chunk_bytes": [200, 500, MANY], "segment_bytes": [200]},
         {
             "ordered": [False],
             "tail": [0.05, 0.2],
@@ -244,7 +244,7 @@ def _options(rng: random.Random, seed: int) -> RaftOptions:
         "max_inflight_bytes": [300, 2000, MANY],
         "max_uncommitted_bytes": [500, 4000, MANY, MANY],
         "segment_bytes": [200, 1000, 8000],
-        "snapshot_chunk_bytes": [100, 700, MANY],
+        "snapshot_chunk_bytes": [500, 1500, MANY],
     }
     return RaftOptions(
         election_timeout_ms=500,
