@@ -9,6 +9,8 @@ from raftkv.http.etcd.json_codec import JsonError
 from raftkv.http.etcd.kv_messages import Header, KeyValue, PutRequest, RangeRequest, RangeResponse, TxnRequest
 from raftkv.http.etcd.lease_messages import LeaseGrantRequest
 from raftkv.http.etcd.maintenance_messages import AlarmMember, HashResponse
+from raftkv.http.etcd.member_messages import MemberAddRequest
+from raftkv.http.etcd.watch_messages import WatchRequest
 
 
 @pytest.mark.parametrize(
@@ -63,6 +65,15 @@ def test_one_of_several_is_there_also_if_it_is_empty():
 def test_malformed_message_is_refused(text):
     with pytest.raises(JsonError):
         json_codec.from_text(RangeRequest, text.encode())
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [(MemberAddRequest, b'{"peerURLs":[null]}'), (WatchRequest, b'{"create_request":{"filters":[null]}}')],
+)
+def test_null_in_a_list_is_refused(kind, text):
+    with pytest.raises(JsonError):
+        json_codec.from_text(kind, text)
 
 
 @pytest.mark.parametrize(

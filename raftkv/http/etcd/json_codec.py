@@ -211,7 +211,9 @@ def _message(kind: type[Message]) -> Callable[[Any, int], Any]:
     return lambda value, depth: from_plain(kind, value, depth + 1)
 
 
-_GO_KINDS = {dict: "object", list: "array", str: "string", bool: "bool", int: "number", _Unfit: "number"}
+_GO_KINDS = {
+    dict: "object", list: "array", str: "string", bool: "bool", int: "number", _Unfit: "number", type(None): "null",
+}  # fmt: skip
 
 
 def _mismatch(value: Any, wanted: str) -> JsonError:
