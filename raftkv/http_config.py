@@ -10,6 +10,8 @@ from raftkv.ini import Address, Ini, PathLike, host_problem
 
 OPTIONS = ("listen", "hosts", "password_file", "open")
 
+_NO_LISTEN = "is missing: say where browsers and programs connect, HOST:PORT"
+
 
 @dataclasses.dataclass(frozen=True)
 class HttpConfig:
@@ -44,7 +46,8 @@ def load_gateway_config(path: PathLike) -> GatewayConfig:
     ini = Ini(path, {"http", "servers", "auth"}, ())
     ini.options("auth", {"client_key_file"})
     http = http_options(ini)
-    assert http is not None, "Ini has seen to it that the section is there"
+    if http is None:
+        raise ini.error("http", "listen", _NO_LISTEN)
     return GatewayConfig(ini.path, ini.addresses("servers"), ini.file("auth", "client_key_file"), http)
 
 
@@ -54,7 +57,7 @@ def http_options(ini: Ini) -> HttpConfig | None:
     if not found:
         return None
     if "listen" not in found:
-        raise ini.error("http", "listen", "is missing: say where browsers and programs connect, HOST:PORT")
+        raise ini.error("http", "listen", _NO_LISTEN)
     listen = ini.address("http", "listen", found["listen"])
     is_open = _yes(ini, "open", found.get("open", "no"))
     password_file = ini.file("http", "password_file") if "password_file" in found else ""

@@ -41,6 +41,7 @@ def test_password_file_is_relative_to_the_ini_file(tmp_path):
         (["listen = 0.0.0.0:2379"], "set password_file, or open = yes"),
         (["listen = 10.0.0.1:2379", "open = no"], "set password_file, or open = yes"),
         (["listen = 127.0.0.1"], "must be HOST:PORT"),
+        ([], "listen: is missing"),
         (["hosts = a"], "listen: is missing"),
         (["listen = 127.0.0.1:1", "open = maybe"], "must be yes or no"),
         (["listen = 127.0.0.1:1", "open = yes", "password_file = x"], "take one of them away"),
