@@ -124,6 +124,16 @@ def test_pipelined_requests_are_answered_in_their_order_also_if_the_first_takes_
     assert [client.answer() for _ in range(3)] == [(200, b"1"), (200, b"2"), (200, b"3")]
 
 
+def test_pipelined_requests_are_answered_though_the_client_sends_no_more(server, connect):
+    client = connect().send(post(b"/later", b"1") + post(b"/later", b"2") + post(b"/", b"3") + b"POST / HT")
+    client.sock.shutdown(socket.SHUT_WR)
+    for _ in range(2):
+        assert server.app.gone.wait(10)  # the end has been seen
+        server.app.gone.clear()
+        server.call_soon(server.app.waiting.pop())
+    assert [client.answer() for _ in range(4)] == [(200, b"1"), (200, b"2"), (200, b"3"), (None, b"")]
+
+
 def test_body_in_chunks_is_taken(connect):
     client = connect().send(
         b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"

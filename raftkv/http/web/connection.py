@@ -176,8 +176,9 @@ class Connection:
             self.close()
         finally:
             self._is_advancing = False
-        if not self.is_closed:
-            self._flush()
+        if not self._is_read and not self.is_closed:
+            self._ended()  # what came before that has been looked at
+        self._flush()
 
     def _step(self) -> bool:
         if self._exchange is None:
@@ -274,7 +275,7 @@ class Connection:
         """Its answer has been written; the next request may come."""
         self._exchange = None
         self._release_body()
-        if closes or not self._reader.is_complete or not self._is_read:
+        if closes or not self._reader.is_complete:
             self._is_closing = True
         self.since = time.monotonic()
         self._advance()
