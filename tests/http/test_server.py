@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from raftkv.errors import ConfigError
 from raftkv.http.web import connection as connection_module
 from raftkv.http.web.head import HttpError
 from raftkv.http.web.server import HttpServer
@@ -132,6 +133,14 @@ def test_pipelined_requests_are_answered_though_the_client_sends_no_more(server,
         server.app.gone.clear()
         server.call_soon(server.app.waiting.pop())
     assert [client.answer() for _ in range(4)] == [(200, b"1"), (200, b"2"), (200, b"3"), (None, b"")]
+
+
+@pytest.mark.parametrize(
+    ("host", "words"), [(LOCAL, "the port is in use; stop"), ("192.0.2.1", "0.0.0.0 is all")]
+)
+def test_address_that_cannot_be_had_is_an_error_that_says_what_to_do(server, host, words):
+    with pytest.raises(ConfigError, match=words):
+        HttpServer(Address(host, server.address.port), App(), max_connections=1)
 
 
 def test_body_in_chunks_is_taken(connect):

@@ -195,4 +195,13 @@ def _listen(address: Address) -> socket.socket:
     except OverflowError:
         raise ConfigError(f"[http] listen: there is no port {address.port}") from None
     except OSError as error:
-        raise ConfigError(f"[http] listen: cannot listen on {address}: {error.strerror or error}") from None
+        raise ConfigError(f"[http] listen: cannot listen on {address}: {_reason(error)}") from None
+
+
+def _reason(error: OSError) -> str:
+    """In words of our own where there is something to do: those of create_server() name the address again."""
+    if error.errno == errno.EADDRINUSE:
+        return "the port is in use; stop what uses it, or choose another"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "that is not an address of this machine; 0.0.0.0 is all of them"
+    return error.strerror or str(error)
