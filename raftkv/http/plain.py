@@ -9,13 +9,13 @@ from raftkv.http.etcd.calls import Blocking, Context, Pause
 from raftkv.http.etcd.maintenance_calls import VERSION
 from raftkv.http.metrics import METRICS, metrics_of
 from raftkv.http.password import WRONG_S
+from raftkv.http.view import REFRESH_S
 from raftkv.http.web.answers import JSON, TEXT
 from raftkv.http.web.exchange import Exchange, WholeBody
 from raftkv.http.web.server import HttpServer
 from raftkv.kvdb.reads import Range
 
 _CLUSTER_VERSION = "3.5.0"
-_REFRESH_S = 1.0
 _HEALTH_S = 2.0
 
 Answer = tuple[int, str, str]  # status, kind, text
@@ -50,7 +50,7 @@ class PlainPage(WholeBody):
             self._context.carry_out(Blocking(self._read), self._done)
         elif self._page.refreshes:
             view = self._context.view
-            self._context.carry_out(Blocking(lambda: view.refresh(_REFRESH_S)), lambda *_: self._answer(""))
+            self._context.carry_out(Blocking(lambda: view.refresh(REFRESH_S)), lambda *_: self._answer(""))
         else:
             self._answer("")
 

@@ -1,4 +1,4 @@
-"""View: what a front knows of its cluster, asked for by a thread of its own while there are requests.
+"""View: what a front knows of its cluster, asked for by a thread of its own: often while there are requests, else seldom.
 
 It feeds the headers of answers, status, health and metrics. The term that it tells never falls.
 """
@@ -19,6 +19,8 @@ log = logging.getLogger("raftkv.http")
 
 FRESH_S = 0.25  # what is older is asked for anew, when it is needed
 WATCHED_S = 1.0  # how often the servers are asked while somebody watches
+IDLE_S = 5.0  # and while nobody asks anything, so that the first one who does is not told a term of long ago
+REFRESH_S = 1.0  # how long an answer waits for what is asked for anew
 _TIMEOUT_S = 0.5
 
 Row = Mapping[str, Any]  # of status()
@@ -39,7 +41,7 @@ class View:
         self.asked_at = 0.0  # when the servers were asked last, by time.monotonic()
         self._is_wanted = threading.Event()
         self._is_known = threading.Event()
-        self._is_closed = False
+        self._is_closed = self._has_warned = False
         #: Called once, on the thread that asks, when it is known which cluster this is.
         self.on_known: Callable[[], None] = lambda: None
         #: Called on that thread, each time when the servers have been asked.
@@ -117,7 +119,7 @@ class View:
     def _ask_on(self) -> None:
         while not self._is_closed:
             # Until it is known which cluster this is, answers wait for that, and nobody asks again.
-            self._is_wanted.wait(WATCHED_S if self._is_watched else None if self.is_known else FRESH_S)
+            self._is_wanted.wait(WATCHED_S if self._is_watched else IDLE_S if self.is_known else FRESH_S)
             with self._answered:
                 self._is_wanted.clear()
                 self._is_asking = True
@@ -134,9 +136,12 @@ class View:
             rows = self._cluster.status(timeout=_TIMEOUT_S)
         except errors.RaftKVError as error:
             if not self._is_closed:
-                log.warning("the servers do not say how they are: %s", error)
+                if not self._has_warned:
+                    log.warning("the servers do not say how they are: %s", error)
+                self._has_warned = True
                 time.sleep(FRESH_S)
             return
+        self._has_warned = False
         self.rows = rows
         alive = [row for row in rows if row["alive"]]
         clusters = [row["cluster_id"] for row in alive if row.get("cluster_id")]

@@ -185,6 +185,14 @@ def test_election_is_observed(front):
     front.ask("/v3/lease/revoke", {"ID": LEASE})
 
 
+def test_members_are_those_of_the_moment(front, monkeypatch):
+    front.ask("/v3/cluster/member/list", {})
+    asked = front.front.view.asked_at
+    monkeypatch.setattr("raftkv.http.view.FRESH_S", 1000.0)  # nothing is asked for because it is old
+    assert front.ask("/v3/cluster/member/list", {})[0] == 200
+    assert front.front.view.asked_at > asked
+
+
 def test_status_and_members_name_the_server(front):
     status = front.ask("/v3/maintenance/status", {})[1]
     members = front.ask("/v3/cluster/member/list", {})[1]["members"]
@@ -227,6 +235,15 @@ def test_request_of_another_site_changes_nothing(front, fields, status):
             {"error": "etcdserver: server stopped", "code": 14, "message": "etcdserver: server stopped"},
         ),
         ("/metrics", None, "the server does not answer\n"),
+        (
+            "/v3/maintenance/alarm",
+            {},
+            {
+                "error": "etcdserver: request timed out",
+                "code": 14,
+                "message": "etcdserver: request timed out",
+            },
+        ),
         (
             "/v3/kv/put",
             {"key": "YQ=="},

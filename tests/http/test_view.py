@@ -61,6 +61,14 @@ def test_view_asks_until_it_is_known_which_cluster_it_is_though_nobody_looks():
     view.close()
 
 
+def test_term_is_asked_for_though_nobody_looks(view_of, monkeypatch):
+    monkeypatch.setattr("raftkv.http.view.IDLE_S", 0.01)
+    view = view_of(Servers([row(1, 5)], [row(1, 6)]))
+    terms = queue.Queue()
+    view.on_round = lambda: terms.put(view.rows[0]["term"])
+    assert 6 in iter(lambda: terms.get(timeout=WAIT_S), None)
+
+
 def test_term_never_falls(view_of):
     servers = Servers([row(1, 5, "leader")])
     view = view_of(servers)

@@ -22,20 +22,20 @@ from raftkv.http.etcd.maintenance_messages import (
     StatusResponse,
 )
 from raftkv.http.etcd.status import FAILED_PRECONDITION, UNIMPLEMENTED, Status
+from raftkv.http.view import REFRESH_S
 from raftkv.kvdb.ranges import ALL
 from raftkv.kvdb.reads import Range
 
 #: The version of etcd whose API this is: clients look at it to know what they may ask for.
 VERSION = "3.5.11"
 
-_REFRESH_S = 1.0
 _BAD_TRANSFEREE = Status(FAILED_PRECONDITION, "etcdserver: bad leader transferee")
 
 
 def status(context: Context, _: Empty) -> Steps:
     """Of the server whose front this is."""
     view = context.view
-    yield Blocking(lambda: view.refresh(_REFRESH_S))
+    yield Blocking(lambda: view.refresh(REFRESH_S))
     own = view.own
     if own is None:
         raise statuses.STOPPED
@@ -58,8 +58,10 @@ def status(context: Context, _: Empty) -> Steps:
 
 def alarm(context: Context, _: AlarmRequest) -> Steps:
     """Alarms are raised, and end, by themselves."""
-    yield Blocking(lambda: context.view.refresh(_REFRESH_S))
+    yield Blocking(lambda: context.view.refresh(REFRESH_S))
     rows = [row for row in context.view.rows if row["alive"]]
+    if not rows:
+        raise statuses.TIMED_OUT
     alarms = [AlarmMember(row["id"], NOSPACE) for row in rows if "NOSPACE" in (row["alarms"] or ())]
     return AlarmResponse(context.header(max([row["revision"] for row in rows], default=0)), alarms)
 
@@ -118,7 +120,7 @@ def transfer_leadership(context: Context, request: MoveLeaderRequest) -> Steps:
         except InvalidChangeError as error:
             raise Status(FAILED_PRECONDITION, f"etcdserver: {error}") from None
 
-    yield Blocking(lambda: context.view.refresh(_REFRESH_S))
+    yield Blocking(lambda: context.view.refresh(REFRESH_S))
     if not any(row["id"] == request.targetID and row["role"] == "voter" for row in context.view.members):
         raise _BAD_TRANSFEREE
     yield Blocking(transfer)

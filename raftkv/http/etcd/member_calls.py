@@ -16,14 +16,17 @@ from raftkv.http.etcd.member_messages import (
     MemberUpdateRequest,
 )
 from raftkv.http.etcd.status import FAILED_PRECONDITION, INVALID_ARGUMENT, NOT_FOUND, Status
-from raftkv.http.view import Row
+from raftkv.http.view import REFRESH_S, Row
 
 _NO_SUCH_MEMBER = Status(NOT_FOUND, "etcdserver: member not found")
 _BAD_URLS = Status(INVALID_ARGUMENT, "etcdserver: given member URLs are invalid")
 
 
 def member_list(context: Context, request: MemberListRequest) -> Steps:
-    rows = context.view.members
+    view = context.view
+    if not request.linearizable:
+        yield Blocking(lambda: view.refresh(REFRESH_S))
+    rows = view.members
     if request.linearizable or not rows:
         rows = yield Blocking(context.clerk.member_list)
     return MembersResponse(context.header(0), _members(rows))
