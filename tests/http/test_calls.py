@@ -1,5 +1,8 @@
 """Calls against a store, without HTTP, JSON or a cluster."""
 
+import gc
+import weakref
+
 import pytest
 from raftkv import errors
 from raftkv.client.command import refusal_error
@@ -181,3 +184,12 @@ def test_lease_has_the_least_time_of_etcd_and_an_id_that_is_drawn(backend):
     granted = backend.call(lease_calls.grant, LeaseGrantRequest())
     assert granted.TTL == 2
     assert granted.ID in backend.store.data.leases
+
+
+def test_refused_request_is_not_kept(backend):
+    request = PutRequest(b"", b"large")
+    kept = weakref.ref(request)
+    assert str(backend.status(kv_calls.put, request)) == "etcdserver: key is not provided"
+    del request
+    gc.collect()
+    assert kept() is None

@@ -12,7 +12,7 @@ from raftkv.http.etcd.auth_messages import (
 )
 from raftkv.http.etcd.calls import Context, Pause, Steps
 from raftkv.http.etcd.maintenance_messages import Empty, HeaderOnly
-from raftkv.http.etcd.status import FAILED_PRECONDITION, INVALID_ARGUMENT, UNIMPLEMENTED, Status
+from raftkv.http.etcd.status import FAILED_PRECONDITION, INVALID_ARGUMENT, UNIMPLEMENTED, CallError, Status
 from raftkv.http.password import USER, WRONG_S
 from raftkv.kvdb.reads import Range
 
@@ -39,24 +39,24 @@ def status(context: Context, _: Empty) -> Steps:
 def authenticate(context: Context, request: AuthenticateRequest) -> Steps:
     password = context.password
     if password is None:
-        raise NOT_ENABLED
+        raise CallError(NOT_ENABLED)
     if not password.is_right(request.name, request.password):
         yield Pause(WRONG_S)
-        raise WRONG_PASSWORD
+        raise CallError(WRONG_PASSWORD)
     revision, *_rest = yield _NOW
     return AuthenticateResponse(context.header(revision), password.token())
 
 
 def enable(context: Context, _: Empty) -> Steps:
     if context.password is None:
-        raise NO_ROOT
+        raise CallError(NO_ROOT)
     revision, *_rest = yield _NOW
     return HeaderOnly(context.header(revision))
 
 
 def disable(context: Context, _: Empty) -> Steps:
     if context.password is not None:
-        raise _CONFIGURED
+        raise CallError(_CONFIGURED)
     revision, *_rest = yield _NOW
     return HeaderOnly(context.header(revision))
 
@@ -68,21 +68,21 @@ def user_list(context: Context, _: Empty) -> Steps:
 
 def user_get(context: Context, request: NamedRequest) -> Steps:
     if context.password is None or request.name != USER:
-        raise NO_USER
+        raise CallError(NO_USER)
     revision, *_rest = yield _NOW
     return RolesResponse(context.header(revision), [USER])
 
 
 def user_add(_context: Context, request: NamedRequest) -> Steps:
     yield from ()
-    raise _ONLY_ROOT if request.name else NO_NAME
+    raise CallError(_ONLY_ROOT if request.name else NO_NAME)
 
 
 def of_user(context: Context, request: NamedRequest) -> Steps:
     """Anything else about a user."""
     yield from ()
     known = context.password is not None and USER in (request.name, request.user)
-    raise _ONLY_ROOT if known else NO_USER
+    raise CallError(_ONLY_ROOT if known else NO_USER)
 
 
 def role_list(context: Context, _: Empty) -> Steps:
@@ -92,10 +92,10 @@ def role_list(context: Context, _: Empty) -> Steps:
 
 def role_add(_context: Context, request: NamedRequest) -> Steps:
     yield from ()
-    raise _ONLY_ROOT if request.name else NO_ROLE_NAME
+    raise CallError(_ONLY_ROOT if request.name else NO_ROLE_NAME)
 
 
 def of_role(_context: Context, _: NamedRequest) -> Steps:
     """Anything else about a role."""
     yield from ()
-    raise NO_ROLE
+    raise CallError(NO_ROLE)

@@ -27,7 +27,7 @@ from raftkv.http.etcd.kv_messages import (
     TxnRequest,
     TxnResponse,
 )
-from raftkv.http.etcd.status import RESOURCE_EXHAUSTED, Status
+from raftkv.http.etcd.status import RESOURCE_EXHAUSTED, CallError, Status
 from raftkv.kvdb import transactions
 from raftkv.kvdb.limits import MAX_NUMBER, MAX_TXN_OPS
 from raftkv.kvdb.maintenance import Compact
@@ -86,7 +86,7 @@ def txn(context: Context, request: TxnRequest) -> Steps:
 
 def compaction(context: Context, request: CompactionRequest) -> Steps:
     if request.revision < 0:
-        raise status.COMPACTED
+        raise CallError(status.COMPACTED)
     if request.revision == 0:  # allowed as long as nothing was compacted
         revision, *_ = yield Range(b"\0", revision=1, count_only=True)
     else:
@@ -104,10 +104,10 @@ def _read_locally(context: Context, operation: Operation) -> Any:
 
 def _range(request: RangeRequest) -> Range:
     if not request.key:
-        raise status.NO_KEY
+        raise CallError(status.NO_KEY)
     order, target = request.sort_order, request.sort_target
     if not NONE <= order <= DESCEND or not KEY <= target <= VALUE:
-        raise status.BAD_SORT
+        raise CallError(status.BAD_SORT)
     if order == NONE and target != KEY:
         order = ASCEND
     min_mod, max_mod = max(0, request.min_mod_revision), request.max_mod_revision
@@ -150,7 +150,9 @@ def _in_pages(request: Range) -> Generator[Operation, Any, Any]:
         rows += found
         size += sum([len(row[0]) + len(row[1]) for row in found])
         if size > MAX_RANGE_BYTES:
-            raise Status(RESOURCE_EXHAUSTED, "etcdserver: the range is too large for one answer: use limit")
+            raise CallError(
+                Status(RESOURCE_EXHAUSTED, "etcdserver: the range is too large for one answer: use limit")
+            )
         if more:
             page = page._replace(key=rows[-1][0] + b"\0", revision=request.revision or now)
     count = len(rows)
@@ -170,13 +172,13 @@ def _in_pages(request: Range) -> Generator[Operation, Any, Any]:
 
 def _put(request: PutRequest) -> Put:
     if not request.key:
-        raise status.NO_KEY
+        raise CallError(status.NO_KEY)
     if request.ignore_value and request.value:
-        raise status.VALUE_GIVEN
+        raise CallError(status.VALUE_GIVEN)
     if request.ignore_lease and request.lease:
-        raise status.LEASE_GIVEN
+        raise CallError(status.LEASE_GIVEN)
     if request.lease < 0:
-        raise status.NO_SUCH_LEASE
+        raise CallError(status.NO_SUCH_LEASE)
     options = (
         PREV_KV * request.prev_kv + IGNORE_VALUE * request.ignore_value + IGNORE_LEASE * request.ignore_lease
     )
@@ -190,7 +192,7 @@ def _put_answer(header: Header, result: Any) -> PutResponse:
 
 def _delete(request: DeleteRangeRequest) -> Delete:
     if not request.key:
-        raise status.NO_KEY
+        raise CallError(status.NO_KEY)
     return Delete(request.key, request.range_end, request.prev_kv)
 
 
@@ -214,7 +216,7 @@ _TARGETS = dict(enumerate(_FIELDS))  # by the number of the protocol
 def _txn(request: TxnRequest, most: int = MAX_TXN_OPS) -> Operation:
     widest = max(len(request.compare), len(request.success), len(request.failure))
     if widest > most:
-        raise status.TOO_MANY_OPS
+        raise CallError(status.TOO_MANY_OPS)
     compares = [made for each in request.compare for made in _compare(each)]
     success, failure = [
         [_operation(each, most - widest) for each in branch] for branch in (request.success, request.failure)
@@ -225,7 +227,7 @@ def _txn(request: TxnRequest, most: int = MAX_TXN_OPS) -> Operation:
 def _compare(compare: Compare) -> list[transactions.Compare]:
     """One, or none for what is always so."""
     if not compare.key:
-        raise status.NO_KEY
+        raise CallError(status.NO_KEY)
     key, end, relation = compare.key, compare.range_end, compare.result
     target = _TARGETS.get(compare.target, VERSION)
     operand: Any = getattr(compare, _FIELDS[target]) or (b"" if target == VALUE else 0)
@@ -251,7 +253,7 @@ def _operation(op: RequestOp, most: int) -> Operation:
         return _delete(op.request_delete_range)
     if op.request_txn is not None:
         return _txn(op.request_txn, most)
-    raise status.NO_SUCH_KEY  # so says etcd
+    raise CallError(status.NO_SUCH_KEY)  # so says etcd
 
 
 def _txn_answer(header: Header, request: TxnRequest, result: Any) -> TxnResponse:

@@ -20,7 +20,7 @@ from raftkv.http.etcd.lease_messages import (
     LeaseTimeToLiveRequest,
     LeaseTimeToLiveResponse,
 )
-from raftkv.http.etcd.status import INVALID_ARGUMENT, Status
+from raftkv.http.etcd.status import INVALID_ARGUMENT, CallError, Status
 from raftkv.kvdb.limits import MAX_NUMBER, MAX_TTL_S
 from raftkv.kvdb.maintenance import LeaseGrant, LeaseKeepAlive, LeaseRevoke, Leases, LeaseTimeToLive
 from raftkv.kvdb.reads import Range
@@ -32,9 +32,9 @@ _NEGATIVE = Status(INVALID_ARGUMENT, "etcdserver: the id of a lease must be abov
 
 def grant(context: Context, request: LeaseGrantRequest) -> Steps:
     if request.TTL > MAX_TTL_S:
-        raise status.TTL_TOO_LARGE
+        raise CallError(status.TTL_TOO_LARGE)
     if request.ID < 0:
-        raise _NEGATIVE
+        raise CallError(_NEGATIVE)
     ttl = max(request.TTL, MIN_TTL_S)
     while True:
         id = request.ID or secrets.randbelow(MAX_NUMBER) + 1
@@ -48,7 +48,7 @@ def grant(context: Context, request: LeaseGrantRequest) -> Steps:
 
 def revoke(context: Context, request: LeaseRevokeRequest) -> Steps:
     if request.ID <= 0:
-        raise status.NO_SUCH_LEASE
+        raise CallError(status.NO_SUCH_LEASE)
     revision, _ = yield LeaseRevoke(request.ID)
     return LeaseRevokeResponse(context.header(revision))
 

@@ -23,7 +23,7 @@ from raftkv.http.etcd.lock_messages import (
     UnlockRequest,
 )
 from raftkv.http.etcd.maintenance_messages import HeaderOnly
-from raftkv.http.etcd.status import UNKNOWN, Status
+from raftkv.http.etcd.status import UNKNOWN, CallError, Status
 from raftkv.kvdb.operation import Operation
 from raftkv.kvdb.ranges import ASCEND, CREATE, DESCEND, prefix_range
 from raftkv.kvdb.reads import Range
@@ -53,7 +53,7 @@ def _of_a_client(call: Made) -> Made:
         except Interrupted:
             raise
         except Exception as error:
-            raise Status(UNKNOWN, str(status.status_of(error))) from error
+            raise CallError(Status(UNKNOWN, str(status.status_of(error)))) from error
 
     return cast("Made", made)
 
@@ -68,7 +68,7 @@ def lock(context: Context, request: LockRequest) -> Steps:
 @_of_a_client
 def unlock(context: Context, request: UnlockRequest) -> Steps:
     if not request.key:
-        raise _NO_KEY
+        raise CallError(_NO_KEY)
     revision, *_ = yield Delete(request.key)
     return HeaderOnly(context.header(revision))
 
@@ -92,7 +92,7 @@ def resign(context: Context, request: ResignRequest) -> Steps:
     leader = _leader(request.leader)
     try:
         revision = yield from _if_leading(leader, Delete(leader.key))
-    except Status:
+    except CallError:
         revision, *_ = yield _first(leader.name)
     return HeaderOnly(context.header(revision))
 
@@ -101,7 +101,7 @@ def resign(context: Context, request: ResignRequest) -> Steps:
 def leader(context: Context, request: LeaderRequest) -> Steps:
     revision, rows, _, _ = yield _first(request.name)
     if not rows:
-        raise _NO_LEADER
+        raise CallError(_NO_LEADER)
     return LeaderResponse(context.header(revision), kv_calls.key_value(rows[0]))
 
 
@@ -125,7 +125,7 @@ def _stand(context: Context, name: bytes, lease: int, value: bytes) -> Waits:
     """Have a key of one's own, unless it is there already. Returns (the key, the revision that created it, its lease, the
     revision of the answer)."""
     if lease < 0:
-        raise status.NO_SUCH_LEASE
+        raise CallError(status.NO_SUCH_LEASE)
     if not lease:
         granted: Any = yield from lease_calls.grant(context, LeaseGrantRequest(SESSION_TTL_S))
         lease = granted.ID
@@ -147,7 +147,7 @@ def _wait(name: bytes, key: bytes) -> Waits:
         while True:
             now, rows, _, _ = yield Range(key)
             if not rows:  # its lease has ended
-                raise status.NO_SUCH_LEASE
+                raise CallError(status.NO_SUCH_LEASE)
             older = Range(
                 *prefix_range(name + b"/"), limit=1, order=DESCEND, target=CREATE, max_create=rows[0][2] - 1
             )
@@ -167,9 +167,9 @@ def _first(name: bytes) -> Range:
 
 def _leader(leader: LeaderKey | None) -> LeaderKey:
     if leader is None:
-        raise _NO_LEADER_FIELD
+        raise CallError(_NO_LEADER_FIELD)
     if not leader.key:
-        raise _NO_KEY
+        raise CallError(_NO_KEY)
     return leader
 
 
@@ -178,5 +178,5 @@ def _if_leading(leader: LeaderKey, operation: Operation) -> Waits:
     held = Compare(CREATE, EQUAL, leader.key, b"", leader.rev)
     revision, succeeded, _ = yield transaction([held], [operation], [])
     if not succeeded:
-        raise _NOT_LEADER
+        raise CallError(_NOT_LEADER)
     return revision

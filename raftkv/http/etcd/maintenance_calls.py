@@ -21,7 +21,7 @@ from raftkv.http.etcd.maintenance_messages import (
     SnapshotResponse,
     StatusResponse,
 )
-from raftkv.http.etcd.status import FAILED_PRECONDITION, UNIMPLEMENTED, Status
+from raftkv.http.etcd.status import FAILED_PRECONDITION, UNIMPLEMENTED, CallError, Status
 from raftkv.http.view import REFRESH_S
 from raftkv.kvdb.ranges import ALL
 from raftkv.kvdb.reads import Range
@@ -38,7 +38,7 @@ def status(context: Context, _: Empty) -> Steps:
     yield Blocking(lambda: view.refresh(REFRESH_S))
     own = view.own
     if own is None:
-        raise statuses.STOPPED
+        raise CallError(statuses.STOPPED)
     leader = own["leader"] or 0
     problems = [*own.get("problems", []), *([] if leader else [str(statuses.NO_LEADER)])]
     role = next((row["role"] for row in view.members if row["id"] == own["id"]), "")
@@ -61,7 +61,7 @@ def alarm(context: Context, _: AlarmRequest) -> Steps:
     yield Blocking(lambda: context.view.refresh(REFRESH_S))
     rows = [row for row in context.view.rows if row["alive"]]
     if not rows:
-        raise statuses.TIMED_OUT
+        raise CallError(statuses.TIMED_OUT)
     alarms = [AlarmMember(row["id"], NOSPACE) for row in rows if "NOSPACE" in (row["alarms"] or ())]
     return AlarmResponse(context.header(max([row["revision"] for row in rows], default=0)), alarms)
 
@@ -118,15 +118,15 @@ def transfer_leadership(context: Context, request: MoveLeaderRequest) -> Steps:
         try:
             return context.clerk.transfer(request.targetID)
         except InvalidChangeError as error:
-            raise Status(FAILED_PRECONDITION, f"etcdserver: {error}") from None
+            raise CallError(Status(FAILED_PRECONDITION, f"etcdserver: {error}")) from None
 
     yield Blocking(lambda: context.view.refresh(REFRESH_S))
     if not any(row["id"] == request.targetID and row["role"] == "voter" for row in context.view.members):
-        raise _BAD_TRANSFEREE
+        raise CallError(_BAD_TRANSFEREE)
     yield Blocking(transfer)
     return HeaderOnly(context.header(0))
 
 
 def downgrade(_context: Context, _: Empty) -> Steps:
     yield from ()
-    raise Status(UNIMPLEMENTED, "etcdserver: there is no version to downgrade to")
+    raise CallError(Status(UNIMPLEMENTED, "etcdserver: there is no version to downgrade to"))

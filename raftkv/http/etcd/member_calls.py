@@ -15,7 +15,7 @@ from raftkv.http.etcd.member_messages import (
     MembersResponse,
     MemberUpdateRequest,
 )
-from raftkv.http.etcd.status import FAILED_PRECONDITION, INVALID_ARGUMENT, NOT_FOUND, Status
+from raftkv.http.etcd.status import FAILED_PRECONDITION, INVALID_ARGUMENT, NOT_FOUND, CallError, Status
 from raftkv.http.view import REFRESH_S, Row
 
 _NO_SUCH_MEMBER = Status(NOT_FOUND, "etcdserver: member not found")
@@ -39,10 +39,12 @@ def member_add(context: Context, request: MemberAddRequest) -> Steps:
     rows = yield Blocking(clerk.member_list)
     waiting = [row for row in rows if row["role"] == "waiting" and row["peer_address"] == address]
     if not waiting:
-        raise Status(
-            FAILED_PRECONDITION,
-            f"etcdserver: no server with an empty disk waits at {address}: start it first, with [cluster] join = the peer "
-            "address of any member in its file",
+        raise CallError(
+            Status(
+                FAILED_PRECONDITION,
+                f"etcdserver: no server with an empty disk waits at {address}: start it first, with [cluster] join = the peer "
+                "address of any member in its file",
+            )
         )
     new = waiting[0]
     added = _member(new)
@@ -64,7 +66,7 @@ def member_remove(context: Context, request: MemberIdRequest) -> Steps:
 def member_promote(context: Context, request: MemberIdRequest) -> Steps:
     row = yield from _find(context, request.ID)
     if row["role"] != "learner":
-        raise Status(FAILED_PRECONDITION, "etcdserver: can only promote a learner member")
+        raise CallError(Status(FAILED_PRECONDITION, "etcdserver: can only promote a learner member"))
     rows = yield _change(lambda: context.clerk.member_promote(request.ID))
     return MembersResponse(context.header(0), _members(rows))
 
@@ -81,7 +83,7 @@ def _find(context: Context, id: int) -> Any:
     for row in rows:
         if row["id"] == id and row["role"] != "waiting":
             return row
-    raise _NO_SUCH_MEMBER
+    raise CallError(_NO_SUCH_MEMBER)
 
 
 def _change(run: Callable[[], Any]) -> Blocking:
@@ -89,7 +91,7 @@ def _change(run: Callable[[], Any]) -> Blocking:
         try:
             return run()
         except InvalidChangeError as error:
-            raise Status(FAILED_PRECONDITION, f"etcdserver: {error}") from None
+            raise CallError(Status(FAILED_PRECONDITION, f"etcdserver: {error}")) from None
 
     return Blocking(checked)
 
@@ -97,7 +99,7 @@ def _change(run: Callable[[], Any]) -> Blocking:
 def _address(urls: list[str]) -> str:
     """The first one as "host:port"."""
     if not urls or not urls[0].startswith(("http://", "https://")):
-        raise _BAD_URLS
+        raise CallError(_BAD_URLS)
     return urls[0].partition("://")[2].rstrip("/")
 
 

@@ -1,6 +1,8 @@
-"""What calls end with that do not succeed, in etcd's words: Status, and the statuses of a Clerk's errors."""
+"""What calls end with that do not succeed, in etcd's words: Status, CallError, and the statuses of a Clerk's errors."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from raftkv import errors
 from raftkv.http.etcd.json_codec import JsonError
@@ -19,16 +21,27 @@ HTTP = {
 }  # fmt: skip
 
 
-class Status(Exception):
-    """`code`: gRPC's. The message is for the client."""
+class Status(NamedTuple):
+    """`code`: gRPC's. The message is for the client. Not an exception: one that is raised again and again keeps all that was on
+    the stack each time."""
 
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code = code
+    code: int
+    message: str
+
+    def __str__(self) -> str:
+        return self.message
 
     @property
     def http(self) -> int:
         return HTTP[self.code]
+
+
+class CallError(Exception):
+    """A call ends with a status."""
+
+    def __init__(self, status: Status) -> None:
+        super().__init__(status.message)
+        self.status = status
 
 
 NO_KEY = Status(INVALID_ARGUMENT, "etcdserver: key is not provided")
@@ -70,8 +83,8 @@ _OF_KIND: list[tuple[type[Exception], Status]] = [  # the first that fits
 
 def status_of(error: BaseException) -> Status:
     """The status with which an error ends a call. What nobody expected is one without details."""
-    if isinstance(error, Status):
-        return error
+    if isinstance(error, CallError):
+        return error.status
     if isinstance(error, JsonError):
         return Status(INVALID_ARGUMENT, str(error))
     if isinstance(error, errors.InvalidRequestError):
