@@ -78,8 +78,9 @@ def test_null_in_a_list_is_refused(kind, text):
 
 @pytest.mark.parametrize(
     "text",
-    [b'{"success":' * 100_000, b"[" * 1_000_000, b'{"compare":' + b"9" * 1_000_000 + b"}", b'{"key":"' + b"\xff" * 100_000],
-    ids=["deep messages", "deep lists", "a huge number", "no UTF-8"],
+    [b'{"success":' * 100_000, b"[" * 1_000_000, b'{"compare":' + b"9" * 1_000_000 + b"}", b'{"key":"' + b"\xff" * 100_000,
+     b'{"compare":[{}' + b",{}" * 1_000_000 + b"]}"],
+    ids=["deep messages", "deep lists", "a huge number", "no UTF-8", "many messages"],
 )  # fmt: skip
 def test_hostile_json_is_refused_at_once(text):
     began = time.monotonic()

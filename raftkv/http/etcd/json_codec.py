@@ -18,6 +18,7 @@ from typing import Any, Callable
 from raftkv.http.etcd.fields import ENUM, INT64, Choice, Message, Width
 
 MAX_DEPTH = 100  # of the JSON
+MAX_COMMAS = 100_000  # in it: base64 has none, and to make objects of more holds up all other requests
 _MAX_DIGITS = 20  # of a number of 64 bits, with its sign
 
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
@@ -62,6 +63,8 @@ def first_value(text: str, start: int = 0) -> tuple[Any, int]:
     start = _SPACE.match(text, start).end()  # type: ignore[union-attr]
     if start == len(text):
         return None, start
+    if text.count(",", start) > MAX_COMMAS:
+        raise JsonError("exceeded max number of values")
     try:
         return _DECODER.raw_decode(text, start)
     except RecursionError:
