@@ -47,10 +47,12 @@ class PlainPage(WholeBody):
         """See Handler."""
         query = self._exchange.head.query
         if self._page.asks and "serializable=true" not in query:
-            self._context.carry_out(Blocking(self._read), self._done)
+            self._context.carry_out(Blocking(self._read, is_brief=True), self._done)
         elif self._page.refreshes:
             view = self._context.view
-            self._context.carry_out(Blocking(lambda: view.refresh(REFRESH_S)), lambda *_: self._answer(""))
+            self._context.carry_out(
+                Blocking(lambda: view.refresh(REFRESH_S), is_brief=True), lambda *_: self._answer("")
+            )
         else:
             self._answer("")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from concurrent.futures import Future
 from functools import partial
@@ -20,6 +21,7 @@ log = logging.getLogger("raftkv.http")
 
 #: So many are under way at once; more wait here, for a Clerk would make the thread of the server wait.
 MAX_UNDER_WAY = 800
+MAX_WAIT_S = 7.0  # for a thread: who waited so long is answered that it is too late
 ALONE = 8  # so many operations in a row, each alone, and the next ones go another way
 
 
@@ -33,7 +35,7 @@ class Requests:
     def __init__(self, clerk: Clerk, server: HttpServer) -> None:
         self._clerk, self._server = clerk, server
         self._call_soon, self._defer = server.call_soon, server.defer
-        self._workers = Workers()
+        self._workers, self._brief = Workers(), Workers()
         self._under_way = self._alone = 0
         self._waiting: deque[Part] = deque()
 
@@ -130,17 +132,21 @@ class Requests:
         return end
 
     def _run(self, step: Blocking, resume: Resume) -> None:
+        asked_at = time.monotonic()
+
         def run() -> None:
             result: Any = None
             error: BaseException | None = None
             try:
+                if time.monotonic() > asked_at + MAX_WAIT_S:
+                    raise errors.UnavailableError("no thread was free in time")
                 result = step.run()
             except Exception as failure:
                 error = failure
             self._call_soon(lambda: resume(result, error))
 
         try:
-            self._workers.do(run)
+            (self._brief if step.is_brief else self._workers).do(run)
         except errors.ResourceError as error:
             failure = error
             self._call_soon(lambda: resume(None, failure))

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import select
 import shutil
 import subprocess
 
@@ -269,6 +270,28 @@ def test_front_without_a_cluster_says_so_in_etcds_words(cluster, monkeypatch, pa
         assert front.ask("/livez") == (200, "ok\n")
     finally:
         front.stop()
+
+
+def test_health_does_not_wait_behind_calls_that_get_no_answer(cluster, monkeypatch):
+    monkeypatch.setattr("raftkv.http.workers.MAX_WORKERS", 1)
+    monkeypatch.setattr("raftkv.http.front.TIMEOUT_S", 20.0)
+    monkeypatch.setattr("raftkv.http.plain._HEALTH_S", 0.1)
+    front = RunningFront(dataclasses.replace(cluster, servers={1: Address(LOCAL, free_ports(1)[0])}))
+    slow = front.connect()
+    try:
+        slow.request("POST", "/v3/kv/range", '{"key":"YQ==","serializable":true}')
+        for path in ("/health", "/metrics"):
+            assert front.ask(path)[0] == 503
+        assert not select.select([slow.sock], [], [], 0)[0], "the other is answered already"
+    finally:
+        slow.close()
+        front.stop()
+
+
+def test_call_that_no_thread_was_free_for_in_time_is_not_begun(front, monkeypatch):
+    monkeypatch.setattr("raftkv.http.requests.MAX_WAIT_S", -1.0)
+    status, answer = front.ask("/v3/kv/range", {"key": "YQ==", "serializable": True})
+    assert (status, answer["message"]) == (503, "etcdserver: request timed out")
 
 
 @pytest.fixture(scope="module")

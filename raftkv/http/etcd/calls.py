@@ -19,9 +19,11 @@ from raftkv.kvdb.operation import Operation
 
 
 class Blocking(NamedTuple):
-    """Something that waits, for at most a few seconds: done on a thread of its own."""
+    """Something that waits, for at most a few seconds: done on a thread of its own. `is_brief`: for a second or two, and so not
+    behind what takes longer."""
 
     run: Callable[[], Any]
+    is_brief: bool = False
 
 
 class Pause(NamedTuple):

@@ -35,7 +35,7 @@ _BAD_TRANSFEREE = Status(FAILED_PRECONDITION, "etcdserver: bad leader transferee
 def status(context: Context, _: Empty) -> Steps:
     """Of the server whose front this is."""
     view = context.view
-    yield Blocking(lambda: view.refresh(REFRESH_S))
+    yield Blocking(lambda: view.refresh(REFRESH_S), is_brief=True)
     own = view.own
     if own is None:
         raise CallError(statuses.STOPPED)
@@ -58,7 +58,7 @@ def status(context: Context, _: Empty) -> Steps:
 
 def alarm(context: Context, _: AlarmRequest) -> Steps:
     """Alarms are raised, and end, by themselves."""
-    yield Blocking(lambda: context.view.refresh(REFRESH_S))
+    yield Blocking(lambda: context.view.refresh(REFRESH_S), is_brief=True)
     rows = [row for row in context.view.rows if row["alive"]]
     if not rows:
         raise CallError(statuses.TIMED_OUT)
@@ -120,7 +120,7 @@ def transfer_leadership(context: Context, request: MoveLeaderRequest) -> Steps:
         except InvalidChangeError as error:
             raise CallError(Status(FAILED_PRECONDITION, f"etcdserver: {error}")) from None
 
-    yield Blocking(lambda: context.view.refresh(REFRESH_S))
+    yield Blocking(lambda: context.view.refresh(REFRESH_S), is_brief=True)
     if not any(row["id"] == request.targetID and row["role"] == "voter" for row in context.view.members):
         raise CallError(_BAD_TRANSFEREE)
     yield Blocking(transfer)

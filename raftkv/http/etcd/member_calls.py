@@ -25,7 +25,7 @@ _BAD_URLS = Status(INVALID_ARGUMENT, "etcdserver: given member URLs are invalid"
 def member_list(context: Context, request: MemberListRequest) -> Steps:
     view = context.view
     if not request.linearizable:
-        yield Blocking(lambda: view.refresh(REFRESH_S))
+        yield Blocking(lambda: view.refresh(REFRESH_S), is_brief=True)
     rows = view.members
     if request.linearizable or not rows:
         rows = yield Blocking(context.clerk.member_list)
