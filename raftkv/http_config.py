@@ -92,7 +92,13 @@ def _hosts(ini: Ini, text: str) -> tuple[str, ...]:
 def check_no_clash(ini: Ini, http: HttpConfig | None, others: tuple[Address, ...]) -> None:
     """Raises ConfigError if the front is to listen where its server does."""
     for other in others:
-        if http is not None and http.listen.plain() == other.plain():
+        if http is not None and _clash(http.listen, other):
             raise ConfigError(
                 f"{ini.path}: [http] listen: {http.listen} is an address of this server already"
             )
+
+
+def _clash(one: Address, other: Address) -> bool:
+    if one.port != other.port:
+        return False
+    return one.plain() == other.plain() or one.is_wildcard() or other.is_wildcard()

@@ -65,8 +65,9 @@ def test_server_tells_the_others_where_its_front_is(tmp_path, listen, address):
     assert any("open" in warning for warning in config.warnings)
 
 
-def test_front_cannot_have_the_address_of_its_server(tmp_path):
+@pytest.mark.parametrize("listen", ["10.0.0.1:7101", "0.0.0.0:7001"])
+def test_front_cannot_have_the_address_of_its_server(tmp_path, listen):
     path = tmp_path / "server.ini"
-    path.write_text(f"{SERVER}[http]\nlisten = 10.0.0.1:7101\nopen = yes\n")
+    path.write_text(f"{SERVER}[http]\nlisten = {listen}\nopen = yes\n")
     with pytest.raises(ConfigError, match="is an address of this server already"):
         load_server_config(path)
