@@ -23,6 +23,7 @@ from raftkv.http.watch_stream import WatchStream
 from raftkv.http.web.exchange import Exchange, Handler
 from raftkv.http.web.head import HttpError
 from raftkv.http.web.limits import MAX_CONNECTIONS
+from raftkv.http.web.open_files import allowed_connections
 from raftkv.http.web.server import HttpServer
 from raftkv.http_config import HttpConfig
 from raftkv.ini import Address
@@ -55,7 +56,7 @@ class Front:
         self.password: Password | None = None
         if config.password_file:
             self.password = Password(load_password(config.password_file), client_key)
-        self.server = HttpServer(config.listen, self, MAX_CONNECTIONS)
+        self.server = HttpServer(config.listen, self, allowed_connections(MAX_CONNECTIONS))
         self.clerk = Clerk(
             {id: (address.host, address.port) for id, address in servers.items()},
             authkey=client_key,

@@ -7,6 +7,7 @@
     exchange.py        Exchange: one request and its answer; and what answers it
     outbox.py          Outbox: what a client has not taken yet
     connection.py      Connection: one client
+    open_files.py      how many connections the system allows
     server.py          HttpServer: the thread
 
 Why not `http.server`: it has a thread a connection, which thousands of idle watches would be too many of, takes what two programs
