@@ -11,12 +11,8 @@ from typing import NamedTuple
 
 from raftkv.config import Limits
 from raftkv.errors import ConfigError
+from raftkv.open_files import raise_limit
 from raftkv.rpc.server import MOST_REFUSED
-
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
 
 _OWN = 22  # listeners, selectors, LOCK, log files, snapshots written and received, name resolution
 _EACH_PEER = 8  # a connection either way (and one that replaces it), and the snapshot that it is sent
@@ -41,10 +37,8 @@ def allow_open_files(limits: Limits, members: int) -> Places:
     Raises ConfigError if it is not enough for the cluster itself.
     """
     wanted = Places(limits.max_connections, 16 + 8 * members, limits.max_unauthenticated)
-    if resource is None:
-        return wanted
     reserved = _opened_already() + _OWN + MOST_REFUSED + _EACH_PEER * (members - 1)
-    allowed = _raise_limit(reserved + wanted.clients + 2 * wanted.strangers)
+    allowed = raise_limit(reserved + wanted.clients + 2 * wanted.strangers)
     left = allowed - reserved
     fewest = 2 * _FEWEST_STRANGERS + _FEWEST_CLIENTS
     if left < fewest:
@@ -63,19 +57,6 @@ def _opened_already() -> int:
     descriptor = os.open(os.devnull, os.O_RDONLY)
     os.close(descriptor)
     return descriptor
-
-
-def _raise_limit(wanted: int) -> int:
-    """Returns what is allowed now, at most `wanted`."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return wanted
-    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    except (OSError, ValueError):  # macOS has another limit, of which it does not tell
-        return soft
-    return allowed
 
 
 def _warning(allowed: int, clients: int, wanted: int) -> str | None:
