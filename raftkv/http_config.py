@@ -10,8 +10,6 @@ from raftkv.ini import Address, Ini, PathLike, host_problem
 
 OPTIONS = ("listen", "hosts", "password_file", "open")
 
-_NO_LISTEN = "is missing: say where browsers and programs connect, HOST:PORT"
-
 
 @dataclasses.dataclass(frozen=True)
 class HttpConfig:
@@ -46,18 +44,17 @@ def load_gateway_config(path: PathLike) -> GatewayConfig:
     ini = Ini(path, {"http", "servers", "auth"}, ())
     ini.options("auth", {"client_key_file"})
     http = http_options(ini)
-    if http is None:
-        raise ini.error("http", "listen", _NO_LISTEN)
+    assert http is not None, "Ini has seen to it that the section is there"
     return GatewayConfig(ini.path, ini.addresses("servers"), ini.file("auth", "client_key_file"), http)
 
 
 def http_options(ini: Ini) -> HttpConfig | None:
     """The section [http], if there is one. Raises ConfigError."""
-    found = ini.options("http", (), OPTIONS)
-    if not found:
+    if not ini.has("http"):
         return None
+    found = ini.options("http", (), OPTIONS)
     if "listen" not in found:
-        raise ini.error("http", "listen", _NO_LISTEN)
+        raise ini.error("http", "listen", "is missing: say where browsers and programs connect, HOST:PORT")
     listen = ini.address("http", "listen", found["listen"])
     is_open = _yes(ini, "open", found.get("open", "no"))
     password_file = ini.file("http", "password_file") if "password_file" in found else ""

@@ -112,6 +112,10 @@ class Ini:
     def error(self, section: str, option: str, problem: str) -> ConfigError:
         return ConfigError(f"{self.path}: [{section}] {option}: {problem}")
 
+    def has(self, section: str) -> bool:
+        """Is it there, perhaps without options?"""
+        return self._parser.has_section(section)
+
     def options(
         self, section: str, required: Iterable[str] = (), optional: Iterable[str] = ()
     ) -> dict[str, str]:

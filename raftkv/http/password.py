@@ -10,11 +10,15 @@ import base64
 import binascii
 import hashlib
 import hmac
+import logging
+import os
 import secrets
 import time
 from typing import Callable
 
 from raftkv.errors import ConfigError
+
+log = logging.getLogger("raftkv.http")
 
 USER = "root"
 TOKEN_S = 3600.0
@@ -27,6 +31,8 @@ def load_password(path: str) -> str:
     """The first line of a file. Raises ConfigError."""
     try:
         with open(path, encoding="utf-8") as file:
+            if os.name == "posix" and os.fstat(file.fileno()).st_mode & 0o007:
+                log.warning("%s: everybody on this machine can read the password: chmod 600 it", path)
             password = file.read(_MAX_FILE).partition("\n")[0].rstrip("\r")
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the password: {error.strerror}") from None

@@ -97,6 +97,15 @@ def test_basic_is_taken():
     assert Password("correct horse", b"the key").admits(basic("root", "correct horse"))
 
 
+@pytest.mark.parametrize(("mode", "warnings"), [(0o600, 0), (0o640, 0), (0o644, 1)])
+def test_password_that_everybody_can_read_is_warned_of(tmp_path, caplog, mode, warnings):
+    path = tmp_path / "password"
+    path.write_text("correct horse\n")
+    path.chmod(mode)
+    assert load_password(str(path)) == "correct horse"
+    assert len(caplog.records) == warnings
+
+
 @pytest.mark.parametrize("content", [None, b"", b"short\n", b"\xff\xfe not utf-8 at all"])
 def test_password_file_without_a_password_is_an_error(tmp_path, content):
     path = tmp_path / "password"

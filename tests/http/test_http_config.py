@@ -65,6 +65,13 @@ def test_server_tells_the_others_where_its_front_is(tmp_path, listen, address):
     assert any("open" in warning for warning in config.warnings)
 
 
+def test_section_of_a_server_without_options_is_an_error(tmp_path):
+    path = tmp_path / "server.ini"
+    path.write_text(f"{SERVER}[http]\n")
+    with pytest.raises(ConfigError, match="listen: is missing"):
+        load_server_config(path)
+
+
 @pytest.mark.parametrize("listen", ["10.0.0.1:7101", "0.0.0.0:7001"])
 def test_front_cannot_have_the_address_of_its_server(tmp_path, listen):
     path = tmp_path / "server.ini"
