@@ -61,20 +61,26 @@ def who_else_reads(path: str) -> str | None:
     return None
 
 
-def _read_key(path: str) -> bytes:
+def read_secret(path: str, name: str, most: int) -> tuple[bytes, os.stat_result]:
+    """Up to `most` bytes of a file, which messages call `name`, and what the system says of it. Raises ConfigError, and
+    FileNotFoundError."""
     try:
         with open(path, "rb", opener=_open_at_once) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
-                raise ConfigError(f"{path}: no file, but a {_kind(status.st_mode)}: name the key file itself")
-            key = file.read(_MAX_FILE_BYTES + 1)
+                raise ConfigError(f"{path}: no file, but a {_kind(status.st_mode)}: name the {name} itself")
+            return file.read(most), status
     except FileNotFoundError:
         raise
     except OSError as error:
         if os.path.isdir(path):
-            raise ConfigError(f"{path}: no file, but a folder: name the key file itself") from None
+            raise ConfigError(f"{path}: no file, but a folder: name the {name} itself") from None
         advice = f": {_owner_advice()}" if isinstance(error, PermissionError) else ""
-        raise ConfigError(f"{path}: cannot read the key file: {error.strerror}{advice}") from None
+        raise ConfigError(f"{path}: cannot read the {name}: {error.strerror}{advice}") from None
+
+
+def _read_key(path: str) -> bytes:
+    key, status = read_secret(path, "key file", _MAX_FILE_BYTES + 1)
     if os.name == "posix":  # elsewhere the mode bits say nothing about who may read
         _check_readers(path, status)
     return _check_key(path, key)

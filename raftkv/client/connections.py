@@ -22,8 +22,8 @@ HELLO = Hello.name
 
 
 class Connections:
-    """`ends`: server -> its end. It grows and shrinks: copy it before a loop. `addresses`: those that it follows. follow() and take_gone() are for those who
-    hold the driver's lock, all else is for any thread.
+    """`ends`: server -> its end. It grows and shrinks: copy it before a loop. `addresses`: of the servers that have one.
+    follow() and take_gone() are for those who hold the driver's lock, all else is for any thread.
 
     `on_hello(server, guide)` is called with the first words of a server on a connection; it may raise ProtocolError.
     """

@@ -194,7 +194,7 @@ class ClerkSession:
         if command.method == Hello.name:
             self._greeted(command, attempt, result, now)
         elif attempt == command.attempt:
-            if self._inquiry.asking is not None:
+            if self._inquiry.asking is not None:  # mostly nobody asks, and a call less is quicker
                 self._inquiry.led(command)
             self._directory.bind(command.server)
         command.result = result

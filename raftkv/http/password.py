@@ -17,6 +17,7 @@ import time
 from typing import Callable
 
 from raftkv.errors import ConfigError
+from raftkv.keys import read_secret
 
 log = logging.getLogger("raftkv.http")
 
@@ -30,14 +31,14 @@ _MAX_FILE = 4096
 def load_password(path: str) -> str:
     """The first line of a file. Raises ConfigError."""
     try:
-        with open(path, encoding="utf-8") as file:
-            if os.name == "posix" and os.fstat(file.fileno()).st_mode & 0o007:
-                log.warning("%s: everybody on this machine can read the password: chmod 600 it", path)
-            password = file.read(_MAX_FILE).partition("\n")[0].rstrip("\r")
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot read the password: {error.strerror}") from None
+        content, status = read_secret(path, "password file", _MAX_FILE)
+        password = content.decode().partition("\n")[0].rstrip("\r")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such password file: its first line is the password") from None
     except ValueError:
         raise ConfigError(f"{path}: the password is not text in UTF-8") from None
+    if os.name == "posix" and status.st_mode & 0o007:
+        log.warning("%s: everybody on this machine can read the password: chmod 600 it", path)
     if len(password) < MIN_LENGTH:
         raise ConfigError(f"{path}: the password has less than {MIN_LENGTH} characters")
     return password

@@ -45,9 +45,8 @@ class DataClient:
                 self._step()
 
     def _step(self) -> None:
-        method, args = self._work.next(
-            compacts=False
-        )  # watchers must not miss anything: a run is judged by that
+        # Watchers must not miss anything: a run is judged by what they were told.
+        method, args = self._work.next(compacts=False)
         self._write(type="invoke", method=method, args=args)
         outcome, result = "ok", None
         try:

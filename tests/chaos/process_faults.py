@@ -171,9 +171,8 @@ class ProcessFaults:
                     stranger.connect_ex(tuple(address))
             yield self._rng.uniform(2, 6)
         yield from self._until_answering(id)
-        cluster.stop(
-            id
-        )  # or, as the leader after the storm, it would turn away clients: they are more than it has files for
+        # Or it would turn away clients as the leader after the storm: they are more than it has files for.
+        cluster.stop(id)
         cluster.start(id)
 
     def full_pipes(self) -> Fault:

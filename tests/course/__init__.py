@@ -4,8 +4,8 @@
     python -m tests.course --seeds 20                 each with 20 seeds, and its figures
     python -m tests.course backup --start 7 --trace   one seed, and all that happens
 
-Procedures, numbers and time limits are those of the course's public test files (2022), told anew. What differs is said where it does: at the test, and in these files, from the
-bottom up:
+Procedures, numbers and time limits are those of the course's public test files (2022), told anew. What
+differs is said where it does: at the test, and in these files, from the bottom up:
 
     network.py       the course's network: loss, delays, late answers, counting
     world.py         the virtual clock, and tests/sim's machines on it

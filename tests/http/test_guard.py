@@ -1,6 +1,7 @@
 """Guard and Password: who is let in."""
 
 import base64
+import os
 
 import pytest
 from raftkv.errors import ConfigError
@@ -104,6 +105,12 @@ def test_password_that_everybody_can_read_is_warned_of(tmp_path, caplog, mode, w
     path.chmod(mode)
     assert load_password(str(path)) == "correct horse"
     assert len(caplog.records) == warnings
+
+
+def test_password_file_that_is_a_pipe_is_an_error_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "password")
+    with pytest.raises(ConfigError, match="no file, but a pipe"):
+        load_password(str(tmp_path / "password"))
 
 
 @pytest.mark.parametrize("content", [None, b"", b"short\n", b"\xff\xfe not utf-8 at all"])
