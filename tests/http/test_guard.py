@@ -59,7 +59,7 @@ def test_address_that_the_client_connected_to_is_a_name_but_localhost_is_none_th
         ("GET", ["Referer: http://evil.example/x"], None),
     ],
 )
-def test_what_a_browser_sends_for_another_site_is_refused(method, fields, status):
+def test_request_of_a_browser_for_another_site_is_refused(method, fields, status):
     assert check(Guard(Address(LOCAL, 2379)), "Host: localhost:2379", *fields, method=method) == status
 
 
@@ -90,7 +90,7 @@ def test_token_counts_at_every_front_until_its_time_is_over():
     ["", "x", "9999999999.x.y", "..", "9999999999.aa." + "0" * 64, "é", basic("root", "wrong"), basic("other", "correct horse"),
      "Basic", "Basic $$$", "Basic " + base64.b64encode(b"\xff\xfe").decode()],
 )  # fmt: skip
-def test_what_is_neither_token_nor_password_is_refused(authorization):
+def test_authorization_that_is_neither_token_nor_password_is_refused(authorization):
     assert not Password("correct horse", b"the key").admits(authorization)
 
 

@@ -105,7 +105,7 @@ def test_documents_are_found_however_they_are_cut(piece):
 
 
 @pytest.mark.parametrize("text", [b"x", b'{"a":1}x', b'"x"', b"1"])
-def test_what_is_no_document_is_refused_before_the_end(text):
+def test_broken_document_is_refused_before_its_end(text):
     with pytest.raises(JsonError):
         list(Documents().feed(text, False))
 

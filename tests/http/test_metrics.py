@@ -26,7 +26,7 @@ def test_round_trips_are_a_histogram_for_each_peer(front):
     assert 'raftkv_queue_bytes{queue="peers"} 8' in lines
 
 
-def test_what_is_not_known_has_no_sample(front):
+def test_unknown_value_has_no_sample(front):
     front.ask("/metrics")
     samples = {line.partition(" ")[0] for line in text_of(front, snapshot_age_s=None, resident_bytes=None)}
     assert not samples & {"raftkv_snapshot_age_seconds", "process_resident_memory_bytes"}

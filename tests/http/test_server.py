@@ -242,7 +242,7 @@ def test_stream_ends_when_its_client_goes(server, connect):
     assert server.app.gone.wait(10)
 
 
-def test_what_a_client_had_not_taken_is_let_go_when_it_leaves(server, connect):
+def test_untaken_answers_are_let_go_when_the_client_leaves(server, connect):
     client = connect().send(post(b"/stream"))
     assert client.file.readline()
     (stream,) = server.app.streams

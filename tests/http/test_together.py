@@ -79,7 +79,7 @@ def test_one_that_is_refused_does_not_harm_the_others(carry_out):
     ]  # fmt: skip
 
 
-def test_what_is_too_large_together_is_carried_out_one_by_one(carry_out):
+def test_requests_too_large_together_are_carried_out_one_by_one(carry_out):
     values = [b"%d" % at * (MAX_VALUE_BYTES - 1) for at in range(7)]
     puts = carry_out([Put(b"tog/large%d" % at, value) for at, value in enumerate(values)])
     reads = carry_out([Range(b"tog/large%d" % at) for at in range(7)])

@@ -179,7 +179,7 @@ def judged(operations: list[Asked], events: dict[int, Changes]) -> Result:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_what_the_database_answers_is_right(seed: int) -> None:
+def test_answers_of_the_database_are_found_right(seed: int) -> None:
     database = Database(random.Random(seed))
     result = judged(database.run(200, clients=5), database.events)
     assert not result.problems, f"seed {seed}: {result}"
@@ -202,7 +202,7 @@ def test_a_lie_is_found() -> None:
     assert found > 200
 
 
-def test_what_the_search_finds_wrong_is_wrong_and_the_reverse_for_values() -> None:
+def test_search_and_revisions_agree_on_what_is_wrong_for_values() -> None:
     verdicts = {True: 0, False: 0}
     for seed in range(500):
         rng = random.Random(seed)

@@ -28,7 +28,7 @@ MUTANTS: list[Mutant] = [
            "sim/test_full_disks.py::test_full_disks_have_room_again_when_the_history_has_yielded",
            Instead("kvdb.history_yield:HistoryYield.is_due", always(False))),
     Mutant("an idle cluster fills its full disks", "13 14", "the history is dropped again while the last drop is not applied",
-           "unit/test_history_yield.py::test_it_is_not_proposed_again_while_it_is_not_applied_but_in_the_next_term",
+           "unit/test_history_yield.py::test_drop_is_not_proposed_again_before_it_is_applied_but_is_in_the_next_term",
            Edit("kvdb.history_yield", "A and B and self._last != C", "A and B")),
     Mutant("what leaves the history is forgotten at once", "12", "one put after a large delete takes half a second",
            "unit/test_keyspace.py::test_keys_that_were_deleted_together_are_forgotten_with_a_few_revisions_each",

@@ -50,6 +50,6 @@ MUTANTS: list[Mutant] = [
            _WATCHES + "nothing_is_kept_of_a_watch_that_is_over",
            Instead("kvdb.watches:Watches._tidy_up", always(None))),
     Mutant("a lock for all who want it", "18", "nobody waits for those before",
-           "unit/test_clerk_locks.py::test_those_who_wait_get_the_lock_in_order_with_growing_tokens",
+           "unit/test_clerk_locks.py::test_waiting_clients_get_the_lock_in_order_with_growing_tokens",
            Edit("client.claim", "len(found.kvs) == 1", "True")),
 ]

@@ -199,7 +199,7 @@ def test_a_leader_that_was_paused_steps_down_at_its_first_tick() -> None:
 # -- a disk that lost something --------------------------------------------------------------------
 
 
-def test_who_lost_what_its_leader_knows_it_acknowledged_takes_no_part_any_more() -> None:
+def test_member_that_lost_what_its_leader_knows_it_acknowledged_takes_no_part_any_more() -> None:
     driven = make_follower(leader=2, term=5, terms=[5, 5])
     assert driven.step(Heartbeat(2, 1, 5, 2, 1, match=3)) == []
     assert driven.raft.lost == "the log ends with entry 2, and this server had acknowledged entry 3"

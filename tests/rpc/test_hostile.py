@@ -372,7 +372,7 @@ def test_one_client_too_many_is_told_so_and_a_place_that_is_left_can_be_taken(
         connection.close()
 
 
-def test_those_who_are_told_that_they_are_too_many_are_few_themselves(
+def test_refusals_for_too_many_connections_are_few_themselves(
     serve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server_module, "_REFUSED_S", 60.0)

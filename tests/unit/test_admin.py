@@ -141,7 +141,7 @@ def test_a_change_that_is_refused_hears_what_is_under_way_and_who_began_it(leade
         leader.admin.add(3, "127.0.0.1:3", "127.0.0.1:3")
 
 
-def test_who_does_not_lead_names_the_leader(tmp_path: Path) -> None:
+def test_follower_names_the_leader(tmp_path: Path) -> None:
     member = member_on(tmp_path, [])
     with pytest.raises(NotLeaderError):
         member.admin.remove(2)
@@ -171,7 +171,7 @@ def test_a_transfer_that_is_asked_for_again_is_not_begun_by_the_next_leader(lead
     assert done and state["leader"] == 1 and not state["is_handing_over"]
 
 
-def test_who_does_not_lead_tells_clients_where_the_members_are(tmp_path: Path) -> None:
+def test_follower_tells_clients_where_the_members_are(tmp_path: Path) -> None:
     member = member_on(tmp_path, [])
     guide = {"id": 1, "leader": None, "members": {}, "cluster_id": 0}
     assert Members(member.admin).guide() == guide

@@ -47,7 +47,7 @@ def end(cluster, key):
         cluster.carry_out("lease_revoke", ("end", 1, cluster.index, 0, lease))
 
 
-def test_those_who_wait_get_the_lock_in_order_with_growing_tokens(clerk, cluster):
+def test_waiting_clients_get_the_lock_in_order_with_growing_tokens(clerk, cluster):
     got, done = queue.SimpleQueue(), [threading.Event() for _ in range(3)]
 
     def work(place):
@@ -79,7 +79,7 @@ def test_a_key_is_laid_out_as_that_of_etcd(clerk):
         assert clerk.leases.time_to_live(lease).granted_ttl == 7
 
 
-def test_who_waits_in_vain_leaves_the_queue(clerk, cluster):
+def test_client_that_waits_in_vain_leaves_the_queue(clerk, cluster):
     one, other = clerk.lock("n"), clerk.lock("n")
     assert one.acquire() and not other.acquire(timeout=0.05)
     assert len(keys(cluster)) == 1 and (one.held, other.held, other.lost) == (True, False, False)
@@ -109,7 +109,7 @@ def test_a_lock_that_is_lost_says_so_and_the_next_one_gets_it(clerk, cluster):
         raise ZeroDivisionError
 
 
-def test_who_loses_its_place_in_the_queue_is_told(clerk, cluster):
+def test_client_that_loses_its_place_in_the_queue_is_told(clerk, cluster):
     told = queue.SimpleQueue()
 
     def wait():
@@ -147,7 +147,7 @@ def test_a_leader_is_elected_proclaims_and_resigns(clerk, cluster):
         one.proclaim("nobody")
 
 
-def test_who_observes_an_election_sees_each_leader_and_value(clerk, cluster):
+def test_observer_of_an_election_sees_each_leader_and_value(clerk, cluster):
     seen, is_over = queue.SimpleQueue(), threading.Event()
 
     def observe():

@@ -75,7 +75,7 @@ def test_a_watch_ends_when_only_another_cluster_can_be_reached(clerk, cluster, c
             watch.get(WAIT_S)
 
 
-def test_what_a_watch_can_be_told_to_leave_out_and_where_it_begins(clerk):
+def test_watch_leaves_out_what_it_is_told_to_and_begins_where_it_is_told(clerk):
     for key in ("a", "b", "c"):
         clerk.put(key, key)
     clerk.delete("b")

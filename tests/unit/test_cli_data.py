@@ -79,7 +79,7 @@ def test_leases(run):
         ("put k v --lease 0", "--lease must be the id of a lease"),
     ],
 )
-def test_what_is_wrong_with_a_lease_is_said(run, line, why):
+def test_wrong_lease_command_is_an_error_that_says_why(run, line, why):
     status, error = run(line)
     assert status == BAD_INPUT and why in error
 
@@ -130,6 +130,6 @@ def test_a_transaction_comes_from_standard_input(run, monkeypatch):
         ("\nput k 1\nput k 2", "a key is written twice"),
     ],
 )
-def test_what_is_wrong_with_a_transaction_is_said(run, blocks, why):
+def test_wrong_transaction_is_an_error_that_says_why(run, blocks, why):
     status, error = run("txn", blocks)
     assert status == BAD_INPUT and why in error

@@ -93,7 +93,7 @@ def test_the_members_as_a_table_and_as_json() -> None:
         ("transfer 0", "the id of a server must be 1 or more"),
     ],
 )
-def test_what_makes_no_sense_is_said_before_anybody_is_asked(line: str, says: str) -> None:
+def test_senseless_command_is_refused_before_any_server_is_asked(line: str, says: str) -> None:
     clerk = MemberClerk()
     outcome = execute(COMMANDS, clerk, split_line(line))
     assert outcome.status == BAD_INPUT and says in outcome.error and not clerk.calls

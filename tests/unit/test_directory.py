@@ -76,7 +76,7 @@ def test_a_member_that_moved_is_looked_for_where_it_says_when_its_old_address_fa
     ],
     ids=["nothing", "no members", "another cluster", "nonsense"],
 )
-def test_what_makes_no_sense_changes_nothing(said: Any) -> None:
+def test_senseless_guide_changes_nothing(said: Any) -> None:
     directory = Directory({1: at(1), 2: at(2)})
     directory.learn(1, guide(1, 1, 2))
     directory.learn(2, said)

@@ -63,7 +63,7 @@ def test_one_that_has_the_beginning_of_the_founders_own_log_is_brought_in() -> N
     assert why_not(hello_of(1), [hello_of(2), empty(3)]) is None
 
 
-def test_who_is_alone_on_its_list_founds_at_once_and_serves() -> None:
+def test_server_alone_on_its_list_founds_at_once_and_serves() -> None:
     alone = empty(1, founders="1=127.0.0.1:1")
     assert why_not(alone, []) is None and not first_configuration(alone).founding
 

@@ -54,7 +54,7 @@ def test_servers_from_before_and_after_a_recovery_refuse_each_other_with_what_to
         check_hello(new, old, members(1, 2))
 
 
-def test_who_takes_a_server_for_another_one_is_refused() -> None:
+def test_peer_that_takes_a_server_for_another_one_is_refused() -> None:
     for to in (0, 1):
         check_called(to, hello_of(2), hello_of(1))
     with pytest.raises(ProtocolError, match="node 2 takes node 1 for node 3: compare"):

@@ -39,7 +39,7 @@ def test_the_history_goes_by_one_entry_and_an_idle_cluster_writes_no_more(server
     assert not server.proposed, "what is left is not worth an entry"
 
 
-def test_it_is_not_proposed_again_while_it_is_not_applied_but_in_the_next_term(server: Server) -> None:
+def test_drop_is_not_proposed_again_before_it_is_applied_but_is_in_the_next_term(server: Server) -> None:
     server.tick(60)
     assert len(server.proposed) == 1, "the log takes nothing"
     server.role(Role.FOLLOWER, 2)
@@ -50,7 +50,7 @@ def test_it_is_not_proposed_again_while_it_is_not_applied_but_in_the_next_term(s
     assert server.terms == [1, 3]
 
 
-def test_it_goes_again_when_there_is_more_but_not_at_once(server: Server) -> None:
+def test_history_is_dropped_again_when_there_is_more_but_not_at_once(server: Server) -> None:
     server.tick(0.5)
     server.commit()
     overwrite(server)
@@ -60,7 +60,7 @@ def test_it_goes_again_when_there_is_more_but_not_at_once(server: Server) -> Non
     assert server.commit() == [ENTRY]
 
 
-def test_what_the_log_did_not_take_is_tried_again(server: Server) -> None:
+def test_drop_that_the_log_did_not_take_is_tried_again(server: Server) -> None:
     server.error = OverloadedError("full")
     server.tick(0.5)
     server.error = None

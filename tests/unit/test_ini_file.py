@@ -27,6 +27,6 @@ def test_a_file_that_says_the_same_or_less_or_something_else_of_its_own_server_i
         ({"peers": {4: "b:4"}}, "has node 4, which is no member of the cluster: `member add` makes it one"),
     ],
 )  # fmt: skip
-def test_what_differs_is_said(addresses: dict[str, dict[int, str]], says: str) -> None:
+def test_differences_of_an_ini_file_are_said(addresses: dict[str, dict[int, str]], says: str) -> None:
     ((id, sentence),) = differences(profile(**addresses), members(1, 2, 3))
     assert id in (2, 4) and says in sentence

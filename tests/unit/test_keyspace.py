@@ -68,7 +68,7 @@ def test_a_put_creates_and_then_changes_and_a_deleted_key_begins_anew(write: Wri
     assert rows(write, b"k") == [(b"k", b"c", 6, 6, 1, 0)]
 
 
-def test_what_changes_nothing_makes_no_revision(write: Writer) -> None:
+def test_command_that_changes_nothing_makes_no_revision(write: Writer) -> None:
     write("put", b"k", b"v")
     assert write("delete", b"none") == (True, (2, 0, ()))
     assert write("delete", b"x", b"z") == (True, (2, 0, ()))
@@ -345,7 +345,7 @@ def test_pages_are_bounded_and_go_on_at_one_revision(monkeypatch: pytest.MonkeyP
     assert pages(b"large") == [[b"large0"], [b"large1", b"large2"], [b"large3", b"large4"]]
 
 
-def test_what_is_too_large_to_sort_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_range_too_large_to_sort_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reads, "MAX_RANGE_KEYS", 3)
     write = Writer()
     for n in range(4):

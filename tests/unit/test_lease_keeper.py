@@ -126,7 +126,7 @@ def test_a_keepalive_that_waits_is_refused_when_leadership_ends(server: Server) 
     assert server.terms == [1, 3]
 
 
-def test_what_the_log_did_not_take_is_proposed_again(server: Server) -> None:
+def test_expiry_that_the_log_did_not_take_is_proposed_again(server: Server) -> None:
     server.error = OverloadedError("full")
     server.tick(11)
     server.error = None

@@ -131,7 +131,7 @@ def test_an_empty_disk_serves_nobody_and_waits(member: Member) -> None:
     assert network_of(member).sent == []
 
 
-def test_it_founds_when_all_have_been_met_and_serves_when_they_are_in(member: Member) -> None:
+def test_founder_founds_when_all_have_been_met_and_serves_when_they_are_in(member: Member) -> None:
     meet(member, empty(2))
     assert member.make_hello().is_empty
     meet(member, empty(2), empty(3))
@@ -173,7 +173,7 @@ def test_two_empty_disks_found_nothing_while_the_third_has_data(member: Member) 
     assert "node 3 has data" in problem
 
 
-def test_who_said_hello_is_remembered_before_the_answer_leaves(begin: Callable[[], Member]) -> None:
+def test_peer_that_said_hello_is_remembered_before_the_answer_leaves(begin: Callable[[], Member]) -> None:
     later = hello_of(2, starts=2, tokens=(1, 5))
     member = begin()
     follow(member, 1, 2, 3)
@@ -232,7 +232,7 @@ def test_without_a_majority_it_names_the_missing_disks_unless_its_own_is_refused
     assert network.problems.sentences() == [], "there is a leader"
 
 
-def test_what_its_file_differed_in_is_over_when_the_members_are_as_it_says(member: Member) -> None:
+def test_difference_to_its_file_is_over_when_the_members_are_as_the_file_says(member: Member) -> None:
     follow(member, 1, 2)
     member.profile = dataclasses.replace(member.profile, peers={3: "127.0.0.1:3"})
     member._compare_file(member.node.view().committed)
@@ -253,7 +253,7 @@ def test_a_disk_that_left_is_refused_and_its_connections_end(member: Member) -> 
         member.on_hello(1, hello_of(3))
 
 
-def test_who_hears_that_it_was_removed_stands_no_more(member: Member) -> None:
+def test_removed_server_that_hears_of_it_stands_no_more(member: Member) -> None:
     follow(member, 1, 2, 3)
     member.on_removed("the disk of node 1 was removed")
     member._threads.now += 10  # type: ignore[attr-defined]

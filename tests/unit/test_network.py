@@ -300,7 +300,7 @@ def test_after_a_hello_that_is_accepted_messages_are_taken_in_their_order(networ
     assert network.met() == {20: hello_of(2)}
 
 
-def test_who_says_nothing_or_is_refused_sends_no_messages(network: PeerNetwork) -> None:
+def test_peer_that_says_nothing_or_is_refused_sends_no_messages(network: PeerNetwork) -> None:
     for hello in (None, hello_of(3)):
         channel = FakeChannel()
         if hello is not None:
@@ -310,7 +310,7 @@ def test_who_says_nothing_or_is_refused_sends_no_messages(network: PeerNetwork) 
     assert problem(network) == "refused a server at 127.0.0.1:3: node 3 is not wanted"
 
 
-def test_who_is_new_here_is_answered_by_a_thread_that_may_wait_for_the_disk(network: PeerNetwork) -> None:
+def test_new_peer_is_answered_by_a_thread_that_may_wait_for_the_disk(network: PeerNetwork) -> None:
     member = member_of(network)
     member.remembers = False
     channel = greeted(network)
@@ -335,7 +335,7 @@ def test_a_message_that_no_correct_peer_sends_closes_its_connection(network: Pee
     assert channel.closed and problem(network).startswith("node 2 is refused, it sends what no correct")
 
 
-def test_what_is_no_message_closes_the_connection(network: PeerNetwork) -> None:
+def test_malformed_message_closes_the_connection(network: PeerNetwork) -> None:
     for method, args in (("raft", ("Heartbeat", 2)), ("put", ("a", "b"))):
         channel = greeted(network)
         receive(network, channel, None, method, args)
@@ -366,7 +366,7 @@ def test_the_newest_connection_of_a_disk_is_the_only_one(network: PeerNetwork) -
     assert member_of(network).lost == [20]
 
 
-def test_what_is_said_to_an_earlier_life_of_a_disk_ends_when_a_later_one_is_met(network: PeerNetwork) -> None:
+def test_talk_with_an_earlier_life_of_a_disk_ends_when_a_later_one_is_met(network: PeerNetwork) -> None:
     link_to(network, 2)
     greeted(network)
     assert 20 in network._routes
@@ -419,7 +419,7 @@ def test_a_peer_that_cannot_be_reached_is_a_problem_after_a_while(
     assert problem(network) == "node 2 at 127.0.0.1:2 cannot be reached: connection refused"
 
 
-def test_who_was_refused_and_came_no_more_is_no_problem_after_a_while(
+def test_refused_peer_that_came_no_more_is_no_problem_after_a_while(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     now = 0.0
@@ -560,7 +560,7 @@ def test_links_are_those_that_are_wanted(network: PeerNetwork) -> None:
         link._on_hello(tuple(hello_of(2)))
 
 
-def test_who_is_dropped_is_connected_no_more(network: PeerNetwork) -> None:
+def test_dropped_peer_is_connected_no_more(network: PeerNetwork) -> None:
     link_to(network, 2)
     channel = greeted(network)
     network.drop(20, "it has left")

@@ -575,7 +575,7 @@ def test_while_leadership_is_handed_over_clients_wait_until_the_next_leader_is_k
         bench.node.propose(["d"], ["client d"])
 
 
-def test_what_was_held_does_not_wait_for_what_was_proposed_before(bench: Bench) -> None:
+def test_held_writes_do_not_wait_for_earlier_proposals(bench: Bench) -> None:
     begin_handover(bench)
     bench.node.step([RequestVote(2, 1, 2, 2, 1, True)])
     bench.node.step([append(Entry.create(3, 2, COMMAND, "other"), prev_term=1, commit=1)])
@@ -584,7 +584,7 @@ def test_what_was_held_does_not_wait_for_what_was_proposed_before(bench: Bench) 
     assert bench.machine.calls[1][3] == ["client a"], "it is answered from here"
 
 
-def test_what_was_held_is_proposed_when_the_handover_is_given_up(bench: Bench) -> None:
+def test_held_writes_are_proposed_when_the_handover_is_given_up(bench: Bench) -> None:
     begin_handover(bench)
     for seconds in (0.45, 0.1):
         bench.threads.now += seconds
@@ -595,7 +595,7 @@ def test_what_was_held_is_proposed_when_the_handover_is_given_up(bench: Bench) -
     assert bench.machine.calls[-1] == ("apply", 2, 3, ["client a", "client held"])
 
 
-def test_who_waits_when_no_leader_comes_after_a_handover_is_refused(bench: Bench) -> None:
+def test_waiting_requests_are_refused_when_no_leader_comes_after_a_handover(bench: Bench) -> None:
     begin_handover(bench)
     bench.node.step([RequestVote(2, 1, 2, 2, 1, True)])
     bench.threads.now += 0.6

@@ -111,7 +111,7 @@ def same(one: Any, other: Any) -> bool:
     return not isinstance(one, (tuple, list)) or all(map(same, one, other))
 
 
-def test_what_the_leader_proposes_belongs_to_no_client():
+def test_proposals_of_the_leader_belong_to_no_client():
     entry = json.loads(json.dumps(entry_of(LeaseExpire([(5, 2), (7, 3)]), ())))
     assert entry == ["", 0, 0, 0, "lease_expire", [[5, 2], [7, 3]]]
     assert same(of_entry(entry), LeaseExpire([[5, 2], [7, 3]]))
@@ -422,6 +422,6 @@ def test_operations_that_pass_never_make_the_store_raise_and_survive_json(seed):
         ),
     ],
 )
-def test_what_cannot_be_asked_of_the_members_is_refused_before_it_is_tried(action, options, says):
+def test_senseless_member_requests_are_refused_before_they_are_tried(action, options, says):
     with pytest.raises(InvalidRequestError, match=says):
         checked("member", (action, options))

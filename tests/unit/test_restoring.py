@@ -30,7 +30,7 @@ def test_keys_come_back_as_they_were_and_the_revision_goes_on_far_after_that_of_
     assert write("lease_revoke", 8) == (True, (at + 2, 1))
 
 
-def test_what_was_before_a_restored_dump_is_compacted() -> None:
+def test_revisions_before_a_restored_dump_are_compacted() -> None:
     write = Writer()
     write("put", b"x", b"")
     write("delete", b"x")
@@ -75,7 +75,7 @@ def test_a_piece_is_refused_when_something_was_written_since_the_last_one() -> N
         ([(9, 1), (9, 2)], []),
     ],
 )
-def test_what_a_dump_has_twice_or_not_at_all_is_refused(leases: list[Any], rows: list[Any]) -> None:
+def test_dump_with_rows_doubled_or_missing_is_refused(leases: list[Any], rows: list[Any]) -> None:
     write = Writer()
     at = restored(write)[1]
     assert write("restore", 17, at, leases, rows)[1][0] == BAD_REQUEST
