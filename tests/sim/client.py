@@ -56,6 +56,7 @@ class SimClient:
         self._rng = random.Random(f"{plan.seed}/client/{number}")
         self._session = self._new_session()
         self._pending: dict[int, tuple[Command, int, int]] = {}  # request -> (command, attempt, server)
+        self._keepalives: dict[int, tuple] = {}  # request -> its arguments
         self._requests = self._written = 0
         self._seen: dict[str, str | None] = {}  # what it last read or wrote: for cas
         self._acknowledged: list[tuple[str, tuple[str, int], Any]] = []
@@ -211,13 +212,14 @@ class SimClient:
             return
         if self.world.tracing:
             self.world.say(f"{self.name} -> n{server} {method} {args}")
+        if method == KEEP_ALIVE:
+            self._keepalives[request] = args
         process.receive_request((self, request, method, args))
 
     def answers(self, request: int) -> None:
-        """A server answers it, well."""
-        pending = self._pending.get(request)
-        if pending is not None and pending[0].method == KEEP_ALIVE:
-            self.world.checks.leases.renewed(pending[0].args[0])
+        """A server answers it, well; perhaps nobody waits for that."""
+        if request in self._keepalives:
+            self.world.checks.leases.renewed(self._keepalives.pop(request)[0])
 
     # -- what becomes of its requests ------------------------------------------------------------------------
 
