@@ -14,7 +14,7 @@ from raftkv.node.wire import to_plain
 from raftkv.raft.messages import Heartbeat
 from raftkv.rpc.client import try_connect
 
-from tests.cluster.harness import Cluster, request, takes_part
+from tests.cluster.harness import HOST, Cluster, free_ports, request, takes_part
 from tests.cluster.waiting import wait_until
 
 
@@ -72,15 +72,28 @@ def test_a_server_with_the_id_of_another_one_is_a_warning_on_both_sides_and_in_s
             assert len(warnings) <= 2, "each is said once by each peer"
 
 
-def test_a_server_that_is_pointed_at_the_wrong_ones_says_so_and_finds_the_others_all_the_same(
+def test_a_server_that_is_pointed_at_the_wrong_ones_says_so_and_is_found_by_the_others_all_the_same(
     tmp_path: Path,
 ) -> None:
+    def mistake(cluster: Cluster) -> None:
+        swap(cluster, "peers", 1, 2)
+        cluster.edit(3, known, unknown)  # there the others do not look for it
+
     with Cluster(tmp_path) as cluster:
-        start_anew(cluster, lambda cluster: swap(cluster, "peers", 1, 2))
-        words = "node 3 takes node 1 for node 2: compare the sections [peers]"
-        cluster.wait_for_log(1, words)
-        cluster.wait_for_log(3, f"refuses this node: {words}")
+        known = str(load_server_config(cluster.nodes[3].ini).peers[3])
+        unknown = f"{HOST}:{free_ports(1)[0]}"
+        start_anew(cluster, mistake)
+        for to, called in ((1, 2), (2, 1)):
+            words = f"node 3 takes node {to} for node {called}: compare the sections [peers]"
+            cluster.wait_for_log(to, words)
+            cluster.wait_for_log(3, f"refuses this node: {words}")
+        assert cluster.role(3) == "joining"
+        cluster.stop(3)
+        cluster.edit(3, unknown, known)
+        cluster.start(3)
         wait_until(lambda: takes_part(cluster.status(3)), "node 3 to be a voter again")
+        for id in (1, 2):
+            cluster.wait_for_log(3, f"the file of this server has node {id} at ")
 
 
 def test_a_message_that_no_correct_member_sends_ends_its_connection_and_no_node(tmp_path: Path) -> None:
