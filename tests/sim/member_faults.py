@@ -117,20 +117,17 @@ def clone(fault: Fault) -> bool | None:
 def _copy_to_use_later(fault: Fault, host: Host, use: Callable[[SimDisk, float], None]) -> None:
     assert host.process is not None
     log = host.process.raft.log
-    copied, uid, voters = (
-        host.process.persister.identity.starts,
-        host.uid,
-        log.configuration_at(log.stable).voters,  # of the log that is on the disk
-    )
+    copied, uid = host.process.persister.identity.starts, host.uid
+    configuration = log.configuration_at(log.stable)  # of the log that is on the disk
     image = host.disk.copy()
     image.power_cut(NOTHING)
 
     def later() -> None:
         if (
             host.uid == uid
-            and len(voters) > 1  # nobody can tell a cluster of one
+            and len(configuration.voters) > 1  # nobody can tell a cluster of one
             and _all_met_a_later_life(fault, host, copied)
-            and fault.world.operator.may_lose(host)
+            and fault.world.operator.may_lose(host, configuration)
         ):
             fault.say(f"the copy of the start {copied} of n{host.id} is used")
             fault.world.count["old copies used"] += 1

@@ -35,15 +35,21 @@ class Operator:
 
     # -- what it may do --------------------------------------------------------------------------------------
 
-    def may_lose(self, victim: Host | None = None) -> bool:
-        """Would a majority of whole disks be left without the victim's, in each configuration that may count, now or
-        when all that is unwanted has left and the learners are voters? And has everybody taken part in the founding?"""
+    def may_lose(self, victim: Host | None = None, *older: Configuration) -> bool:
+        """Would a majority of whole disks be left without the victim's, in each configuration that may count (one of
+        `older` counts, too), now or when all that is unwanted has left and the learners are voters? And has everybody
+        taken part in the founding? A disk of which an older copy is in use is none: that one can vote for others."""
         hosts = [host for host in self.hosts if not host.is_clone]
         if not all(host.has_joined for host in hosts if host.is_founder):
             return False
-        left = {host.uid: True for host in hosts if host is not victim and host.is_whole}
+        copied = {host.uid for host in self.hosts if host.old_copy_until is not None}
+        left = {
+            host.uid: True
+            for host in hosts
+            if host is not victim and host.is_whole and host.uid not in copied
+        }
         current = [host for host in hosts if not host.has_left and host.old_copy_until is None]
-        known = {each for host in current for each in host.configurations}
+        known = {*older, *(each for host in current for each in host.configurations)}
         unwanted = {host.uid for host in hosts if not host.wanted}
         known |= {_without(configuration, unwanted) for configuration in known}
         known |= {_promoted(configuration) for configuration in known}
