@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 FOLDERS = (
+    "bench",
     "chaos",
     "course",
     "explore",
