@@ -1,7 +1,7 @@
 """The tests of MIT's course 6.824, labs 2 and 3, on virtual time.
 
-    python -m pytest tests/course                     each test once
-    python -m tests.course --seeds 20                 each with 20 seeds, and its figures
+    python -m pytest tests/course                     each test once, lab 3's with one round of the course's three
+    python -m tests.course --seeds 20                 each with 20 seeds and all rounds, and its figures
     python -m tests.course backup --start 7 --trace   one seed, and all that happens
 
 Procedures, numbers and time limits are those of the course's public test files (2022), told anew. What

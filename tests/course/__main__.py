@@ -11,7 +11,7 @@ from functools import partial
 from typing import Callable
 
 from tests.course import test_kv_3a, test_kv_3b, test_raft_2a, test_raft_2b, test_raft_2c, test_raft_2d
-from tests.course.run import Run
+from tests.course.run import ROUNDS, Run
 
 Test = Callable[[Run], None]
 MODULES = (test_raft_2a, test_raft_2b, test_raft_2c, test_raft_2d, test_kv_3a, test_kv_3b)
@@ -32,32 +32,40 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--seeds", type=int, default=1, help="how many (default: 1)")
     parser.add_argument("--start", type=int, default=1, help="the first seed (default: 1)")
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=ROUNDS,
+        help=f"of most tests of lab 3 (default: {ROUNDS}, as the course)",
+    )
     parser.add_argument("--trace", action="store_true", help="print all that happens")
     options = parser.parse_args(argv)
     unknown = [name for name in options.names if name not in TESTS]
     if unknown:
         parser.error(f"there is no test {unknown[0]}; the tests are {', '.join(TESTS)}")
     os.environ["RAFTKV_CHECK"] = "1"
-    say = print if options.trace else None
     try:
-        results = [_run_seeds(name, options.start, options.seeds, say) for name in options.names or TESTS]
+        results = [_run_seeds(name, options) for name in options.names or TESTS]
     except KeyboardInterrupt:
         return 130
     return 0 if all(results) else 1
 
 
-def _run_seeds(name: str, start: int, seeds: int, say: Callable[[str], None] | None) -> bool:
+def _run_seeds(name: str, options: argparse.Namespace) -> bool:
     """Print one line: how many seeds passed, and the range of each figure."""
-    failed = 0
+    start, seeds, failed = options.start, options.seeds, 0
     ranges: dict[tuple[str, float | None], list[float]] = {}
     for seed in range(start, start + seeds):
-        run = Run(name, seed, say)
+        run = Run(name, seed, print if options.trace else None, options.rounds)
         try:
             TESTS[name](run)
         except Exception:
             failed += 1
             traceback.print_exc()
-            print(f"{name} failed: python -m tests.course {name} --start {seed} --trace", file=sys.stderr)
+            print(
+                f"{name} failed: python -m tests.course {name} --start {seed} --rounds {options.rounds} --trace",
+                file=sys.stderr,
+            )
         finally:
             run.close()
         for figure in run.figures:

@@ -10,14 +10,16 @@ from tests.course.run import Run
 from tests.sim.fiber import on_one_processor
 
 SEED = 1
+ROUNDS = 1  # the command runs all
 
 
 @pytest.fixture
 def course(request: pytest.FixtureRequest) -> Iterator[Run]:
     variant = getattr(request.node, "callspec", None)
     name = variant.id if variant else request.node.name[len("test_") :]
-    run = Run(name, SEED)
-    print(f"seed {SEED}; to replay with a trace: python -m tests.course {name} --start {SEED} --trace")
+    run = Run(name, SEED, rounds=ROUNDS)
+    again = f"python -m tests.course {name} --start {SEED} --rounds {ROUNDS} --trace"
+    print(f"seed {SEED}; to replay with a trace: {again}")
     try:
         with on_one_processor():
             yield run

@@ -9,7 +9,7 @@ from tests.course.run import Run
 from tests.course.world import Procedure
 
 ELECTION_S = 1.0
-ROUNDS, ROUND_S = 3, 5.0
+ROUND_S = 5.0
 THINK_S = 0.01  # times the number of clients: at most, between two calls of one
 
 SPEED_CALLS = 1000
@@ -23,7 +23,7 @@ ALL = {"unreliable": True, "crash": True, "partitions": True}
 
 
 def generic(course: Run, variant: tuple[int, int, dict[str, bool]], max_raft_state: int = -1) -> None:
-    """Three rounds of 5 s in which each client appends to a key of its own (half of its calls), or reads it.
+    """Rounds of 5 s (the course has three) in which each client appends to a key of its own (half of its calls), or reads it.
 
     With `partitions`, servers are divided anew about every 1.1 s, at random, and all connected after the
     round. With `crash`, all lose their power after it. Then each client's key holds what it appended, all,
@@ -39,7 +39,7 @@ def generic(course: Run, variant: tuple[int, int, dict[str, bool]], max_raft_sta
     cluster = course.kv(servers, unreliable=on.get("unreliable", False), max_raft_state=max_raft_state)
     clerk = cluster.make_client()
     largest = 0
-    for _ in range(ROUNDS):
+    for _ in range(course.rounds):
         running = [True]
         counts = [
             cluster.world.spawn(_client(cluster, number, clients, running, random_keys))
