@@ -144,9 +144,12 @@ def _copy_to_use_later(fault: Fault, host: Host, use: Callable[[SimDisk, float],
 
 
 def _all_met_a_later_life(fault: Fault, host: Host, starts: int) -> bool:
+    """Can all others tell? Who has no data yet believes whom it met last: docs/divergence.md."""
     for other in fault.hosts:
         if other is not host:
-            met = None if other.process is None else other.process.persister.identity.met.get(host.uid)
+            if other.process is None or not other.process.raft.configuration.cluster_id:
+                return False
+            met = other.process.persister.identity.met.get(host.uid)
             if met is None or met.starts <= starts:
                 return False
     return True
