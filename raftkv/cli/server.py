@@ -22,6 +22,8 @@ from raftkv.logs import log_to_stderr
 
 log = logging.getLogger("raftkv")
 
+MANY_OBJECTS = 100_000  # new ones in half a second; to look through so many takes some 10 ms
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run a server. Returns the exit status: 0 stopped, 1 could not start, 2 wrong usage or configuration."""
@@ -60,7 +62,7 @@ def _run(path: str, stop_reasons: queue.SimpleQueue[str]) -> int:
     config = load_server_config(path)
     for warning in config.warnings:
         log.warning("%s: %s", config.path, warning)
-    _collect_young_garbage_only()
+    gc.disable()
     server = KVServer(config)
     for notice in config.key_notices():
         log.warning("%s", notice)
@@ -110,17 +112,23 @@ def _obey(server: KVServer, told: queue.SimpleQueue[str]) -> str:
             # this one, and only this one can run its handler.
             reason = told.get(timeout=0.5)
         except queue.Empty:
+            collect_garbage()
             continue
         if reason not in (CUT, HEAL):
             return reason
         server.cut_off(reason == CUT)
 
 
-def _collect_young_garbage_only() -> None:
-    """Keep Python's collector of cyclic garbage from ever walking through the whole database: with a million
-    keys that stops all threads for half a second, which is an election. Reference counts free nearly all that
-    a server lets go of; the cycles that remain (of exceptions) are young when they die."""
-    gc.set_threshold(10_000, 10, 1 << 30)
+def collect_garbage() -> None:
+    """In place of Python's collector of cyclic garbage, which looks through all that is new again and again, and at
+    times through the whole database: with a million keys that stops all threads for half a second, which is an
+    election. Reference counts free nearly all that a server lets go of; the cycles that remain (of exceptions) are
+    young when they die. So only what is new since the last time is looked through, once; or not at all, where it is very
+    much: then a log or a snapshot is being read, or clients write a lot, and it is data."""
+    if gc.get_count()[0] > MANY_OBJECTS:
+        gc.freeze()
+    else:
+        gc.collect(1)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+import weakref
 
 import pytest
 
@@ -17,6 +19,7 @@ except ImportError:  # Windows
     resource = None
 
 from raftkv.cli.cluster_files import prepare_folder
+from raftkv.cli.server import MANY_OBJECTS, collect_garbage
 from raftkv.keys import load_key
 
 SERVER = os.path.join(os.path.dirname(__file__), "..", "..", "bin", "kvserver.py")
@@ -283,3 +286,22 @@ def test_wrong_usage():
         status, _, err = server.end()
     assert status == 2
     assert "usage: kvserver" in err
+
+
+def test_garbage_in_a_cycle_is_collected_and_very_much_new_data_is_not_looked_through() -> None:
+    class Cycle:
+        def __init__(self) -> None:
+            self.itself = self
+
+    gc.collect()
+    gc.disable()
+    try:
+        gone = weakref.ref(Cycle())
+        collect_garbage()
+        assert gone() is None
+        data = [[each] for each in range(MANY_OBJECTS + 1)]
+        collect_garbage()
+        assert gc.get_freeze_count() > len(data)
+    finally:
+        gc.unfreeze()
+        gc.enable()
