@@ -69,7 +69,10 @@ class Connector:
             raise ConnectionLostError(f"cannot connect to {self._address[0]}: no answer in time")
         dialling.join()
         if isinstance(outcome, BaseException):
-            raise outcome
+            try:
+                raise outcome
+            finally:
+                del outcome, dialling  # its traceback has this frame: see without_frames()
         return outcome
 
     def failed(self, trouble: str) -> None:

@@ -22,7 +22,7 @@ from raftkv import forks
 from raftkv.errors import CallTimeoutError, ConnectionLostError, ProtocolError, RemoteError, RpcError
 from raftkv.ini import Address
 from raftkv.rpc import handshake
-from raftkv.rpc.resolve import Signals, Target, resolve
+from raftkv.rpc.resolve import Signals, Target, resolve, without_frames
 from raftkv.rpc.wire import FrameReader, dumps, frame, loads
 
 _FIRST_BACKOFF_S = 0.05
@@ -278,7 +278,7 @@ class Dialling:
             answer = None if self._hello is None else self._dial.greet(sock, *self._hello())
             outcome: tuple[socket.socket, Any] | BaseException = (sock, answer)
         except BaseException as error:
-            outcome = error
+            outcome = without_frames(error) if isinstance(error, RpcError) else error
             if sock is not None:
                 sock.close()
         with self._lock:

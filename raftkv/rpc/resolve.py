@@ -29,6 +29,13 @@ class Target(NamedTuple):
     sockaddr: Any
 
 
+def without_frames(error: RpcError) -> RpcError:
+    """`error`, for a thread to leave to another one. Its traceback, and that of what it came of, have this thread's
+    frames, and these the error: they would stay until somebody looks for such cycles."""
+    error.__context__ = None
+    return error.with_traceback(None)
+
+
 class _Lookup:
     def __init__(self) -> None:
         self.outcome: list[Target] | RpcError | None = None
@@ -84,7 +91,7 @@ class _Lookups:
         try:
             outcome: list[Target] | RpcError = _targets(host, port)
         except RpcError as error:
-            outcome = error
+            outcome = without_frames(error)
         with self._lock:
             lookup.outcome, lookup.ended = outcome, time.monotonic()
             if self._under_way.get((host, port)) is lookup:
@@ -120,7 +127,10 @@ def resolve(host: str, port: int, deadline: float, signals: Signals[None]) -> li
     if lookup.outcome is None:
         raise CallTimeoutError(f"cannot resolve {host}: the resolver did not answer in time")
     if isinstance(lookup.outcome, RpcError):
-        raise lookup.outcome
+        try:
+            raise lookup.outcome
+        finally:
+            del lookup  # which the traceback has, by this frame
     return lookup.outcome
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import queue
 import random
 import socket
 import struct
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import Any
@@ -595,6 +597,26 @@ def test_a_server_can_refuse_a_hello(serve: Any, connect: Any) -> None:
     refusal = failures.get(timeout=5)
     assert isinstance(refusal, RemoteError) and str(refusal) == "because"
     assert served.handler.seen.empty()
+
+
+@pytest.mark.parametrize("kind", ["nobody listens", "refused", "no such name"])
+def test_a_failed_attempt_leaves_nothing_for_the_collector_of_garbage(
+    serve: Any, connect: Any, dead: tuple, kind: str
+) -> None:
+    failures: queue.SimpleQueue[weakref.ref[Exception]] = queue.SimpleQueue()
+    end = connect(
+        {"nobody listens": dead, "refused": serve().address, "no such name": ("a.invalid", 1)}[kind],
+        hello=lambda: ("refuse", ()),
+        on_failure=lambda error: failures.put(weakref.ref(error)),
+        keep_connected=True,
+    )
+    gc.disable()
+    try:
+        end.start()
+        first = failures.get(timeout=5)
+        wait_until(lambda: first() is None, "the error of the first attempt to be gone")
+    finally:
+        gc.enable()
 
 
 def test_a_hello_without_an_answer(serve: Any, connect: Any) -> None:
