@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import hmac
+import weakref
 
 import pytest
 from raftkv.errors import AuthenticationError, ProtocolError
@@ -85,3 +87,14 @@ def test_a_frame_that_no_handshake_has_is_refused_at_its_header(header: bytes) -
     assert challenge.wanted == 4
     with pytest.raises(ProtocolError, match="it does not speak this protocol"):
         challenge.receive(header)
+
+
+def test_a_stranger_that_is_gone_leaves_nothing_for_the_collector_of_garbage() -> None:
+    gc.disable()
+    try:
+        challenge = Challenge(KEY)
+        gone = weakref.ref(challenge)
+        del challenge
+        assert gone() is None
+    finally:
+        gc.enable()
