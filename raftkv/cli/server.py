@@ -120,11 +120,12 @@ def _obey(server: KVServer, told: queue.SimpleQueue[str]) -> str:
 
 
 def collect_garbage() -> None:
-    """In place of Python's collector of cyclic garbage, which looks through all that is new again and again, and at
-    times through the whole database: with a million keys that stops all threads for half a second, which is an
-    election. Reference counts free nearly all that a server lets go of; the cycles that remain (of exceptions) are
-    young when they die. So only what is new since the last time is looked through, once; or not at all, where it is very
-    much: then a log or a snapshot is being read, or clients write a lot, and it is data."""
+    """Called now and then, in place of Python's own collector of cyclic garbage.
+
+    That one looks at each new object up to three times, and at times through the whole database: with a million keys
+    all threads stop for half a second, which is an election. A server makes hardly any cycles; reference counts free
+    the rest. So new objects are looked through once. Very many are data, of a log, a snapshot or many writes: these are
+    not looked through at all."""
     if gc.get_count()[0] > MANY_OBJECTS:
         gc.freeze()
     else:

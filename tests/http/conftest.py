@@ -15,6 +15,8 @@ from raftkv.http_config import HttpConfig
 from raftkv.ini import Address
 from raftkv.kvdb.server import KVServer
 
+from tests.cluster.harness import free_ports
+
 LOCAL = "127.0.0.1"
 
 
@@ -38,14 +40,6 @@ def wait_for(condition):
     while not condition():
         assert time.monotonic() < deadline, "it did not come about in time"
         time.sleep(0.02)
-
-
-def free_ports(count):
-    listeners = [socket.create_server((LOCAL, 0)) for _ in range(count)]
-    ports = [listener.getsockname()[1] for listener in listeners]
-    for listener in listeners:
-        listener.close()
-    return ports
 
 
 def free_run(count):

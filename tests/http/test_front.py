@@ -14,8 +14,9 @@ import pytest
 from raftkv.cli.dump_format import read_rows
 from raftkv.ini import Address
 
+from tests.cluster.harness import free_ports
 from tests.http.compare import compare, why_known
-from tests.http.conftest import LOCAL, RunningFront, free_ports, new_cluster, version, wait_for
+from tests.http.conftest import LOCAL, RunningFront, new_cluster, version, wait_for
 from tests.http.corpus import LEASE, b64
 
 

@@ -9,7 +9,8 @@ from raftkv.cli.front_child import FrontChild
 from raftkv.config import load_server_config
 from raftkv.errors import ConfigError
 
-from tests.http.conftest import LOCAL, free_ports, free_run, version, wait_for
+from tests.cluster.harness import free_ports
+from tests.http.conftest import LOCAL, free_run, version, wait_for
 
 
 @pytest.fixture

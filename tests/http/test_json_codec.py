@@ -48,7 +48,7 @@ def test_zeros_are_left_out_and_numbers_of_64_bits_are_text():
     assert json_codec.to_text(AlarmMember(1, 1)) == '{"memberID":"1","alarm":"NOSPACE"}'
 
 
-def test_one_of_several_is_there_also_if_it_is_empty():
+def test_member_of_a_oneof_is_there_also_if_it_is_empty():
     request = json_codec.from_text(TxnRequest, b'{"success":[{"request_put":{}},{"requestRange":null}]}')
     assert request.success[0].request_put == PutRequest()
     assert request.success[1].request_range is None

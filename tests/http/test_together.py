@@ -69,7 +69,7 @@ def test_each_put_has_a_revision_of_its_own_and_each_read_its_row(carry_out):
     assert together[3][0][1] == [(b"tog/3", b"v3", revisions[3], revisions[3], 1, 0)]
 
 
-def test_one_that_is_refused_does_not_harm_the_others(carry_out):
+def test_refused_call_does_not_harm_the_others(carry_out):
     too_long = b"k" * (MAX_KEY_BYTES + 1)
     results = carry_out(
         [Put(b"tog/a", b"1"), Put(too_long, b""), Put(b"tog/b", b"2"), Range(too_long), Range(b"tog/a")]

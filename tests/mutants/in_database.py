@@ -52,7 +52,7 @@ MUTANTS: list[Mutant] = [
            "unit/test_lease_keeper.py::test_a_keepalive_waits_for_an_undecided_expiry",
            Edit("kvdb.lease_clock", "timer.is_undecided = True", "pass")),
     Mutant("an old expiry ends a new lease", "16", "the entry does not name the grant",
-           "unit/test_lease_keeper.py::test_one_that_is_granted_anew_before_the_expiry_is_applied_goes_on",
+           "unit/test_lease_keeper.py::test_lease_granted_anew_before_the_expiry_is_applied_goes_on",
            Edit("kvdb.maintenance", "A is not None and A.granted_at == granted_at", "A is not None")),
     Mutant("leases end early", "16", "half of the time is enough", SIMULATOR,
            Edit("kvdb.lease_clock", "A + timer.lease.ttl", "A + timer.lease.ttl / 2")),

@@ -216,7 +216,7 @@ def test_a_follower_that_lags_far_behind_when_a_snapshot_is_taken_gets_the_snaps
     assert of(InstallSnapshot, catch_up(leader, follower))
 
 
-def test_one_that_lags_far_behind_is_no_reason_to_keep_nothing_for_another() -> None:
+def test_follower_that_lags_far_behind_is_no_reason_to_keep_nothing_for_another() -> None:
     leader = make_steady_leader(voters=[1, 2, 3, 4, 5], max_kept_bytes=300)
     for i in range(50):
         leader.propose("x")

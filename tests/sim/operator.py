@@ -36,9 +36,9 @@ class Operator:
     # -- what it may do --------------------------------------------------------------------------------------
 
     def may_lose(self, victim: Host | None = None, *older: Configuration) -> bool:
-        """Would a majority of whole disks be left without the victim's, in each configuration that may count (one of
-        `older` counts, too), now or when all that is unwanted has left and the learners are voters? And has everybody
-        taken part in the founding? A disk of which an older copy is in use is none: that one can vote for others."""
+        """Would a majority of whole disks be left without the victim's? In each configuration that may count: those that
+        machines know, `older`, and both when all that is unwanted has left or the learners are voters. A disk is not
+        whole while an older copy of it is in use, for that copy votes. False until everybody took part in the founding."""
         hosts = [host for host in self.hosts if not host.is_clone]
         if not all(host.has_joined for host in hosts if host.is_founder):
             return False

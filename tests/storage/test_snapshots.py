@@ -198,7 +198,7 @@ def test_a_damaged_one_is_asked_for_again() -> None:
     assert receive(persister, taken) == len(data) and persister.install(taken)
 
 
-def test_one_that_is_cut_short_or_another_one_is_asked_for_again() -> None:
+def test_snapshot_that_is_cut_short_or_another_one_is_asked_for_again() -> None:
     persister = begun(SimDisk())
     data = file_of(snapshot(20, 2))
     for wrong in [*(data[:cut] for cut in range(1, len(data))), file_of(snapshot(21, 2))]:

@@ -29,7 +29,7 @@ def run_closed(*args: str) -> int:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a POSIX shell")
-def test_all_are_there_and_go_nowhere(tmp_path: Path) -> None:
+def test_closed_standard_streams_are_opened_and_go_nowhere(tmp_path: Path) -> None:
     saw = tmp_path / "saw"
     assert run_closed("-c", WHAT_IT_SEES, str(saw)) == 0
     assert saw.read_text() == "[True, True, True] True\n"

@@ -58,7 +58,7 @@ def test_the_founder_brings_in_all_the_others_at_once_and_is_founding_until_then
     assert founded.outgoing == (10,) and founded.cluster_id == 10
 
 
-def test_one_that_has_the_beginning_of_the_founders_own_log_is_brought_in() -> None:
+def test_server_with_the_beginning_of_the_founders_own_log_is_brought_in() -> None:
     """A crash has ended the first attempt."""
     assert why_not(hello_of(1), [hello_of(2), empty(3)]) is None
 

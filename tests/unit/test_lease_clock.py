@@ -76,7 +76,7 @@ def test_a_late_tick_gives_each_its_whole_time():
     assert clock.time_left(2, 9.0) == 1.5 + 60 - 9.0
 
 
-def test_one_that_ended_and_was_granted_anew_has_its_own_time():
+def test_lease_that_ended_and_was_granted_anew_has_its_own_time():
     lease = Lease(1, 2, 10)
     clock = leading(lease)
     clock.ended(lease)

@@ -201,7 +201,7 @@ def test_the_keys_of_a_lease_come_in_order_however_many_they_are(monkeypatch: py
         assert list(lease.sorted_keys()) == sorted(lease.keys)
 
 
-def test_one_that_is_granted_anew_before_the_expiry_is_applied_goes_on(server: Server) -> None:
+def test_lease_granted_anew_before_the_expiry_is_applied_goes_on(server: Server) -> None:
     server.tick(10.3)
     server.do("lease_revoke", 7)
     server.do("lease_grant", 7, 10)

@@ -45,7 +45,7 @@ def test_an_empty_disk_whose_id_nobody_has_waits_to_be_added() -> None:
     assert "node 3 at 127.0.0.1:3 has data, and is no member" in why_it_waits(members(1, 2, 3), begun)
 
 
-def test_one_that_waited_to_be_promoted_waits_again() -> None:
+def test_learner_that_waited_to_be_promoted_waits_again() -> None:
     held = members(1, 2, learners=(30,), records=(record_of(1), record_of(2), record_of(3, held=True)))
     assert due(NEW, of=held) == Change(add=(NEW.record(held=True),), remove=(30,))
 
