@@ -5,7 +5,8 @@ A frame is what `Connection.send_bytes` writes: the payload's length as `!i`, th
 
 Unpickling is safe against three things, not only the first:
 
-* *running code*: only the opcodes that plain data needs are let through, and `find_class` refuses everything;
+* *running code*: only the opcodes that plain data needs are let through, and none of them can name a class or
+  a function, or call one;
 * *eating memory*: a LONG_BINPUT with a huge index, or a string that announces a terabyte, makes the C
   unpickler allocate before it looks, so indexes and lengths are held against the payload's own length
   first. What comes out takes at most about 100 bytes of memory for each byte of payload;
@@ -19,7 +20,6 @@ surrogates: check types as you go down, and never `repr` what a stranger sent.
 
 from __future__ import annotations
 
-import io
 import pickle
 import struct
 from itertools import repeat
@@ -140,14 +140,9 @@ def loads(payload: bytes) -> Any:
     """The plain data that `payload` pickles (protocols 2 to 5). Raises ProtocolError for anything else."""
     _check_opcodes(payload)
     try:
-        return _PlainUnpickler(io.BytesIO(payload)).load()
+        return pickle.loads(payload)
     except Exception as error:  # the unpickler fails in a dozen ways on a pickle that is broken on purpose
         raise ProtocolError(f"a damaged pickle ({type(error).__name__})") from None
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    def find_class(self, module_name: str, global_name: str) -> Any:
-        raise ProtocolError("a pickle that names a class or function")
 
 
 _STOP, _MARK, _TUPLE = pickle.STOP[0], pickle.MARK[0], pickle.TUPLE[0]
