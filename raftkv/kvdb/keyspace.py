@@ -27,6 +27,7 @@ class Observer(Protocol):
 FIRST = 2  # the revision of the first change
 MANY_KEYS = 5000  # that are changed at once: some 10 ms of work
 _RUN_KEYS = 5000  # between pauses
+_FEW = 8  # that it costs less to put one by one
 
 
 class Keyspace:
@@ -110,7 +111,7 @@ class Keyspace:
 
     def put_all(self, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
         """put_alone() for each, in their order, in less time."""
-        if len(keys) < 2:
+        if len(keys) < _FEW:
             for key, value in zip(keys, values):
                 self.put_alone(key, value)
             return
