@@ -22,7 +22,7 @@ from raftkv.logs import log_to_stderr
 
 log = logging.getLogger("raftkv")
 
-MANY_OBJECTS = 100_000  # new ones in half a second; to look through so many takes some 10 ms
+MANY_OBJECTS = 5000  # new ones in half a second; to look through so many takes some 2 ms
 
 
 def main(argv: list[str] | None = None) -> int:
