@@ -50,12 +50,8 @@ class RaftOptions:
     max_inflight_appends: int = _option(16, 1, 1024)  # unacknowledged AppendEntries messages a follower
     max_inflight_bytes: int = _option(8 * MIB, 1 * KIB, 1 << 30)  # ... and the bytes in them
     max_uncommitted_bytes: int = _option(64 * MIB, 1 * KIB, 1 << 32)  # proposals beyond are refused
-    segment_bytes: int = _option(
-        8 * MIB, 4 * KIB, 1 << 30
-    )  # a log file that is larger is continued in a new one
-    snapshot_chunk_bytes: int = _option(
-        256 * KIB, 1 * KIB, 16 * MIB
-    )  # one message of a snapshot that is sent
+    segment_bytes: int = _option(8 * MIB, 4 * KIB, 1 << 30)  # a larger log file is continued in a new one
+    snapshot_chunk_bytes: int = _option(256 * KIB, 1 * KIB, 16 * MIB)  # of a snapshot in one message
     replace_after_ms: int = _option(10_000, 100, 1 << 40)  # a silent member, by an empty disk with its id
 
 

@@ -71,9 +71,8 @@ def main(argv: list[str] | None = None) -> int:
     received = _end_by_signals()
     status = _run(sys.argv[1:])
     with contextlib.suppress(ValueError):  # not in the main thread
-        signal.signal(
-            signal.SIGINT, signal.SIG_IGN
-        )  # it is said what happened: only the end of Python is left
+        # It is said what happened: only the end of Python is left.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     return 128 + received[0] if received else status
 
 

@@ -72,11 +72,7 @@ from raftkv.errors import InvariantError
 from raftkv.ini import Address
 from raftkv.kvdb.member_requests import Hello
 
-ATTEMPTS_S = (
-    1.5,
-    3.0,
-    6.0,
-)  # what an attempt has after none, one, or more of the command's attempts timed out
+ATTEMPTS_S = (1.5, 3.0, 6.0)  # what an attempt has after none, one, or more of the command's timed out
 SILENT_S = 0.5
 _ABOUT_NOW_S = 0.001  # a deadline so near is over
 

@@ -26,10 +26,9 @@ from raftkv.kvdb.sorted_items import SortedItems
 MAX_EVENTS = 100_000
 MAX_BYTES = 64 << 20  # of keys and previous values: what the values are now, the store has anyway
 EVENT_BYTES = 100  # that an event takes beside them
-BLOCK_EVENTS = (
-    MAX_EVENTS // 100
-)  # events are dropped in blocks, which costs less than one by one: a block is full
-BLOCK_BYTES = MAX_BYTES // 100  # when it has so many, or so much
+# Events are dropped in blocks, which costs less than one by one. A block is full when it has so many, or so much.
+BLOCK_EVENTS = MAX_EVENTS // 100
+BLOCK_BYTES = MAX_BYTES // 100
 
 # Plain tuples, which the garbage collector leaves alone. A million objects of a class of ours it would not.
 #: (value, create_revision, mod_revision, version, lease); the lease is 0 if there is none.
@@ -58,9 +57,7 @@ class History:
     def __init__(self, floor: int) -> None:
         self._block = _Block(floor)  # the newest
         self._blocks: deque[_Block] = deque([self._block])
-        self._absent: SortedItems[int] = (
-            SortedItems()
-        )  # when they were deleted, of keys that do not exist now
+        self._absent: SortedItems[int] = SortedItems()  # when keys were deleted that do not exist now
         self._stale: deque[tuple[bytes, int]] = deque()  # of these, what is no more kept, until there is time
         self._events = self._bytes = 0  # of all blocks but the newest
         self.before_drop: Callable[[], None] = _nothing  # called before events are dropped, between revisions

@@ -36,13 +36,11 @@ class Progress:
         self.is_short_of_room = False  # as its last answer to a heartbeat said
         self.snapshot: Snapshot | None = None  # what is being sent, in SNAPSHOT
         self.snapshot_offset = 0  # the follower holds that many bytes of it
-        self._waiting = (
-            False  # PROBE, SNAPSHOT: a message is out, and no answer to it or a later heartbeat came
-        )
+        # In PROBE and SNAPSHOT: a message is out, and no answer to it or to a later heartbeat came.
+        self._waiting = False
         self._max_inflight, self._max_inflight_bytes = max_inflight, max_inflight_bytes
-        self._inflight: deque[tuple[int, int]] = (
-            deque()
-        )  # REPLICATE: (last index, bytes) of each unanswered message
+        # In REPLICATE: (last index, bytes) of each unanswered message.
+        self._inflight: deque[tuple[int, int]] = deque()
         self._inflight_bytes = 0
 
     # -- transitions -----------------------------------------------------------------------------------------

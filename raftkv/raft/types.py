@@ -16,9 +16,7 @@ from raftkv.errors import CorruptEntryError, ForeignDataError, UnknownEntryError
 from raftkv.raft.configuration import Configuration
 
 NOOP = "noop"  # the entry each new leader begins its term with (paper section 8); data is None
-CONFIG = (
-    "config"  # data is a Configuration as plain data; takes effect as soon as it is in the log (thesis 4.1)
-)
+CONFIG = "config"  # data is a plain Configuration, in effect as soon as it is in the log (thesis 4.1)
 COMMAND = "cmd"  # data belongs to the state machine, and the core never looks at it
 
 _KINDS = {b'"%b"' % kind.encode(): kind for kind in (NOOP, CONFIG, COMMAND)}
