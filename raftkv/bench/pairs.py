@@ -1,4 +1,5 @@
-"""This tree against another one: both measured in turns, so that a machine whose speed drifts is fair to both.
+"""This tree against another one: both measured in turns, and first in turns, so that a machine whose speed drifts is fair
+to both.
 
     python -m raftkv.bench.pairs ../other-tree put1 put64 --pairs 20
 
@@ -33,9 +34,10 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     runs: list[tuple[dict[str, Any], dict[str, Any]]] = []
     try:
-        for _ in range(args.pairs):
-            ours, other = (_measure(tree, args) for tree in (_HERE, args.other))
-            runs.append((ours, other))
+        for pair in range(args.pairs):
+            trees = (_HERE, args.other)
+            measured = {tree: _measure(tree, args) for tree in (trees if pair % 2 else reversed(trees))}
+            runs.append((measured[_HERE], measured[args.other]))
     except subprocess.CalledProcessError as error:
         print(f"pairs: kvbench ended with {error.returncode}: {error.stderr.strip()}", file=sys.stderr)
         return 1
