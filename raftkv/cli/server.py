@@ -8,6 +8,7 @@ import logging
 import queue
 import signal
 import sys
+import time
 from typing import Callable
 
 from raftkv import __version__
@@ -22,7 +23,8 @@ from raftkv.logs import log_to_stderr
 
 log = logging.getLogger("raftkv")
 
-MANY_OBJECTS = 5000  # new ones in half a second; to look through so many takes some 2 ms
+LOOK_S = 0.5  # between looks for garbage
+BUSY_S = 0.1  # of processor time since the last look
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -106,27 +108,30 @@ def _warn_of_loopback(config: ServerConfig, server: KVServer) -> None:
 
 def _obey(server: KVServer, told: queue.SimpleQueue[str]) -> str:
     """Until there is a reason to stop, which is returned."""
+    used_s = 0.0
     while True:
         try:
             # Not for ever: a signal that another thread receives, as after SIGSTOP and SIGCONT, does not wake
             # this one, and only this one can run its handler.
-            reason = told.get(timeout=0.5)
+            reason = told.get(timeout=LOOK_S)
         except queue.Empty:
-            collect_garbage()
+            before_s, used_s = used_s, time.process_time()
+            collect_garbage(used_s - before_s)
             continue
         if reason not in (CUT, HEAL):
             return reason
         server.cut_off(reason == CUT)
 
 
-def collect_garbage() -> None:
-    """Called now and then, in place of Python's own collector of cyclic garbage.
+def collect_garbage(used_s: float) -> None:
+    """Called now and then, in place of Python's own collector of cyclic garbage; `used_s` is the processor time since
+    the last time, in seconds.
 
     That one looks at each new object up to three times, and at times through the whole database: with a million keys
     all threads stop for half a second, which is an election. A server makes hardly any cycles; reference counts free
-    the rest. So new objects are looked through once. Very many are data, of a log, a snapshot or many writes: these are
-    not looked through at all."""
-    if gc.get_count()[0] > MANY_OBJECTS:
+    the rest. So new objects are looked through once. What is new in a busy server is data, of a log, a snapshot or many
+    writes: that is not looked through at all."""
+    if used_s > BUSY_S:
         gc.freeze()
     else:
         gc.collect(1)
