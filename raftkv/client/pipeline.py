@@ -7,11 +7,11 @@ from typing import Any, Callable, Union
 from raftkv import errors
 from raftkv.client.encoding import Encoding, Text
 from raftkv.kvdb.limits import MAX_BATCH_OPS, MAX_REQUEST_BYTES
-from raftkv.kvdb.operation import Write
+from raftkv.kvdb.operation import Write, new_operation
 from raftkv.kvdb.reads import Get, Gets
-from raftkv.kvdb.writes import Append, Batch, Cas, Delete, Put
+from raftkv.kvdb.writes import Append, Batch, Cas, Delete, Put, Puts, batch_of
 
-Run = Union[Batch, Gets]
+Run = Union[Batch, Puts, Gets]
 
 
 class Pipeline:
@@ -30,12 +30,13 @@ class Pipeline:
     def __init__(self, run: Callable[[Run], Any], encoding: Encoding) -> None:
         self._run = run  # what was checked
         self._encoding = encoding
-        self._runs: list[Run] = []
+        self._runs: list[Batch | Gets] = []
         self._run_bytes = 0  # of the last run
 
     def put(self, key: Text, value: Text) -> Pipeline:
         """Its result is the revision."""
-        return self._write(Put(self._key(key), self._value(value)))
+        encode = self._encoding.encode
+        return self._write(new_operation(Put, (encode(key, "key"), encode(value, "value"), 0, 0)))
 
     def append(self, key: Text, value: Text) -> Pipeline:
         """Its result is the revision."""
@@ -70,18 +71,21 @@ class Pipeline:
         runs, self._runs = self._runs, []
         results: list[Any] = []
         for run in runs:
+            operation = run if isinstance(run, Gets) else batch_of(run.writes)
             try:
-                answers = self._run(run)
+                answer = self._run(operation)
             except errors.UnavailableError as error:
                 if not results:
                     raise
                 raise type(error)(
                     f"after the first {len(results)} operations, which are done: {error}"
                 ) from None
-            if isinstance(run, Gets):
-                results += [item and self._encoding.decode(item[0]) for item in answers[1]]
+            if isinstance(operation, Gets):
+                results += [item and self._encoding.decode(item[0]) for item in answer[1]]
+            elif isinstance(operation, Puts):
+                results += range(answer, answer + len(operation.keys))
             else:
-                results += [_result_of(write, answer) for write, answer in zip(run.writes, answers)]
+                results += map(_result_of, operation.writes, answer)
         refused = [at for at, result in enumerate(results) if isinstance(result, errors.InvalidRequestError)]
         if refused:
             at = refused[0]
@@ -102,7 +106,7 @@ class Pipeline:
         self._add(Batch, write, write.check())
         return self
 
-    def _add(self, kind: type[Run], item: Any, size: int) -> None:
+    def _add(self, kind: type[Batch | Gets], item: Any, size: int) -> None:
         if not self._runs or type(self._runs[-1]) is not kind:
             self._runs.append(kind([]))
             self._run_bytes = 0

@@ -1,6 +1,6 @@
-"""What the requests of one turn ask for, as few operations: plain puts become one Batch, reads of single keys one Gets.
+"""What the requests of one turn ask for, as few operations: plain puts become one Puts, reads of single keys one Gets.
 
-A Batch gives each put a revision of its own, as if it came alone, and what was asked in one turn was asked at the same time.
+That gives each put a revision of its own, as if it came alone, and what was asked in one turn was asked at the same time.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 from raftkv.http.etcd.calls import Resume
 from raftkv.kvdb.operation import Operation
 from raftkv.kvdb.reads import Gets, Range
-from raftkv.kvdb.writes import Batch, Put
+from raftkv.kvdb.writes import Put, Puts, batch_of
 
 Part = tuple[Operation, Resume]
 
@@ -32,7 +32,7 @@ def gather(parts: Sequence[Part]) -> list[tuple[Operation, list[Part]]]:
         else:
             found.append((operation, [part]))
     if puts:
-        found.append((puts[0][0] if len(puts) == 1 else Batch([put for put, _ in puts]), puts))  # type: ignore[misc]
+        found.append((puts[0][0] if len(puts) == 1 else batch_of([put for put, _ in puts]), puts))  # type: ignore[misc]
     if gets:
         found.append((gets[0][0] if len(gets) == 1 else Gets([get[0] for get, _ in gets]), gets))
     return found
@@ -40,8 +40,8 @@ def gather(parts: Sequence[Part]) -> list[tuple[Operation, list[Part]]]:
 
 def results_of(operation: Operation, parts: Sequence[Part], result: Any) -> list[Any]:
     """The result of each part, from that of their operation."""
-    if type(operation) is Batch:
-        return [revision for _, revision in result]
+    if type(operation) is Puts:
+        return list(range(result, result + len(parts)))
     if type(operation) is Gets:
         revision, items = result
         return [_as_range(revision, get[0], item) for (get, _), item in zip(parts, items)]

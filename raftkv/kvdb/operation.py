@@ -25,6 +25,14 @@ def encode_all(texts: Sequence[str]) -> list[bytes]:
         return [text.encode("utf-8", "surrogateescape") for text in texts]
 
 
+def decode_all(datas: Sequence[bytes]) -> list[str]:
+    """The texts that stand for bytes in the log: the inverse of encode_all()."""
+    try:
+        return list(map(bytes.decode, datas))
+    except UnicodeDecodeError:
+        return [data.decode("utf-8", "surrogateescape") for data in datas]
+
+
 class Operation(tuple[Any, ...]):
     """`name`: the method of its requests. `fields` and `defaults`: what its plain form holds at most, and what
     stands for the last ones where they are left out. `numbered`: it belongs to a client's session, in which it

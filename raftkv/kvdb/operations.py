@@ -26,9 +26,18 @@ from raftkv.kvdb.reads import Get, Gets, Range
 from raftkv.kvdb.restoring import Restore
 from raftkv.kvdb.transactions import Txn, TxnRead
 from raftkv.kvdb.watch_requests import Watch, WatchCancel, WatchTaken
-from raftkv.kvdb.writes import SINGLE_WRITES, Batch
+from raftkv.kvdb.writes import SINGLE_WRITES, Batch, Puts
 
-_WRITES: list[type[Write]] = [*SINGLE_WRITES.values(), Batch, Txn, Compact, LeaseGrant, LeaseRevoke, Restore]
+_WRITES: list[type[Write]] = [
+    *SINGLE_WRITES.values(),
+    Puts,
+    Batch,
+    Txn,
+    Compact,
+    LeaseGrant,
+    LeaseRevoke,
+    Restore,
+]
 _OF_LEADERS: list[type[Write]] = [LeaseExpire, DropHistory]
 #: What can be in the log.
 IN_LOG: dict[str, type[Write]] = {kind.name: kind for kind in [*_WRITES, *_OF_LEADERS]}

@@ -10,7 +10,7 @@ from raftkv.http.web.server import HttpServer
 from raftkv.ini import Address
 from raftkv.kvdb.limits import MAX_KEY_BYTES, MAX_VALUE_BYTES
 from raftkv.kvdb.reads import Gets, Range
-from raftkv.kvdb.writes import PREV_KV, Batch, Delete, Put
+from raftkv.kvdb.writes import PREV_KV, Delete, Put, Puts
 
 from tests.http.conftest import LOCAL
 
@@ -58,7 +58,7 @@ def test_plain_puts_and_reads_of_a_turn_are_two_operations():
         Range(b"a", revision=3),
     ]
     made = [operation for operation, _ in gather([(each, None) for each in [*puts, *others, *reads]])]
-    assert made == [*others, Batch(puts), Gets([b"a", b"b"])]
+    assert made == [*others, Puts((b"a", b"b"), (b"1", b"2")), Gets([b"a", b"b"])]
 
 
 def test_each_put_has_a_revision_of_its_own_and_each_read_its_row(carry_out):

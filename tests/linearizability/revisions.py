@@ -271,6 +271,8 @@ def _keys_of(method: str, args: tuple[Any, ...]) -> Iterable[bytes | None]:
     """The keys that an operation may change; None for a range of them."""
     if method == "batch":
         return [key for name, *rest in args[0] for key in _keys_of(name, tuple(rest))]
+    if method == "puts":
+        return args[0]  # type: ignore[no-any-return]
     if method == "txn":
         return [key for name, *rest in (*args[1], *args[2]) for key in _keys_of(name, tuple(rest))]
     if method == "lease_revoke":
@@ -281,8 +283,10 @@ def _keys_of(method: str, args: tuple[Any, ...]) -> Iterable[bytes | None]:
 
 
 def _revisions(asked: Asked) -> list[int]:
-    """Those that an answer names: one; but each operation of a batch has its own."""
+    """Those that an answer names: one; but each write of a batch has its own."""
     result = asked.result
+    if asked.method == "puts":
+        return list(range(result, result + len(asked.args[0])))
     if asked.method != "batch":
         return [result if type(result) is int else result[0]]
     return [part[0] if isinstance(part, (tuple, list)) else part for ok, part in result if ok]

@@ -53,6 +53,9 @@ class StoreModel:
         """The answer, and what changed, revision by revision. Raises Refusal; then nothing has."""
         if method == "batch":
             return self._batch(args[0])
+        if method == "puts":
+            outcomes, changes = self._batch([("put", key, value) for key, value in zip(*args)])
+            return outcomes[0][1], changes
         try:
             answer = self._one(method, args)
         except Refusal:

@@ -143,12 +143,11 @@ class SimClient:
         operations = [
             ("put", each, value) if rng.random() < 0.5 else ("append", each, "+" + value) for each in keys
         ]
-        return Work(
-            slot,
-            "batch",
-            ([(op, each.encode(), text.encode()) for op, each, text in operations],),
-            operations,
-        )
+        batch = [(op, each.encode(), text.encode()) for op, each, text in operations]
+        if {op for op, _, _ in batch} == {"put"}:
+            _, *columns = zip(*batch)
+            return Work(slot, "puts", tuple(columns), operations)
+        return Work(slot, "batch", (batch,), operations)
 
     def abandon_one(self) -> None:
         """The user does not wait for one of its commands any more (Ctrl-C)."""

@@ -584,6 +584,9 @@ def test_pipeline_sends_runs(clerk, cluster):
     assert second == first + 1
     assert rest == ["12", None, True, True]
     assert [method for _, method, _ in cluster.requests] == ["batch", "gets", "batch"]
+    cluster.requests.clear()
+    assert clerk.pipeline().put("a", "1").put("a", "2").get("a").execute()[2] == "2"
+    assert [method for _, method, _ in cluster.requests] == ["puts", "gets"]
     assert len(pipeline) == 0 and pipeline.execute() == []
 
 

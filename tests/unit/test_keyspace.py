@@ -109,32 +109,33 @@ def test_each_write_of_a_batch_has_a_revision_of_its_own(write: Writer) -> None:
 def test_puts_that_come_together_do_the_same_as_one_by_one(
     monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    """As entries of the log, or in a batch: keys, revisions, leases, views, and where the blocks of history end."""
+    """As entries of the log, as one command or in a batch: keys, revisions, leases, views, and where the blocks of history end."""
     monkeypatch.setattr(history, "MAX_EVENTS", 60)
     monkeypatch.setattr(history, "BLOCK_EVENTS", 7)
     monkeypatch.setattr(history, "BLOCK_BYTES", 1200)
     rng = random.Random(seed)
-    one_by_one, together, batches = Writer(), Writer(), Writer()
-    for write in (one_by_one, together, batches):
+    one_by_one, together, at_once, batches = writers = Writer(), Writer(), Writer(), Writer()
+    for write in writers:
         write("lease_grant", 5, 10)
     views = []
     for round in range(20):
         puts = [(b"%d" % rng.randrange(9), b"v" * rng.choice([1, 1, 300])) for _ in range(rng.randint(1, 20))]
         if round % 3 < 2:  # they rise, and come after all others; some were deleted a moment ago
             puts = [(b"n%02d" % n, value) for n, (_, value) in enumerate(puts, round)]
-        for write in (one_by_one, together, batches):
+        for write in writers:
             write("put", b"3", b"leased", 5)
             write("delete", b"%d" % (round % 9))
             write("delete", b"n", b"o")
         first = [one_by_one("put", *put) for put in puts]
         assert together.apply_together([("put", *put) for put in puts]) == first
+        assert at_once("puts", *map(list, zip(*puts))) == first[0]
         assert batches("batch", [("put", *put) for put in puts]) == (True, tuple(first))
         if round == 10:
             views = [write.store.begin_view() for write in (one_by_one, together)]
     expected_rows, seen = ([view.next_rows(1000), sorted(view.next_rows(1000) or [])] for view in views)
     assert seen == expected_rows
     expected = one_by_one.store.data
-    for data in (together.store.data, batches.store.data):
+    for data in [write.store.data for write in writers[1:]]:
         assert list(data.items.iterate()) == list(expected.items.iterate())
         assert list(data.history.newest_first()) == list(expected.history.newest_first())
         assert (data.history.floor, data.history.size) == (expected.history.floor, expected.history.size)

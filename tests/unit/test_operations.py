@@ -34,7 +34,7 @@ from raftkv.kvdb.reads import Get, Gets, Range
 from raftkv.kvdb.requests import entry_of, of_entry, of_request
 from raftkv.kvdb.store import Store
 from raftkv.kvdb.transactions import Compare, Txn, TxnRead, transaction
-from raftkv.kvdb.writes import Append, Batch, Cas, Delete, Put
+from raftkv.kvdb.writes import PREV_KV, Append, Batch, Cas, Delete, Put, Puts, batch_of
 
 BIG = b"v" * MAX_VALUE_BYTES
 FRONT = ("one", 1, 2, 1)
@@ -70,6 +70,7 @@ NESTED = Txn([], [Get(b"g"), TxnRead([], [Range(b"a", b"\0", 5)], [])], [Delete(
         (Delete(b"a", b"\0", True), ["delete", "a", "\0", True]),
         (Cas(b"k", None, b"v"), ["cas", "k", None, "v"]),
         (Cas(b"k", b"old", b"v"), ["cas", "k", "old", "v"]),
+        (Puts([b"k", b"l"], [b"v", b"\xff"]), ["puts", ["k", "l"], ["v", "\udcff"]]),
         (Batch([Put(b"k", b"v"), Delete(b"k")]), ["batch", [["put", "k", "v"], ["delete", "k"]]]),
         (Compact(7), ["compact", 7]),
         (LeaseGrant(5, 60), ["lease_grant", 5, 60]),
@@ -148,6 +149,15 @@ def test_reads_are_the_same_at_the_client_and_in_the_request(operation):
     assert not isinstance(received, Write)
 
 
+def test_a_batch_of_plain_puts_becomes_puts_and_any_other_stays_as_it_is():
+    puts = [Put(b"k", b"v"), Put(b"l", b"w")]
+    made = batch_of(puts)
+    assert (type(made), made) == (Puts, ((b"k", b"l"), (b"v", b"w")))
+    for other in (Put(b"k", b"v", 1), Put(b"k", b"", 0, PREV_KV), Delete(b"k"), Append(b"k", b"v")):
+        made = batch_of([*puts, other])
+        assert (type(made), made.writes) == (Batch, [*puts, other])
+
+
 @pytest.mark.parametrize(
     "operation, grows, operations",
     [
@@ -158,6 +168,7 @@ def test_reads_are_the_same_at_the_client_and_in_the_request(operation):
         (LeaseGrant(1, 1), True, 1),
         (LeaseRevoke(1), False, 1),
         (Compact(1), False, 1),
+        (Puts([b"k", b"l"], [b"v", b"w"]), True, 2),
         (Batch([Delete(b"k"), Delete(b"l")]), False, 2),
         (Batch([Delete(b"k"), Put(b"k", b"v"), Delete(b"l")]), True, 3),
         (Txn([], [Delete(b"k")], [Delete(b"l")]), False, 2),
@@ -237,6 +248,22 @@ def test_an_entry_that_is_no_write_raises(data):
         ("compact", (*FRONT, 0), "revision must be a whole number from 1 on"),
         ("lease_grant", (*FRONT, 0, 1), "id of a lease must be"),
         ("lease_grant", (*FRONT, 1, 0), "time to live must be a whole number from 1 to"),
+        ("puts", (*FRONT, [b"k"]), "puts takes 2 arguments, not 1"),
+        ("puts", (*FRONT, b"k", b"v"), "the keys of puts must be a list, not bytes"),
+        ("puts", (*FRONT, [b"k"], {"v": 1}), "the values of puts must be a list, not dict"),
+        ("puts", (*FRONT, [b"k"], []), "as many values as keys, not 0 for 1"),
+        ("puts", (*FRONT, [], []), "1 to 10000 keys, not 0"),
+        ("puts", (*FRONT, [b"k"] * 10_001, [b"v"] * 10_001), "1 to 10000 keys, not 10001"),
+        ("puts", (*FRONT, [b"k", b""], [b"v", b"w"]), "the key is empty"),
+        ("puts", (*FRONT, [b"k", "l"], [b"v", b"w"]), "the key must be text (str) or bytes, not str"),
+        (
+            "puts",
+            (*FRONT, [b"k", b"l"], [b"v", None]),
+            "the value must be text (str) or bytes, not NoneType",
+        ),
+        ("puts", (*FRONT, [b"k", b"l"], [b"v", BIG + BIG]), "the value is too large"),
+        ("puts", (*FRONT, [b"k", BIG], [b"v", b"w"]), "the key is too large"),
+        ("puts", (*FRONT, [b"k", b"l"], [BIG, BIG]), "the batch is too large"),
         ("batch", FRONT, "batch takes 1 argument, not 0"),
         ("batch", (*FRONT, "put"), "a list of operations, not str"),
         ("batch", (*FRONT, []), "1 to 10000 operations, not 0"),
@@ -339,6 +366,7 @@ WRITES: dict[str, list[Any]] = {
     "append": [b"k", b"w"],
     "delete": [b"k", b"m", True],
     "cas": [b"k", b"v", b"w"],
+    "puts": [[b"k", b"l"], (b"v", b"w")],
     "batch": [[["put", b"k", b"v"], ("delete", b"k"), ["append", b"k", b"w"]]],
     "txn": [[[4, 0, b"k", b"", b"v"]], [["put", b"k", b"v"], ["range", b"a", b"z", 1]], [["delete", b"k"]]],
     "compact": [2],

@@ -240,6 +240,8 @@ class Model:
             return False, TOO_MANY_IN_FLIGHT
         if op == "batch":
             answer = (True, tuple(self.command(*operation) for operation in args[0]))
+        elif op == "puts":
+            answer, *_ = [self.command("put", *put) for put in zip(*args)]
         else:
             answer = self.command(op, *args)
         session[2][seq] = answer
@@ -350,6 +352,12 @@ class RandomCommands:
         if chance.random() < 0.15:
             ops = chance.choice([self.ALL, ["put"]])
             operation = ["batch", [self.operation(ops) for _ in range(chance.randint(1, 4))]]
+            if ops == ["put"]:
+                operation = [
+                    "puts",
+                    [key for _, key, _ in operation[1]],
+                    [value for _, _, value in operation[1]],
+                ]
         operation = self.sent[client].setdefault(seq, operation)  # a repeated command is the same command
         birth = self.births[client] if chance.random() < 0.98 else index - 1
         return [client, birth, seq, min(floor, seq), *operation]

@@ -14,7 +14,7 @@ from raftkv.kvdb.ranges import ALL, end_of, prefix_range
 from raftkv.kvdb.restoring import Restore
 from raftkv.kvdb.transactions import transaction
 from raftkv.kvdb.watch_requests import NO_DELETES, NO_PUTS, WINDOW, WITH_PREVIOUS, WITHOUT_LEADER, Watch
-from raftkv.kvdb.writes import Batch, Delete, Put
+from raftkv.kvdb.writes import Delete, Put, batch_of
 
 from tests.unit.watch_world import Watcher, World
 
@@ -53,7 +53,7 @@ def random_write(rng: random.Random, world: World) -> object:
         return transaction([], [put(key) for key in set(keys)], [])
     if kind < 0.82:
         return Compact(max(1, len(world.events) - rng.randrange(50)))
-    return Batch([put(key) for key in keys])
+    return batch_of([put(key) for key in keys])
 
 
 def random_request(rng: random.Random, newest: int) -> Watch:
