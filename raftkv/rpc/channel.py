@@ -5,15 +5,16 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable
 from typing import Any, Callable, Optional
 
 from raftkv.rpc.wire import dumps, frame
 
-#: More than this many bytes of replies waiting for one client closes its connection. A client that reads
-#: slowly is first held back (see Channel.flush), so that only one with very many large replies under way
-#: can get there.
-MAX_BACKLOG_BYTES = 64 << 20
+# Bytes of replies that one call makes: to pickle more, if clients asked for many large values, would hold up all others.
+# The other replies wait as they are, which takes no memory: their values are the database's own.
+AT_ONCE_BYTES = 4 << 20
+_FLUSH_BYTES = 1 << 20  # and that are made for one connection, when it has taken what it got
 
 
 class Channel:
@@ -22,7 +23,7 @@ class Channel:
     `peer` is the other side's "host:port"; `heard_at` is when it last sent something, by time.monotonic();
     `context` belongs to the handler (None at first).
 
-    `lock` guards `backlog`, `closing` and the use of `sock` (its closing, too: a descriptor must not be
+    `lock` guards `backlog`, `waiting`, `closing` and the use of `sock` (its closing, too: a descriptor must not be
     given to somebody else while a thread is about to send on it).
     """
 
@@ -37,6 +38,7 @@ class Channel:
         "lock",
         "peer",
         "sock",
+        "waiting",
     )
 
     def __init__(self, sock: socket.socket, peer: str, attend: Callable[[Any], None]) -> None:
@@ -45,7 +47,8 @@ class Channel:
         self.context: Any = None
         self.sock = sock
         self.lock = threading.Lock()
-        self.backlog = bytearray()  # what the socket did not take
+        self.backlog = bytearray()  # what the socket did not take, and
+        self.waiting: deque[bytes | Waiting] = deque()  # what comes after it
         self.flushed_at = 0.0  # when the socket last took some of the backlog, or the backlog began
         self.heard_at = time.monotonic()  # when something last came from it
         self.closing = False
@@ -60,23 +63,47 @@ class Channel:
         with self.lock:
             if self.closing:
                 return
-            sent = 0
-            if not self.backlog:
-                sent = self._try(data)
-                if sent == len(data):
-                    return
-            self._keep(data, sent)
+            if self.backlog or self.waiting:
+                self.waiting.append(data)
+                return
+            sent = self._try(data)
+            if sent == len(data):
+                return
+            self.flushed_at = time.monotonic()
+            self.backlog += memoryview(data)[sent:]
         self._attend(self)
 
-    def flush(self) -> None:
-        """Send more of the backlog. Only for the loop, which reads no requests from a channel with a backlog:
-        who does not take replies is not given more to wait for."""
+    def send_later(self, replies: list[Waiting]) -> None:
+        """Send (id, ok, result) when what is before it has left. Thread-safe; never blocks."""
         with self.lock:
-            if self.backlog and not self.closing:
-                sent = self._try(self.backlog)
-                if sent:
-                    del self.backlog[:sent]
-                    self.flushed_at = time.monotonic()
+            if self.closing:
+                return
+            if not self.backlog and not self.waiting:
+                self.flushed_at = time.monotonic()
+            self.waiting += replies
+        self._attend(self)
+
+    def flush(self) -> int:
+        """Send more of what waits. Returns how many bytes of replies were made for it. Only for the loop, which reads no
+        requests from a channel of which something waits: who does not take replies is not given more to wait for."""
+        made = 0
+        with self.lock:
+            while not self.closing:
+                if not self.backlog and made < _FLUSH_BYTES:
+                    made += self._make()
+                sent = self._try(self.backlog) if self.backlog else 0
+                if not sent:
+                    break
+                del self.backlog[:sent]
+                self.flushed_at = time.monotonic()
+        return made
+
+    def _make(self) -> int:
+        """Make bytes of some of what waits. Call with the lock held."""
+        while self.waiting and len(self.backlog) < _FLUSH_BYTES:
+            reply = self.waiting.popleft()
+            self.backlog += reply if type(reply) is bytes else frame(dumps(reply))
+        return len(self.backlog)
 
     def close(self, fault: str | None = None) -> None:
         """Close the connection; unsent replies are dropped. on_close() follows, on the loop thread.
@@ -87,6 +114,7 @@ class Channel:
             if not self.closing:
                 self.closing = True
                 self.fault = fault
+                self.waiting.clear()
         self._attend(self)
 
     def _try(self, data: bytes | bytearray) -> int:
@@ -99,37 +127,38 @@ class Channel:
             self.closing = True
             return 0
 
-    def _keep(self, data: bytes, sent: int) -> None:
-        """What the socket has not taken becomes part of the backlog. Call with the lock held."""
-        if not self.backlog:
-            self.flushed_at = time.monotonic()
-        self.backlog += memoryview(data)[sent:]
-        if len(self.backlog) > MAX_BACKLOG_BYTES:
-            self.closing = True
-            self.fault = f"it does not take its replies: more than {MAX_BACKLOG_BYTES} bytes are waiting"
-
     def __repr__(self) -> str:
         return f"<Channel {self.peer}>"
 
 
+#: (id of the request, ok, result), not pickled yet.
+Waiting = tuple[int, bool, Any]
 #: (channel, id of the request, ok, result). When `ok` is False, `result` is (code, message, detail).
 Reply = tuple[Channel, Optional[int], bool, Any]
 
 
 def send_replies(replies: Iterable[Reply]) -> None:
-    """Send all replies, with one write a channel however many it gets. Results are plain data. A request
-    without an id gets no reply.
+    """Send all replies, with one write a channel however many it gets, as far as they are AT_ONCE_BYTES together;
+    the others later. Results are plain data, which nobody changes any more. A request without an id gets no reply.
 
     Thread-safe; never blocks.
     """
     frames: dict[Channel, list[bytes]] = {}
+    later: dict[Channel, list[Waiting]] = {}
+    room = AT_ONCE_BYTES
     for channel, request_id, ok, result in replies:
         if request_id is None:
             continue
+        if room <= 0 or channel.waiting:
+            later.setdefault(channel, []).append((request_id, ok, result))
+            continue
         data = frame(dumps((request_id, ok, result)))
+        room -= len(data)
         if channel in frames:
             frames[channel].append(data)
         else:
             frames[channel] = [data]
     for channel, parts in frames.items():
         channel.send(parts[0] if len(parts) == 1 else b"".join(parts))
+    for channel, waiting in later.items():
+        channel.send_later(waiting)

@@ -24,7 +24,7 @@ from typing import Callable
 from raftkv import forks
 from raftkv.errors import TOO_MANY_CONNECTIONS, ProtocolError
 from raftkv.rpc.acceptor import Acceptor
-from raftkv.rpc.channel import Reply, send_replies
+from raftkv.rpc.channel import AT_ONCE_BYTES, Reply, send_replies
 from raftkv.rpc.door import Admission, Door
 from raftkv.rpc.handler import Handler, Occupancy, Request
 from raftkv.rpc.port import Connection, Port
@@ -35,9 +35,7 @@ from raftkv.threads import start_thread
 
 logger = logging.getLogger("raftkv.rpc")
 
-_STALLED_S = (
-    30.0  # a frame that takes longer to come in, or a reply that long not taken, closes the connection
-)
+_STALLED_S = 30.0  # a frame that takes longer to come in, or a reply not taken so long, closes the connection
 UNASKED = 0  # the id of a reply to no request: a sign of life
 # Beyond, no more is read for a listener in a turn; it is some 10 ms of the smallest operations.
 _BATCH_BYTES = 1 << 17
@@ -162,6 +160,7 @@ class RpcServer:
     def _turn(self, now: float) -> bool:
         """False: this thread was relieved."""
         pings: list[Reply] = []
+        writable: list[Connection] = []
         ready = self._selector.select(_SWEEP_INTERVAL_S)
         if self._left_out:
             self._left_out = []
@@ -176,8 +175,9 @@ class RpcServer:
                 else:
                     self._left_out.append(channel)
             else:
-                channel.flush()
-                self._attention.append(channel)
+                writable.append(channel)
+        if writable:
+            self._flush(writable)
         if pings:
             send_replies(pings)
         relay = self._relay
@@ -192,6 +192,14 @@ class RpcServer:
         while self._attention:
             self._look_after(self._attention.popleft())
         return True
+
+    def _flush(self, channels: list[Connection]) -> None:
+        """Send what waits for `channels`, which take more; what is too much for a turn waits for the next."""
+        room = AT_ONCE_BYTES
+        for channel in sorted(channels, key=lambda each: each.flushed_at):
+            if room > 0:
+                room -= channel.flush()
+                self._attention.append(channel)
 
     def _receive(self, channel: Connection, pings: list[Reply], now: float) -> None:
         """Reads some of what has come (so much that no other has to wait long), and adds the requests in it
@@ -249,7 +257,7 @@ class RpcServer:
         if channel.closing:
             self._drop(channel)
             return
-        events = selectors.EVENT_WRITE if channel.backlog else selectors.EVENT_READ
+        events = selectors.EVENT_WRITE if channel.backlog or channel.waiting else selectors.EVENT_READ
         if channel.watched == events:
             return
         if channel.watched:
@@ -298,7 +306,7 @@ class RpcServer:
         for channel in self._channels:
             if channel.frame_since is not None and now - channel.frame_since > _STALLED_S:
                 channel.close(f"it has been sending one frame for more than {_STALLED_S:g} s")
-            elif channel.backlog and now - channel.flushed_at > _STALLED_S:
+            elif (channel.backlog or channel.waiting) and now - channel.flushed_at > _STALLED_S:
                 channel.close(f"it has taken nothing of its replies for {_STALLED_S:g} s")
             elif channel.refusal is not None and now - channel.since > _REFUSED_S:
                 channel.close()
