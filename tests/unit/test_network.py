@@ -199,6 +199,7 @@ class FakeChannel:
         self.peer, self.context, self.faults, self.closed = f"somewhere:{id(self)}", None, [], False  # type: ignore[var-annotated]
         self.heard_at = 0.0
         self.replies: list[Any] = []
+        self.waiting: list[Any] = []
 
     def send(self, data: bytes) -> None:
         self.replies += [loads(payload) for payload in FrameReader(1 << 20).feed(data)]
