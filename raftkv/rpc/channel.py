@@ -149,7 +149,7 @@ def send_replies(replies: Iterable[Reply]) -> None:
     for channel, request_id, ok, result in replies:
         if request_id is None:
             continue
-        if room <= 0 or channel.waiting:
+        if room <= 0 or channel.waiting or channel in later:  # the loop may empty `waiting` at any moment
             later.setdefault(channel, []).append((request_id, ok, result))
             continue
         data = frame(dumps((request_id, ok, result)))

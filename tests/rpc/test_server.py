@@ -327,6 +327,27 @@ def test_many_connections_that_read_much_leave_time_for_one_that_asks_little(
     assert max(turns) < channel_module.AT_ONCE_BYTES + 2 * len(value)
 
 
+def test_replies_keep_their_order_when_what_waited_leaves_meanwhile() -> None:
+    class Draining:
+        def __init__(self) -> None:
+            self.seen = [False, False, True]  # whether something waits, the last one first
+            self.sent: list[Any] = []
+
+        @property
+        def waiting(self) -> bool:
+            return self.seen.pop()
+
+        def send(self, data: bytes) -> None:
+            self.sent += [loads(payload)[0] for payload in FrameReader(1 << 20).feed(data)]
+
+        def send_later(self, replies: list[Any]) -> None:
+            self.sent += [number for number, _, _ in replies]
+
+    channel: Any = Draining()
+    send_replies([(channel, number, True, None) for number in (1, 2, 3)])
+    assert channel.sent == [1, 2, 3]
+
+
 def test_replies_from_many_threads_do_not_mix(serve: Any) -> None:
     served = serve()
     with dial.connect(served.address, KEY, 5.0) as sock:
@@ -334,8 +355,13 @@ def test_replies_from_many_threads_do_not_mix(serve: Any) -> None:
         channel = served.handler.seen.get(timeout=5)[0]
 
         def answer(thread: int) -> None:
-            for number in range(200):  # together more than the socket takes at once
-                send_replies([(channel, thread * 1000 + number, True, b"%d" % thread * (number * 200))])
+            for first in range(0, 200, 10):  # together more than the socket takes at once
+                send_replies(
+                    [
+                        (channel, thread * 1000 + number, True, b"%d" % thread * (number * 200))
+                        for number in range(first, first + 10)
+                    ]
+                )
 
         threads = [threading.Thread(target=answer, args=(thread,)) for thread in range(8)]
         for thread in threads:
