@@ -3,8 +3,8 @@
     python -m raftkv.bench.pairs ../other-tree put1 put64 --pairs 20
     python -m raftkv.bench.pairs ../other-tree put64 --at-once --seconds 5 --pairs 6
 
-On a machine that others use, too, 20 pairs in turns still stray by 5 %. Measured at once, both have the same share of it at each
-moment: six pairs agree within 2 or 3 %. The rates are those of half a machine then.
+On a machine that others use, too, the median of 20 pairs in turns still strays by 5 %. Measured at once, both have the same share of
+the machine at each moment; the rates are then those of half a machine.
 
 A row a workload: the medians of both, and the median of the ratios pair by pair, this one to the other, for the
 rate and for the processor time of all servers an operation.

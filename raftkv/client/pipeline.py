@@ -7,7 +7,7 @@ from typing import Any, Callable, Union
 from raftkv import errors
 from raftkv.client.encoding import Encoding, Text
 from raftkv.kvdb.limits import MAX_BATCH_OPS, MAX_REQUEST_BYTES
-from raftkv.kvdb.operation import Write, new_operation
+from raftkv.kvdb.operation import Write
 from raftkv.kvdb.reads import Get, Gets
 from raftkv.kvdb.writes import Append, Batch, Cas, Delete, Put, Puts, batch_of
 
@@ -35,8 +35,7 @@ class Pipeline:
 
     def put(self, key: Text, value: Text) -> Pipeline:
         """Its result is the revision."""
-        encode = self._encoding.encode
-        return self._write(new_operation(Put, (encode(key, "key"), encode(value, "value"), 0, 0)))
+        return self._write(Put(self._key(key), self._value(value)))
 
     def append(self, key: Text, value: Text) -> Pipeline:
         """Its result is the revision."""

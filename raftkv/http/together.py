@@ -1,6 +1,6 @@
 """What the requests of one turn ask for, as few operations: plain puts become one Puts, reads of single keys one Gets.
 
-That gives each put a revision of its own, as if it came alone, and what was asked in one turn was asked at the same time.
+Puts gives each put a revision of its own, as if it came alone, and what was asked in one turn was asked at the same time.
 """
 
 from __future__ import annotations

@@ -247,7 +247,7 @@ class Batch(NamedTuple("Batch", [("writes", "list[Write]")]), Write):
 
 
 class Puts(NamedTuple("Puts", [("keys", "Sequence[bytes]"), ("values", "Sequence[bytes]")]), Write):
-    """A batch of plain puts, which takes half of the time. The result is the revision of the first one; each of the
+    """A batch of plain puts, column by column, which takes less time. The result is the revision of the first one; each of the
     others has the next."""
 
     __slots__ = ()

@@ -12,7 +12,7 @@ from typing import Any, Callable, Optional
 from raftkv.rpc.wire import dumps, frame
 
 # Bytes of replies that one call makes: to pickle more, if clients asked for many large values, would hold up all others.
-# The other replies wait as they are, which takes no memory: their values are the database's own.
+# The other replies wait as they are, which takes hardly any memory: their values are the database's own.
 AT_ONCE_BYTES = 4 << 20
 _FLUSH_BYTES = 1 << 20  # and that are made for one connection, when it has taken what it got
 
@@ -49,7 +49,7 @@ class Channel:
         self.lock = threading.Lock()
         self.backlog = bytearray()  # what the socket did not take, and
         self.waiting: deque[bytes | Waiting] = deque()  # what comes after it
-        self.flushed_at = 0.0  # when the socket last took some of the backlog, or the backlog began
+        self.flushed_at = 0.0  # when the socket last took some of these, or they began
         self.heard_at = time.monotonic()  # when something last came from it
         self.closing = False
         self.fault: str | None = None  # what the other side did wrong, if that is why it is being closed

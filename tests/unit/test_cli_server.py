@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gc
 import os
+import queue
 import re
 import signal
 import socket
 import subprocess
 import sys
+import time
 import weakref
+from typing import Any
 
 import pytest
 
@@ -18,6 +21,7 @@ try:
 except ImportError:  # Windows
     resource = None
 
+from raftkv.cli import server as server_module
 from raftkv.cli.cluster_files import prepare_folder
 from raftkv.cli.server import BUSY_S, collect_garbage
 from raftkv.keys import load_key
@@ -305,3 +309,20 @@ def test_garbage_in_a_cycle_is_collected_unless_the_server_is_busy() -> None:
     finally:
         gc.unfreeze()
         gc.enable()
+
+
+def test_a_look_for_garbage_is_told_the_processor_time_since_the_last_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: Any = queue.SimpleQueue()
+    used_s: list[float] = []
+
+    def look(since_s: float) -> None:
+        used_s.append(since_s)
+        if len(used_s) == 5:
+            told.put("enough")
+
+    monkeypatch.setattr(server_module, "collect_garbage", look)
+    monkeypatch.setattr(server_module, "LOOK_S", 0.001)
+    assert server_module._obey(None, told) == "enough"  # type: ignore[arg-type]
+    assert min(used_s) >= 0 and sum(used_s) <= time.process_time()
