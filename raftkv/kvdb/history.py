@@ -127,14 +127,9 @@ class History:
     def newest_first(self) -> Iterator[Event]:
         """All events as they are now, whatever is added meanwhile: see HistoryRestorer. Of deletions before the floor
         nothing is said: in the middle of a run of puts some may still be known, and all servers must say the same."""
-        kept, floor = [block.revisions for block in self._blocks], self.floor
+        kept = [block.revisions for block in self._blocks]
         kept[-1] = kept[-1][:]
-        return (
-            event if type(event[3]) is not int or event[3] >= floor else (*event[:3], None)
-            for revisions in reversed(kept)
-            for events in reversed(revisions)
-            for event in reversed(_events_of(events))
-        )
+        return _newest_first(kept, self.floor)
 
     def _event(self, revision: int, key: bytes) -> Event:
         return next(event for event in self.at(revision) if event[1] == key)
@@ -353,6 +348,17 @@ class HistoryRestorer:
 
 def _events_of(events: Event | list[Event]) -> Sequence[Event]:
     return events if type(events) is list else (events,)  # type: ignore[return-value]
+
+
+def _newest_first(blocks: list[list[Event | list[Event]]], floor: int) -> Iterator[Event]:
+    for revisions in reversed(blocks):
+        for events in reversed(revisions):
+            if type(events) is tuple and type(events[3]) is tuple:  # mostly
+                yield events
+                continue
+            for event in reversed(_events_of(events)):
+                deleted = event[3]
+                yield (*event[:3], None) if type(deleted) is int and deleted < floor else event
 
 
 def _nothing() -> None:

@@ -11,18 +11,18 @@ Not thread-safe: every call is made under the lock that guards the store.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, repeat
 from typing import Any, Callable
 
 from raftkv.kvdb.history import Event, Item
 from raftkv.kvdb.keyspace import Keyspace
-from raftkv.kvdb.operation import encode_all
+from raftkv.kvdb.operation import decode_all, encode_all
 from raftkv.kvdb.outcomes import to_plain
 from raftkv.kvdb.ranges import Row
 from raftkv.kvdb.sorted_items import SortedItems
 
-FORMAT = 3  # of a snapshot's records
+FORMAT = 4  # of a snapshot's records
 CHUNK_CHARS = 128 * 1024  # of keys and values in a chunk, so that encoding it holds the GIL for a moment only
 
 _encode_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
@@ -102,6 +102,9 @@ class KeysView:
         return rows
 
 
+_Part = tuple[str, Iterator[Any], Callable[[Any], int]]  # kind of its records, rows, about how large one is
+
+
 class SnapshotView:
     """All of a store as it was at one moment, as the records of a snapshot.
 
@@ -122,11 +125,9 @@ class SnapshotView:
         self._first: list[Any] | None = [
             "store", FORMAT, *numbers, data.revision, data.compact_revision, history.floor
         ]  # fmt: skip
-        self._parts = [
-            ("sessions", session_rows),
-            ("leases", iter([(lease.id, lease.ttl, lease.granted_at) for lease in data.leases.all()])),
-        ]
-        self._last = ("history", data.history.newest_first())
+        leases = [(lease.id, lease.ttl, lease.granted_at) for lease in data.leases.all()]
+        self._parts: list[_Part] = [("sessions", session_rows, _size), ("leases", iter(leases), len)]
+        self._last: _Part = ("history", data.history.newest_first(), _event_size)
         self._ended = False
 
     @property
@@ -144,8 +145,8 @@ class SnapshotView:
             first, self._first = self._first, None
             return [first]
         while self._parts:
-            kind, rows = self._parts[0]
-            chunk = _chunk(rows, n)
+            kind, rows, size = self._parts[0]
+            chunk = _chunk(rows, n, size)
             if chunk:
                 return [[kind, chunk]]
             self._parts.pop(0)
@@ -160,7 +161,7 @@ class SnapshotView:
 
     def close(self) -> None:
         """End the view, dumped to its end or not, and drop what it kept. Closing it again does nothing."""
-        self._first, self._parts, self._last = None, [], ("history", iter(()))
+        self._first, self._parts, self._last = None, [], ("history", iter(()), len)
         self._keys.close()
         self._end()
 
@@ -170,13 +171,13 @@ class SnapshotView:
             self._on_end()
 
 
-def _chunk(rows: Iterator[Any], n: int) -> list[Any]:
+def _chunk(rows: Iterator[Any], n: int, size: Callable[[Any], int]) -> list[Any]:
     """The next rows, about `n`, fewer when they are large."""
     chunk: list[Any] = []
     room = CHUNK_CHARS
     for row in rows:
         chunk.append(row)
-        room -= _size(row)
+        room -= size(row)
         if len(chunk) >= n or room <= 0:
             break
     return chunk
@@ -188,16 +189,22 @@ def _size(row: Any) -> int:
     return 16 + sum(map(_size, row)) if type(row) is tuple or type(row) is list else 0
 
 
+def _event_size(event: Event) -> int:
+    _, key, _, before = event
+    return len(key) + (len(before[0]) if type(before) is tuple else 0)
+
+
 # -- records as JSON -----------------------------------------------------------------------------------------
 
 
 def encode_record(record: list[Any]) -> bytes:
-    """A record of a snapshot as a line of JSON. Thread-safe; needs no lock."""
+    """A record of a snapshot as a line of JSON; keys and events column by column, which takes a third of the time. Thread-safe;
+    needs no lock."""
     kind, rows, *_ = record
     if kind == "kv":
-        record = [kind, [_plain_item(row) for row in rows]]
+        record = [kind, decode_all([row[0] for row in rows]), *_columns([row[1:] for row in rows])]
     elif kind == "history":
-        record = [kind, [_plain_event(event) for event in rows]]
+        record = [kind, *_event_columns(rows)]
     elif kind == "sessions":
         record = [kind, [_plain_session(row) for row in rows]]
     return _encode_json(record).encode() + b"\n"
@@ -207,43 +214,52 @@ def _plain_session(row: list[Any]) -> list[Any]:
     return [*row[:2], to_plain(row[2])] if len(row) == 3 else row
 
 
-def _plain_item(row: Row) -> list[Any]:
-    """[key, value, mod_revision] if that is all, else also create_revision, version, lease."""
-    key, value, create, mod, version, lease = row
-    plain = [key.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape"), mod]
-    return plain if version == 1 and not lease else [*plain, create, version, lease]
+def _columns(items: Sequence[Any]) -> list[Any]:
+    """[values, mod_revisions, create_revisions, versions, leases]. A column of equal numbers is that number; the
+    create_revisions are null if they are the mod_revisions."""
+    values, creates, mods, versions, leases = zip(*items) if items else ((),) * 5
+    created = None if creates == mods else _short(creates)
+    return [_texts(values), _short(mods), created, _short(versions), _short(leases)]
 
 
-def items_of(rows: Sequence[Sequence[Any]]) -> tuple[list[bytes], list[Item]]:
-    """The keys and the items of what _plain_item() made of them."""
-    if set(map(len, rows)) == {3}:  # mostly
-        texts, contents, mods = zip(*rows)
-        return encode_all(texts), [(value, mod, mod, 1, 0) for value, mod in zip(encode_all(contents), mods)]
-    keys, values = encode_all([row[0] for row in rows]), encode_all([row[1] for row in rows])
-    items: list[Item] = [
-        (value, row[2], row[2], 1, 0) if len(row) == 3 else (value, row[3], row[2], row[4], row[5])
-        for value, row in zip(values, rows)
-    ]
-    return keys, items
+def items_of(values: Sequence[Any], mods: Any, creates: Any, versions: Any, leases: Any) -> list[Any]:
+    """What _columns() made columns of."""
+    mods = _long(mods)
+    creates = mods if creates is None else _long(creates)
+    return list(zip(_bytes(values), creates, mods, _long(versions), _long(leases)))
 
 
-def _plain_event(event: Event) -> list[Any]:
-    revision, key, _, before = event
-    text = key.decode("utf-8", "surrogateescape")
-    return [revision, text, _plain_item((key, *before))[1:] if type(before) is tuple else before]
+def _event_columns(events: Sequence[Event]) -> list[Any]:
+    """[revisions, keys, and of what they held before the columns of _columns()]. Where the key did not exist the value is null, and
+    the mod_revision that of its deletion, or null if that is not kept."""
+    revisions, keys, _, befores = zip(*events)
+    items = [each if type(each) is tuple else (None, each, each, 0, 0) for each in befores]
+    return [revisions, decode_all(keys), *_columns(items)]
 
 
-def events_of(rows: Sequence[Sequence[Any]]) -> list[tuple[int, bytes, Item | int | None]]:
-    """What _plain_event() has of events."""
-    keys = encode_all([row[1] for row in rows])
-    return [
-        (row[0], key, _item_of(row[2]) if type(row[2]) is list else row[2]) for key, row in zip(keys, rows)
-    ]
+def events_of(revisions: Sequence[int], keys: Sequence[str], *columns: Any) -> Iterator[Any]:
+    """What _event_columns() has of events: (revision, key, before)."""
+    befores = items_of(*columns)
+    if None in columns[0]:
+        befores = [each if each[0] is not None else each[2] for each in befores]
+    return zip(revisions, encode_all(keys), befores)
 
 
-def _item_of(plain: list[Any]) -> Item:
-    value = plain[0].encode("utf-8", "surrogateescape")
-    if len(plain) == 2:
-        return value, plain[1], plain[1], 1, 0
-    _, mod, create, version, lease = plain
-    return value, create, mod, version, lease
+def _short(column: Sequence[Any]) -> Any:
+    return column[0] if column and column.count(column[0]) == len(column) else column
+
+
+def _long(column: Any) -> Iterable[Any]:
+    return column if type(column) is list else repeat(column)
+
+
+def _texts(values: Sequence[Any]) -> list[Any]:
+    if None in values:
+        return [None if value is None else value.decode("utf-8", "surrogateescape") for value in values]
+    return decode_all(values)
+
+
+def _bytes(texts: Sequence[Any]) -> list[Any]:
+    if None in texts:
+        return [None if text is None else text.encode("utf-8", "surrogateescape") for text in texts]
+    return encode_all(texts)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from raftkv.errors import ForeignDataError, InvariantError
-from raftkv.kvdb.history import HistoryRestorer
+from raftkv.kvdb.history import HistoryRestorer, Item
 from raftkv.kvdb.keyspace import MANY_KEYS, Keyspace
 from raftkv.kvdb.limits import KEY_BYTES
 from raftkv.kvdb.operation import Read, Write, encode_all
@@ -169,24 +169,23 @@ class Store:
         data = store.data
         store.applied, store.sessions.horizon, data.revision, data.compacted, floor = first[2:]
         history = HistoryRestorer(data.items.get)
-        for kind, rows in records:
+        for kind, rows, *columns in records:
             if kind == "kv":
-                store._restore_items(rows)
+                store._restore_items(encode_all(rows), items_of(*columns))
             elif kind == "sessions":
                 store.sessions.restore_rows(rows)
             elif kind == "leases":
                 for row in rows:
                     data.leases.grant(*row)
             elif kind == "history":
-                history.add(events_of(rows))
+                history.add(events_of(rows, *columns))
             else:
                 raise ForeignDataError(f"the snapshot holds records of an unknown kind, {kind!r}")
         data.history = history.finish(floor)
         return store
 
-    def _restore_items(self, rows: Sequence[Sequence[Any]]) -> None:
+    def _restore_items(self, keys: list[bytes], items: list[Item]) -> None:
         data = self.data
-        keys, items = items_of(rows)
         data.items.set_all(keys, items)
         # Bytes are counted, and leases looked for, in one go: that is quicker than one by one.
         size = sum(map(len, keys)) + sum([len(item[0]) for item in items])

@@ -1,7 +1,7 @@
 """The snapshot file: a header line, the state machine's records, a footer line.
 
     {"format":1,"index":4710,"term":3,"configuration":{"voters":[1,2,3]},"crc":…} sealed (sealed.py)
-    ["kv",[["k","v",17]]]                                                         a JSON value a line
+    ["kv",["k"],["v"],17,null,1,0]                                                a JSON value a line
     {"records":1,"crc":…}                                                         CRC-32 of all bytes before
 
 The same bytes go to followers, in chunks.

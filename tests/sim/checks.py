@@ -206,8 +206,12 @@ def _dump(store: Store) -> list[Any]:
             view.close()
             return rows
         for record in records:
-            kind, content = json.loads(encode_record(record))[:2]
-            rows += [(kind, json.dumps(row)) for row in content] if kind != "store" else [(kind, str(record))]
+            if record[0] == "store":
+                rows.append(record)
+            elif record[0] == "sessions":  # whose outcomes are tuples here and lists there
+                rows += map(json.dumps, json.loads(encode_record(record))[1])
+            else:
+                rows += record[1]
 
 
 def _difference(found: list[Any], expected: list[Any]) -> str:
