@@ -198,8 +198,8 @@ def _event_size(event: Event) -> int:
 
 
 def encode_record(record: list[Any]) -> bytes:
-    """A record of a snapshot as a line of JSON; keys and events column by column, which takes a third of the time. Thread-safe;
-    needs no lock."""
+    """A record of a snapshot as a line of JSON; keys and events column by column, which takes less time. Thread-safe; needs no
+    lock."""
     kind, rows, *_ = record
     if kind == "kv":
         record = [kind, decode_all([row[0] for row in rows]), *_columns([row[1:] for row in rows])]
