@@ -45,7 +45,7 @@ class Challenge:
         self.wanted = _SIZE.size
         self._in_header = True
         self._data = b""  # of the header or the payload that is coming in
-        self._done = 0  # of _STEPS
+        self._done = 0  # steps
 
     def receive(self, data: bytes) -> bytes:
         """Take in some bytes. Returns what to send now, mostly nothing.
@@ -63,9 +63,10 @@ class Challenge:
                 raise _nonsense()
             self._in_header, self.wanted = False, size
             return b""
-        answer = self._STEPS[self._done](self, whole)
+        steps = (self._check_proof, self._answer_challenge, self._take_welcome)
+        answer = steps[self._done](whole)
         self._done += 1
-        self._in_header, self.wanted = True, _SIZE.size if self._done < len(self._STEPS) else 0
+        self._in_header, self.wanted = True, _SIZE.size if self._done < len(steps) else 0
         return frame(answer) if answer else b""
 
     def _check_proof(self, proof: bytes) -> bytes:
@@ -90,8 +91,6 @@ class Challenge:
         if message != _WELCOME:
             raise _wrong_key()
         return b""
-
-    _STEPS = (_check_proof, _answer_challenge, _take_welcome)
 
     def _hmac(self, message: bytes, digest: str) -> bytes:
         try:
