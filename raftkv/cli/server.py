@@ -13,6 +13,7 @@ from typing import Callable
 
 from raftkv import __version__
 from raftkv.cli.front_child import FrontChild
+from raftkv.cli.memory import collect_garbage, share_heap
 from raftkv.cli.parent import CUT, HEAL, stop_signals, watch_parent
 from raftkv.cli.recovery import run_recovery
 from raftkv.cli.streams import open_standard_streams
@@ -24,7 +25,6 @@ from raftkv.logs import log_to_stderr
 log = logging.getLogger("raftkv")
 
 LOOK_S = 0.5  # between looks for garbage
-BUSY_S = 0.1  # of processor time since the last look
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -65,6 +65,7 @@ def _run(path: str, stop_reasons: queue.SimpleQueue[str]) -> int:
     for warning in config.warnings:
         log.warning("%s: %s", config.path, warning)
     gc.disable()
+    share_heap()
     server = KVServer(config)
     for notice in config.key_notices():
         log.warning("%s", notice)
@@ -121,20 +122,6 @@ def _obey(server: KVServer, told: queue.SimpleQueue[str]) -> str:
         if reason not in (CUT, HEAL):
             return reason
         server.cut_off(reason == CUT)
-
-
-def collect_garbage(used_s: float) -> None:
-    """Called now and then, in place of Python's own collector of cyclic garbage; `used_s` is the processor time since
-    the last time, in seconds.
-
-    That one looks at each new object up to three times, and at times through the whole database: with a million keys
-    all threads stop for half a second, which is an election. A server makes hardly any cycles; reference counts free
-    the rest. So new objects are looked through once. What is new in a busy server is data, of a log, a snapshot or many
-    writes: that is not looked through at all."""
-    if used_s > BUSY_S:
-        gc.freeze()
-    else:
-        gc.collect(1)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import queue
 import re
@@ -11,7 +10,6 @@ import socket
 import subprocess
 import sys
 import time
-import weakref
 from typing import Any
 
 import pytest
@@ -23,7 +21,6 @@ except ImportError:  # Windows
 
 from raftkv.cli import server as server_module
 from raftkv.cli.cluster_files import prepare_folder
-from raftkv.cli.server import BUSY_S, collect_garbage
 from raftkv.keys import load_key
 
 SERVER = os.path.join(os.path.dirname(__file__), "..", "..", "bin", "kvserver.py")
@@ -290,25 +287,6 @@ def test_wrong_usage():
         status, _, err = server.end()
     assert status == 2
     assert "usage: kvserver" in err
-
-
-def test_garbage_in_a_cycle_is_collected_unless_the_server_is_busy() -> None:
-    class Cycle:
-        def __init__(self) -> None:
-            self.itself = self
-
-    gc.collect()
-    gc.disable()
-    try:
-        gone = weakref.ref(Cycle())
-        collect_garbage(BUSY_S)
-        assert gone() is None
-        data = [[each] for each in range(1000)]
-        collect_garbage(BUSY_S + 0.01)
-        assert gc.get_freeze_count() > len(data)
-    finally:
-        gc.unfreeze()
-        gc.enable()
 
 
 def test_a_look_for_garbage_is_told_the_processor_time_since_the_last_one(
