@@ -95,7 +95,6 @@ class _Replay:
                     self._at[revision].append(place)
         self._least = _least(operations)
         self._gaps = _Gaps(operations)
-        self._expired = 0
 
     def run(self) -> Result:
         last = max([1, *self._events, *self._at])
@@ -105,7 +104,10 @@ class _Replay:
             self._read()
         self._check_time()
         del self._problems[MOST_PROBLEMS:]
-        return Result(self._problems, len(self._operations), last - 1, len(self._gaps.maker), self._expired)
+        made = self._gaps.maker
+        return Result(
+            self._problems, len(self._operations), last - 1, len(made), len(self._gaps.ends - made.keys())
+        )
 
     # -- the order of revisions ------------------------------------------------------------------------------
 
@@ -150,11 +152,9 @@ class _Replay:
         candidates, size = self._candidates(revision, found)
         if not any(map(self._is_judged, found)):
             self._model.force(found)
-        elif candidates and self._gaps.give(revision, candidates):
-            for at in range(revision, revision + size):
+        elif self._gaps.give(revision, candidates, size <= 1 and self._model.is_end_of_leases(found)):
+            for at in range(revision, revision + max(1, size)):
                 self._model.force(self._events[at])
-        elif self._model.expire(found):
-            self._expired += 1
         else:
             claims = "; ".join([str(self._operations[at]) for at in self._at.get(revision, ())][:3])
             self._problems.append(
@@ -230,10 +230,12 @@ def _least(operations: list[Asked]) -> list[tuple[int, int]]:
 
 
 class _Gaps:
-    """Which operations without an answer made the revisions that nobody claims: at most one each."""
+    """Which operations without an answer made the revisions that nobody claims: at most one each. `ends`: revisions that
+    the ends of leases may have made as well, which need no operation."""
 
     def __init__(self, operations: Sequence[Asked]) -> None:
         self.maker: dict[int, int] = {}  # revision -> operation
+        self.ends: set[int] = set()
         self._candidates: dict[int, list[int]] = {}
         self._revision_of: dict[int, int] = {}  # the other way round
         self._by_key: dict[bytes, list[int]] = defaultdict(list)
@@ -251,17 +253,22 @@ class _Gaps:
         key = next(iter(changes), b"")
         return self._by_key.get(key, []) + self._of_ranges
 
-    def give(self, revision: int, candidates: list[int]) -> bool:
+    def give(self, revision: int, candidates: list[int], may_be_end: bool) -> bool:
         """One of them made it, and each other one still made what was given to it, or something else that it can have
-        made. False if there are not enough of them."""
+        made. False if there are not enough of them, and it is not the end of leases."""
         self._candidates[revision] = candidates
-        return self._find(revision, set())
+        if may_be_end:
+            self.ends.add(revision)
+        return self._find(revision, set()) or may_be_end
 
     def _find(self, revision: int, tried: set[int]) -> bool:
         for place in self._candidates[revision]:
             if place not in tried:
                 tried.add(place)
-                if place not in self._revision_of or self._find(self._revision_of[place], tried):
+                other = self._revision_of.get(place)
+                if other is None or self._find(other, tried) or other in self.ends:
+                    if other is not None and self.maker[other] == place:
+                        del self.maker[other]  # it was the end of leases
                     self._revision_of[place], self.maker[revision] = revision, place
                     return True
         return False

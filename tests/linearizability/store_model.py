@@ -70,17 +70,12 @@ class StoreModel:
             self._take_back(each)
             self.revision -= 1
 
-    def expire(self, changes: Changes) -> bool:
-        """Did a lease end, and delete its keys: was it that which made these changes?"""
-        key = next(iter(changes))
-        before = self.get(key)
-        lease = before[4] if before is not None else 0
-        if not lease or {*changes} != self._leases.get(lease):
-            return False
-        for key in sorted(changes):
-            self._set(key, None)
-        self._end()
-        return True
+    def is_end_of_leases(self, changes: Changes) -> bool:
+        """Are these what the end of some leases would change, all of whose keys are deleted?"""
+        items = [self.get(key) for key in changes]
+        leases = {item[4] if item is not None else 0 for item in items}
+        keys = {key for lease in leases for key in self._leases.get(lease, ())}
+        return 0 not in leases and {*changes} == keys and not any(changes.values())
 
     def force(self, changes: Changes) -> None:
         """These were made, whoever did it."""

@@ -277,6 +277,26 @@ def test_the_end_of_a_lease_deletes_all_of_its_keys() -> None:
     events: dict[int, Changes] = {2: {b"a": (b"v", 2, 2, 1, 7)}, 3: {b"b": (b"v", 3, 3, 1, 7)}}
     assert judged(puts, {**events, 4: {b"a": None, b"b": None}}).expired == 1
     assert judged(puts, {**events, 4: {b"a": None}}).problems
+    other = Asked(1, "put", (b"b", b"v", 8), "ok", 3, 3, 4)
+    of_two = {**events, 3: {b"b": (b"v", 3, 3, 1, 8)}, 4: {b"a": None, b"b": None}}
+    assert judged([puts[0], other], of_two).expired == 1, "several leases may end at once"
+
+
+def test_the_end_of_a_lease_takes_no_operation_that_another_revision_needs() -> None:
+    unknown = Asked(2, "delete", (b"a",), "info", None, 3, NEVER)
+    puts = [
+        Asked(1, "put", (b"a", b"v", 7), "ok", 2, 1, 2),
+        Asked(1, "put", (b"a", b"w", 0), "ok", 4, 5, 6),
+    ]
+    events: dict[int, Changes] = {
+        2: {b"a": (b"v", 2, 2, 1, 7)},
+        3: {b"a": None},
+        4: {b"a": (b"w", 4, 4, 1, 0)},
+        5: {b"a": None},
+    }
+    result = judged([*puts, unknown], events)
+    assert not result.problems and (result.unanswered, result.expired) == (1, 1)
+    assert judged(puts, events).problems
 
 
 def test_the_time_grows_with_the_history() -> None:
