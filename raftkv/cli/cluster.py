@@ -30,6 +30,7 @@ from raftkv.cli.cluster_files import (
 from raftkv.cli.commands import COMMANDS
 from raftkv.cli.console import Console
 from raftkv.cli.local_members import LocalMembers
+from raftkv.cli.memory import share_heap
 from raftkv.cli.nodes import CAN_PAUSE, LocalCluster, NodeError
 from raftkv.cli.outcome import DONE, STOPS, Outcome, OutputError, Terminated, UsageError, exit_status
 from raftkv.cli.printable import one_line
@@ -47,6 +48,7 @@ ALL_SERVE_S = 10.0
 
 def main(argv: list[str] | None = None) -> int:
     """Run a cluster until the user leaves or a signal comes. Returns the exit status."""
+    share_heap()
     open_standard_streams()
     args = _parser().parse_args(argv)
     interactive = sys.stdin.isatty() and sys.stdout.isatty()

@@ -10,6 +10,7 @@ import sys
 import threading
 
 from raftkv import __version__
+from raftkv.cli.memory import share_heap
 from raftkv.cli.parent import stop_signals, watch_parent
 from raftkv.cli.streams import open_standard_streams
 from raftkv.config import load_server_config
@@ -26,6 +27,7 @@ _NICE = 5
 
 def main(argv: list[str] | None = None) -> int:
     """Run a front. Returns the exit status: 0 stopped, 1 could not start, 2 wrong usage or configuration."""
+    share_heap()
     open_standard_streams()
     args = _parser().parse_args(argv)
     stop = threading.Event()

@@ -1,4 +1,4 @@
-"""How a server's process deals with memory: one heap for all threads, and garbage that is looked for at good moments."""
+"""The memory of a process that runs for long: one heap for all threads, and when garbage is looked for."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ _M_ARENA_MAX = -8  # of glibc's malloc.h
 
 
 def share_heap() -> None:
-    """To be called before there are threads. glibc gives each thread a heap of its own, and each heap keeps the most that its
-    threads ever had at a time. They could allocate at the same time then; Python's threads do not. With another C library
-    nothing happens."""
+    """One heap for all threads of this process. Call it before there are any. glibc gives threads heaps of their own, so that
+    they can allocate at the same time, and what was freed in one stays there. Python's threads take turns anyway."""
     try:
         import ctypes
 
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
     except (ImportError, OSError, TypeError, AttributeError):
-        pass
+        pass  # no ctypes, or another C library: it works as well, with more memory
 
 
 def collect_garbage(used_s: float) -> None:

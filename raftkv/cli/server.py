@@ -29,6 +29,7 @@ LOOK_S = 0.5  # between looks for garbage
 
 def main(argv: list[str] | None = None) -> int:
     """Run a server. Returns the exit status: 0 stopped, 1 could not start, 2 wrong usage or configuration."""
+    share_heap()
     open_standard_streams()
     parser = _parser()
     args = parser.parse_args(argv)
@@ -65,7 +66,6 @@ def _run(path: str, stop_reasons: queue.SimpleQueue[str]) -> int:
     for warning in config.warnings:
         log.warning("%s: %s", config.path, warning)
     gc.disable()
-    share_heap()
     server = KVServer(config)
     for notice in config.key_notices():
         log.warning("%s", notice)

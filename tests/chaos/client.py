@@ -21,9 +21,8 @@ from tests.chaos.recorder import Recorder
 
 KEYS = 4
 PERIOD_S = 8.0  # of a data key
-COUNTER_PERIOD_S = (
-    10.0  # of a counter: each append leaves all that was there in the history, see bound_history()
-)
+# Of a counter. Each append leaves all that was there in the history, which must reach back far enough: see bound_history().
+COUNTER_PERIOD_S = 10.0
 TIMEOUTS_S = (0.3, 1.0, 3.0)  # of a Clerk, one at random: some give up before an election can end, some after
 PAUSE_S = 0.012  # at most, between two operations of a client: the nodes need the processors, too
 
