@@ -5,6 +5,7 @@
 
 On a machine that others use, too, the median of 20 pairs in turns still strays by 5 %. Measured at once, both have the same share of
 the machine at each moment; the rates are then those of half a machine.
+Short runs may see no snapshot, which is written after each 32 MiB of log: put64 takes `--seconds 10` for that.
 
 A row a workload: the medians of both, and the median of the ratios pair by pair, this one to the other, for the
 rate and for the processor time of all servers an operation.
